@@ -1,0 +1,1 @@
+"""Measure robust classifiers and judge which measures predict their robust generalization."""

@@ -1,0 +1,1 @@
+"""Attacks and their referee: perturbations within a threat model, and an audit that decides what succeeded."""

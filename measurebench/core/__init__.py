@@ -1,0 +1,1 @@
+"""Ground of the house: records, specifications, configuration, registry, digests and errors. Never torch."""

@@ -1,0 +1,60 @@
+"""What a measure says of itself: the one source for code, documentation, axis titles and the page's glossary."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Family = Literal["weights", "margins", "smoothness", "flatness", "gradients", "robustness", "calibration"]
+Examples = Literal["clean", "pgd"]
+Split = Literal["train", "test"]
+Tier = Literal["core", "extended", "new", "accuracy"]
+
+FAMILIES: tuple[Family, ...] = (
+    "weights", "margins", "smoothness", "flatness", "gradients", "robustness", "calibration",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MeasureInfo:
+    """Identity, definition and declared properties of a measure.
+
+    ``hypothesis`` is the sign of the association with the robust generalization gap that folklore predicts
+    ("+": larger value, larger gap; "-": the opposite; "": none). ``inputs`` names what is read: weights,
+    initial_weights, clean, pgd. ``cost`` counts passes over the n examples (F forward, B backward).
+    ``properties`` are enforced by tests/measures/test_contract.py; ``variants`` maps the name of a published
+    behaviour that departs from the definition to one sentence.
+    """
+
+    id: str
+    title: str
+    family: Family
+    unit: str
+    formula: str
+    source: str
+    hypothesis: Literal["+", "-", ""]
+    inputs: tuple[str, ...]
+    cost: str
+    version: int = 1
+    tier: Tier = "extended"
+    explanation: str = ""
+    splits: tuple[Split, ...] = ("train",)
+    properties: tuple[str, ...] = ()
+    variants: Mapping[str, str] = field(default_factory=dict)
+    departures: str = ""
+
+    def on(self, examples: Examples, tier: Tier | None = None) -> "MeasureInfo":
+        """Return this info for clean images (the plain id) or PGD examples (suffix ``_pgd``)."""
+        if examples == "clean":
+            return replace(self, inputs=_with(self.inputs, "clean"), tier=tier or self.tier)
+        return replace(
+            self,
+            id=f"{self.id}_pgd",
+            title=f"{self.title} (PGD)",
+            inputs=_with(self.inputs, "pgd"),
+            tier=tier or self.tier,
+        )
+
+
+def _with(inputs: tuple[str, ...], examples: str) -> tuple[str, ...]:
+    """Put the kind of examples in place of the marker ``examples``."""
+    return tuple(examples if name == "examples" else name for name in inputs)

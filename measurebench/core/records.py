@@ -1,0 +1,76 @@
+"""A record: one measured value with its circumstances. Never edited, only superseded."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from measurebench.core.errors import BadInputError
+
+Status = Literal["measured", "undefined", "failed"]
+Diagnostic = float | int | bool | str | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measure of one model on one split, or the reason why there is no value.
+
+    ``value`` is a finite float if and only if ``status`` is measured. ``n`` counts examples (0 for measures of
+    weights alone), ``seconds`` excludes shared work, ``peak_memory_bytes`` is the process's (or device's) peak.
+    """
+
+    model_id: str
+    model_digest: str
+    measure: str
+    measure_version: int
+    split: str
+    config_digest: str
+    status: Status
+    value: float | None
+    standard_error: float | None
+    n: int
+    seconds: float
+    peak_memory_bytes: int
+    seed: int
+    environment_digest: str
+    time: str
+    reason: str = ""
+    diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise BadInputError("record: status", " or ".join(get_args(Status)), repr(self.status))
+        has_value = self.value is not None and math.isfinite(self.value)
+        if has_value != (self.status == "measured"):
+            raise BadInputError(
+                f"record of {self.measure} of {self.model_id}",
+                "a finite value if and only if its status is measured",
+                f"status {self.status} with value {self.value}",
+            )
+        if self.status != "measured" and not self.reason:
+            raise BadInputError(f"record of {self.measure} of {self.model_id}", f"a reason with {self.status}")
+
+    @property
+    def key(self) -> tuple[str, str, str, int, str, str, int]:
+        """What makes two records answers to the same question; the later one counts."""
+        return (
+            self.model_id, self.model_digest, self.measure, self.measure_version, self.split, self.config_digest,
+            self.n,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> "Record":
+        """Read a record; unknown and missing fields are errors that name ``where``."""
+        if not isinstance(value, Mapping):
+            raise BadInputError(where, "an object with a record's fields", type(value).__name__)
+        known = {f.name for f in fields(cls)}
+        required = known - {"reason", "diagnostics"}
+        if missing := sorted(required - set(value)):
+            raise BadInputError(where, f"the field {missing[0]!r}", "a record without it")
+        if unknown := sorted(set(value) - known):
+            raise BadInputError(where, "a record's fields", f"{unknown[0]!r} besides", "written by a later version?")
+        return cls(**value)

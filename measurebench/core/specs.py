@@ -1,0 +1,87 @@
+"""What to load, before anything is loaded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from measurebench.core.digests import digest_json
+from measurebench.core.errors import BadInputError
+from measurebench.core.threat import ThreatModel
+
+Setting = str | int | float | bool | None
+
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation per channel, subtracted and divided inside the network; empty for none.
+
+    ``stated`` is False where nobody said so: a normalisation kept in the checkpoint itself is then used.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    stated: bool = field(default=True, compare=False)
+
+    @classmethod
+    def named(cls, name: str, subject: str = "normalization") -> "Normalization":
+        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``."""
+        if name == "none":
+            return cls()
+        if name not in NORMALIZATIONS:
+            raise BadInputError(
+                subject, "none, cifar10, imagenet, or { mean = [...], std = [...] }", repr(name)
+            )
+        return cls(*NORMALIZATIONS[name])
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model as named by a reference or a manifest; an unknown setting is None, never a guess.
+
+    ``source`` is where it comes from (digits, robustbench, local, memory), ``locator`` the file or the id there,
+    ``weights`` the path of keys to the state dict inside the file, ``initial`` the file with the weights at
+    epoch 0, ``run`` the training run that checkpoints share, ``cluster`` the paper or base network,
+    ``allow_pickle`` the user's leave to run the code in this file.
+    """
+
+    id: str
+    source: str
+    locator: str
+    reference: str = ""
+    dataset: str | None = None
+    file_sha256: str | None = None
+    threat_model: ThreatModel | None = None
+    architecture: str | None = None
+    architecture_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    architecture_folder: str | None = None
+    normalization: Normalization = field(default_factory=Normalization)
+    weights: tuple[str | int, ...] = ()
+    initial: str | None = None
+    defense: str | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    run: str | None = None
+    cluster: str | None = None
+    expected_clean_accuracy: float | None = None
+    allow_pickle: bool = False
+
+    def digest(self, initial_sha256: str | None = None, code_sha256: str | None = None) -> str:
+        """Digest of all that determines the network's function: weights, architecture, normalisation.
+
+        ``code_sha256`` is the hash of the file that defines the architecture, where the user wrote one.
+        """
+        return digest_json(
+            {
+                "file": self.file_sha256 or f"{self.source}:{self.locator}",
+                "weights": list(self.weights),
+                "architecture": self.architecture,
+                "kwargs": dict(self.architecture_kwargs),
+                "normalization": [list(self.normalization.mean), list(self.normalization.std)],
+                "initial": initial_sha256,
+                "code": code_sha256,
+            }
+        )

@@ -1,0 +1,72 @@
+"""The threat model: which perturbations of an image count as small."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+
+from measurebench.core.errors import BadInputError
+
+
+class Norm(StrEnum):
+    """Norm of the perturbation."""
+
+    LINF = "Linf"
+    L2 = "L2"
+
+    @classmethod
+    def parse(cls, text: str, subject: str = "norm") -> "Norm":
+        """Return the norm of this name, whatever its case ("linf", "L2")."""
+        for norm in cls:
+            if text.lower() == norm.value.lower():
+                return norm
+        raise BadInputError(subject, "Linf or L2", repr(text))
+
+
+_LARGEST = {Norm.LINF: Fraction(1), Norm.L2: Fraction(64)}
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """A ball of ``radius`` (pixel units, images in [0, 1]) in ``norm``, inside the box [0, 1].
+
+    ``fraction`` is the radius exactly, ``text`` as its author wrote it ("8/255"), ``radius`` as a float.
+    """
+
+    norm: Norm
+    fraction: Fraction
+    text: str = field(compare=False)
+
+    @property
+    def radius(self) -> float:
+        """The radius as a float, in pixel units."""
+        return float(self.fraction)
+
+    def __str__(self) -> str:
+        return f"{self.norm.value} {self.text}"
+
+    @classmethod
+    def parse(cls, norm: str, radius: str | float, subject: str = "radius") -> "ThreatModel":
+        """Read a threat model from a norm and a radius such as "8/255", "0.5" or 0.031."""
+        kind = Norm.parse(norm, subject.replace("radius", "norm"))
+        fraction = _fraction(str(radius), subject)
+        if not 0 < fraction <= _LARGEST[kind]:
+            raise BadInputError(
+                subject,
+                f"a {kind.value} radius in pixel units, above 0 and at most {_LARGEST[kind]} (images lie in [0, 1])",
+                repr(str(radius)),
+                f"did you mean {radius}/255?" if fraction > 0 else "",
+            )
+        return cls(kind, fraction, str(radius))
+
+
+def _fraction(text: str, subject: str) -> Fraction:
+    """Parse "8/255", "2.2/255" or "0.031"."""
+    try:
+        numerator, _, denominator = text.replace(" ", "").partition("/")
+        value = Fraction(numerator) / Fraction(denominator or 1)
+    except (ValueError, ZeroDivisionError):
+        raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text)) from None
+    if not math.isfinite(float(value)):
+        raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text))
+    return value

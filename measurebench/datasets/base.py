@@ -1,0 +1,70 @@
+"""Images with labels, in a fixed order of which every prefix is class-balanced."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from measurebench.core.digests import digest_array, digest_json
+from measurebench.core.errors import BadInputError
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """``images`` float32 [n, C, H, W] in [0, 1], ``labels`` int64 [n], ``indices`` int64 [n] into the source."""
+
+    images: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, n: int) -> "ImageSplit":
+        """Return the first n examples (all of them when there are fewer)."""
+        return ImageSplit(self.images[:n], self.labels[:n], self.indices[:n])
+
+    def digest(self) -> str:
+        """Digest of which images these are and in which order: pixels, labels and indices."""
+        return digest_json([digest_array(a) for a in (self.images, self.labels, self.indices)])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification dataset; ``extra`` and ``validation`` are disjoint from the other splits, or absent."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: ImageSplit
+    test: ImageSplit
+    extra: ImageSplit | None = None
+    validation: ImageSplit | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def split(self, name: str) -> ImageSplit:
+        """Return the split called train, test, extra or validation."""
+        value = getattr(self, name, None) if name in ("train", "test", "extra", "validation") else None
+        if value is None:
+            raise BadInputError(f"split of {self.name}", "train, test, extra or validation, where it exists", repr(name))
+        return value  # type: ignore[no-any-return]
+
+
+def balanced_order(labels: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.int64]:
+    """Return positions in an order of which every prefix holds the classes as evenly as they last.
+
+    Each class is shuffled by ``seed``; then the classes take turns, so counts differ by one at most until the
+    smallest class is used up.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(labels))
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        positions = order[labels[order] == label]
+        rank[positions] = np.arange(len(positions))
+    return np.lexsort((labels, rank))

@@ -1,0 +1,48 @@
+"""The embedded default: scikit-learn's 1,797 handwritten digits, 8x8, split by committed indices."""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+
+from measurebench.core.paths import data_folder
+from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
+
+N_PER_CLASS = {"train": 50, "extra": 20, "validation": 10}
+
+
+def split_indices(labels: npt.NDArray[np.int64], seed: int = 0) -> dict[str, list[int]]:
+    """Return the rule behind data/digits/split.json: per class 50 training, 20 extra, 10 validation images.
+
+    The test split takes as many of the rest as every class has (94 of each). All four are disjoint and in an
+    order of which every prefix is class-balanced; 57 images of the larger classes stay unused.
+    """
+    order = balanced_order(labels, seed)
+    per_class = {label: order[labels[order] == label] for label in np.unique(labels)}
+    smallest = min(len(positions) for positions in per_class.values())
+    splits: dict[str, list[int]] = {}
+    start = 0
+    sizes = N_PER_CLASS | {"test": smallest - sum(N_PER_CLASS.values())}
+    for name, size in sizes.items():
+        rows = np.stack([positions[start : start + size] for positions in per_class.values()], axis=1)
+        splits[name] = [int(i) for i in rows.reshape(-1)]
+        start += size
+    return splits
+
+
+def load_digits_images() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return all images, float32 [1797, 1, 8, 8] in [0, 1] (grey levels 0 to 16 divided by 16), and labels."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = (bunch.data / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
+    return images, bunch.target.astype(np.int64)
+
+
+def load() -> Dataset:
+    """Return the digits dataset with its committed split."""
+    images, labels = load_digits_images()
+    committed = json.loads(data_folder("digits", "split.json").read_text())
+    splits = {name: np.asarray(rows, dtype=np.int64) for name, rows in committed["indices"].items()}
+    parts = {name: ImageSplit(images[rows], labels[rows], rows) for name, rows in splits.items()}
+    return Dataset("digits", tuple(str(digit) for digit in range(10)), **parts)

@@ -1,0 +1,116 @@
+"""Measure one network in memory."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.info import Examples, Split
+from measurebench.core.threat import ThreatModel
+from measurebench.measures.context import MeasureContext, MeasureSettings
+from measurebench.measures.registry import Measure, select_measures
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+_SLACK = 1e-6  # room for the rounding of images that were normalised and denormalised once
+
+
+def measure(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    measures: str | Iterable[str | Measure] = "core",
+    *,
+    adversarial: Tensor | None = None,
+    norm: str = "Linf",
+    radius: str | float = 8 / 255,
+    seed: int = 0,
+    split: Split = "train",
+    initial_network: nn.Module | None = None,
+    batch_size: int = 256,
+    pgd_steps: int = 10,
+) -> dict[str, MeasureValue]:
+    """Return the value of each measure for one network and its examples, by measure id.
+
+    ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` int64 [n]; ``adversarial``
+    [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
+    (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
+    its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. AutoAttack is left
+    out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it cannot use.
+    """
+    chosen = [m for m in select_measures(measures) if measures != "core" or m.info.id != "autoattack_accuracy"]
+    _check(images, labels, adversarial)
+    settings = MeasureSettings(
+        ThreatModel.parse(norm, radius), seed, split, pgd_steps, gradients=shared_gradients(chosen)
+    )
+    with _as_found(network):
+        context = MeasureContext(
+            _in_dtype(network, images),
+            images.detach(),
+            labels,
+            settings,
+            initial_network=None if initial_network is None else _in_dtype(initial_network, images),
+            adversarial=adversarial,
+            batch_size=batch_size,
+        )
+        return {item.info.id: evaluate(item, context) for item in chosen}
+
+
+def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
+    """Return the measure's value; where it is not defined, the reason."""
+    try:
+        return item(context).checked()
+    except UndefinedMeasureError as undefined:
+        return MeasureValue.undefined(str(undefined))
+
+
+def shared_gradients(measures: Iterable[Measure]) -> frozenset[Examples]:
+    """Return the kinds of examples for which some measure reads the shared backward pass (input ``gradient``)."""
+    kinds: set[Examples] = set()
+    for item in measures:
+        if "gradient" in item.info.inputs:
+            kinds.update(kind for kind in get_args(Examples) if kind in item.info.inputs)
+    return frozenset(kinds)
+
+
+def _check(images: Tensor, labels: Tensor, adversarial: Tensor | None) -> None:
+    """Check the contract once, at the door, in words."""
+    if len(images) == 0 or len(images) != len(labels):
+        raise BadInputError("labels", f"one per image, {len(images)} images and at least one", str(len(labels)))
+    if labels.dtype != torch.int64:
+        raise BadInputError("labels", "torch.int64", str(labels.dtype))
+    for name, tensor in (("images", images), ("adversarial", adversarial)):
+        if tensor is None:
+            continue
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if not tensor.is_floating_point():
+            raise BadInputError(name, "float32 or float64 in [0, 1]", kind, "divide uint8 images by 255")
+        low, high = float(tensor.min()), float(tensor.max())
+        if not (low >= -_SLACK and high <= 1 + _SLACK):
+            hint = "was the input normalised twice?" if low < 0 else "divide by 255?"
+            raise BadInputError(name, f"{kind} in [0, 1]", f"{kind} in [{low:.4g}, {high:.4g}]", hint)
+
+
+def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return the network, or a copy, in the dtype and on the device of the images, in evaluation mode."""
+    first = next(network.parameters(), None)
+    if first is None or (first.dtype == images.dtype and first.device == images.device):
+        return network.eval()
+    return copy.deepcopy(network).to(images).eval()
+
+
+@contextmanager
+def _as_found(network: nn.Module) -> Iterator[None]:
+    """Leave modes and gradients of the network as they were, whatever happens."""
+    modes = {name: module.training for name, module in network.named_modules()}
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    try:
+        yield
+    finally:
+        for name, module in network.named_modules():
+            module.training = modes[name]
+        for name, parameter in network.named_parameters():
+            parameter.grad = gradients[name]

@@ -1,0 +1,300 @@
+"""One network and its examples, with the work that measures share: done once, timed apart."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from measurebench.attacks import autoattack
+from measurebench.attacks.audit import AttackOutcome, audit
+from measurebench.attacks.noise import content_keys
+from measurebench.attacks.pgd import PGD
+from measurebench.attacks.plugin import load_attack
+from measurebench.core.errors import BadInputError
+from measurebench.core.info import Examples, Split
+from measurebench.core.threat import ThreatModel
+from measurebench.measures.batching import Batches
+from measurebench.measures.value import UndefinedMeasureError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """All that the shared work depends on, besides network and examples.
+
+    ``gradients`` names the kinds of examples whose logits come from the shared forward and backward pass; it
+    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``adversarial``
+    examples, if given, stand in for PGD's.
+    """
+
+    threat: ThreatModel
+    seed: int = 0
+    split: Split = "train"
+    pgd_steps: int = 10
+    pgd_step_fraction: float = 0.25
+    n_autoattack: int | None = None
+    gradients: frozenset[Examples] = frozenset()
+
+
+@dataclass(frozen=True)
+class GradientPass:
+    """One forward and backward pass over all examples.
+
+    ``logits`` [n, K]; ``inputs`` [n, ...], the gradient of each example's cross-entropy at its image; ``weights``,
+    the gradient of the mean cross-entropy per trainable parameter, accumulated in float64.
+    """
+
+    logits: Tensor
+    inputs: Tensor
+    weights: Mapping[str, Tensor]
+
+
+class ShardStore(Protocol):
+    """Where finished AutoAttack shards are kept between runs; the engine supplies one that writes to disk."""
+
+    def get(self, name: str) -> autoattack.ShardResult | None:
+        """Return a finished shard."""
+        ...
+
+    def put(self, name: str, result: autoattack.ShardResult) -> None:
+        """Keep a finished shard."""
+        ...
+
+
+@dataclass
+class _Clock:
+    """Seconds per piece of shared work, each without the pieces that it asked for in turn."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    inner: list[float] = field(default_factory=lambda: [0.0])
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        self.inner.append(0.0)
+        try:
+            yield
+        finally:
+            whole = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + whole - self.inner.pop()
+            self.inner[-1] += whole
+
+
+class MeasureContext:
+    """Network, examples, settings and memoised shared work, for one model and one split.
+
+    ``network`` maps images to logits, is in evaluation mode and takes the dtype of ``images``; ``images`` [n, ...]
+    in [0, 1] and ``labels`` int64 [n] lie on its device; ``keys`` int64 [n] name the examples for random draws (by
+    default a hash of their pixels). Nothing here changes the network: perturbed weights go through
+    ``logits_with``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        settings: MeasureSettings,
+        *,
+        initial_network: nn.Module | None = None,
+        keys: Tensor | None = None,
+        adversarial: Tensor | None = None,
+        batch_size: int = 256,
+        shard_store: ShardStore | None = None,
+    ) -> None:
+        self.network, self.images, self.labels, self.settings = network, images, labels, settings
+        self.keys = content_keys(images) if keys is None else keys
+        self.batches = Batches(batch_size)
+        self._initial_network = initial_network
+        self._shard_store = shard_store
+        self._clock = _Clock()
+        self._memo: dict[str, Any] = {}
+        if adversarial is not None:
+            if adversarial.shape != images.shape:
+                raise BadInputError("adversarial", f"shape {tuple(images.shape)}", str(tuple(adversarial.shape)))
+            self._memo["pgd examples"] = adversarial.detach()
+
+    # ---- what is there -------------------------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+        return len(self.labels)
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The threat model of the attacks."""
+        return self.settings.threat
+
+    @property
+    def n_classes(self) -> int:
+        """Width of the network's output."""
+        return self.clean_logits.shape[1]
+
+    @property
+    def initial_network(self) -> nn.Module:
+        """The network with its weights at epoch 0; raises UndefinedMeasureError where they are not known."""
+        if self._initial_network is None:
+            raise UndefinedMeasureError("the weights at initialisation are not known (no init_file)")
+        return self._initial_network
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The trainable parameters by name, detached; tied ones once, under the first of their names."""
+        return {name: parameter.detach() for name, parameter in self.network.named_parameters()}
+
+    @property
+    def shared_seconds(self) -> dict[str, float]:
+        """Seconds spent on each piece of shared work so far."""
+        return dict(self._clock.seconds)
+
+    # ---- shared work ---------------------------------------------------------------------------------------
+
+    def shared(self, name: str, compute: Callable[[], T]) -> T:
+        """Return a piece of shared work, computed on first use and timed apart from the measure that asked."""
+        if name not in self._memo:
+            with self._clock.time(name):
+                self._memo[name] = compute()
+        return cast("T", self._memo[name])
+
+    def examples(self, kind: Examples) -> Tensor:
+        """Return the images [n, ...]: clean, or PGD's."""
+        return self.images if kind == "clean" else self.adversarial
+
+    def logits(self, kind: Examples) -> Tensor:
+        """Return the logits [n, K] at clean images or at PGD examples, without gradients."""
+        if kind in self.settings.gradients:
+            return self.gradients(kind).logits
+        return self.shared(f"{kind} logits", lambda: self.forward(self.examples(kind)))
+
+    @property
+    def clean_logits(self) -> Tensor:
+        """Logits [n, K] at the clean images."""
+        return self.logits("clean")
+
+    @property
+    def adversarial(self) -> Tensor:
+        """PGD examples [n, ...] of the unperturbed network: random start, the last iterate."""
+        return self.shared("pgd examples", self._pgd_examples)
+
+    @property
+    def adversarial_logits(self) -> Tensor:
+        """Logits [n, K] at the PGD examples."""
+        return self.logits("pgd")
+
+    def pgd(self, **changes: Any) -> PGD:
+        """Return the PGD attack of the settings, with some of its fields changed."""
+        default = PGD(self.threat, self.settings.pgd_steps, self.settings.pgd_step_fraction)
+        return replace(default, **changes)
+
+    def attack(self, attack: PGD, network: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
+        """Return the attack's images [n, ...] for all examples, batch by batch."""
+        model = self.network if network is None else network
+        seed = self.settings.seed
+
+        def run(rows: slice) -> Tensor:
+            aim = None if targets is None else targets[rows]
+            return attack(model, self.images[rows], self.labels[rows], self.keys[rows], seed, aim)
+
+        return self.batches.cat(run, self.n)
+
+    def gradients(self, kind: Examples) -> GradientPass:
+        """Return logits, input gradients and weight gradient from the one forward and backward pass they share."""
+        return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind)))
+
+    def outcome(self, attack: str) -> AttackOutcome:
+        """Return the audited outcome of ``pgd``, ``autoattack`` or any ``module:callable``."""
+        return self.shared(f"{attack} outcome", lambda: self._outcome(attack))
+
+    # ---- passes --------------------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Return logits [n, K] without gradients."""
+        model = self.network if network is None else network
+        with torch.no_grad():
+            return self.batches.cat(lambda rows: model(images[rows]), len(images))
+
+    def logits_with(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Return the logits of the network with other parameters, for one batch; gradients flow if enabled."""
+        logits: Tensor = functional_call(self.network, dict(parameters), (images,))
+        return logits
+
+    def _pgd_examples(self) -> Tensor:
+        return self.attack(self.pgd())
+
+    def _gradient_pass(self, images: Tensor) -> GradientPass:
+        parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}
+        names = list(parameters)
+        totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in parameters.items()}
+        logits, inputs = [], []
+
+        def run(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+            points = images[rows].detach().requires_grad_(True)
+            output = self.logits_with(parameters, points)
+            loss = F.cross_entropy(output, self.labels[rows], reduction="sum")
+            at_inputs, *at_weights = torch.autograd.grad(
+                loss, [points, *parameters.values()], allow_unused=True
+            )
+            if at_inputs is None:
+                at_inputs = torch.zeros_like(points)
+            return output.detach(), at_inputs, tuple(at_weights)
+
+        with torch.enable_grad():
+            for output, at_inputs, at_weights in self.batches.each(run, len(images)):
+                logits.append(output)
+                inputs.append(at_inputs)
+                for name, gradient in zip(names, at_weights, strict=True):
+                    if gradient is not None:
+                        totals[name] += gradient
+        return GradientPass(
+            torch.cat(logits), torch.cat(inputs), {name: total / len(images) for name, total in totals.items()}
+        )
+
+    # ---- attacks -------------------------------------------------------------------------------------------
+
+    def _outcome(self, attack: str) -> AttackOutcome:
+        if attack == "pgd":
+            passes = self.settings.pgd_steps * 2
+            return self._audited(self.adversarial, self.adversarial_logits, self.n, passes, ())
+        if attack == "autoattack":
+            return self._autoattack_outcome()
+        function = load_attack(attack)
+        adversarial = self.batches.cat(
+            lambda rows: function(self.network, self.images[rows], self.labels[rows]).detach(), self.n
+        )
+        return self._audited(adversarial, self.forward(adversarial), self.n, None, ())
+
+    def _autoattack_outcome(self) -> AttackOutcome:
+        n = self.n if self.settings.n_autoattack is None else min(self.n, self.settings.n_autoattack)
+        results = [self._shard(rows) for rows in autoattack.shards(n)]
+        adversarial = torch.cat([result.adversarial.to(self.images) for result in results])
+        flags = tuple(dict.fromkeys(flag for result in results for flag in result.flags))
+        passes = round(sum(result.n_forward for result in results) / n)
+        return self._audited(adversarial, self.forward(adversarial), n, passes, flags)
+
+    def _shard(self, rows: range) -> autoattack.ShardResult:
+        name = f"{self.settings.split}-{rows.start:06d}-{rows.stop:06d}"
+        result = self._shard_store.get(name) if self._shard_store else None
+        if result is None:
+            chosen = slice(rows.start, rows.stop)
+            result = autoattack.attack_shard(
+                self.network, self.images[chosen], self.labels[chosen], self.threat, self.settings.seed,
+                self.settings.split, rows.start // autoattack.SHARD_SIZE, self.n_classes,
+            )  # fmt: skip
+            if self._shard_store:
+                self._shard_store.put(name, result)
+        return result
+
+    def _audited(
+        self, adversarial: Tensor, logits: Tensor, n: int, n_passes: int | None, flags: tuple[str, ...]
+    ) -> AttackOutcome:
+        return audit(
+            self.images[:n], self.labels[:n], adversarial, self.clean_logits[:n], logits, self.threat, n_passes, flags
+        )

@@ -1,0 +1,1 @@
+"""How much the loss moves with the weights."""

@@ -1,0 +1,1 @@
+"""Norms of the loss's gradients."""

@@ -1,0 +1,1 @@
+"""How much the output moves with the input."""

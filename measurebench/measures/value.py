@@ -1,0 +1,55 @@
+"""What a measure returns: a number with its uncertainty, or the reason why there is none."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from measurebench.core.errors import MeasurebenchError
+from measurebench.core.records import Diagnostic
+
+
+class UndefinedMeasureError(MeasurebenchError):
+    """The measure has no value for this network and these examples, for the reason in the message."""
+
+
+@dataclass(frozen=True)
+class MeasureValue:
+    """``value`` and ``standard_error`` as floats (None where there is none), ``per_example`` float64 [n] on the CPU.
+
+    ``reason`` says why an undefined measure has no value. ``n`` is the number of examples read (0: weights alone).
+    """
+
+    value: float | None
+    standard_error: float | None = None
+    per_example: Tensor | None = field(default=None, repr=False)
+    diagnostics: Mapping[str, Diagnostic] = field(default_factory=dict)
+    n: int | None = None
+    reason: str = ""
+
+    @property
+    def status(self) -> Literal["measured", "undefined"]:
+        """``measured`` if and only if there is a value."""
+        return "undefined" if self.value is None else "measured"
+
+    @classmethod
+    def undefined(cls, reason: str, **diagnostics: Diagnostic) -> "MeasureValue":
+        """Return no value, with the reason."""
+        return cls(None, diagnostics=diagnostics, reason=reason)
+
+    @classmethod
+    def mean(cls, per_example: Tensor, **diagnostics: Diagnostic) -> "MeasureValue":
+        """Return the mean over examples [n] with its standard error, s / sqrt(n); none for n = 1."""
+        values = per_example.detach().to("cpu", torch.float64)
+        n = len(values)
+        error = float(values.std(correction=1)) / math.sqrt(n) if n > 1 else None
+        return cls(float(values.mean()), error, values, diagnostics, n).checked()
+
+    def checked(self) -> "MeasureValue":
+        """Return itself, or undefined where the value is not finite."""
+        if self.value is None or math.isfinite(self.value):
+            return self
+        return MeasureValue.undefined(f"the value is not finite ({self.value})", **dict(self.diagnostics))

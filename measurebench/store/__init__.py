@@ -1,0 +1,1 @@
+"""The only code that writes under a results folder: journal, per-example arrays, catalogue, tidy tables."""
