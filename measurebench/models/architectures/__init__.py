@@ -1,0 +1,191 @@
+"""Architectures: built-in names, ``module:callable``, or ``file.py:callable`` beside the manifest.
+
+A built-in one is added by writing a file here: a function decorated with ``architecture`` that takes ``n_classes``
+and ``in_channels`` and returns a network without normalisation. Nothing else is edited.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError, MeasurebenchError, ModelError, near_names
+from measurebench.core.registry import Registry
+from measurebench.core.specs import ModelSpec
+from measurebench.models.identity import architecture_file
+
+Builder = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A built-in architecture: its name, the function that builds it, where it is described, its input."""
+
+    name: str
+    build: Builder
+    source: str
+    image_shape: tuple[int, int, int]
+
+
+REGISTRY: Registry[Architecture] = Registry("architecture")
+
+
+def architecture(
+    name: str, *, source: str = "", image_shape: tuple[int, int, int] = (3, 32, 32)
+) -> Callable[[Builder], Builder]:
+    """Register a function ``(n_classes, in_channels, ...) -> network`` under a name such as ``resnet-18``."""
+
+    def register(build: Builder) -> Builder:
+        REGISTRY.add(name, Architecture(name, build, source, image_shape))
+        return build
+
+    return register
+
+
+def built_in() -> Registry[Architecture]:
+    """Return the registry with every file of this folder imported."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return REGISTRY
+
+
+def find(name: str) -> Architecture | None:
+    """Return the built-in architecture that a name means, however it is spelt (``WRN-28-10``, ``wrn_28_10``)."""
+    known = built_in()
+    spelling = _plain(name)
+    if wide := re.fullmatch(r"(wrn|wideresnet)-?(\d+)-(\d+)", spelling):
+        from measurebench.models.architectures.wide_resnet import wide_resnet_of
+
+        return wide_resnet_of(int(wide[2]), int(wide[3]))
+    aliases = {_plain(item).replace("-", ""): item for item in known}
+    match = aliases.get(spelling.replace("-", ""))
+    return known[match] if match else None
+
+
+def _plain(name: str) -> str:
+    """Lower case, with one kind of separator."""
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
+
+
+def build(spec: ModelSpec, n_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Return the network of a specification, with fresh weights and no normalisation.
+
+    A built-in one is given ``n_classes`` and ``in_channels`` unless ``architecture_kwargs`` say otherwise; a
+    callable of the user only what ``architecture_kwargs`` hold.
+    """
+    name = spec.architecture
+    if not name:
+        raise BadInputError(spec.reference, "an architecture", "none", "name one with --architecture")
+    if found := None if ":" in name else find(name):
+        kwargs = {"n_classes": n_classes, "in_channels": in_channels} | dict(spec.architecture_kwargs)
+        return _called(found.build, kwargs, name)
+    return _called(_user_callable(name, spec), dict(spec.architecture_kwargs), name)
+
+
+def _called(builder: Builder, kwargs: dict[str, Any], name: str) -> nn.Module:
+    """Call a builder; errors name the architecture."""
+    try:
+        network = builder(**kwargs)
+    except MeasurebenchError:
+        raise
+    except Exception as error:  # the builder is the user's code: whatever it raises belongs to this model
+        raise ModelError(
+            f"architecture {name!r}: expected a network from {name}({_arguments(kwargs)}), "
+            f"got {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"architecture {name!r}: expected a torch.nn.Module, got {type(network).__name__}; "
+            "name the class or a function that returns the network"
+        )
+    return network
+
+
+def _arguments(kwargs: dict[str, Any]) -> str:
+    """Write keyword arguments as in a call."""
+    return ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+
+
+def _user_callable(name: str, spec: ModelSpec) -> Builder:
+    """Import ``module:callable`` or ``file.py:callable``."""
+    place, colon, attribute = name.rpartition(":")
+    if not colon:
+        known = list(built_in())
+        hint = (
+            near_names(_plain(name), known) or "`measurebench models architectures` lists the built-in names"
+        )
+        raise BadInputError(
+            f"architecture of {spec.id}",
+            "a built-in name, module:callable or file.py:callable",
+            repr(name),
+            hint,
+        )
+    module = _module_from_file(place, spec) if place.endswith(".py") else _module_by_name(place, name)
+    target: Any = module
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            names = [
+                key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+            ]
+            raise BadInputError(
+                f"architecture of {spec.id}", f"a callable {attribute!r} in {place}", "no such name",
+                near_names(attribute, names) or f"it defines {', '.join(names[:8]) or 'nothing callable'}",
+            )  # fmt: skip
+        target = getattr(target, part)
+    if not callable(target):
+        raise BadInputError(f"architecture of {spec.id}", f"{name} to be callable", type(target).__name__)
+    return target  # type: ignore[no-any-return]
+
+
+def _module_by_name(place: str, name: str) -> Any:
+    """Import an installed module (the current folder counts, as with ``python -m``)."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ImportError as error:
+        raise BadInputError(
+            f"architecture {name!r}", f"a module {place!r} that can be imported", str(error)
+        ) from error
+
+
+def _module_from_file(place: str, spec: ModelSpec) -> Any:
+    """Import a Python file, whose folder is searched for what it imports itself."""
+    path = architecture_file(spec)
+    if path is None or not path.is_file():
+        raise BadInputError(f"architecture of {spec.id}", f"the file {path}", "no such file")
+    unique = f"measurebench_user_{digest_file(path)[:16]}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    loader = importlib.util.spec_from_file_location(unique, path)
+    if loader is None or loader.loader is None:
+        raise BadInputError(
+            f"architecture of {spec.id}", f"a Python file {place}", "a file Python cannot import"
+        )
+    module = importlib.util.module_from_spec(loader)
+    sys.modules[unique] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    try:
+        loader.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise ModelError(
+            f"architecture of {spec.id}: expected {path} to import, got {type(error).__name__}: {error}"
+        ) from error
+    return module
+
+
+def parameters_of(builder: Builder) -> list[str]:
+    """Return the names of a builder's own parameters, besides ``n_classes`` and ``in_channels``."""
+    names = list(inspect.signature(builder).parameters)
+    return [name for name in names if name not in ("n_classes", "in_channels")]

@@ -1,0 +1,102 @@
+"""Reading a checkpoint file: what it is, and the tensors in it; code in it never runs unless it was allowed."""
+
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError
+from measurebench.models.formats import Format, recognise
+from measurebench.models.pickles import globals_of, harmless_globals
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file held: its format, its hash, and the nested content (dictionaries, lists, tensors)."""
+
+    path: Path
+    format: Format
+    sha256: str
+    content: Any
+
+
+def read_checkpoint(path: Path, *, allow_pickle: bool = False, sha256: str | None = None) -> Checkpoint:
+    """Return the content of a checkpoint, all tensors on the CPU.
+
+    Raises BadInputError where the file is not a checkpoint, is damaged, would run code (without
+    ``allow_pickle``), or is not the one whose hash was noted.
+    """
+    kind = recognise(path)
+    digest = digest_file(path)
+    if sha256 and digest != sha256:
+        raise BadInputError(
+            str(path),
+            f"the file with SHA-256 {sha256[:16]}...",
+            f"{digest[:16]}...",
+            "has it been replaced or cut short?",
+        )
+    if kind.name == "safetensors":
+        return Checkpoint(path, kind, digest, _read_safetensors(path))
+    return Checkpoint(path, kind, digest, _read_torch(path, kind, allow_pickle))
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """Read a safetensors file."""
+    import safetensors
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (safetensors.SafetensorError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise BadInputError(
+            str(path), "a whole safetensors file", f"{type(error).__name__}: {_first_line(error)}",
+            "it was cut short or damaged: fetch it again",
+        ) from None  # fmt: skip
+
+
+def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
+    """Read a file of torch.save, weights only unless code was allowed."""
+    needed = _needed_globals(path, kind)
+    refused = sorted(needed - set(harmless_globals()))
+    if refused and not allow_pickle:
+        raise BadInputError(
+            str(path), "tensors and plain values only", f"a pickle that would run {', '.join(refused[:6])}",
+            "if you trust its author, give --allow-pickle (the code in it will run), or save its state_dict() alone",
+        )  # fmt: skip
+    try:
+        named = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(named):
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=not refused)
+    except Exception as error:
+        raise _damaged(path, kind, error, bool(refused)) from None
+
+
+def _needed_globals(path: Path, kind: Format) -> set[str]:
+    """Return what unpickling would import; a stream that cannot be followed counts as damaged."""
+    try:
+        return globals_of(path, kind)
+    except Exception as error:
+        raise _damaged(path, kind, error, False) from None
+
+
+def _damaged(path: Path, kind: Format, error: Exception, ran_code: bool) -> BadInputError:
+    """Say that a file of a known format could not be read to its end."""
+    came = f"{type(error).__name__}: {_first_line(error)}"
+    if ran_code:
+        hint = "its classes must be importable here, or ask its author for the state_dict() alone"
+    elif isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+        hint = "save its state_dict() alone"
+    else:
+        hint = "it was cut short or damaged: fetch it again"
+    return BadInputError(str(path), f"a whole {kind.title}", came, hint)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, shortened."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else "no message"

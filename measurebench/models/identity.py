@@ -1,0 +1,43 @@
+"""The digest of a model before it is loaded, so that a plan knows which records are there. Without torch."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+from measurebench.core.digests import digest_file
+from measurebench.core.specs import ModelSpec
+
+
+def identified(spec: ModelSpec) -> ModelSpec:
+    """Return the specification with the hash of its file, where the file is there."""
+    path = Path(spec.locator)
+    if spec.source == "robustbench" or not path.is_file():
+        return spec
+    return replace(spec, file_sha256=digest_file(path))
+
+
+def model_digest(spec: ModelSpec) -> str:
+    """Return the digest that ``load_model`` will give this model, as long as its files stay as they are."""
+    known = identified(spec)
+    initial = digest_file(Path(spec.initial)) if spec.initial and Path(spec.initial).is_file() else None
+    return known.digest(initial, code_sha256(spec))
+
+
+def code_sha256(spec: ModelSpec) -> str | None:
+    """Return the hash of the user's file that defines the architecture, where there is one."""
+    path = architecture_file(spec)
+    return digest_file(path) if path and path.is_file() else None
+
+
+def architecture_file(spec: ModelSpec) -> Path | None:
+    """Return the user's file that defines the architecture, where there is one; it is not imported."""
+    place, colon, _ = (spec.architecture or "").rpartition(":")
+    if not colon or spec.source == "robustbench":
+        return None
+    if place.endswith(".py"):
+        return Path(spec.architecture_folder or ".").joinpath(place).resolve()
+    try:
+        found = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin) if found and found.origin and Path(found.origin).is_file() else None

@@ -1,0 +1,28 @@
+"""A network ready to be measured, with the specification it was made from."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from measurebench.core.specs import ModelSpec
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """``network`` maps float32 [n, C, H, W] in [0, 1] to logits [n, classes]; eval mode, frozen, on the CPU.
+
+    ``initial`` is the same network with its weights at epoch 0, where the specification names them. ``digest``
+    names all that determines the network's function. ``notes`` say what was found on the way (format, prefix).
+    Made only by ``load_model``.
+    """
+
+    spec: ModelSpec
+    network: nn.Module
+    initial: nn.Module | None
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable parameters, as the network's author counts them (buffers are not among them)."""
+        return sum(parameter.numel() for parameter in self.network.parameters())

@@ -1,0 +1,236 @@
+"""From a specification to a network: weights loaded strictly, normalisation inside, in eval mode and frozen."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.specs import ModelSpec, Normalization
+from measurebench.models import architectures
+from measurebench.models.checkpoint import Checkpoint, read_checkpoint
+from measurebench.models.fits import best_fit
+from measurebench.models.identity import code_sha256
+from measurebench.models.loaded import LoadedModel
+from measurebench.models.normalized import normalized
+from measurebench.models.references import resolve
+from measurebench.models.states import Fitted, State, candidates, describe, fit, kept_normalization, state_at
+
+
+def load_model(
+    reference: str | ModelSpec,
+    *,
+    architecture: str | None = None,
+    normalization: str | Normalization | None = None,
+    dataset: str | None = None,
+    allow_pickle: bool = False,
+    offline: bool = False,
+) -> LoadedModel:
+    """Return the network that a reference or a specification names, ready to be measured.
+
+    Every key of the weights must match. Raises BadInputError where the reference or its file cannot be used,
+    ModelError where the network itself cannot.
+    """
+    spec = reference if isinstance(reference, ModelSpec) else _single(
+        reference, architecture=architecture, normalization=normalization, dataset=dataset, allow_pickle=allow_pickle
+    )  # fmt: skip
+    if spec.source == "robustbench":
+        from measurebench.models.robustbench.loading import load_zoo_model
+
+        return load_zoo_model(spec, offline=offline)
+    return _load_local(spec)
+
+
+def _single(reference: str, **options: Any) -> ModelSpec:
+    """Resolve a reference that must name one model."""
+    specs = resolve([reference], **options)
+    if len(specs) != 1:
+        ids = ", ".join(spec.reference for spec in specs[:6])
+        raise BadInputError(reference, "a reference to one model", f"{len(specs)}", f"such as {ids}")
+    return specs[0]
+
+
+def _load_local(spec: ModelSpec) -> LoadedModel:
+    """Load a checkpoint from disk."""
+    checkpoint = read_checkpoint(Path(spec.locator), allow_pickle=spec.allow_pickle, sha256=spec.file_sha256)
+    spec = replace(spec, file_sha256=checkpoint.sha256)
+    network, fitted, place = _network(spec, checkpoint)
+    used = _normalization(spec, fitted)
+    initial, initial_sha256 = _initial(spec, used)
+    digest = spec.digest(initial_sha256, code_sha256(spec))
+    notes = _notes(checkpoint, fitted, place, spec)
+    spec = replace(spec, normalization=used, weights=place)
+    return LoadedModel(spec, frozen(normalized(network, used)), initial, digest, notes)
+
+
+def frozen(network: nn.Module) -> nn.Module:
+    """Return the network in eval mode, float32, its parameters without gradients."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_meta:
+            raise ModelError("expected a network with weights, got parameters on the meta device")
+    return network.float().eval().requires_grad_(False)
+
+
+def _network(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[nn.Module, Fitted, tuple[str | int, ...]]:
+    """Build the architecture and put the checkpoint's weights into it."""
+    content = checkpoint.content
+    if not spec.architecture:
+        if isinstance(content, nn.Module):
+            return content, Fitted(dict(content.state_dict())), ()
+        raise _architecture_asked_for(spec, content)
+    place, state = _state(spec, content)
+    network = _built(spec, state)
+    try:
+        fitted = fit(network, state, _subject(spec, place))
+    except BadInputError as error:
+        hint = error.hint if "transposed" in error.hint else best_fit(state) or error.hint
+        raise BadInputError(error.subject, error.expected, error.got, hint) from None
+    return _filled(network, fitted, spec), fitted, place
+
+
+def _built(spec: ModelSpec, state: State) -> nn.Module:
+    """Build the network for the number of classes and channels that the weights have."""
+    sizes = _sizes(state)
+    name = spec.architecture or ""
+    builtin = None if ":" in name else architectures.find(name)
+    if builtin is None:
+        return architectures.build(spec)
+    return architectures.build(spec, sizes[0] or 10, sizes[1] or builtin.image_shape[0])
+
+
+def _sizes(state: State) -> tuple[int | None, int | None]:
+    """Read off the number of classes (rows of the last matrix) and channels (columns of the first convolution)."""
+    matrices = [tensor for tensor in state.values() if tensor.ndim == 2]
+    convolutions = [tensor for tensor in state.values() if tensor.ndim == 4 and "mean" not in state]
+    convolutions = convolutions or [t for key, t in state.items() if t.ndim == 4 and key.endswith("weight")]
+    return (
+        int(matrices[-1].shape[0]) if matrices else None,
+        int(convolutions[0].shape[1]) if convolutions else None,
+    )
+
+
+def _state(spec: ModelSpec, content: Any) -> tuple[tuple[str | int, ...], State]:
+    """Return the state dict that is meant, and where it lay."""
+    if spec.weights:
+        return spec.weights, state_at(content, spec.weights, spec.locator)
+    found = list(candidates(content))
+    if not found:
+        raise BadInputError(
+            spec.locator,
+            "a state dict (names to tensors)",
+            describe(content),
+            "say where it is with `weights`",
+        )
+    if len(found) > 1:
+        places = "; ".join(f"{_written(place)} ({len(state)} tensors)" for place, state in found[:6])
+        raise BadInputError(
+            spec.locator, "one state dict", f"{len(found)}: {places}",
+            "say which with `weights` in a manifest, such as weights = " + _written(found[0][0]),
+        )  # fmt: skip
+    return found[0]
+
+
+def _written(place: tuple[str | int, ...]) -> str:
+    """Write a path of keys as a manifest would."""
+    return repr(place[0]).replace("'", '"') if len(place) == 1 else repr(list(place)).replace("'", '"')
+
+
+def _subject(spec: ModelSpec, place: tuple[str | int, ...]) -> str:
+    """Name file, place and architecture in a message."""
+    return f"{spec.locator}{'' if not place else ' at ' + _written(place)} as {spec.architecture}"
+
+
+def _filled(network: nn.Module, fitted: Fitted, spec: ModelSpec) -> nn.Module:
+    """Put finite weights into the network."""
+    for key, tensor in fitted.state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor)).sum())
+            raise BadInputError(
+                spec.locator, "finite weights", f"{bad} of {tensor.numel()} in {key!r} are NaN or infinite",
+                "training diverged, or the file is damaged",
+            )  # fmt: skip
+    network.load_state_dict({key: _plain(tensor) for key, tensor in fitted.state.items()}, strict=True)
+    return network
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return half-precision weights as float32."""
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _normalization(spec: ModelSpec, fitted: Fitted) -> Normalization:
+    """Return the normalisation to use: the stated one, else the file's own, else (in a manifest) none."""
+    kept = kept_normalization(fitted.extras)
+    stated = spec.normalization
+    if not stated.stated:
+        if kept is None and not spec.reference.endswith(f"#{spec.id}") and spec.source == "local":
+            raise BadInputError(
+                f"{spec.locator}: normalization", "none, cifar10 or imagenet", "nothing",
+                "say with --normalization how images were scaled in training (none: they were not)",
+            )  # fmt: skip
+        return kept or Normalization()
+    if kept is not None and not _same(stated, kept):
+        raise BadInputError(
+            f"{spec.locator}: normalization", f"that of the file's own buffers, {_text(kept)}", _text(stated),
+            "leave it out to use the file's",
+        )  # fmt: skip
+    return stated
+
+
+def _same(a: Normalization, b: Normalization) -> bool:
+    """Compare two normalisations to a thousandth; mean 0 and deviation 1 is none."""
+    first, second = ((n.mean or (0.0,) * 3, n.std or (1.0,) * 3) for n in (a, b))
+    pairs = zip(first[0] + first[1], second[0] + second[1], strict=False)
+    return all(abs(x - y) < 1e-3 for x, y in pairs)
+
+
+def _text(normalization: Normalization) -> str:
+    """Write a normalisation."""
+    if not normalization.mean:
+        return "none"
+    return f"mean {[round(x, 4) for x in normalization.mean]}, std {[round(x, 4) for x in normalization.std]}"
+
+
+def _initial(spec: ModelSpec, normalization: Normalization) -> tuple[nn.Module | None, str | None]:
+    """Load the weights at epoch 0, where the specification names them."""
+    if spec.initial is None:
+        return None, None
+    checkpoint = read_checkpoint(Path(spec.initial), allow_pickle=spec.allow_pickle)
+    network, _, _ = _network(replace(spec, locator=spec.initial), checkpoint)
+    return frozen(normalized(network, normalization)), checkpoint.sha256
+
+
+def _architecture_asked_for(spec: ModelSpec, content: Any) -> BadInputError:
+    """Ask for the architecture, naming the built-in one that fits."""
+    found = list(candidates(content))
+    if not found:
+        return BadInputError(spec.locator, "a state dict (names to tensors)", describe(content))
+    hint = best_fit(found[0][1]) or "`measurebench models architectures` lists the built-in ones"
+    return BadInputError(f"{spec.locator}: architecture", "--architecture NAME", "none", hint)
+
+
+def _notes(
+    checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...], spec: ModelSpec
+) -> tuple[str, ...]:
+    """Say what was found on the way."""
+    notes = [f"format: {checkpoint.format.title}"]
+    if place:
+        notes.append(f"weights at {_written(place)}")
+    if fitted.prefix:
+        notes.append(f"prefix {fitted.prefix!r} taken off")
+    if fitted.counters_missing:
+        notes.append(f"{fitted.counters_missing} batch-norm counters not in the file")
+    if fitted.extras:
+        notes.append(f"the file also holds {', '.join(sorted(fitted.extras))}")
+    kinds = _kinds(fitted.state)
+    if kinds != {"float32"}:
+        notes.append(f"stored as {', '.join(sorted(kinds))}")
+    return tuple(notes)
+
+
+def _kinds(state: Mapping[str, Tensor]) -> set[str]:
+    """Return the types of floating-point numbers in a state dict."""
+    return {str(t.dtype).removeprefix("torch.") for t in state.values() if t.is_floating_point()}

@@ -1,0 +1,191 @@
+"""The manifest ``models.toml``: what a user says of checkpoints, validated at the door."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.specs import ModelSpec, Normalization, Setting
+from measurebench.core.threat import ThreatModel
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors; text is never read as a number nor a number as text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NormalizationEntry(_Strict):
+    """``normalization = { mean = [...], std = [...] }``, one number per channel."""
+
+    mean: Annotated[list[float], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
+
+
+class ModelEntry(_Strict):
+    """One ``[[model]]`` of a manifest."""
+
+    id: Annotated[str, Field(min_length=1)]
+    file: Annotated[str, Field(min_length=1)]
+    architecture: Annotated[str, Field(min_length=1)]
+    architecture_kwargs: dict[str, Any] = {}
+    normalization: str | NormalizationEntry | None = None
+    weights: str | list[str | int] = []
+    init_file: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    dataset: str | None = None
+    defense: str | None = None
+    norm: str | None = None
+    radius: str | float | int | None = None
+    expected_clean_accuracy: Fraction | None = None
+    run: str | None = None
+    cluster: str | None = None
+    settings: dict[str, str | int | float | bool] = {}
+
+
+class Manifest(_Strict):
+    """A whole ``models.toml``."""
+
+    model: Annotated[list[ModelEntry], Field(min_length=1)]
+
+
+def read_manifest(path: Path, source: str = "local", prefix: str | None = None) -> list[ModelSpec]:
+    """Return the specifications of a manifest's models, in its order; no weights are read.
+
+    ``prefix`` starts each reference (default: the manifest's path and ``#``). Raises BadInputError naming file,
+    field, what was expected and what came.
+    """
+    manifest = _validated(_parsed(path), path)
+    ids = [entry.id for entry in manifest.model]
+    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+        raise BadInputError(f"{path}: id", "a different id for every model", f"{repeated[0]!r} twice")
+    start = f"{path}#" if prefix is None else prefix
+    return [_spec(entry, path, source, start) for entry in manifest.model]
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """Read the TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInputError(str(path), "a manifest models.toml", "no such file") from None
+    except OSError as error:
+        raise BadInputError(str(path), "a manifest that can be read", error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise BadInputError(str(path), "a manifest in UTF-8 text", "bytes that are not text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInputError(str(path), "valid TOML", str(error)) from None
+
+
+def _validated(value: dict[str, Any], path: Path) -> Manifest:
+    """Check the values against the manifest's fields; the first error is the one reported."""
+    try:
+        return Manifest.model_validate(value)
+    except ValidationError as error:
+        raise _plain(error, value, path) from None
+
+
+def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInputError:
+    """Turn pydantic's first error into a sentence with the field's place in the file."""
+    first = error.errors(include_url=False)[0]
+    place = [
+        part for part in first["loc"] if part not in ("str", "NormalizationEntry", "list[union[str,int]]")
+    ]
+    field = _field_name(place, value)
+    if first["type"] == "extra_forbidden":
+        known = _fields_beside(place)
+        hint = near_names(str(place[-1]), known)
+        return BadInputError(f"{path}: {field}", f"one of the keys {', '.join(known)}", repr(place[-1]), hint)
+    if first["type"] == "missing":
+        hint = "a manifest is a list of [[model]] tables" if place == ["model"] else ""
+        return BadInputError(f"{path}: {field}", f"the key {place[-1]!r}", "a table without it", hint)
+    expected = first["msg"].removeprefix("Input should be ").lower()
+    return BadInputError(f"{path}: {field}", expected, repr(first["input"]))
+
+
+def _field_name(place: list[Any], value: dict[str, Any]) -> str:
+    """Name a field by its model's id: ``model "resnet20": radius``."""
+    models = value.get("model")
+    if len(place) > 1 and place[0] == "model" and isinstance(models, list) and isinstance(place[1], int):
+        entry = models[place[1]]
+        name = (
+            entry.get("id", f"number {place[1] + 1}") if isinstance(entry, dict) else f"number {place[1] + 1}"
+        )
+        return ": ".join([f'model "{name}"', ".".join(str(part) for part in place[2:])]).removesuffix(": ")
+    return ".".join(str(part) for part in place)
+
+
+def _fields_beside(place: list[Any]) -> list[str]:
+    """Return the keys that are known where an unknown one stood."""
+    if len(place) == 1:
+        return list(Manifest.model_fields)
+    entry: type[BaseModel] = NormalizationEntry if "normalization" in place else ModelEntry
+    return list(entry.model_fields)
+
+
+def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
+    """Make a specification of an entry; files are relative to the manifest."""
+    where = f'{path}: model "{entry.id}"'
+    folder = path.resolve().parent
+    return ModelSpec(
+        id=entry.id,
+        source=source,
+        locator=str(_existing(folder / entry.file, f"{where}: file")),
+        reference=prefix + entry.id,
+        dataset=entry.dataset,
+        file_sha256=entry.sha256,
+        threat_model=_threat_model(entry, where),
+        architecture=entry.architecture,
+        architecture_kwargs=entry.architecture_kwargs,
+        architecture_folder=str(folder),
+        normalization=_normalization(entry.normalization, f"{where}: normalization"),
+        weights=(entry.weights,) if isinstance(entry.weights, str) else tuple(entry.weights),
+        initial=str(_existing(folder / entry.init_file, f"{where}: init_file")) if entry.init_file else None,
+        defense=entry.defense,
+        settings=_settings(entry.settings),
+        run=entry.run,
+        cluster=entry.cluster,
+        expected_clean_accuracy=entry.expected_clean_accuracy,
+    )
+
+
+def _settings(settings: dict[str, str | int | float | bool]) -> dict[str, Setting]:
+    """Widen the type: a manifest cannot say None, a specification can."""
+    return dict(settings)
+
+
+def _existing(path: Path, where: str) -> Path:
+    """Return the path of a file that is there."""
+    if path.is_dir():
+        raise BadInputError(where, "a checkpoint file", f"the folder {path}")
+    if not path.is_file():
+        beside = sorted(p.name for p in path.parent.iterdir() if p.is_file()) if path.parent.is_dir() else []
+        raise BadInputError(where, f"the file {path}", "no such file", near_names(path.name, beside))
+    return path
+
+
+def _threat_model(entry: ModelEntry, where: str) -> ThreatModel | None:
+    """Read norm and radius, which come together or not at all."""
+    if entry.norm is None and entry.radius is None:
+        return None
+    if entry.norm is None or entry.radius is None:
+        missing = "norm" if entry.norm is None else "radius"
+        raise BadInputError(where, "norm and radius together", f"an entry without {missing}")
+    return ThreatModel.parse(entry.norm, entry.radius, f"{where}: radius")
+
+
+def _normalization(value: str | NormalizationEntry | None, where: str) -> Normalization:
+    """Read a normalisation; nothing said means none, unless the file itself holds one."""
+    if value is None:
+        return Normalization(stated=False)
+    if isinstance(value, str):
+        return Normalization.named(value, where)
+    if len(value.mean) != len(value.std):
+        raise BadInputError(
+            where, "as many numbers in std as in mean", f"{len(value.std)} and {len(value.mean)}"
+        )
+    return Normalization(tuple(value.mean), tuple(value.std))

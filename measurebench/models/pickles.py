@@ -1,0 +1,95 @@
+"""What a pickle would run, told by reading its instructions without following them."""
+
+import argparse
+import collections
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+from measurebench.models.formats import Format
+
+_TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
+_LEGACY_PICKLES = 5
+
+
+def globals_of(path: Path, kind: Format) -> set[str]:
+    """Return the names (``module.name``) that unpickling the file would import; nothing is executed."""
+    if kind.name == "torch-zip":
+        with zipfile.ZipFile(path) as archive, archive.open(kind.prefix) as stream:
+            return set(_imports(stream))
+    found: set[str] = set()
+    with path.open("rb") as stream:  # magic number, protocol, system, content, storage keys
+        for _ in range(_LEGACY_PICKLES):
+            found |= set(_imports(stream))
+    return found
+
+
+def _imports(stream: IO[bytes]) -> Iterator[str]:
+    """Yield what one pickle imports, following strings that were kept for later use."""
+    texts: list[str] = []
+    memo: dict[int, str] = {}
+    top = ""
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in _TEXT:
+            top = str(argument)
+            texts.append(top)
+        elif opcode.name in ("BINGET", "LONG_BINGET", "GET"):
+            top = memo.get(int(argument), "?")
+            texts.append(top)
+        elif opcode.name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[int(argument)] = top
+        elif opcode.name == "MEMOIZE":
+            memo[len(memo)] = top
+        elif opcode.name in ("GLOBAL", "INST"):
+            yield str(argument).replace(" ", ".")
+            top = "?"
+        elif opcode.name == "STACK_GLOBAL":
+            yield ".".join(texts[-2:]) if len(texts) > 1 else "an unnamed function"
+            top = "?"
+        elif opcode.name in ("EXT1", "EXT2", "EXT4"):
+            yield f"extension {argument}"
+        else:
+            top = "?"
+
+
+@cache
+def harmless_globals() -> dict[str, Any]:
+    """Return what may be rebuilt from a file: tensors, storages, numpy scalars and arrays, plain namespaces."""
+    found: dict[str, Any] = {"collections.OrderedDict": collections.OrderedDict}
+    found["collections.defaultdict"] = collections.defaultdict
+    found["argparse.Namespace"] = argparse.Namespace
+    found |= {f"torch._utils.{name}": getattr(torch._utils, name) for name in _REBUILDERS}
+    found |= {f"torch.{name}": value for name, value in vars(torch).items() if name.endswith("Storage")}
+    found |= {f"torch.{name}": v for name, v in vars(torch).items() if isinstance(v, (torch.dtype,))}
+    found |= {f"torch.{name}": getattr(torch, name) for name in ("Size", "device", "Tensor")}
+    found["torch.storage.UntypedStorage"] = torch.UntypedStorage
+    found["torch.nn.parameter.Parameter"] = torch.nn.Parameter
+    found |= _numpy_globals()
+    return found
+
+
+_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+
+
+def _numpy_globals() -> dict[str, Any]:
+    """Return numpy's rebuilding functions under their old and new homes."""
+    import _codecs
+
+    from numpy._core import multiarray
+
+    found: dict[str, Any] = {
+        "numpy.dtype": np.dtype,
+        "numpy.ndarray": np.ndarray,
+        "_codecs.encode": _codecs.encode,
+    }
+    for home in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        found[f"{home}.scalar"] = multiarray.scalar  # type: ignore[attr-defined]
+        found[f"{home}._reconstruct"] = multiarray._reconstruct  # type: ignore[attr-defined]
+    found |= {f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__}
+    return found

@@ -1,0 +1,133 @@
+"""What ``run`` takes: every form of model reference, resolved to specifications without loading anything."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.paths import data_folder
+from measurebench.core.specs import ModelSpec, Normalization
+from measurebench.models.manifest import read_manifest
+
+FORMS = "digits:ID, robustbench:Linf/ID, a folder or models.toml, DIR#ID, or a checkpoint file"
+CHECKPOINT_ENDINGS = (".pt", ".pth", ".th", ".model", ".ckpt", ".safetensors", ".tar", ".bin", ".pkl")
+
+
+def resolve(
+    references: Sequence[str],
+    *,
+    architecture: str | None = None,
+    normalization: str | Normalization | None = None,
+    dataset: str | None = None,
+    allow_pickle: bool = False,
+) -> list[ModelSpec]:
+    """Return the specifications that the references name, in order, each model once.
+
+    ``architecture`` and ``normalization`` belong to a single checkpoint. ``dataset`` is noted where a model names
+    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets references be files that need it.
+    Raises BadInputError where a reference names nothing, with near names.
+    """
+    if isinstance(references, str):
+        references = [references]
+    found: dict[str, ModelSpec] = {}
+    for reference in references:
+        for spec in _resolve_one(reference, architecture, normalization, dataset):
+            found.setdefault(spec.reference, spec if spec.dataset else replace(spec, dataset=dataset))
+    _check_ids(list(found.values()))
+    if allow_pickle:
+        return [replace(spec, allow_pickle=True) for spec in found.values()]
+    return list(found.values())
+
+
+def _resolve_one(
+    reference: str, architecture: str | None, normalization: str | Normalization | None, dataset: str | None
+) -> list[ModelSpec]:
+    """Resolve one reference by its form."""
+    kind, colon, name = reference.partition(":")
+    if colon and kind == "digits":
+        return _chosen(digits_specs(), name or "*", reference)
+    if colon and kind == "robustbench":
+        from measurebench.models.robustbench.zoo import zoo_specs
+
+        return zoo_specs(name or "*", dataset or "cifar10")
+    path, _, name = (
+        reference.rpartition("#")
+        if "#" in reference and not Path(reference).exists()
+        else (reference, "", "*")
+    )
+    place = Path(path).expanduser()
+    if place.is_dir() or place.suffix == ".toml":
+        return _from_manifest(place, name or "*", reference)
+    if place.is_file():
+        return [checkpoint_spec(place, architecture, normalization)]
+    raise _unknown(reference, place)
+
+
+def digits_specs() -> list[ModelSpec]:
+    """Return the shipped zoo of digits networks."""
+    specs = read_manifest(data_folder("digits", "models.toml"), source="digits", prefix="digits:")
+    return [spec if spec.dataset else replace(spec, dataset="digits") for spec in specs]
+
+
+def _from_manifest(place: Path, pattern: str, reference: str) -> list[ModelSpec]:
+    """Return the models of a folder's manifest whose id fits the pattern."""
+    path = place / "models.toml" if place.is_dir() else place
+    if place.is_dir() and not path.is_file():
+        checkpoints = [p.name for p in sorted(place.iterdir()) if p.suffix in CHECKPOINT_ENDINGS]
+        hint = (
+            f"name one of its checkpoints, such as {place / checkpoints[0]}, with --architecture and "
+            "--normalization, or write a manifest"
+            if checkpoints
+            else "see the README for a manifest of five lines"
+        )
+        raise BadInputError(str(place), "a folder with a manifest models.toml", "a folder without one", hint)
+    prefix = f"{place}#"
+    return _chosen(read_manifest(path, prefix=prefix), pattern, reference)
+
+
+def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelSpec]:
+    """Return the specifications whose id fits a shell pattern; at least one."""
+    if chosen := [spec for spec in specs if fnmatchcase(spec.id, pattern)]:
+        return chosen
+    ids = [spec.id for spec in specs]
+    hint = near_names(pattern, ids) or f"known: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}"
+    raise BadInputError(reference, f"one of {len(ids)} models", repr(pattern), hint)
+
+
+def checkpoint_spec(
+    path: Path, architecture: str | None, normalization: str | Normalization | None
+) -> ModelSpec:
+    """Return the specification of a single checkpoint; a normalisation left out must be in the file itself."""
+    if isinstance(normalization, str):
+        normalization = Normalization.named(normalization, "--normalization")
+    return ModelSpec(
+        id=path.stem,
+        source="local",
+        locator=str(path.resolve()),
+        reference=str(path),
+        architecture=architecture,
+        architecture_folder=str(Path.cwd()),
+        normalization=normalization or Normalization(stated=False),
+    )
+
+
+def _unknown(reference: str, place: Path) -> BadInputError:
+    """Say what a reference may be, and what lies near the one that came."""
+    beside = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
+    hint = near_names(place.name, beside) or near_names(reference, ["digits:*", "robustbench:Linf/*"])
+    return BadInputError(f"model {reference!r}", FORMS, "no such file or folder", hint)
+
+
+def _check_ids(specs: list[ModelSpec]) -> None:
+    """Two models of one run may not share an id: records are kept under it."""
+    seen: dict[str, str] = {}
+    for spec in specs:
+        if spec.id in seen:
+            raise BadInputError(
+                f"models {seen[spec.id]} and {spec.reference}",
+                "a different id for every model of a run",
+                f"{spec.id!r} twice",
+                "rename one in its manifest",
+            )
+        seen[spec.id] = spec.reference

@@ -1,0 +1,1 @@
+"""RobustBench's zoo: its list, its weights and its networks, without its downloader."""

@@ -1,0 +1,193 @@
+"""The state dict inside a checkpoint: found where it can be meant one way only, and fitted key by key."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.specs import Normalization
+
+Path = tuple[str | int, ...]
+State = dict[str, Tensor]
+
+_NOT_WEIGHTS = ("optim", "sched", "scaler", "loss", "rng", "history", "callbacks", "loops")
+_DEPTH = 4
+_COUNTERS = ("num_batches_tracked",)
+_EXTRAS = ("mean", "std", "mu", "sigma", "n_classes", "num_classes")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights named as the network names them, the prefix that was taken off, and what else the file held."""
+
+    state: State
+    prefix: str = ""
+    counters_missing: int = 0
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def candidates(content: Any, place: Path = ()) -> Iterator[tuple[Path, State]]:
+    """Yield every place in a checkpoint that holds a state dict, outermost first."""
+    if isinstance(content, nn.Module):
+        yield place, dict(content.state_dict())
+    elif isinstance(content, Mapping):
+        if state := as_state(content):
+            yield place, state
+        elif len(place) < _DEPTH:
+            for key, value in content.items():
+                if isinstance(key, str) and not key.lower().startswith(_NOT_WEIGHTS):
+                    yield from candidates(value, (*place, key))
+    elif isinstance(content, (list, tuple)) and len(place) < _DEPTH:
+        for number, value in enumerate(content):
+            yield from candidates(value, (*place, number))
+
+
+def as_state(content: Mapping[Any, Any]) -> State | None:
+    """Return a mapping as a state dict: names to tensors (or numbers, which become tensors), one of them an array."""
+    state: State = {}
+    for key, value in content.items():
+        if not isinstance(key, str):
+            return None
+        if isinstance(value, Tensor):
+            state[key] = value.detach()
+        elif key == "_metadata" or key.endswith("_extra_state"):
+            continue
+        elif not isinstance(value, (bool, int, float)) or "." not in key:
+            return None
+        else:
+            state[key] = torch.as_tensor(value)
+    return state if any(tensor.ndim for tensor in state.values()) else None
+
+
+def state_at(content: Any, place: Path, subject: str) -> State:
+    """Return the state dict at a path of keys, such as ``("state_dict", 0)``."""
+    found, walked = content, ""
+    for part in place:
+        reachable = isinstance(found, Mapping) or (isinstance(found, (list, tuple)) and isinstance(part, int))
+        try:
+            found = found[part] if reachable else found[()]
+        except (KeyError, IndexError, TypeError):
+            raise BadInputError(
+                f"{subject}: weights",
+                f"{part!r} inside the file{walked and ' under ' + walked}",
+                describe(found),
+            ) from None
+        walked += f"[{part!r}]"
+    if isinstance(found, nn.Module):
+        return dict(found.state_dict())
+    state = as_state(found) if isinstance(found, Mapping) else None
+    if state is None:
+        raise BadInputError(f"{subject}: weights", f"a state dict at {walked or 'the top'}", describe(found))
+    return state
+
+
+def describe(content: Any) -> str:
+    """Say in a few words what a checkpoint holds."""
+    if isinstance(content, Mapping):
+        keys = ", ".join(repr(key) for key in list(content)[:8])
+        return f"a dictionary with {keys or 'no keys'}{', ...' if len(content) > 8 else ''}"
+    if isinstance(content, (list, tuple)):
+        return f"a list of {len(content)}"
+    if isinstance(content, Tensor):
+        return f"one tensor of shape {list(content.shape)}"
+    return f"{type(content).__name__} {str(content)[:40]!r}"
+
+
+def fit(network: nn.Module, state: State, subject: str) -> Fitted:
+    """Return the weights under the network's names: every key must match, with its shape.
+
+    A wrapper's prefix (``module.``, ``model.``, ``_orig_mod.``, any other) is taken off when all of the network's
+    keys carry it; batch-norm counters may be missing; buffers of a normalisation or class count are set aside.
+    Raises BadInputError that lists both sides.
+    """
+    wanted = network.state_dict()
+    prefix = _prefix(wanted, state)
+    found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    others = {key: value for key, value in state.items() if not key.startswith(prefix)}
+    missing = [key for key in wanted if key not in found]
+    counters = [key for key in missing if key.endswith(_COUNTERS)]
+    others |= {prefix + key: found.pop(key) for key in list(found) if key not in wanted}
+    unknown = [key for key in others if not is_extra(key)]
+    shapes = [key for key in found if found[key].shape != wanted[key].shape]
+    if unknown or shapes or len(missing) > len(counters):
+        raise _misfit(subject, [k for k in missing if k not in counters], unknown, shapes, wanted, found)
+    full = {key: found.get(key, wanted[key]) for key in wanted}
+    return Fitted(full, prefix, len(counters), others)
+
+
+def is_extra(key: str) -> bool:
+    """Tell a buffer that wrappers keep beside the network: normalisation, or the number of classes."""
+    return key.rpartition(".")[2].lstrip("_") in _EXTRAS
+
+
+def _prefix(wanted: Mapping[str, Tensor], state: State) -> str:
+    """Return the prefix under which the file keeps the network's keys; the empty one where none fits better."""
+    names = [key for key in wanted if not key.endswith(_COUNTERS)]
+    if not names or all(name in state for name in names):
+        return ""
+    longest = max(names, key=len)
+    prefixes = {key.removesuffix(longest) for key in state if key.endswith("." + longest)}
+    prefixes |= {_common_wrapper(state)}
+
+    def hits(prefix: str) -> tuple[int, int]:
+        return sum(prefix + name in state for name in names), -len(prefix)
+
+    return max(prefixes | {""}, key=hits)
+
+
+def _common_wrapper(state: State) -> str:
+    """Return the wrappers' names that all keys begin with."""
+    prefix = ""
+    while True:
+        for name in ("module.", "model.", "_orig_mod.", "net.", "network.", "module", "1."):
+            if name.endswith(".") and all(key.startswith(prefix + name) or is_extra(key) for key in state):
+                prefix += name
+                break
+        else:
+            return prefix
+
+
+def _misfit(
+    subject: str,
+    missing: list[str],
+    unknown: list[str],
+    shapes: list[str],
+    wanted: Mapping[str, Tensor],
+    found: State,
+) -> BadInputError:
+    """List both sides of a state dict that does not fit."""
+    parts, hint = [], ""
+    if shapes:
+        texts = [
+            f"{key} {list(found[key].shape)} where the network has {list(wanted[key].shape)}"
+            for key in shapes[:3]
+        ]
+        parts.append(
+            f"{len(shapes)} of another shape ({'; '.join(texts)}{', ...' if len(shapes) > 3 else ''})"
+        )
+        if any(found[k].ndim > 1 and found[k].transpose(0, 1).shape == wanted[k].shape for k in shapes):
+            hint = "the weights look transposed"
+    if missing:
+        parts.append(f"{len(missing)} the file lacks ({_few(missing)})")
+    if unknown:
+        parts.append(f"{len(unknown)} the network lacks ({_few(unknown)})")
+    expected = f"the {len(wanted)} keys of the network with their shapes"
+    return BadInputError(subject, expected, ", ".join(parts), hint or "is this the right architecture?")
+
+
+def _few(names: list[str]) -> str:
+    """Write the first names of a list."""
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def kept_normalization(extras: Mapping[str, Tensor]) -> Normalization | None:
+    """Return the normalisation that a checkpoint's own buffers hold, where there is one."""
+    means = [value for key, value in extras.items() if key.rpartition(".")[2].lstrip("_") in ("mean", "mu")]
+    stds = [value for key, value in extras.items() if key.rpartition(".")[2].lstrip("_") in ("std", "sigma")]
+    if len(means) != 1 or len(stds) != 1:
+        return None
+    mean, std = (tuple(float(x) for x in value.double().flatten()) for value in (means[0], stds[0]))
+    return Normalization(mean, std)
