@@ -1,0 +1,7 @@
+"""Which measure predicts robust generalization, where, and how surely; on any table, without torch."""
+
+from measurebench.stats.analysis import Analysis, FilterStep
+from measurebench.stats.analyze import analyze
+from measurebench.stats.files import read_analysis, write_analysis
+
+__all__ = ["Analysis", "FilterStep", "analyze", "read_analysis", "write_analysis"]

@@ -1,0 +1,132 @@
+"""The result of an analysis: tidy tables, each documented, and what they rest on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+CORRELATIONS = (
+    "measure", "target", "statistic", "axis", "level", "n_models", "n_pairs", "estimate", "ci_low", "ci_high",
+    "p_value", "p_adjusted",
+)  # fmt: skip
+REGRESSIONS = (
+    "measure", "target", "model", "n_models", "r2", "adj_r2", "delta_r2", "slope", "slope_ci_low", "slope_ci_high",
+    "p_value", "level",
+)  # fmt: skip
+JUDGEMENTS = (
+    "measure", "title", "verdict", "sentence", "hypothesis", "found", "agrees", "reversal", "n_models", "tau_b",
+    "ci_low", "ci_high", "p_value", "p_adjusted", "partial_tau", "partial_ci_low", "partial_ci_high",
+)  # fmt: skip
+MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
+ENVIRONMENTS = (
+    "measure", "target", "axis", "level_from", "level_to", "n_pairs", "effective_n", "kept", "sign_error", "orientation",
+)  # fmt: skip
+RESIDUALS = ("model_id", "measure", "model", "level", "observed", "predicted", "residual", "studentized")
+FITS = (
+    "measure", "level", "n_models", "intercept", "slope", "x_mean", "x_sum_squares", "residual_sd", "t_quantile",
+    "x_min", "x_max",
+)  # fmt: skip
+MIXED = (
+    "measure", "n_models", "n_groups", "method", "converged", "slope", "slope_ci_low", "slope_ci_high", "p_value",
+    "slope_sd", "note",
+)  # fmt: skip
+MULTIVARIABLE = ("measure", "coefficient", "selection_frequency", "n_models", "n_draws")
+AXES_R2 = ("axis", "n_models", "r2", "r2_without", "drop")
+POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence")
+STANDING = (
+    "model_id", "measure", "value", "percentile", "observed", "predicted", "predicted_low", "predicted_high",
+    "residual", "n_models",
+)  # fmt: skip
+UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "correlations": CORRELATIONS, "regressions": REGRESSIONS, "judgements": JUDGEMENTS, "supplement": CORRELATIONS,
+    "matching": MATCHING, "environments": ENVIRONMENTS, "residuals": RESIDUALS, "fits": FITS, "mixed": MIXED,
+    "multivariable": MULTIVARIABLE, "axes_r2": AXES_R2, "power": POWER, "standing": STANDING,
+    "undefined": UNDEFINED,
+}  # fmt: skip
+
+
+def tidy(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a table with exactly these columns, in this order; without rows an empty one."""
+    return pd.DataFrame(list(rows), columns=list(columns))
+
+
+@dataclass(frozen=True)
+class FilterStep:
+    """One filter: how many models before and after, and each model that it left out with the reason."""
+
+    name: str
+    n_before: int
+    n_after: int
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def _empty(name: str) -> Any:
+    return field(default_factory=lambda: tidy([], TABLES[name]))
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How each measure does as a predictor of ``target``; every table is tidy, one statement per row.
+
+    ``correlations`` (design of the contract): statistic is tau_b, tau_a, spearman (axis and level empty: all
+    models), tau_within (tau_b inside ``level`` of ``axis``; the defense is one of the axes), psi and pi (one row per axis),
+    psi_mean, pi_mean (axis empty), partial_tau (axis names what is held fixed), sign_error_mean and
+    sign_error_max (per axis, and with an empty axis over all). ``tau_a`` also has rows with axis and level.
+    ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
+    with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
+    Slopes are in target units per standard deviation of the measure over the models used.
+    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judgement.VERDICTS``,
+    ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
+    ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
+    for other populations (axis "without", level "Standard") and for test robust accuracy as the target.
+    ``matching``: what psi rests on per axis. ``environments``: the sign error for each change of one setting.
+    ``residuals``: of the best measure's regressions, per model. ``fits``: raw lines per measure, over all models
+    (level empty) and per defense; the band at x is ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``.
+    ``standing``: the what-if for one model, empty unless asked for. ``undefined``: the reason of every missing estimate.
+    ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
+    """
+
+    target: str
+    measures: tuple[str, ...]
+    settings: tuple[str, ...]
+    defense: str | None
+    unit: str
+    n_models: int
+    n_units: int
+    correlations: pd.DataFrame = _empty("correlations")
+    regressions: pd.DataFrame = _empty("regressions")
+    judgements: pd.DataFrame = _empty("judgements")
+    supplement: pd.DataFrame = _empty("supplement")
+    matching: pd.DataFrame = _empty("matching")
+    environments: pd.DataFrame = _empty("environments")
+    residuals: pd.DataFrame = _empty("residuals")
+    fits: pd.DataFrame = _empty("fits")
+    mixed: pd.DataFrame = _empty("mixed")
+    multivariable: pd.DataFrame = _empty("multivariable")
+    axes_r2: pd.DataFrame = _empty("axes_r2")
+    power: pd.DataFrame = _empty("power")
+    standing: pd.DataFrame = _empty("standing")
+    undefined: pd.DataFrame = _empty("undefined")
+    gap_error: dict[str, Any] = field(default_factory=dict)
+    multivariable_fit: dict[str, Any] = field(default_factory=dict)
+    filters: tuple[FilterStep, ...] = ()
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def select(self, statistic: str, axis: str = "", level: str | None = None) -> pd.DataFrame:
+        """Return the correlations of one statistic and axis ("" for all models), of one level or of all levels."""
+        rows = self.correlations
+        chosen = (rows["statistic"] == statistic) & (rows["axis"] == axis)
+        if level is not None:
+            chosen &= rows["level"] == level
+        return rows[chosen].reset_index(drop=True)
+
+    def ranking(self) -> pd.DataFrame:
+        """Return tau_b over all models, the strongest association first, undefined ones last."""
+        rows = self.select("tau_b")
+        order = np.argsort(-rows["estimate"].abs().fillna(-1).to_numpy(), kind="stable")
+        return rows.iloc[order].reset_index(drop=True)

@@ -1,0 +1,103 @@
+"""An analysis on disk: correlations.csv, regressions.csv and analysis.json."""
+
+import json
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
+
+FORMAT = 1
+_TEXT = frozenset(
+    {"measure", "target", "statistic", "axis", "level", "model", "title", "verdict", "sentence", "hypothesis", "found",
+     "reason", "level_from", "level_to", "orientation", "model_id", "method", "note", "scope"}
+)  # fmt: skip
+
+
+def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
+    """Write the three files of the contract into ``folder`` (made where missing) and return their paths.
+
+    The same analysis gives the same bytes. A missing number is an empty field in a CSV and null in the JSON.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name in ("correlations", "regressions"):
+            paths.append(folder / f"{name}.csv")
+            getattr(analysis, name).to_csv(paths[-1], index=False, lineterminator="\n")
+        paths.append(folder / "analysis.json")
+        paths[-1].write_text(json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
+    return paths
+
+
+def to_json(analysis: Analysis) -> dict[str, Any]:
+    """Return an analysis as plain JSON values: tables as lists of objects, missing numbers as None."""
+    plain: dict[str, Any] = {"format": FORMAT}
+    for each in fields(analysis):
+        value = getattr(analysis, each.name)
+        if isinstance(value, pd.DataFrame):
+            value = [{k: _plain(v) for k, v in row.items()} for row in value.to_dict("records")]
+        elif each.name == "filters":
+            value = [asdict(step) for step in value]
+        plain[each.name] = _plain(value)
+    return plain
+
+
+def read_analysis(folder: Path | str) -> Analysis:
+    """Read what ``write_analysis`` wrote; an error names the file, what was expected and what came."""
+    path = Path(folder) / "analysis.json"
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None
+    except (OSError, ValueError) as error:
+        raise BadInputError(str(path), "an analysis as JSON", str(error)) from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        came = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
+        raise BadInputError(str(path), f"an analysis of format {FORMAT}", repr(came), "another version wrote it")
+    try:
+        return _from_json(plain)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(str(path), "every part of an analysis", f"{type(error).__name__}: {error}") from error
+
+
+def _from_json(plain: dict[str, Any]) -> Analysis:
+    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis)}
+    for name, columns in TABLES.items():
+        values[name] = _numbers(tidy(values[name], columns))
+    values["filters"] = tuple(
+        FilterStep(s["name"], s["n_before"], s["n_after"], tuple((a, b) for a, b in s["left_out"]))
+        for s in values["filters"]
+    )
+    for name in ("measures", "settings", "notes"):
+        values[name] = tuple(values[name])
+    return Analysis(**values)
+
+
+def _numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of numbers their type again: JSON's null is NaN there."""
+    for name in table.columns:
+        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable"}:
+            table[name] = pd.to_numeric(table[name])
+    return table
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it; a number that is not finite becomes None."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
