@@ -1,4 +1,4 @@
-"""From a model reference to a network that has been checked: the first thing that may go wrong, said plainly."""
+"""From a model reference to a network that has been checked: what may go wrong is said plainly."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Reading a checkpoint file: what it is, and the tensors in it; code in it never runs unless it was allowed."""
+"""Reading a checkpoint file: its tensors; code in it never runs unless it was allowed."""
 
 import pickle
 import warnings
@@ -65,14 +65,16 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
     if refused and not allow_pickle:
         raise BadInputError(
             str(path), "tensors and plain values only", f"a pickle that would run {', '.join(refused[:6])}",
-            "if you trust its author, give --allow-pickle (the code in it will run), or save its state_dict() alone",
+            "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
         )  # fmt: skip
     try:
-        named = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
+        named: list[Any] = [
+            (value, name) for name, value in harmless_globals().items() if not name.startswith("torch")
+        ]
         with warnings.catch_warnings(), torch.serialization.safe_globals(named):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=not refused)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what a damaged file raises has no common class
         raise _damaged(path, kind, error, bool(refused)) from None
 
 
@@ -80,7 +82,7 @@ def _needed_globals(path: Path, kind: Format) -> set[str]:
     """Return what unpickling would import; a stream that cannot be followed counts as damaged."""
     try:
         return globals_of(path, kind)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what a damaged file raises has no common class
         raise _damaged(path, kind, error, False) from None
 
 

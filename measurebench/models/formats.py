@@ -46,7 +46,7 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
 def recognise(path: Path) -> Format:
     """Return the format of a checkpoint file, or raise BadInputError saying what the file is instead."""
     head = _head(path)
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_format(path)
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") and head[2:].startswith(LEGACY_MAGIC):
         return Format("torch-legacy", "checkpoint of torch.save (the format before 1.6)")
@@ -127,7 +127,7 @@ def _foreign(path: Path, head: bytes) -> BadInputError:
     if head[:1] == b"\x80":
         return BadInputError(
             str(path), expected, "a pickle that torch.save did not write",
-            "it was not opened, since a pickle can run any code; save the weights with torch.save or safetensors",
+            "it was not opened, since a pickle can run any code; save weights with torch.save or safetensors",
         )  # fmt: skip
     return BadInputError(str(path), expected, *_text_or_bytes(head))
 
@@ -140,6 +140,6 @@ def _text_or_bytes(head: bytes) -> tuple[str, str]:
             "a web page (HTML)",
             "a quota or login page was saved: open the address in a browser and save the file",
         )
-    if b"\x00" not in head and text.isprintable() or "\n" in text and "\ufffd" not in text:
+    if "\ufffd" not in text and all(letter.isprintable() or letter in "\r\n\t" for letter in text):
         return f"text beginning {text[:40]!r}", "is this the right file?"
     return f"bytes beginning {head[:8].hex(' ')}", "is this the right file?"

@@ -11,8 +11,8 @@ from measurebench.core.specs import ModelSpec
 class LoadedModel:
     """``network`` maps float32 [n, C, H, W] in [0, 1] to logits [n, classes]; eval mode, frozen, on the CPU.
 
-    ``initial`` is the same network with its weights at epoch 0, where the specification names them. ``digest``
-    names all that determines the network's function. ``notes`` say what was found on the way (format, prefix).
+    ``initial`` is the same network with its weights at epoch 0, where the specification names them.
+    ``digest`` names all that determines the network's function. ``notes`` say what was found on the way.
     Made only by ``load_model``.
     """
 
@@ -24,5 +24,5 @@ class LoadedModel:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable parameters, as the network's author counts them (buffers are not among them)."""
+        """Number of trainable parameters, buffers not among them."""
         return sum(parameter.numel() for parameter in self.network.parameters())

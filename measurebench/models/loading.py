@@ -1,4 +1,4 @@
-"""From a specification to a network: weights loaded strictly, normalisation inside, in eval mode and frozen."""
+"""From a specification to a network: weights loaded strictly, normalisation inside, frozen in eval mode."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,9 +34,9 @@ def load_model(
     Every key of the weights must match. Raises BadInputError where the reference or its file cannot be used,
     ModelError where the network itself cannot.
     """
-    spec = reference if isinstance(reference, ModelSpec) else _single(
-        reference, architecture=architecture, normalization=normalization, dataset=dataset, allow_pickle=allow_pickle
-    )  # fmt: skip
+    options: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
+    options |= {"dataset": dataset, "allow_pickle": allow_pickle}
+    spec = reference if isinstance(reference, ModelSpec) else _single(reference, **options)
     if spec.source == "robustbench":
         from measurebench.models.robustbench.loading import load_zoo_model
 
@@ -61,7 +61,7 @@ def _load_local(spec: ModelSpec) -> LoadedModel:
     used = _normalization(spec, fitted)
     initial, initial_sha256 = _initial(spec, used)
     digest = spec.digest(initial_sha256, code_sha256(spec))
-    notes = _notes(checkpoint, fitted, place, spec)
+    notes = _notes(checkpoint, fitted, place)
     spec = replace(spec, normalization=used, weights=place)
     return LoadedModel(spec, frozen(normalized(network, used)), initial, digest, notes)
 
@@ -102,7 +102,7 @@ def _built(spec: ModelSpec, state: State) -> nn.Module:
 
 
 def _sizes(state: State) -> tuple[int | None, int | None]:
-    """Read off the number of classes (rows of the last matrix) and channels (columns of the first convolution)."""
+    """Read off the number of classes (rows of the last matrix) and of channels (first convolution)."""
     matrices = [tensor for tensor in state.values() if tensor.ndim == 2]
     convolutions = [tensor for tensor in state.values() if tensor.ndim == 4 and "mean" not in state]
     convolutions = convolutions or [t for key, t in state.items() if t.ndim == 4 and key.endswith("weight")]
@@ -212,9 +212,7 @@ def _architecture_asked_for(spec: ModelSpec, content: Any) -> BadInputError:
     return BadInputError(f"{spec.locator}: architecture", "--architecture NAME", "none", hint)
 
 
-def _notes(
-    checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...], spec: ModelSpec
-) -> tuple[str, ...]:
+def _notes(checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...]) -> tuple[str, ...]:
     """Say what was found on the way."""
     notes = [f"format: {checkpoint.format.title}"]
     if place:

@@ -56,8 +56,8 @@ class Manifest(_Strict):
 def read_manifest(path: Path, source: str = "local", prefix: str | None = None) -> list[ModelSpec]:
     """Return the specifications of a manifest's models, in its order; no weights are read.
 
-    ``prefix`` starts each reference (default: the manifest's path and ``#``). Raises BadInputError naming file,
-    field, what was expected and what came.
+    ``prefix`` starts each reference (default: the manifest's path and ``#``). Raises BadInputError naming
+    file, field, what was expected and what came.
     """
     manifest = _validated(_parsed(path), path)
     ids = [entry.id for entry in manifest.model]

@@ -40,10 +40,10 @@ def _imports(stream: IO[bytes]) -> Iterator[str]:
             top = str(argument)
             texts.append(top)
         elif opcode.name in ("BINGET", "LONG_BINGET", "GET"):
-            top = memo.get(int(argument), "?")
+            top = memo.get(_number(argument), "?")
             texts.append(top)
         elif opcode.name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            memo[int(argument)] = top
+            memo[_number(argument)] = top
         elif opcode.name == "MEMOIZE":
             memo[len(memo)] = top
         elif opcode.name in ("GLOBAL", "INST"):
@@ -58,9 +58,14 @@ def _imports(stream: IO[bytes]) -> Iterator[str]:
             top = "?"
 
 
+def _number(argument: Any) -> int:
+    """Read a place in the pickle's memory."""
+    return int(argument)
+
+
 @cache
 def harmless_globals() -> dict[str, Any]:
-    """Return what may be rebuilt from a file: tensors, storages, numpy scalars and arrays, plain namespaces."""
+    """Return what may be rebuilt from a file: tensors, numpy scalars and arrays, plain namespaces."""
     found: dict[str, Any] = {"collections.OrderedDict": collections.OrderedDict}
     found["collections.defaultdict"] = collections.defaultdict
     found["argparse.Namespace"] = argparse.Namespace
@@ -89,7 +94,7 @@ def _numpy_globals() -> dict[str, Any]:
         "_codecs.encode": _codecs.encode,
     }
     for home in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        found[f"{home}.scalar"] = multiarray.scalar  # type: ignore[attr-defined]
-        found[f"{home}._reconstruct"] = multiarray._reconstruct  # type: ignore[attr-defined]
+        found[f"{home}.scalar"] = multiarray.scalar
+        found[f"{home}._reconstruct"] = multiarray._reconstruct
     found |= {f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__}
     return found

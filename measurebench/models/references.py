@@ -24,8 +24,8 @@ def resolve(
 ) -> list[ModelSpec]:
     """Return the specifications that the references name, in order, each model once.
 
-    ``architecture`` and ``normalization`` belong to a single checkpoint. ``dataset`` is noted where a model names
-    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets references be files that need it.
+    ``architecture`` and ``normalization`` belong to a single checkpoint. ``dataset`` is noted where a model
+    names none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code.
     Raises BadInputError where a reference names nothing, with near names.
     """
     if isinstance(references, str):
@@ -98,7 +98,7 @@ def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelS
 def checkpoint_spec(
     path: Path, architecture: str | None, normalization: str | Normalization | None
 ) -> ModelSpec:
-    """Return the specification of a single checkpoint; a normalisation left out must be in the file itself."""
+    """Return the specification of one checkpoint; a normalisation left out must be in the file itself."""
     if isinstance(normalization, str):
         normalization = Normalization.named(normalization, "--normalization")
     return ModelSpec(

@@ -46,7 +46,7 @@ def candidates(content: Any, place: Path = ()) -> Iterator[tuple[Path, State]]:
 
 
 def as_state(content: Mapping[Any, Any]) -> State | None:
-    """Return a mapping as a state dict: names to tensors (or numbers, which become tensors), one of them an array."""
+    """Return a mapping as a state dict, or None: names to tensors (numbers become tensors), one an array."""
     state: State = {}
     for key, value in content.items():
         if not isinstance(key, str):
@@ -99,8 +99,9 @@ def describe(content: Any) -> str:
 def fit(network: nn.Module, state: State, subject: str) -> Fitted:
     """Return the weights under the network's names: every key must match, with its shape.
 
-    A wrapper's prefix (``module.``, ``model.``, ``_orig_mod.``, any other) is taken off when all of the network's
-    keys carry it; batch-norm counters may be missing; buffers of a normalisation or class count are set aside.
+    A wrapper's prefix (``module.``, ``model.``, ``_orig_mod.``, any other) is taken off when all of the
+    network's keys carry it; batch-norm counters may be missing; buffers of a normalisation or class count are
+    set aside, as are weights that the network declares as unused (``unused_weights``).
     Raises BadInputError that lists both sides.
     """
     wanted = network.state_dict()
@@ -110,7 +111,8 @@ def fit(network: nn.Module, state: State, subject: str) -> Fitted:
     missing = [key for key in wanted if key not in found]
     counters = [key for key in missing if key.endswith(_COUNTERS)]
     others |= {prefix + key: found.pop(key) for key in list(found) if key not in wanted}
-    unknown = [key for key in others if not is_extra(key)]
+    unused = tuple(getattr(network, "unused_weights", ()))
+    unknown = [key for key in others if not is_extra(key) and not key.removeprefix(prefix).startswith(unused)]
     shapes = [key for key in found if found[key].shape != wanted[key].shape]
     if unknown or shapes or len(missing) > len(counters):
         raise _misfit(subject, [k for k in missing if k not in counters], unknown, shapes, wanted, found)
@@ -124,7 +126,7 @@ def is_extra(key: str) -> bool:
 
 
 def _prefix(wanted: Mapping[str, Tensor], state: State) -> str:
-    """Return the prefix under which the file keeps the network's keys; the empty one where none fits better."""
+    """Return the prefix under which the file keeps the network's keys; empty where none fits better."""
     names = [key for key in wanted if not key.endswith(_COUNTERS)]
     if not names or all(name in state for name in names):
         return ""

@@ -1,4 +1,4 @@
-"""What a loaded model must pass before it is measured: preflight, and clean accuracy against the published one."""
+"""What a loaded model must pass before it is measured: preflight, and the published clean accuracy."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Finding:
 
 
 def preflight(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> None:
-    """Return nothing when the network behaves as a classifier of images in [0, 1]; a handful of images is enough.
+    """Return nothing when the network behaves as a classifier of images in [0, 1]; a few images will do.
 
     Raises BadInputError for images that cannot be used, ModelError with the first finding for the model.
     """
@@ -88,11 +88,12 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
             out = network(images)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # a user's forward may raise anything
+    except Exception as error:  # noqa: BLE001 - a user's forward may raise anything
         text = str(error).strip().splitlines()
         shape = list(images.shape)
         return Finding(
-            "forward pass", f"logits for images {shape}", f"{type(error).__name__}: {text[0][:200] if text else ''}",
+            "forward pass", f"logits for images {shape}",
+            f"{type(error).__name__}: {text[0][:200] if text else ''}",
             "is the architecture meant for images of this size and number of channels?",
         )  # fmt: skip
     if not isinstance(out, Tensor):
@@ -198,8 +199,8 @@ def _gradient_findings(network: nn.Module, images: Tensor, labels: Tensor) -> li
 def verify_clean_accuracy(model: LoadedModel, n_correct: int, n: int, expected: float | None = None) -> None:
     """Return nothing when n_correct of n images agrees with the published accuracy, two-sided binomial test.
 
-    ``expected`` defaults to the specification's; without one there is nothing to compare. Raises ModelError with
-    both numbers where chance would do this less than once in ten thousand times.
+    ``expected`` defaults to the specification's; without one there is nothing to compare. Raises ModelError
+    with both numbers where chance would do this less than once in ten thousand times.
     """
     published = model.spec.expected_clean_accuracy if expected is None else expected
     if published is None or n == 0:

@@ -1,7 +1,7 @@
 """Architectures: built-in names, ``module:callable``, or ``file.py:callable`` beside the manifest.
 
-A built-in one is added by writing a file here: a function decorated with ``architecture`` that takes ``n_classes``
-and ``in_channels`` and returns a network without normalisation. Nothing else is edited.
+A built-in one is added by writing a file here: a function decorated with ``architecture`` that takes
+``n_classes`` and ``in_channels`` and returns a network without normalisation. Nothing else is edited.
 """
 
 import importlib
@@ -59,7 +59,7 @@ def built_in() -> Registry[Architecture]:
 
 
 def find(name: str) -> Architecture | None:
-    """Return the built-in architecture that a name means, however it is spelt (``WRN-28-10``, ``wrn_28_10``)."""
+    """Return the built-in architecture that a name means, however spelt (``WRN-28-10``, ``wrn_28_10``)."""
     known = built_in()
     spelling = _plain(name)
     if wide := re.fullmatch(r"(wrn|wideresnet)-?(\d+)-(\d+)", spelling):
@@ -97,7 +97,7 @@ def _called(builder: Builder, kwargs: dict[str, Any], name: str) -> nn.Module:
         network = builder(**kwargs)
     except MeasurebenchError:
         raise
-    except Exception as error:  # the builder is the user's code: whatever it raises belongs to this model
+    except Exception as error:  # the user's code: whatever it raises belongs to this model
         raise ModelError(
             f"architecture {name!r}: expected a network from {name}({_arguments(kwargs)}), "
             f"got {type(error).__name__}: {error}"

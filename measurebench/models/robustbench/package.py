@@ -1,0 +1,95 @@
+"""The robustbench package, imported in spite of the name it looks for, and its networks."""
+
+import contextlib
+import importlib
+import io
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from measurebench.core.errors import ModelError
+
+_THREATS = {"Linf": "Linf", "L2": "L2", "corruptions": "corruptions"}
+_DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100"}
+
+
+def model_entries(dataset: str, threat: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return robustbench's own table of one dataset and threat model: id to builder and file ids.
+
+    The first call imports robustbench, which takes about 15 seconds.
+    """
+    _register_autoattack()
+    with _quiet():
+        dictionaries = importlib.import_module("robustbench.model_zoo").model_dicts
+        enums = importlib.import_module("robustbench.model_zoo.enums")
+    table = dictionaries[getattr(enums.BenchmarkDataset, _DATASETS[dataset])]
+    found: Mapping[str, Mapping[str, Any]] = table[getattr(enums.ThreatModel, _THREATS[threat])]
+    return found
+
+
+def construct(dataset: str, threat: str, name: str) -> nn.Module:
+    """Return the network of an entry with fresh weights, built by robustbench's own code on the CPU.
+
+    Raises ModelError with the reason where its code fails on this machine.
+    """
+    entries = model_entries(dataset, threat)
+    if name not in entries:
+        raise ModelError(f"robustbench:{threat}/{name}: the installed robustbench has no code for this model")
+    try:
+        with _quiet():
+            network = _timm_network(dataset, threat, name) or entries[name]["model"]()
+    except Exception as error:
+        raise ModelError(f"robustbench:{threat}/{name}: {_reason(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"robustbench:{threat}/{name}: expected a network, got {type(network).__name__}")
+    return network
+
+
+def _timm_network(dataset: str, threat: str, name: str) -> nn.Module | None:
+    """Build an entry that robustbench keeps in timm's registry (the XCiT models), without timm's download."""
+    timm = importlib.import_module("timm")
+    registered = timm_name(dataset, threat, name)
+    if not timm.is_model(registered):
+        return None
+    network: nn.Module = timm.create_model(registered, num_classes={"cifar10": 10, "cifar100": 100}[dataset])
+    return network
+
+
+def timm_name(dataset: str, threat: str, name: str) -> str:
+    """Return the name under which robustbench registers a model with timm."""
+    return f"{name.lower().replace('-', '_')}_{dataset}_{threat.lower()}"
+
+
+def timm_address(dataset: str, threat: str, name: str) -> str | None:
+    """Return the address of a timm entry's weights, as its registration states it."""
+    model_entries(dataset, threat)
+    registered = importlib.import_module("robustbench.model_zoo.architectures.xcit").default_cfgs
+    config = registered.get(timm_name(dataset, threat, name))
+    return str(config["url"]) if config else None
+
+
+def _reason(error: Exception) -> str:
+    """Say why a network could not be built, and whether CUDA is what it wants."""
+    text = str(error).strip().splitlines()
+    first = f"{type(error).__name__}: {text[0] if text else ''}"
+    if "cuda" in str(error).lower() or "nvidia" in str(error).lower():
+        return f"its code needs a CUDA device when it is constructed ({first})"
+    return f"robustbench's code for it fails ({first})"
+
+
+def _register_autoattack() -> None:
+    """Let robustbench find AutoAttack: it imports ``autoattack`` but depends on ``pyautoattack``."""
+    for ours, theirs in (("pyautoattack", "autoattack"), ("pyautoattack.state", "autoattack.state")):
+        if theirs not in sys.modules:
+            sys.modules[theirs] = importlib.import_module(ours)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep what other people's code prints and warns of out of the user's terminal."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
