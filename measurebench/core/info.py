@@ -14,15 +14,25 @@ FAMILIES: tuple[Family, ...] = (
 )  # fmt: skip
 
 
+# What a measure may declare; the contract test shows that what is declared holds and what is not does not.
+# Logit properties are for measures that read examples; the others leave the function as it is.
+PROPERTIES: Mapping[str, str] = {
+    "logit_scale_invariant": "unchanged when all logits are multiplied by a > 0 (adversarial examples fixed)",
+    "logit_scale_equivariant": "multiplied by a when all logits are multiplied by a > 0 (examples fixed)",
+    "logit_shift_invariant": "unchanged when a number of its own is added to all logits of an example",
+    "rescale_invariant": "unchanged when one layer is multiplied by c > 0 and the next one divided by it (ReLU)",
+}
+
+
 @dataclass(frozen=True)
 class MeasureInfo:
     """Identity, definition and declared properties of a measure.
 
     ``hypothesis`` is the sign of the association with the robust generalization gap that folklore predicts
     ("+": larger value, larger gap; "-": the opposite; "": none). ``inputs`` names what is read: weights,
-    initial_weights, clean, pgd. ``cost`` counts passes over the n examples (F forward, B backward).
-    ``properties`` are enforced by tests/measures/test_contract.py; ``variants`` maps the name of a published
-    behaviour that departs from the definition to one sentence.
+    initial_weights, clean, pgd, gradient (the shared backward pass). ``cost`` counts passes over the n examples
+    (F forward, B backward). ``properties`` (names of PROPERTIES) are enforced by tests/measures/test_contract.py;
+    ``variants`` maps the name of a published behaviour that departs from the definition to one sentence.
     """
 
     id: str
@@ -53,6 +63,12 @@ class MeasureInfo:
             inputs=_with(self.inputs, "pgd"),
             tier=tier or self.tier,
         )
+
+    def as_variant(self, variant: str) -> "MeasureInfo":
+        """Return the info of a named variant, its id ending in ``:variant``; itself for the definition."""
+        if variant == "definition":
+            return self
+        return replace(self, id=f"{self.id}:{variant}", title=f"{self.title}, {variant}", variants={})
 
 
 def _with(inputs: tuple[str, ...], examples: str) -> tuple[str, ...]:
