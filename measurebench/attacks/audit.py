@@ -63,9 +63,7 @@ def audit(
             f"{n_violations} of {len(labels)} adversarial images leave the {threat} ball or the box [0, 1]"
             f" (largest distance {float(distances.max()):.6g}); they do not count as successes"
         )
-    return AttackOutcome(
-        adversarial, correct, correct & ~overturned, distances, violations, n_passes, tuple(raised)
-    )
+    return AttackOutcome(adversarial, correct, correct & ~overturned, distances, violations, n_passes, tuple(raised))
 
 
 def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:

@@ -1,6 +1,5 @@
 """Balls, boxes and steepest steps: the geometry that attacks share."""
 
-import torch
 from torch import Tensor
 
 from measurebench.attacks import noise

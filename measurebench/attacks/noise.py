@@ -38,9 +38,7 @@ def _bits(keys: Tensor, shape: Sequence[int], stream: tuple[object, ...]) -> Ten
     return _mix(rows[:, None] + positions[None, :]).reshape(len(keys), *shape)
 
 
-def uniform(
-    keys: Tensor, shape: Sequence[int], *stream: object, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def uniform(keys: Tensor, shape: Sequence[int], *stream: object, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return uniform numbers in [0, 1), [n, *shape], that depend on each example's key and the stream alone.
 
     They are multiples of 2^-24, exact in float32, so that float32 and float64 see the same numbers.

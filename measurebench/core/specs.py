@@ -33,9 +33,7 @@ class Normalization:
         if name == "none":
             return cls()
         if name not in NORMALIZATIONS:
-            raise BadInputError(
-                subject, "none, cifar10, imagenet, or { mean = [...], std = [...] }", repr(name)
-            )
+            raise BadInputError(subject, "none, cifar10, imagenet, or { mean = [...], std = [...] }", repr(name))
         return cls(*NORMALIZATIONS[name])
 
 

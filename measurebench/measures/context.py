@@ -239,9 +239,7 @@ class MeasureContext:
             points = images[rows].detach().requires_grad_(True)
             output = self.logits_with(parameters, points)
             loss = F.cross_entropy(output, self.labels[rows], reduction="sum")
-            at_inputs, *at_weights = torch.autograd.grad(
-                loss, [points, *parameters.values()], allow_unused=True
-            )
+            at_inputs, *at_weights = torch.autograd.grad(loss, [points, *parameters.values()], allow_unused=True)
             if at_inputs is None:
                 at_inputs = torch.zeros_like(points)
             return output.detach(), at_inputs, tuple(at_weights)
@@ -254,7 +252,9 @@ class MeasureContext:
                     if gradient is not None:
                         totals[name] += gradient
         return GradientPass(
-            torch.cat(logits), torch.cat(inputs), {name: total / len(images) for name, total in totals.items()}
+            torch.cat(logits),
+            torch.cat(inputs),
+            {name: total / len(images) for name, total in totals.items()},
         )
 
     # ---- attacks -------------------------------------------------------------------------------------------
@@ -296,5 +296,12 @@ class MeasureContext:
         self, adversarial: Tensor, logits: Tensor, n: int, n_passes: int | None, flags: tuple[str, ...]
     ) -> AttackOutcome:
         return audit(
-            self.images[:n], self.labels[:n], adversarial, self.clean_logits[:n], logits, self.threat, n_passes, flags
+            self.images[:n],
+            self.labels[:n],
+            adversarial,
+            self.clean_logits[:n],
+            logits,
+            self.threat,
+            n_passes,
+            flags,
         )

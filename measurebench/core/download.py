@@ -1,0 +1,229 @@
+"""Downloads that survive what the network does: resumed, checked, and put in place only when whole."""
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError, MeasurebenchError
+
+_CHUNK = 1 << 18
+_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a file comes from: its address, and the page that a person would open in a browser."""
+
+    address: str
+    page: str = ""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a silent server is waited for, how often it is asked again, and the pause in between."""
+
+    stall_seconds: float = 30.0
+    attempts: int = 5
+    pause_seconds: float = 1.0
+
+
+class DownloadError(MeasurebenchError):
+    """A file could not be fetched; the message names the address and where to put the file by hand."""
+
+
+def is_offline() -> bool:
+    """Tell whether the setting ``MEASUREBENCH_OFFLINE`` forbids the network."""
+    return os.environ.get("MEASUREBENCH_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
+def fetch(
+    remote: Remote,
+    target: Path,
+    check: Callable[[Path], object],
+    *,
+    md5: str | None = None,
+    offline: bool = False,
+    patience: Patience | None = None,
+) -> Path:
+    """Return the path of a file, downloaded first when it is not there; two processes at once do no harm.
+
+    The bytes go to ``TARGET.partial``, which a broken download leaves for the next attempt to continue;
+    ``check`` (or ``md5``) judges the whole, its SHA-256 is noted beside it, then it is renamed. Raises
+    DownloadError with the address and the path where the file belongs.
+    """
+    if target.is_file():
+        return target
+    if offline or is_offline():
+        raise DownloadError(
+            _by_hand(f"{target.name}: not in the cache, and the network is not to be used", remote, target)
+        )
+    from filelock import FileLock
+
+    _make_folder(target.parent)
+    with FileLock(f"{target}.lock"):
+        if not target.is_file():
+            _download(remote, target, check, md5, patience or Patience())
+    return target
+
+
+def noted_sha256(target: Path) -> str | None:
+    """Return the SHA-256 that was noted when a file was first used, or None."""
+    note = _note_of(target)
+    return note.read_text().strip() if note.is_file() else None
+
+
+def note_sha256(target: Path, sha256: str) -> None:
+    """Note the SHA-256 of a file beside it, unless there is a note already."""
+    note = _note_of(target)
+    if not note.is_file():
+        partial = note.with_name(f"{note.name}.{os.getpid()}")
+        partial.write_text(sha256 + "\n")
+        partial.replace(note)
+
+
+def _note_of(target: Path) -> Path:
+    """Return the file that holds the noted hash."""
+    return target.with_name(target.name + ".sha256")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the cache folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(
+            f"cache {folder}", "a folder that can be written", error.strerror or str(error),
+            "set MEASUREBENCH_CACHE to another one",
+        ) from None  # fmt: skip
+
+
+def _download(
+    remote: Remote, target: Path, check: Callable[[Path], object], md5: str | None, patience: Patience
+) -> None:
+    """Fetch to the partial file, continuing it as often as patience allows, check it, rename it."""
+    partial = target.with_name(target.name + ".partial")
+    reason = "no answer"
+    for attempt in range(patience.attempts):
+        if attempt:
+            time.sleep(patience.pause_seconds)
+        try:
+            whole = _continue(remote.address, partial, patience.stall_seconds)
+        except urllib.error.HTTPError as error:
+            reason = f"the server answered {error.code} {error.reason}"
+            if error.code in (401, 403, 404, 410):
+                break
+        except _NETWORK_ERRORS as error:
+            reason = _reason(error)
+        else:
+            if whole:
+                _accept(remote, partial, target, check, md5)
+                return
+            reason = f"the connection closed after {_size(partial):,} bytes, before the end that the server named"
+    raise DownloadError(_by_hand(f"{target.name}: could not be downloaded: {reason}", remote, target))
+
+
+def _continue(address: str, partial: Path, stall_seconds: float) -> bool:
+    """Append to the partial file what the server still has; tell whether it is whole."""
+    have = _size(partial)
+    tag_file = partial.with_name(partial.name + ".tag")
+    headers = {"User-Agent": "measurebench"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if tag_file.is_file():
+            headers["If-Range"] = tag_file.read_text().strip()
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=stall_seconds)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left of it, or it changed: the check will tell
+            return _whole_after_416(error, have, partial)
+        raise
+    with response:
+        goes_on = response.status == 206 and have > 0
+        _keep_tag(response, tag_file)
+        expected = response.headers.get("Content-Length")
+        start = have if goes_on else 0
+        with partial.open("ab" if goes_on else "wb") as file:
+            received = _copy(response, file.write)
+    return expected is None or start + received >= start + int(expected)
+
+
+def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object]) -> int:
+    """Write what comes, chunk by chunk; a connection that closes early ends it without an error."""
+    received = 0
+    while True:
+        try:
+            chunk = response.read1(_CHUNK)
+        except http.client.IncompleteRead as error:
+            chunk = error.partial
+        if not chunk:
+            return received
+        write(chunk)
+        received += len(chunk)
+
+
+def _whole_after_416(error: urllib.error.HTTPError, have: int, partial: Path) -> bool:
+    """Judge a server that says there is nothing beyond the bytes we have."""
+    total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
+    if total.isdigit() and int(total) == have:
+        return True
+    partial.unlink(missing_ok=True)
+    return False
+
+
+def _keep_tag(response: http.client.HTTPResponse, tag_file: Path) -> None:
+    """Keep the server's name for this version of the file, so that two versions are never joined."""
+    tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+    if tag and not tag.startswith("W/"):
+        tag_file.write_text(tag)
+    else:
+        tag_file.unlink(missing_ok=True)
+
+
+def _accept(remote: Remote, partial: Path, target: Path, check: Callable[[Path], object], md5: str | None) -> None:
+    """Check a whole download and put it in its place; one that fails is removed, since continuing cannot mend it."""
+    try:
+        if md5:
+            _check_md5(partial, md5)
+        check(partial)
+    except MeasurebenchError as error:
+        partial.unlink(missing_ok=True)
+        what = str(error).replace(str(partial), target.name)
+        raise DownloadError(_by_hand(f"the download of {what}", remote, target)) from None
+    note_sha256(target, digest_file(partial))
+    partial.with_name(partial.name + ".tag").unlink(missing_ok=True)
+    partial.replace(target)
+
+
+def _check_md5(path: Path, md5: str) -> None:
+    """Compare with a published MD5, which here guards against damage, not against malice."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != md5:
+        raise BadInputError(str(path), f"the file with MD5 {md5}", digest.hexdigest(), "damaged, or another file")
+
+
+def _size(path: Path) -> int:
+    """Return a file's size, 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _reason(error: BaseException) -> str:
+    """Say what a network error was."""
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
+        return "the server stopped sending"
+    return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def _by_hand(what: str, remote: Remote, target: Path) -> str:
+    """Add to a message how a person can help."""
+    return f"{what}; open {remote.page or remote.address} in a browser and save the file as {target}"

@@ -1,0 +1,63 @@
+"""The circumstances of a number: software, hardware, threads."""
+
+import platform
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Return versions and hardware as plain values; the same on every call in one process."""
+    import torch
+
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "device": _device_name(device),
+        "cpu": _cpu_name(),
+        "cuda": torch.version.cuda if device.startswith("cuda") else None,
+        "cudnn": _cudnn_version() if device.startswith("cuda") else None,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def package_version() -> str:
+    """Return measurebench's own version."""
+    return _version("measurebench") or "unknown"
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cudnn_version() -> int | None:
+    import torch
+
+    version_number: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return version_number
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+
+
+@cache
+def _cpu_name() -> str:
+    """Return the processor's model name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

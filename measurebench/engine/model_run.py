@@ -1,0 +1,295 @@
+"""Measure one model: load, verify, then a record after every measure."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from measurebench.attacks.autoattack import ShardResult
+from measurebench.core.digests import digest_json
+from measurebench.core.errors import MeasurebenchError
+from measurebench.core.info import Split
+from measurebench.core.records import Record
+from measurebench.core.specs import ModelSpec
+from measurebench.datasets import Dataset, ImageSplit
+from measurebench.engine.device import automatic_batch_size, choose_device, numerics, place
+from measurebench.engine.environment import environment, package_version
+from measurebench.engine.options import RunOptions
+from measurebench.engine.plan import Task, chosen_measures, n_autoattack, n_examples
+from measurebench.measures.api import evaluate, shared_gradients
+from measurebench.measures.context import MeasureContext, MeasureSettings
+from measurebench.measures.registry import Measure
+from measurebench.measures.robustness.accuracy import AttackAccuracy
+from measurebench.measures.value import MeasureValue
+from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
+from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
+
+_PREFLIGHT_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something for the journal or the screen: ``kind`` is model, record, environment, config, started or finished."""
+
+    kind: str
+    value: Any
+
+
+class _DiskShards:
+    """Finished AutoAttack shards under the results folder."""
+
+    def __init__(self, folder: Path, model_digest: str, config_digest: str) -> None:
+        self._place = (folder, model_digest, config_digest)
+
+    def get(self, name: str) -> ShardResult | None:
+        arrays = read_arrays(shard_path(*self._place, name))
+        if arrays is None:
+            return None
+        flags = tuple(str(flag) for flag in arrays["flags"])
+        return ShardResult(torch.from_numpy(arrays["adversarial"]), flags, int(arrays["n_forward"]))
+
+    def put(self, name: str, result: ShardResult) -> None:
+        flags = np.array(result.flags, dtype=np.str_)
+        adversarial = result.adversarial.cpu().numpy()
+        write_arrays(
+            shard_path(*self._place, name),
+            {"adversarial": adversarial, "flags": flags, "n_forward": np.array(result.n_forward)},
+        )
+
+
+def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
+    """Yield what happens, a record after every measure; whatever one measure raises, the next ones go on."""
+    device = choose_device(options.device, index)
+    with numerics(options.precision):
+        surroundings = environment(device)
+        digest = digest_json(surroundings)
+        yield Event("environment", {"digest": digest, **surroundings})
+        yield Event("config", {"digest": task.config.digest(), **task.config.to_json()})
+        yield Event("started", task.spec.id)
+        try:
+            run = _ModelRun(task, options, dataset, out, device, digest)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; it becomes a failed record
+            yield from load_failure(task, options, _reason(error), digest)
+        else:
+            yield Event("model", run.catalogue_entry())
+            yield from run.records()
+        yield Event("finished", task.spec.id)
+
+
+class _ModelRun:
+    """A loaded and verified model with one context per split."""
+
+    def __init__(
+        self,
+        task: Task,
+        options: RunOptions,
+        dataset: Dataset,
+        out: Path,
+        device: str,
+        environment_digest: str,
+    ) -> None:
+        self.task, self.options, self.dataset, self.out = task, options, dataset, out
+        self.device, self.environment_digest = device, environment_digest
+        self.model = load_model(task.spec, allow_pickle=options.allow_pickle, offline=options.offline)
+        self.measures = {item.info.id: item for item in chosen_measures(options)}
+        self._verify()
+
+    def _verify(self) -> None:
+        """Run the preflight and compare clean accuracy with the published figure, before anything is measured."""
+        some = self.dataset.test.first(_PREFLIGHT_IMAGES)
+        images, labels = torch.from_numpy(some.images), torch.from_numpy(some.labels)
+        preflight(self.model, images, labels, self.dataset.n_classes)
+        network = place(self.model.network, self.device, self.options.precision)
+        initial = self.model.initial
+        self.network = network
+        self.initial = None if initial is None else place(initial, self.device, self.options.precision)
+        asked = self.options.batch_size
+        first = images[0].to(self.device)
+        self.batch_size = automatic_batch_size(network, first, self.device) if asked == "auto" else asked
+        self.contexts: dict[Split, MeasureContext] = {}
+        test = self.context("test")
+        n_correct = int((test.clean_logits.argmax(1) == test.labels).sum())
+        verify_clean_accuracy(self.model, n_correct, test.n)
+
+    def _split(self, split: Split) -> ImageSplit:
+        return self.dataset.split(split).first(n_examples(self.options, self.dataset, split))
+
+    def context(self, split: Split) -> MeasureContext:
+        """Return the context of a split, made on first use."""
+        if split not in self.contexts:
+            data = self._split(split)
+            settings = MeasureSettings(
+                self.task.config.threat,
+                self.options.seed,
+                split,
+                self.options.pgd_steps,
+                self.task.config.pgd_step_fraction,
+                n_autoattack(self.options, self.dataset, split),
+                shared_gradients(self._on(split)),
+            )
+            self.contexts[split] = MeasureContext(
+                self.network,
+                torch.from_numpy(data.images).to(self.device),
+                torch.from_numpy(data.labels).to(self.device),
+                settings,
+                initial_network=self.initial,
+                keys=torch.from_numpy(data.indices).to(self.device),
+                batch_size=self.batch_size,
+                shard_store=_DiskShards(self.out, self.model.digest, self.task.config.digest()),
+            )
+        return self.contexts[split]
+
+    def _on(self, split: Split) -> list[Measure]:
+        """Return the measures asked for on a split, measured already or not."""
+        return [m for m in self.measures.values() if m.info.tier == "accuracy" or split in self.options.splits]
+
+    def records(self) -> Iterator[Event]:
+        """Yield a record for each open pair; a split's shared work is dropped after its last one."""
+        last: Split | None = None
+        for name, split in self.task.pairs:
+            if last is not None and split != last:
+                self.contexts.pop(last, None)
+            last = split
+            yield Event("record", self._record(self.measures[name], split))
+
+    def _record(self, item: Measure, split: Split) -> Record:
+        context = self.context(split)
+        if self.device != "cpu":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        start, shared = time.perf_counter(), sum(context.shared_seconds.values())
+        value, failure = MeasureValue.undefined("failed"), ""
+        try:
+            value = evaluate(item, context)
+            if isinstance(item, AttackAccuracy):
+                self._write_verdicts(item, context, split)
+        except Exception as error:  # noqa: BLE001 - a failure of any kind is a row without a number
+            failure = _reason(error)
+        seconds = time.perf_counter() - start - (sum(context.shared_seconds.values()) - shared)
+        return Record(
+            model_id=self.task.spec.id,
+            model_digest=self.model.digest,
+            measure=item.info.id,
+            measure_version=item.info.version,
+            split=split,
+            config_digest=self.task.config.digest(),
+            status="failed" if failure else value.status,
+            value=None if failure else value.value,
+            standard_error=None if failure or value.value is None else value.standard_error,
+            n=_n(item, value, context, split),
+            seconds=max(seconds, 0.0),
+            peak_memory_bytes=_peak_memory(self.device),
+            seed=self.options.seed,
+            environment_digest=self.environment_digest,
+            time=_now(),
+            reason=failure or value.reason,
+            diagnostics={} if failure else dict(value.diagnostics) | {"batch_size": context.batches.size},
+        )
+
+    def _write_verdicts(self, item: AttackAccuracy, context: MeasureContext, split: Split) -> None:
+        """Keep per-example verdicts and the digest of the images beside the records."""
+        outcome = context.outcome(item.attack)
+        n = len(outcome.robust)
+        data = self._split(split).first(n)
+        path = verdict_path(self.out, self.task.spec.id, self.task.config.digest(), split, item.info.id)
+        write_arrays(
+            path,
+            {
+                "index": data.indices,
+                "label": data.labels,
+                "correct": outcome.correct.cpu().numpy(),
+                "robust": outcome.robust.cpu().numpy(),
+                "distance": outcome.distances.cpu().numpy(),
+                "violation": outcome.violations.cpu().numpy(),
+                "input_digest": np.array(data.digest()),
+            },
+        )
+
+    def catalogue_entry(self) -> dict[str, Any]:
+        """Return what the table says of the model besides its measures."""
+        entry = spec_entry(self.task, replace(self.model.spec, id=self.task.spec.id), self.model)
+        counts = {f"n_{split}": n_examples(self.options, self.dataset, split) for split in ("train", "test")}
+        return entry | counts | {"dataset": self.dataset.name}
+
+
+def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: str = "") -> dict[str, Any]:
+    """Return a catalogue entry: identity, settings, and the configuration that the model is measured under."""
+    threat = task.config.threat
+    return {
+        "model_id": spec.id,
+        "model_digest": model.digest if model else task.model_digest,
+        "config_digest": task.config.digest(),
+        "reference": spec.reference,
+        "source": spec.source,
+        "file_sha256": spec.file_sha256,
+        "architecture": spec.architecture,
+        "n_parameters": model.n_parameters if model else None,
+        "defense": spec.defense,
+        "dataset": task.config.dataset,
+        "norm": threat.norm.value,
+        "radius": threat.radius,
+        "radius_text": threat.text,
+        "run": spec.run,
+        "cluster": spec.cluster,
+        "settings": dict(spec.settings),
+        "notes": list(model.notes) if model else [],
+        "failure": failure,
+        "measurebench_version": package_version(),
+    }
+
+
+def load_failure(task: Task, options: RunOptions, reason: str, environment_digest: str) -> Iterator[Event]:
+    """Yield the entry and the failed record of a model that could not be loaded or did not pass its checks."""
+    yield Event("model", spec_entry(task, task.spec, None, reason))
+    record = Record(
+        model_id=task.spec.id,
+        model_digest=task.model_digest,
+        measure="load",
+        measure_version=1,
+        split="train",
+        config_digest=task.config.digest(),
+        status="failed",
+        value=None,
+        standard_error=None,
+        n=0,
+        seconds=0.0,
+        peak_memory_bytes=_peak_memory("cpu"),
+        seed=options.seed,
+        environment_digest=environment_digest,
+        time=_now(),
+        reason=reason,
+    )
+    yield Event("record", record)
+
+
+def _n(item: Measure, value: MeasureValue, context: MeasureContext, split: Split) -> int:
+    """Return how many examples a value rests on; a failed AutoAttack counts those it was asked for."""
+    if value.n is not None:
+        return value.n
+    if item.info.id == "autoattack_accuracy":
+        return min(context.n, context.settings.n_autoattack or context.n)
+    return context.n if {"clean", "pgd"} & set(item.info.inputs) else 0
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in one line: our own as they are, others with their type."""
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, MeasurebenchError) else f"{type(error).__name__}: {text}"
+
+
+def _peak_memory(device: str) -> int:
+    """Return the peak memory in bytes: of the device for this measure, or of this process so far."""
+    if device != "cpu":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

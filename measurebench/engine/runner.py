@@ -1,0 +1,214 @@
+"""Run: plan, measure, record after every measure, and resume without being told."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.info import Split
+from measurebench.core.records import Record
+from measurebench.core.specs import ModelSpec
+from measurebench.datasets import Dataset, load_dataset
+from measurebench.engine.environment import package_version
+from measurebench.engine.model_run import Event, load_failure, measure_model, spec_entry
+from measurebench.engine.options import RunOptions
+from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
+from measurebench.engine.workers import measure_in_workers
+from measurebench.models.identity import model_digest
+from measurebench.store.folder import ResultsFolder
+
+
+class Progress(Protocol):
+    """Told of what is planned and of every record."""
+
+    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
+        """Take note of the number of models, of open pairs and of pairs that have records."""
+        ...
+
+    def started(self, model_id: str) -> None:
+        """Take note that a model is being loaded."""
+        ...
+
+    def recorded(self, record: Record) -> None:
+        """Take note of a record."""
+        ...
+
+
+class Quiet:
+    """Progress for nobody."""
+
+    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
+        """Say nothing."""
+
+    def started(self, model_id: str) -> None:
+        """Say nothing."""
+
+    def recorded(self, record: Record) -> None:
+        """Say nothing."""
+
+
+@dataclass
+class RunSummary:
+    """What a run did: ``n_models`` asked for, records made now, those there before, and failures with reasons."""
+
+    out: Path
+    n_models: int = 0
+    n_recorded: int = 0
+    n_resumed: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    unusable: list[str] = field(default_factory=list)
+
+    @property
+    def exit_status(self) -> int:
+        """0 when all is measured, 1 when something failed, 2 when no model could be used at all."""
+        if self.n_models and len(self.unusable) == self.n_models:
+            return 2
+        return 1 if self.failures else 0
+
+
+def run(
+    models: Sequence[ModelSpec],
+    options: RunOptions,
+    out: str | Path,
+    *,
+    workers: int | Literal["auto"] = "auto",
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+) -> RunSummary:
+    """Measure models on a dataset and record every value under ``out``; what has a record is not measured again.
+
+    ``workers`` processes measure models side by side, with the same numbers as one. ``command`` is the command line,
+    for provenance. Raises BadInputError for what can be known to be wrong before anything is measured.
+    """
+    start = time.perf_counter()
+    watcher = progress or Quiet()
+    dataset = load_dataset(options.dataset, options.data_dir)
+    chosen_measures(options)
+    if not models:
+        raise BadInputError("models", "at least one", "none")
+    with ResultsFolder.writing(Path(out), package_version()) as folder:
+        tasks, summary = _plan(models, options, dataset, folder)
+        watcher.planned(len(models), sum(len(task.pairs) for task in tasks), summary.n_resumed)
+        folder.runs.append(_run_entry(models, options, command))
+        for event in _events(tasks, options, dataset, folder.path, n_workers(workers, options, len(tasks))):
+            _take(event, folder, summary, watcher)
+        _collect_failures(models, folder, summary)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+def n_workers(workers: int | Literal["auto"], options: RunOptions, n_tasks: int) -> int:
+    """Return how many processes to use: for ``auto`` one per core, or one per GPU; never more than models."""
+    if workers == "auto":
+        import torch
+
+        gpus = torch.cuda.device_count() if options.device in ("auto", "cuda") else 0
+        one_gpu = options.device.startswith("cuda:")
+        workers = 1 if one_gpu else gpus or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    elif isinstance(workers, bool) or workers < 1:
+        raise BadInputError("--workers", "auto or a whole number, at least 1", repr(workers))
+    return max(1, min(workers, n_tasks))
+
+
+def _plan(
+    models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, folder: ResultsFolder
+) -> tuple[list[Task], RunSummary]:
+    """Return a task for each model with open pairs, and note models that are done in the catalogue."""
+    digests: dict[Split, str] = {
+        split: dataset.split(split).first(n_examples(options, dataset, split)).digest() for split in ("train", "test")
+    }
+    pairs = pairs_of(chosen_measures(options), options)
+    records, catalogue = folder.records(), folder.catalogue()
+    summary, tasks = RunSummary(folder.path, n_models=len(models)), []
+    for spec in models:
+        config = config_for(options, dataset, spec.threat_model, digests)
+        task = Task(spec, model_digest(spec), config, ())
+        mine = [
+            record
+            for record in records
+            if (record.model_id, record.model_digest, record.config_digest)
+            == (spec.id, task.model_digest, config.digest())
+        ]
+        open_now = open_pairs(pairs, mine, options, dataset)
+        summary.n_resumed += len(pairs) - len(open_now)
+        if open_now:
+            tasks.append(replace(task, pairs=open_now))
+        elif catalogue.get(spec.id, {}).get("config_digest") != config.digest():
+            _restore(spec.id, task, folder)
+    return tasks, summary
+
+
+def _restore(model_id: str, task: Task, folder: ResultsFolder) -> None:
+    """Put the model's earlier entry for this configuration in force again."""
+    entries = [entry for entry in folder.models.read() if entry["model_id"] == model_id]
+    matching = [entry for entry in entries if entry["config_digest"] == task.config.digest()]
+    folder.add_model(matching[-1] if matching else spec_entry(task, task.spec, None))
+
+
+def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, workers: int) -> Iterator[Event]:
+    if workers == 1:
+        for task in tasks:
+            yield from measure_model(task, options, dataset, out)
+        return
+    for message in measure_in_workers(tasks, options, out, workers):
+        if isinstance(message.event, Event):
+            yield message.event
+        elif message.event is not None:
+            yield from load_failure(tasks[message.task], options, str(message.event), "unknown")
+
+
+def _take(event: Event, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:
+    """Write an event to the folder; this process alone does so."""
+    if event.kind == "record":
+        _take_record(event.value, folder, summary, progress)
+    elif event.kind == "model":
+        folder.add_model(event.value)
+    elif event.kind == "environment":
+        folder.add_once(folder.environments, event.value["digest"], event.value)
+    elif event.kind == "config":
+        folder.add_once(folder.configs, event.value["digest"], event.value)
+    elif event.kind == "started":
+        progress.started(event.value)
+
+
+def _take_record(record: Record, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:
+    known = folder.records() if record.measure == "load" else []
+    if not any(old.key == record.key and old.reason == record.reason for old in known):
+        folder.add_record(record)
+        summary.n_recorded += 1
+    progress.recorded(record)
+
+
+def _collect_failures(models: Sequence[ModelSpec], folder: ResultsFolder, summary: RunSummary) -> None:
+    """Gather what failed among the models asked for, now or in an earlier run."""
+    catalogue, records = folder.catalogue(), folder.records()
+    for spec in models:
+        entry = catalogue.get(spec.id, {})
+        if entry.get("failure"):
+            summary.failures.append((spec.id, "load", str(entry["failure"])))
+            summary.unusable.append(spec.id)
+            continue
+        current = (spec.id, entry.get("model_digest"), entry.get("config_digest"))
+        summary.failures += [
+            (record.model_id, record.measure, record.reason)
+            for record in records
+            if record.status == "failed" and (record.model_id, record.model_digest, record.config_digest) == current
+        ]
+
+
+def _run_entry(models: Sequence[ModelSpec], options: RunOptions, command: Sequence[str]) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "command": list(command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "models": [spec.reference or spec.id for spec in models],
+        "measures": options.measures,
+        "attacks": options.attacks,
+        "version": package_version(),
+    }

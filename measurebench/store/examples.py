@@ -1,0 +1,50 @@
+"""Arrays per example, kept beside the records: verdicts with their input digest, and finished AutoAttack shards."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from measurebench.store.folder import write_atomically
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def file_name(model_id: str) -> str:
+    """Return a model id as the name of one folder or file."""
+    return quote(model_id, safe="").replace(".", "%2E") if set(model_id) <= {"."} else quote(model_id, safe="")
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays as npz, whole or not at all, the same bytes for the same arrays."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(arrays[name]), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    write_atomically(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """Return the arrays of an npz file, or None where there is none or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return None
+
+
+def verdict_path(folder: Path, model_id: str, config_digest: str, split: str, attack: str) -> Path:
+    """Return where the per-example verdicts of an attack lie."""
+    return folder / "examples" / file_name(model_id) / config_digest / f"{split}-{file_name(attack)}.npz"
+
+
+def shard_path(folder: Path, model_digest: str, config_digest: str, name: str) -> Path:
+    """Return where a finished AutoAttack shard lies."""
+    return folder / "shards" / model_digest / config_digest / f"{name}.npz"

@@ -1,0 +1,125 @@
+"""A results folder: what lies where, and which version wrote it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.records import Record
+from measurebench.store.journal import Journal, exclusive
+
+FORMAT = 1
+_MARK = "measurebench.json"
+
+
+class ResultsFolder:
+    """Records, catalogue and per-example arrays of one study, under ``path``.
+
+    records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
+    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), shards/ (finished AutoAttack
+    shards).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._records = Journal(path / "records.jsonl")
+        self.models = Journal(path / "models.jsonl")
+        self.configs = Journal(path / "configs.jsonl")
+        self.environments = Journal(path / "environments.jsonl")
+        self.runs = Journal(path / "runs.jsonl")
+
+    @classmethod
+    def open(cls, path: Path) -> "ResultsFolder":
+        """Open a folder for reading; raises BadInputError where there is none, or one of another format."""
+        if not path.is_dir():
+            raise BadInputError(str(path), "a results folder", "no such folder" if not path.exists() else "a file")
+        mark = path / _MARK
+        if not mark.is_file():
+            raise BadInputError(str(path), f"a results folder of measurebench (with {_MARK})", "a folder without it")
+        try:
+            found = json.loads(mark.read_text())["format"]
+        except (ValueError, KeyError, TypeError):
+            raise BadInputError(str(mark), '{"format": ...}', repr(mark.read_text()[:80])) from None
+        if found != FORMAT:
+            raise BadInputError(
+                str(path),
+                f"results in format {FORMAT}",
+                f"format {found}",
+                "written by another version of measurebench",
+            )
+        return cls(path)
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path, version: str) -> Iterator["ResultsFolder"]:
+        """Open or make a folder for writing, locked against a second writer for as long as it is open."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with exclusive(path / "lock", str(path)):
+                if not (path / _MARK).exists():
+                    _refuse_strangers(path)
+                    write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
+                yield cls.open(path)
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
+
+    def records(self) -> list[Record]:
+        """Return the records in force, in order of first writing: of several answers to one question, the last."""
+        latest: dict[Any, Record] = {}
+        for number, line in enumerate(self._records.read(), 1):
+            record = Record.from_json(line, f"{self._records.path}, line {number}")
+            latest[record.key] = record
+        return list(latest.values())
+
+    def add_record(self, record: Record) -> None:
+        """Append a record; it is on the disk when this returns."""
+        self._records.append(record.to_json())
+
+    def add_model(self, entry: Mapping[str, Any]) -> None:
+        """Note a model in the catalogue; a later entry of the same id supersedes an earlier one."""
+        self.models.append(entry)
+
+    def catalogue(self) -> dict[str, dict[str, Any]]:
+        """Return the latest entry of each model by id, in order of first mention."""
+        latest: dict[str, dict[str, Any]] = {}
+        for entry in self.models.read():
+            latest[str(entry.get("model_id"))] = entry
+        return latest
+
+    def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
+        """Append a configuration or an environment under its digest, if it is not there yet."""
+        if all(line.get("digest") != digest for line in journal.read()):
+            journal.append({"digest": digest, **value})
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Refuse to write results among somebody else's files."""
+    strangers = sorted(child.name for child in path.iterdir() if child.name != "lock")
+    if strangers:
+        raise BadInputError(
+            str(path),
+            "a results folder or an empty one",
+            f"a folder that holds {strangers[0]!r}",
+            "choose another --out",
+        )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,90 @@
+"""Append-only JSON lines that survive a kill at any moment, and the lock that keeps a second writer out."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError
+
+
+class Journal:
+    """One JSON object a line. A line counts once its newline is on the disk; a torn last line is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all whole lines; a line that is not a JSON object is an error that names it."""
+        if not self.path.exists():
+            return []
+        whole = self.path.read_bytes().rpartition(b"\n")[0]
+        return [self._parse(line, number) for number, line in enumerate(whole.split(b"\n"), 1) if line.strip()]
+
+    def append(self, value: Mapping[str, Any]) -> None:
+        """Write one line and wait until it is on the disk; where that fails the file is as before."""
+        line = json.dumps(value, allow_nan=False, sort_keys=True).encode() + b"\n"
+        with self.path.open("ab") as file:
+            start = self._end_of_last_whole_line()
+            file.truncate(start)
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                _drop_tail(self.path, start)
+                raise
+
+    def _end_of_last_whole_line(self) -> int:
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            position = size
+            while position > 0:
+                start = max(0, position - 4096)
+                file.seek(start)
+                newline = file.read(position - start).rfind(b"\n")
+                if newline >= 0:
+                    return start + newline + 1
+                position = start
+        return 0
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        where = f"{self.path}, line {number}"
+        hint = "the file was changed by something else; put the line right or remove it, the rest is intact"
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise BadInputError(where, "one JSON object", f"{line[:60]!r} ({error})", hint) from None
+        if not isinstance(value, dict):
+            raise BadInputError(where, "one JSON object", type(value).__name__, hint)
+        return value
+
+
+def _drop_tail(path: Path, size: int) -> None:
+    """Cut a half-written line off again, if the disk lets us; otherwise the next append will."""
+    try:
+        os.truncate(path, size)
+    except OSError:
+        return
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, or say which process holds it. The system releases it when the process ends, however."""
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise BadInputError(
+                what, "a folder that no other run is writing to", f"one in use by process {holder}"
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,158 @@
+"""Tidy tables: one row per model, from a results folder or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.records import Record
+from measurebench.store.folder import ResultsFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = (
+    "model_id", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset", "norm", "radius",
+    "run", "cluster",
+)  # fmt: skip
+COUNTS = ("n_train", "n_test", "n_autoattack")
+ACCURACIES = tuple(f"{kind}_accuracy_{split}" for kind in ("clean", "pgd", "autoattack") for split in ("train", "test"))
+GAPS = ("robust_gap_pgd", "robust_gap_autoattack")
+PROVENANCE = ("measurebench_version", "config_digest")
+FORMATS = (".csv", ".parquet", ".json")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Return the table of models of a results folder or of a .csv, .parquet or .json file."""
+    import pandas as pd
+
+    source = Path(path)
+    if source.is_dir():
+        return export(ResultsFolder.open(source))
+    if not source.exists():
+        raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", "no such file")
+    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
+    if source.suffix not in readers:
+        raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", repr(source.suffix))
+    try:
+        table = readers[source.suffix](source)
+    except (ValueError, OSError, UnicodeError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
+        raise BadInputError(str(source), f"a {source.suffix[1:]} table", f"{type(error).__name__}: {error}") from error
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        raise BadInputError(str(source), "a table with a row per model", "an empty one")
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as .csv, .parquet or .json (a list of objects), by the name's ending."""
+    from measurebench.store.folder import write_atomically
+
+    if path.suffix not in FORMATS:
+        raise BadInputError(str(path), "a name that ends in .csv, .parquet or .json", repr(path.suffix or path.name))
+    writers: dict[str, Any] = {
+        ".csv": lambda: table.to_csv(index=False).encode(),
+        ".parquet": lambda: table.to_parquet(index=False),
+        ".json": lambda: table.to_json(orient="records", indent=1, double_precision=15).encode(),
+    }
+    write_atomically(path, writers[path.suffix]())
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    import json
+
+    import pandas as pd
+
+    return pd.DataFrame.from_records(json.loads(path.read_text()))
+
+
+def export(folder: ResultsFolder) -> pd.DataFrame:
+    """Return one row per model of the folder: identity, settings, accuracies, gaps, measures, provenance, status.
+
+    Each model counts with the configuration and the weights of its latest run. Accuracies and gaps are fractions, a
+    gap is train minus test, empty means not measured, and ``status`` and ``reason`` tell why.
+    """
+    import pandas as pd
+
+    records = folder.records()
+    rows = [_row(entry, _of_model(entry, records)) for entry in folder.catalogue().values()]
+    if not rows:
+        raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
+    table = pd.DataFrame.from_records(rows)
+    settings = sorted(column for column in table.columns if column.startswith("setting_"))
+    known = [*IDENTITY, *settings, *COUNTS, *ACCURACIES, *GAPS]
+    last = [*PROVENANCE, "status", "reason"]
+    measures = [column for column in _measure_order(records) if column in table.columns and column not in known]
+    return table.reindex(columns=[*known, *measures, *last])
+
+
+def _measure_order(records: list[Record]) -> list[str]:
+    """Return measure columns in the order in which the study, then the journal, names them."""
+    return list(dict.fromkeys(_column(record) for record in records))
+
+
+def _of_model(entry: Mapping[str, Any], records: list[Record]) -> list[Record]:
+    """Return the records of a catalogue entry: same model, weights and configuration."""
+    wanted = (entry["model_id"], entry["model_digest"], entry["config_digest"])
+    return [record for record in records if (record.model_id, record.model_digest, record.config_digest) == wanted]
+
+
+def _column(record: Record) -> str:
+    """Return the column of a record: accuracies name their split, other measures only where it is not train."""
+    if record.measure.endswith("_accuracy"):
+        return f"{record.measure}_{record.split}"
+    return record.measure if record.split == "train" else f"{record.measure}_{record.split}"
+
+
+def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
+    row: dict[str, Any] = {name: entry.get(name) for name in IDENTITY}
+    row |= {f"setting_{name}": value for name, value in entry.get("settings", {}).items()}
+    row |= {name: entry.get(name) for name in (*COUNTS, *PROVENANCE)}
+    for record in records:
+        if record.measure == "load":
+            continue
+        column = _column(record)
+        # Of two AutoAttack runs over different numbers of examples the larger counts.
+        if column not in row or record.status == "measured":
+            row[column] = record.value
+        if column == "autoattack_accuracy_test" and record.status == "measured":
+            row["n_autoattack"] = record.n
+    for attack in ("pgd", "autoattack"):
+        row[f"robust_gap_{attack}"] = _gap(row, f"{attack}_accuracy")
+    return row | _status(entry, records)
+
+
+def _gap(row: Mapping[str, Any], accuracy: str) -> float | None:
+    train, test = row.get(f"{accuracy}_train"), row.get(f"{accuracy}_test")
+    return None if train is None or test is None else train - test
+
+
+def _status(entry: Mapping[str, Any], records: list[Record]) -> dict[str, str]:
+    """Return ``failed`` with every reason, ``missing`` where nothing was measured, or ``measured``.
+
+    Undefined measures do not make a model fail; their reasons are listed all the same.
+    """
+    failed = [record for record in records if record.status == "failed"]
+    reasons = [f"{record.measure}: {record.reason}" for record in records if record.status != "measured"]
+    if entry.get("failure"):
+        return {"status": "failed", "reason": str(entry["failure"])}
+    status = "failed" if failed else "measured" if records else "missing"
+    return {"status": status, "reason": "; ".join(reasons)}
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return how a results folder came about: runs with command lines, configurations, environments; {} for a file."""
+    if not Path(path).is_dir():
+        return {}
+    folder = ResultsFolder.open(Path(path))
+    records = folder.records()
+    return {
+        "runs": folder.runs.read(),
+        "configs": folder.configs.read(),
+        "environments": folder.environments.read(),
+        "measure_versions": {record.measure: record.measure_version for record in records},
+        "n_records": {
+            status: sum(record.status == status for record in records) for status in ("measured", "undefined", "failed")
+        },
+    }
