@@ -1,0 +1,111 @@
+"""Every task of the project, and the only door to it: ``nox -l`` lists them."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "layers", "types", "tests"]  # what a change must pass, the quickest first
+nox.options.reuse_existing_virtualenvs = True
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+QUICKSTART = Path("reports/quickstart")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project as a developer has it, with some of its groups of tools."""
+    session.install("-e", ".", *(part for group in groups for part in ("--group", group)))
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Measure the whole digits zoo with every measure and AutoAttack, and write reports/quickstart/index.html."""
+    install(session)
+    records = str(QUICKSTART / "records")
+    session.run(
+        *("measurebench", "run", "digits:*", "--dataset", "digits", "--out", records),
+        *("--measures", "all", "--autoattack-examples", "32", *session.posargs),
+        env=ONE_THREAD,
+    )
+    session.run("measurebench", "export", records, "--out", str(QUICKSTART / "models.csv"))
+    session.run("measurebench", "analyze", records, "--out", str(QUICKSTART / "analysis"))
+    session.run("measurebench", "report", records, "--out", str(QUICKSTART))
+    session.log(f"the page: {QUICKSTART / 'index.html'}")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the default tests: CPU, offline."""
+    install(session, "tests")
+    session.run("pytest", "-n", os.environ.get("MEASUREBENCH_TEST_WORKERS", "auto"), *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style with ruff."""
+    session.install("--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check with import-linter that no layer imports one above it."""
+    session.install("--no-deps", "-e", ".")
+    session.install("--group", "layers")
+    session.run("lint-imports")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Drive the pages in Chromium (Debian: apt-get install chromium); tests skip where there is none."""
+    install(session, "tests", "browser")
+    session.run("pytest", "-m", "browser", *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device."""
+    install(session, "tests")
+    session.run("pytest", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take minutes."""
+    install(session, "tests")
+    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure speed and memory beside straightforward code; writes benchmarks/results/."""
+    install(session, "tests")
+    for script in session.posargs or ("measures", "statistics"):
+        session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write docs/measures.md from the measures' own descriptions."""
+    install(session)
+    session.run("measurebench", "measures", "--write-docs", ".")
+
+
+@nox.session
+def zoo(session: nox.Session) -> None:
+    """Train the shipped digits zoo again, into build/zoo."""
+    install(session)
+    session.run(
+        *("measurebench", "train", "--grid", "data/digits/zoo.toml", "--dataset", "digits", "--out", "build/zoo"),
+        env=ONE_THREAD,
+    )
