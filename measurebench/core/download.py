@@ -188,7 +188,7 @@ def _keep_tag(response: http.client.HTTPResponse, tag_file: Path) -> None:
 
 
 def _accept(remote: Remote, partial: Path, target: Path, check: Callable[[Path], object], md5: str | None) -> None:
-    """Check a whole download and put it in its place; one that fails is removed, since continuing cannot mend it."""
+    """Check a whole download and put it in place; one that fails is removed."""
     try:
         if md5:
             _check_md5(partial, md5)

@@ -7,11 +7,14 @@ from measurebench.datasets.base import Dataset, ImageSplit
 
 __all__ = ["Dataset", "ImageSplit", "load_dataset"]
 
-KNOWN = ("digits", "cifar10", "cifar100", "arrays:FILE.npz")
+KNOWN = ("digits", "cifar10", "cifar100", "cifar10:robustbench", "arrays:FILE.npz")
 
 
 def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
-    """Load ``digits``, ``cifar10`` (downloaded once, or read from ``data_dir``) or ``arrays:FILE.npz``."""
+    """Load ``digits``, ``cifar10`` (downloaded once, or read from ``data_dir``) or ``arrays:FILE.npz``.
+
+    ``cifar100`` alike; ``cifar10:robustbench`` has its test images in the order of the file.
+    """
     if name == "digits":
         from measurebench.datasets import digits
 
@@ -20,8 +23,9 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
         from measurebench.datasets import arrays
 
         return arrays.load(Path(name.removeprefix("arrays:")))
-    if name in ("cifar10", "cifar100"):
+    family, _, order = name.partition(":")
+    if family in ("cifar10", "cifar100") and order in ("", "robustbench"):
         from measurebench.datasets import cifar
 
-        return cifar.load(name, Path(data_dir) if data_dir else None)
+        return cifar.load(family, Path(data_dir) if data_dir else None, first_test_images=bool(order))
     raise BadInputError("dataset", ", ".join(KNOWN), repr(name), near_names(name, KNOWN))

@@ -12,7 +12,7 @@ from measurebench.core.errors import BadInputError
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """``images`` float32 [n, C, H, W] in [0, 1], ``labels`` int64 [n], ``indices`` int64 [n] into the source."""
+    """``images`` float32 [n, C, H, W] in [0, 1], ``labels`` int64 [n], ``indices`` int64 [n] in the source."""
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -32,7 +32,7 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification dataset; ``extra`` and ``validation`` are disjoint from the other splits, or absent."""
+    """A classification dataset; ``extra`` and ``validation`` are disjoint from the others, or absent."""
 
     name: str
     class_names: tuple[str, ...]
@@ -51,7 +51,9 @@ class Dataset:
         """Return the split called train, test, extra or validation."""
         value = getattr(self, name, None) if name in ("train", "test", "extra", "validation") else None
         if value is None:
-            raise BadInputError(f"split of {self.name}", "train, test, extra or validation, where it exists", repr(name))
+            raise BadInputError(
+                f"split of {self.name}", "train, test, extra or validation, where it exists", repr(name)
+            )
         return value  # type: ignore[no-any-return]
 
 

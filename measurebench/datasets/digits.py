@@ -45,4 +45,11 @@ def load() -> Dataset:
     committed = json.loads(data_folder("digits", "split.json").read_text())
     splits = {name: np.asarray(rows, dtype=np.int64) for name, rows in committed["indices"].items()}
     parts = {name: ImageSplit(images[rows], labels[rows], rows) for name, rows in splits.items()}
-    return Dataset("digits", tuple(str(digit) for digit in range(10)), **parts)
+    return Dataset(
+        "digits",
+        tuple(str(digit) for digit in range(10)),
+        parts["train"],
+        parts["test"],
+        parts["extra"],
+        parts["validation"],
+    )

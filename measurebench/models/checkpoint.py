@@ -68,9 +68,7 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
             "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
         )  # fmt: skip
     try:
-        named: list[Any] = [
-            (value, name) for name, value in harmless_globals().items() if not name.startswith("torch")
-        ]
+        named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
         with warnings.catch_warnings(), torch.serialization.safe_globals(named):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=not refused)

@@ -67,9 +67,7 @@ def _head(path: Path) -> bytes:
     except OSError as error:
         raise BadInputError(str(path), "a file that can be read", error.strerror or str(error)) from None
     if not head:
-        raise BadInputError(
-            str(path), "a checkpoint", "an empty file", "the download broke off: fetch it again"
-        )
+        raise BadInputError(str(path), "a checkpoint", "an empty file", "the download broke off: fetch it again")
     return head
 
 
@@ -102,9 +100,7 @@ def _zip_format(path: Path) -> Format:
     if len(pickled) == 1:
         return Format("torch-zip", "checkpoint of torch.save", pickled[0])
     inside = ", ".join(names[:4]) or "nothing"
-    raise BadInputError(
-        str(path), "a checkpoint of torch.save", f"a zip archive holding {inside}", "unpack it first"
-    )
+    raise BadInputError(str(path), "a checkpoint of torch.save", f"a zip archive holding {inside}", "unpack it first")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

@@ -10,10 +10,22 @@ from measurebench.core.specs import ModelSpec
 
 def identified(spec: ModelSpec) -> ModelSpec:
     """Return the specification with the hash of its file, where the file is there."""
+    if spec.source == "robustbench":
+        return replace(spec, file_sha256=_noted(spec))
     path = Path(spec.locator)
-    if spec.source == "robustbench" or not path.is_file():
-        return spec
-    return replace(spec, file_sha256=digest_file(path))
+    return replace(spec, file_sha256=digest_file(path)) if path.is_file() else spec
+
+
+def _noted(spec: ModelSpec) -> str | None:
+    """Return the hash that was noted when the weights of a RobustBench model were first used, if they were."""
+    from measurebench.core.download import noted_sha256
+    from measurebench.models.robustbench.zoo import combined_sha256, weights_folder
+
+    dataset, threat, name = spec.locator.split("/")
+    folder = weights_folder(dataset, threat)
+    files = [folder / f"{name}.pt"] if (folder / f"{name}.pt").is_file() else sorted(folder.glob(f"{name}.pt_m*.pt"))
+    hashes = [noted for file in files if (noted := noted_sha256(file))]
+    return combined_sha256(hashes) if hashes and len(hashes) == len(files) else None
 
 
 def model_digest(spec: ModelSpec) -> str:

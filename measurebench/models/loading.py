@@ -37,6 +37,7 @@ def load_model(
     options: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
     options |= {"dataset": dataset, "allow_pickle": allow_pickle}
     spec = reference if isinstance(reference, ModelSpec) else _single(reference, **options)
+    spec = replace(spec, allow_pickle=spec.allow_pickle or allow_pickle)
     if spec.source == "robustbench":
         from measurebench.models.robustbench.loading import load_zoo_model
 

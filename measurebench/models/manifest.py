@@ -92,9 +92,7 @@ def _validated(value: dict[str, Any], path: Path) -> Manifest:
 def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInputError:
     """Turn pydantic's first error into a sentence with the field's place in the file."""
     first = error.errors(include_url=False)[0]
-    place = [
-        part for part in first["loc"] if part not in ("str", "NormalizationEntry", "list[union[str,int]]")
-    ]
+    place = [part for part in first["loc"] if part not in ("str", "NormalizationEntry", "list[union[str,int]]")]
     field = _field_name(place, value)
     if first["type"] == "extra_forbidden":
         known = _fields_beside(place)
@@ -112,9 +110,7 @@ def _field_name(place: list[Any], value: dict[str, Any]) -> str:
     models = value.get("model")
     if len(place) > 1 and place[0] == "model" and isinstance(models, list) and isinstance(place[1], int):
         entry = models[place[1]]
-        name = (
-            entry.get("id", f"number {place[1] + 1}") if isinstance(entry, dict) else f"number {place[1] + 1}"
-        )
+        name = entry.get("id", f"number {place[1] + 1}") if isinstance(entry, dict) else f"number {place[1] + 1}"
         return ": ".join([f'model "{name}"', ".".join(str(part) for part in place[2:])]).removesuffix(": ")
     return ".".join(str(part) for part in place)
 
@@ -185,7 +181,5 @@ def _normalization(value: str | NormalizationEntry | None, where: str) -> Normal
     if isinstance(value, str):
         return Normalization.named(value, where)
     if len(value.mean) != len(value.std):
-        raise BadInputError(
-            where, "as many numbers in std as in mean", f"{len(value.std)} and {len(value.mean)}"
-        )
+        raise BadInputError(where, "as many numbers in std as in mean", f"{len(value.std)} and {len(value.mean)}")
     return Normalization(tuple(value.mean), tuple(value.std))

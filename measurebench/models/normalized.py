@@ -15,20 +15,14 @@ class Normalized(nn.Module):
 
     def __init__(self, network: nn.Module, normalization: Normalization) -> None:
         super().__init__()
-        self.register_buffer(
-            "mean", torch.tensor(normalization.mean, dtype=torch.float64).float().view(-1, 1, 1)
-        )
-        self.register_buffer(
-            "std", torch.tensor(normalization.std, dtype=torch.float64).float().view(-1, 1, 1)
-        )
+        self.register_buffer("mean", torch.tensor(normalization.mean, dtype=torch.float64).float().view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalization.std, dtype=torch.float64).float().view(-1, 1, 1))
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images [n, C, H, W] in [0, 1]."""
         if images.shape[1] != len(self.mean) and len(self.mean) > 1:
-            raise BadInputError(
-                "images", f"{len(self.mean)} channels, as the normalisation has", str(images.shape[1])
-            )
+            raise BadInputError("images", f"{len(self.mean)} channels, as the normalisation has", str(images.shape[1]))
         out: Tensor = self.network((images - self.mean) / self.std)
         return out
 

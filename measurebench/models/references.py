@@ -52,9 +52,7 @@ def _resolve_one(
 
         return zoo_specs(name or "*", dataset or "cifar10")
     path, _, name = (
-        reference.rpartition("#")
-        if "#" in reference and not Path(reference).exists()
-        else (reference, "", "*")
+        reference.rpartition("#") if "#" in reference and not Path(reference).exists() else (reference, "", "*")
     )
     place = Path(path).expanduser()
     if place.is_dir() or place.suffix == ".toml":
@@ -95,9 +93,7 @@ def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelS
     raise BadInputError(reference, f"one of {len(ids)} models", repr(pattern), hint)
 
 
-def checkpoint_spec(
-    path: Path, architecture: str | None, normalization: str | Normalization | None
-) -> ModelSpec:
+def checkpoint_spec(path: Path, architecture: str | None, normalization: str | Normalization | None) -> ModelSpec:
     """Return the specification of one checkpoint; a normalisation left out must be in the file itself."""
     if isinstance(normalization, str):
         normalization = Normalization.named(normalization, "--normalization")

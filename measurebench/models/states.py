@@ -96,20 +96,21 @@ def describe(content: Any) -> str:
     return f"{type(content).__name__} {str(content)[:40]!r}"
 
 
-def fit(network: nn.Module, state: State, subject: str) -> Fitted:
+def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ...] = ()) -> Fitted:
     """Return the weights under the network's names: every key must match, with its shape.
 
     A wrapper's prefix (``module.``, ``model.``, ``_orig_mod.``, any other) is taken off when all of the
     network's keys carry it; batch-norm counters may be missing; buffers of a normalisation or class count are
-    set aside, as are weights that the network declares as unused (``unused_weights``).
+    set aside, as are weights that the network declares as unused (``unused_weights``). ``constants`` are last
+    names of buffers that the network's own code fills, so that a file may lack them.
     Raises BadInputError that lists both sides.
     """
     wanted = network.state_dict()
-    prefix = _prefix(wanted, state)
+    prefix = _prefix([key for key in wanted if not key.endswith((*_COUNTERS, *constants))], state)
     found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     others = {key: value for key, value in state.items() if not key.startswith(prefix)}
     missing = [key for key in wanted if key not in found]
-    counters = [key for key in missing if key.endswith(_COUNTERS)]
+    counters = [key for key in missing if key.endswith((*_COUNTERS, *constants))]
     others |= {prefix + key: found.pop(key) for key in list(found) if key not in wanted}
     unused = tuple(getattr(network, "unused_weights", ()))
     unknown = [key for key in others if not is_extra(key) and not key.removeprefix(prefix).startswith(unused)]
@@ -125,9 +126,8 @@ def is_extra(key: str) -> bool:
     return key.rpartition(".")[2].lstrip("_") in _EXTRAS
 
 
-def _prefix(wanted: Mapping[str, Tensor], state: State) -> str:
+def _prefix(names: list[str], state: State) -> str:
     """Return the prefix under which the file keeps the network's keys; empty where none fits better."""
-    names = [key for key in wanted if not key.endswith(_COUNTERS)]
     if not names or all(name in state for name in names):
         return ""
     longest = max(names, key=len)
@@ -164,12 +164,9 @@ def _misfit(
     parts, hint = [], ""
     if shapes:
         texts = [
-            f"{key} {list(found[key].shape)} where the network has {list(wanted[key].shape)}"
-            for key in shapes[:3]
+            f"{key} {list(found[key].shape)} where the network has {list(wanted[key].shape)}" for key in shapes[:3]
         ]
-        parts.append(
-            f"{len(shapes)} of another shape ({'; '.join(texts)}{', ...' if len(shapes) > 3 else ''})"
-        )
+        parts.append(f"{len(shapes)} of another shape ({'; '.join(texts)}{', ...' if len(shapes) > 3 else ''})")
         if any(found[k].ndim > 1 and found[k].transpose(0, 1).shape == wanted[k].shape for k in shapes):
             hint = "the weights look transposed"
     if missing:

@@ -22,9 +22,7 @@ class Finding:
     cause: str = ""
 
     def __str__(self) -> str:
-        return f"{self.subject}: expected {self.expected}, got {self.got}" + (
-            f"; {self.cause}" if self.cause else ""
-        )
+        return f"{self.subject}: expected {self.expected}, got {self.got}" + (f"; {self.cause}" if self.cause else "")
 
 
 def preflight(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> None:
@@ -40,13 +38,9 @@ def preflight(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_
 def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
     """Check that images are floats in [0, 1], one label in range for each."""
     if not images.is_floating_point():
-        raise BadInputError(
-            "images", "floats in [0, 1]", str(images.dtype).removeprefix("torch."), "divide by 255?"
-        )
+        raise BadInputError("images", "floats in [0, 1]", str(images.dtype).removeprefix("torch."), "divide by 255?")
     if len(images) == 0 or len(images) != len(labels):
-        raise BadInputError(
-            "images", "one label for each image, at least one", f"{len(images)} and {len(labels)}"
-        )
+        raise BadInputError("images", "one label for each image, at least one", f"{len(images)} and {len(labels)}")
     low, high = float(images.min()), float(images.max())
     if not (low >= 0.0 and high <= 1.0):
         cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
@@ -57,9 +51,7 @@ def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
         raise BadInputError("labels", f"classes 0 to {n_classes - 1}", got, "is this the right dataset?")
 
 
-def preflight_findings(
-    model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int
-) -> list[Finding]:
+def preflight_findings(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> list[Finding]:
     """Return what is wrong with the network on a batch of images; an empty list when nothing is."""
     network = model.network if isinstance(model, LoadedModel) else model
     if modes := [name or "the network" for name, module in network.named_modules() if module.training]:
@@ -165,11 +157,7 @@ def _behaviour_findings(network: nn.Module, images: Tensor, before: Tensor, logi
         if isinstance(other, Finding):
             return [other]
         if (gap := float((other[:count] - logits[:count]).abs().max())) > _AGREEMENT * scale:
-            what = (
-                "two passes that agree"
-                if count > 1 or other is again
-                else "logits that do not depend on the batch"
-            )
+            what = "two passes that agree" if count > 1 or other is again else "logits that do not depend on the batch"
             return [Finding("forward pass", what, f"logits that differ by {gap:.3g}", cause)]
     return []
 
@@ -190,9 +178,7 @@ def _gradient_findings(network: nn.Module, images: Tensor, labels: Tensor) -> li
     if gradient is None or not bool(gradient.any()):
         return [Finding("input gradient", "a gradient that is not zero", "zero for every pixel", cause)]
     if not bool(torch.isfinite(gradient).all()):
-        return [
-            Finding("input gradient", "finite numbers", "NaN or infinity", "a square root or log at zero?")
-        ]
+        return [Finding("input gradient", "finite numbers", "NaN or infinity", "a square root or log at zero?")]
     return []
 
 

@@ -120,9 +120,7 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         known = list(built_in())
-        hint = (
-            near_names(_plain(name), known) or "`measurebench models architectures` lists the built-in names"
-        )
+        hint = near_names(_plain(name), known) or "`measurebench models architectures` lists the built-in names"
         raise BadInputError(
             f"architecture of {spec.id}",
             "a built-in name, module:callable or file.py:callable",
@@ -133,9 +131,7 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):
-            names = [
-                key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-            ]
+            names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise BadInputError(
                 f"architecture of {spec.id}", f"a callable {attribute!r} in {place}", "no such name",
                 near_names(attribute, names) or f"it defines {', '.join(names[:8]) or 'nothing callable'}",
@@ -153,9 +149,7 @@ def _module_by_name(place: str, name: str) -> Any:
     try:
         return importlib.import_module(place)
     except ImportError as error:
-        raise BadInputError(
-            f"architecture {name!r}", f"a module {place!r} that can be imported", str(error)
-        ) from error
+        raise BadInputError(f"architecture {name!r}", f"a module {place!r} that can be imported", str(error)) from error
 
 
 def _module_from_file(place: str, spec: ModelSpec) -> Any:
@@ -168,9 +162,7 @@ def _module_from_file(place: str, spec: ModelSpec) -> Any:
         return sys.modules[unique]
     loader = importlib.util.spec_from_file_location(unique, path)
     if loader is None or loader.loader is None:
-        raise BadInputError(
-            f"architecture of {spec.id}", f"a Python file {place}", "a file Python cannot import"
-        )
+        raise BadInputError(f"architecture of {spec.id}", f"a Python file {place}", "a file Python cannot import")
     module = importlib.util.module_from_spec(loader)
     sys.modules[unique] = module
     if str(path.parent) not in sys.path:

@@ -50,9 +50,7 @@ class DenseNet(nn.Module):
     trans2: Transition
     trans3: Transition
 
-    def __init__(
-        self, n_layers: tuple[int, int, int, int], growth: int, n_classes: int, in_channels: int
-    ) -> None:
+    def __init__(self, n_layers: tuple[int, int, int, int], growth: int, n_classes: int, in_channels: int) -> None:
         super().__init__()
         width = 2 * growth
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)

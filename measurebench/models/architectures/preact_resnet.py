@@ -39,17 +39,13 @@ class PreActResNet(nn.Module):
     layer3: nn.Sequential
     layer4: nn.Sequential
 
-    def __init__(
-        self, n_blocks: tuple[int, int, int, int], n_classes: int, in_channels: int, final_bn: bool
-    ) -> None:
+    def __init__(self, n_blocks: tuple[int, int, int, int], n_classes: int, in_channels: int, final_bn: bool) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, 64)
         n_in = 64
         for stage, (width, count) in enumerate(zip((64, 128, 256, 512), n_blocks, strict=True), start=1):
             strides = [2 if stage > 1 else 1] + [1] * (count - 1)
-            blocks = [
-                PreActBlock(n_in if i == 0 else width, width, stride) for i, stride in enumerate(strides)
-            ]
+            blocks = [PreActBlock(n_in if i == 0 else width, width, stride) for i, stride in enumerate(strides)]
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             n_in = width
         self.final_bn = final_bn

@@ -25,9 +25,7 @@ class _Block(nn.Module):
     def _project(self, n_in: int, n_out: int, stride: int, naming: Naming) -> None:
         """Add the projection that a change of shape needs; ``shortcut`` is there even when empty."""
         needed = stride != 1 or n_in != n_out
-        layers = (
-            (nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)) if needed else ()
-        )
+        layers = (nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)) if needed else ()
         if needed or naming == "shortcut":
             self.add_module(naming, nn.Sequential(*layers))
         self.naming = naming

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from measurebench.models.architectures import architecture
 
 
-def _stack(
-    convolutions: tuple[tuple[int, int, int, int, int], ...], hidden: int, n_classes: int
-) -> nn.Module:
+def _stack(convolutions: tuple[tuple[int, int, int, int, int], ...], hidden: int, n_classes: int) -> nn.Module:
     """Convolutions (in, out, kernel, stride, padding) with ReLU, then two linear layers."""
     layers: list[nn.Module] = []
     size = 32
@@ -18,9 +16,7 @@ def _stack(
         layers += [nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=padding), nn.ReLU()]
         size = (size + 2 * padding - kernel) // stride + 1
     flat = convolutions[-1][1] * size * size
-    return nn.Sequential(
-        *layers, nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, n_classes)
-    )
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, hidden), nn.ReLU(), nn.Linear(hidden, n_classes))
 
 
 @architecture("cnn-small", source="Wong and Kolter 2018, arXiv:1711.00851")

@@ -40,9 +40,7 @@ class WideStage(nn.Module):
 
     def __init__(self, n_blocks: int, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
-        blocks = [
-            WideBlock(n_in if i == 0 else n_out, n_out, stride if i == 0 else 1) for i in range(n_blocks)
-        ]
+        blocks = [WideBlock(n_in if i == 0 else n_out, n_out, stride if i == 0 else 1) for i in range(n_blocks)]
         self.layer = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,9 +61,7 @@ class WideResNet(nn.Module):
     def __init__(self, depth: int, width: int, n_classes: int, in_channels: int) -> None:
         super().__init__()
         if (depth - 4) % 6 or depth < 10 or width < 1:
-            raise BadInputError(
-                "wide residual network", "a depth of 6n + 4 and a width from 1", f"{depth}-{width}"
-            )
+            raise BadInputError("wide residual network", "a depth of 6n + 4 and a width from 1", f"{depth}-{width}")
         n_blocks = (depth - 4) // 6
         self.conv1 = conv3x3(in_channels, 16)
         self.block1 = WideStage(n_blocks, 16, 16 * width, 1)
