@@ -1,23 +1,38 @@
 """From a table of models to an analysis."""
 
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from measurebench.core.digests import digest_json
+from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
-from measurebench.stats.analysis import CORRELATIONS, UNDEFINED, Analysis, tidy
+from measurebench.stats.adjust import adjusted
+from measurebench.stats.analysis import TABLES, Analysis, tidy
+from measurebench.stats.axes import usable_settings
+from measurebench.stats.cohorts import Findings, Question, find, matching_rows
+from measurebench.stats.columns import require
+from measurebench.stats.estimates import Draws
+from measurebench.stats.gaperror import gap_error, target_error
+from measurebench.stats.judgement import judgements
+from measurebench.stats.lines import lines, residuals
+from measurebench.stats.mixed import mixed
+from measurebench.stats.multivariable import multivariable
 from measurebench.stats.population import CONVERGED_AT, Population, population
-from measurebench.stats.rank import pair_counts, point_counts
-from measurebench.stats.resampling import (
-    bootstrap_weights,
-    exchanges,
-    percentile_interval,
-    permutation_p,
-)
+from measurebench.stats.power import power_notes
+from measurebench.stats.regression import Regressions, settings_importance
+from measurebench.stats.resampling import Floats
+from measurebench.stats.standing import standing
 
-Rows = list[dict[str, Any]]
+_TRAIN_ACCURACY = {"robust_gap_autoattack": "autoattack_accuracy_train"}
+_TEST_ACCURACY = {
+    "robust_gap_pgd": "pgd_accuracy_test",
+    "robust_gap_autoattack": "autoattack_accuracy_test",
+}
 
 
 def analyze(
@@ -35,68 +50,167 @@ def analyze(
     where: str | None = None,
     exclude_standard: bool = False,
     converged_at: float = CONVERGED_AT,
+    partial: Sequence[str] = (),
     model: str | None = None,
     infos: Mapping[str, MeasureInfo] | None = None,
 ) -> Analysis:
-    """Judge each measure of a table as a predictor of ``target``.
+    """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
     ``table`` has one row per model. ``measures`` defaults to every numeric column that is no identity, setting or
-    accuracy; ``settings`` to ``setting_*``, architecture and the defense; columns named by ``defense``, ``run`` and
-    ``cluster`` may be absent. Raises BadInputError for input that cannot be used, naming what was expected.
+    accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
+    ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
+    ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
+    ``infos`` what is known of the measures (title, hypothesis). The same table, options and seed give the same
+    numbers. Ties count as in tau_b; missing and infinite values leave a model out of that measure alone; what
+    cannot be computed is NaN with its reason in ``undefined``. Raises BadInputError, naming what was expected.
     """
-    people = population(
-        table, target=target, measures=measures, settings=settings, defense=defense, run=run, cluster=cluster,
-        where=where, exclude_standard=exclude_standard, converged_at=converged_at,
+    _check_counts(bootstrap, permutations)
+    people = usable_settings(
+        population(
+            table, target=target, measures=measures, settings=settings, defense=defense, run=run, cluster=cluster,
+            where=where, exclude_standard=exclude_standard, converged_at=converged_at,
+        )
     )  # fmt: skip
-    rows: Rows = []
-    for name in people.measures:
-        rows.append(_overall(people, name, bootstrap, permutations, seed))
-        rows.extend(_within(people, name, level, bootstrap, permutations, seed) for level in _defenses(people))
-    correlations = tidy(rows, CORRELATIONS)
-    correlations["p_adjusted"] = correlations["p_value"]
+    infos = infos or {}
+    question, control = _question(people, partial, infos)
+    findings = find(people, Draws.of(people, bootstrap, permutations, seed), question)
+    correlations = adjusted(tidy(_rows(people, findings), TABLES["correlations"]))
+    judged = judgements(correlations, tuple(people.measures), people.defense, control, infos)
+    options: dict[str, Any] = {
+        "bootstrap": bootstrap, "permutations": permutations, "seed": seed, "where": where,
+        "exclude_standard": exclude_standard, "converged_at": converged_at, "run": run, "cluster": cluster,
+    }  # fmt: skip
+    tables = _tables(people, findings, question, seed)
     return Analysis(
         target=target, measures=tuple(people.measures), settings=tuple(people.levels), defense=people.defense,
         unit=people.unit, n_models=len(people.y), n_units=people.n_units, correlations=correlations,
-        undefined=tidy([], UNDEFINED), filters=people.filters, notes=tuple(people.notes),
-        provenance={"bootstrap": bootstrap, "permutations": permutations, "seed": seed, "where": where},
+        judgements=tidy(judged, TABLES["judgements"]), standing=_standing(people, model),
+        gap_error=gap_error(question.error, people.y), filters=people.filters, notes=_notes(people, question),
+        provenance=options | _provenance(table), **tables,
     )  # fmt: skip
 
 
-def _defenses(people: Population) -> list[str]:
-    return sorted(set(people.levels.get(people.defense or "", [])))
+def _check_counts(bootstrap: int, permutations: int) -> None:
+    for name, value, least in (("bootstrap", bootstrap, 20), ("permutations", permutations, 19)):
+        if value < least:
+            raise BadInputError(name, f"at least {least} draws", str(value), "2000 is a good number")
 
 
-def _overall(people: Population, name: str, bootstrap: int, permutations: int, seed: int) -> dict[str, Any]:
-    chosen = np.isfinite(people.measures[name])
-    return _row(people, name, chosen, ("tau_b", "", ""), bootstrap, permutations, seed)
+def _question(
+    people: Population, partial: Sequence[str], infos: Mapping[str, MeasureInfo]
+) -> tuple[Question, str | None]:
+    """Gather what is held fixed, the other target, the target's error and each measure's direction."""
+    control = _TRAIN_ACCURACY.get(people.target, "pgd_accuracy_train")
+    names = list(dict.fromkeys([control, "average_ce_pgd", *partial]))
+    for name in partial:
+        require(people.table, name, "held fixed")
+    controls = {}
+    for name in names:
+        values = people.column(name) if name != people.target else None
+        if values is not None and np.isfinite(values).any():
+            controls[name] = values
+    second: dict[str, Floats] = {}
+    test = _TEST_ACCURACY.get(people.target, people.target)
+    if test != people.target and (values := people.column(test)) is not None and np.isfinite(values).any():
+        second[test] = values
+    signs = {name: -1 for name in people.measures if name in infos and infos[name].hypothesis == "-"}
+    question = Question(controls, target_error(people), signs, second)
+    return question, control if control in controls else None
 
 
-def _within(
-    people: Population, name: str, level: str, bootstrap: int, permutations: int, seed: int
-) -> dict[str, Any]:
-    axis = people.defense or ""
-    chosen = np.isfinite(people.measures[name]) & (np.array(people.levels[axis]) == level)
-    return _row(people, name, chosen, ("tau_within", axis, level), bootstrap, permutations, seed)
+def _rows(people: Population, findings: Findings) -> list[dict[str, Any]]:
+    return [row.row(name, people.target) for name in people.measures for row in findings.rows[name]]
 
 
-def _row(
-    people: Population,
-    name: str,
-    chosen: Any,
-    statistic: tuple[str, str, str],
-    bootstrap: int,
-    permutations: int,
-    seed: int,
-) -> dict[str, Any]:
-    x, y, units = people.measures[name][chosen], people.y[chosen], people.units[chosen]
-    n = len(x)
-    row: dict[str, Any] = {"measure": name, "target": people.target, "n_models": n, "n_pairs": n * (n - 1) // 2}
-    row |= dict(zip(("statistic", "axis", "level"), statistic, strict=True))
-    if n < 2:
-        return row | {"estimate": np.nan}
-    estimate = float(point_counts(x, y).tau_b[0])
-    draws = pair_counts(x, y, units, bootstrap_weights(people.units, bootstrap, seed)).tau_b
-    low, high = percentile_interval(draws)
-    moved = exchanges(np.zeros(n, np.int64), units, permutations, seed)
-    permuted = np.array([point_counts(x, y[p]).tau_b[0] for p in moved])
-    return row | {"estimate": estimate, "ci_low": low, "ci_high": high, "p_value": permutation_p(estimate, permuted)}
+def _tables(people: Population, findings: Findings, question: Question, seed: int) -> dict[str, Any]:
+    """Compute the tables besides the correlations, by the name of their field."""
+    regressions = Regressions(people)
+    fitted = regressions.settings_only() + [row for name in people.measures for row in regressions.of(name)]
+    supplement = [row.row(name, target) for name in people.measures for target, row in findings.supplement[name]]
+    together, summary = multivariable(people, seed)
+    best = _best(people, findings)
+    found: dict[str, list[dict[str, Any]]] = {
+        "regressions": fitted, "supplement": supplement, "matching": matching_rows(people, findings.matchings),
+        "environments": findings.environments, "residuals": residuals(people, best) if best else [],
+        "fits": lines(people), "mixed": [mixed(people, name) for name in people.measures] if people.defense else [],
+        "multivariable": together, "axes_r2": settings_importance(people), "power": power_notes(people),
+        "undefined": _undefined(people, findings) + regressions.undefined,
+    }  # fmt: skip
+    tables: dict[str, Any] = {name: tidy(rows, TABLES[name]) for name, rows in found.items()}
+    tables["supplement"] = adjusted_supplement(tables["supplement"])
+    return tables | {"multivariable_fit": summary}
+
+
+def adjusted_supplement(supplement: pd.DataFrame) -> pd.DataFrame:
+    """Return the supplement with Benjamini-Hochberg within each statistic, target and axis."""
+    from statsmodels.stats.multitest import multipletests
+
+    result = supplement.copy()
+    for _, rows in supplement[supplement["p_value"].notna()].groupby(["statistic", "target", "axis"]):
+        result.loc[rows.index, "p_adjusted"] = multipletests(rows["p_value"].to_numpy(), method="fdr_bh")[1]
+    return result
+
+
+def _best(people: Population, findings: Findings) -> str | None:
+    """Return the measure with the largest |tau_b|."""
+    sizes = {
+        name: abs(row.estimate)
+        for name in people.measures
+        for row in findings.rows[name]
+        if row.statistic == "tau_b" and np.isfinite(row.estimate)
+    }
+    return max(sizes, key=lambda name: sizes[name]) if sizes else None
+
+
+def _undefined(people: Population, findings: Findings) -> list[dict[str, Any]]:
+    """Return the reason of every estimate, interval or p-value that is missing."""
+    return [
+        {"measure": name, "statistic": row.statistic, "axis": row.axis, "level": row.level, "reason": row.reason}
+        for name in people.measures
+        for row in [*findings.rows[name], *(row for _, row in findings.supplement[name])]
+        if row.reason
+    ]
+
+
+def _standing(people: Population, model: str | None) -> pd.DataFrame:
+    return tidy(standing(people, model) if model is not None else [], TABLES["standing"])
+
+
+def _notes(people: Population, question: Question) -> tuple[str, ...]:
+    notes = list(people.notes)
+    for name, values in people.measures.items():
+        given = people.table[name].notna().sum()
+        known = int(np.isfinite(values).sum())
+        if known < len(values):
+            infinite = int(given) - known
+            notes.append(
+                f"{name} has no value for {len(values) - known} of {len(values)} models"
+                + (f" ({infinite} infinite)." if infinite > 0 else ".")
+            )
+    if question.error is None:
+        notes.append(
+            f"The sampling error of {people.target} is unknown: sign errors weigh all pairs that differ equally."
+        )
+    if people.defense is None:
+        notes.append("No defenses to compare: nothing is said about what happens inside them.")
+    for name in ("config_digest", "measurebench_version"):
+        if name in people.table.columns and people.table[name].nunique() > 1:
+            notes.append(f"The models were measured under {people.table[name].nunique()} values of {name}.")
+    return tuple(notes)
+
+
+def _provenance(table: pd.DataFrame) -> dict[str, Any]:
+    """Return versions and a digest of the table; nothing that changes from one run to the next."""
+    found: dict[str, Any] = {
+        "table_digest": digest_json(table.to_csv(index=False)),
+        "python": platform.python_version(),
+    }
+    for name in ("measurebench", "numpy", "pandas", "scipy", "statsmodels", "scikit-learn"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    for name in ("config_digest", "measurebench_version", "dataset", "norm", "radius"):
+        if name in table.columns:
+            found[f"table_{name}"] = sorted({str(v) for v in table[name].dropna()})
+    return found

@@ -18,9 +18,7 @@ OUTCOMES = frozenset(
 )  # fmt: skip
 
 
-def measure_columns(
-    table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]
-) -> list[str]:
+def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
     """Return the columns to judge: those chosen, or every numeric column that the contract does not reserve.
 
     Raises BadInputError for a column that is missing, is the target, or holds text.

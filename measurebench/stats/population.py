@@ -135,7 +135,7 @@ def _where(table: pd.DataFrame, expression: str | None) -> dict[int, str]:
     if not expression:
         return {}
     if "@" in expression or "__" in expression:
-        raise BadInputError("where", "an expression over columns, such as defense == \"AT\"", repr(expression))
+        raise BadInputError("where", 'an expression over columns, such as defense == "AT"', repr(expression))
     try:
         kept = table.eval(expression, engine="python")
     except Exception as error:  # noqa: BLE001 - pandas raises whatever the expression meets

@@ -1,5 +1,6 @@
 """Resampling of whole training runs: multiplicities for the bootstrap, exchanges for permutation tests."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,15 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 
+NORMAL_FROM = 300
+"""From this number of models on, a permutation p-value takes its tail from the normal distribution."""
 
-def bootstrap_weights(units: Ints, draws: int, seed: int) -> Singles:
-    """Return how often each model is drawn when whole units are drawn with replacement: [draws, models], float32.
 
-    ``units`` numbers the unit (training run or paper) of each model from 0. Models of one unit always come together.
-    """
-    n_units = int(units.max()) + 1
+def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
+    """Return how often each of n_units is drawn with replacement: [draws, n_units], float32, rows sum to n_units."""
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=draws).astype(np.float32)
-    return np.asarray(counts[:, units])
+    chances = np.full(n_units, 1 / n_units)
+    return rng.multinomial(n_units, chances, size=draws).astype(np.float32)
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -34,19 +34,33 @@ def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, floa
 
 
 def bootstrap_p(draws: Floats, null: float = 0.0) -> float:
-    """Return the two-sided p-value of a null by inverting the percentile interval; NaN without defined draws."""
+    """Return the two-sided p-value of a null by inverting the percentile interval; NaN where that is undefined."""
     defined = draws[np.isfinite(draws)]
-    if len(defined) < max(2, len(draws) / 2):
+    if len(defined) < max(2, len(draws) / 2) or np.ptp(defined) < 1e-12:
         return float("nan")
     tail = min(np.count_nonzero(defined <= null), np.count_nonzero(defined >= null))
     return float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
 
 
-def permutation_p(statistic: float, permuted: Floats) -> float:
-    """Return (1 + number at least as extreme) / (1 + permutations), two-sided; NaN for an undefined statistic."""
+def n_permutations(n_models: int, asked: int) -> int:
+    """Return how many permutations are drawn: all that were asked for, or a fifth where the normal tail is used."""
+    return asked if n_models < NORMAL_FROM else max(min(asked, 200), asked // 5)
+
+
+def permutation_p(statistic: float, permuted: Floats, n_models: int = 0) -> float:
+    """Return the two-sided p-value of a statistic among its permutations; NaN where nothing could be permuted.
+
+    Below 300 models it is (1 + number at least as extreme) / (1 + permutations). From 300 models on the null
+    distribution of a rank correlation is normal to the eye, and its mean and variance alone are taken from the
+    permutations, so that p-values are not bounded by the number of draws.
+    """
     defined = permuted[np.isfinite(permuted)]
-    if not np.isfinite(statistic) or not len(defined):
+    if not np.isfinite(statistic) or not len(defined) or np.ptp(defined) < 1e-12:
         return float("nan")
+    if n_models >= NORMAL_FROM:
+        from scipy.special import ndtr
+
+        return float(2 * ndtr(-abs(statistic - defined.mean()) / defined.std(ddof=1)))
     return float((1 + np.count_nonzero(np.abs(defined) >= abs(statistic) - 1e-12)) / (1 + len(defined)))
 
 
@@ -58,15 +72,15 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     """
     order = np.lexsort((np.arange(len(units)), strata, units))
     bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True])
-    members = [order[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    classes: dict[tuple[int, ...], list[Any]] = {}
-    for rows in members:
+    classes: dict[tuple[int, ...], list[Ints]] = {}
+    for start, stop in itertools.pairwise(bounds):
+        rows = order[start:stop]
         classes.setdefault(tuple(strata[rows].tolist()), []).append(rows)
     rng = np.random.default_rng(seed)
     result = np.tile(np.arange(len(units)), (draws, 1))
     for blocks in classes.values():
         if len(blocks) > 1:
             rows = np.stack(blocks)
-            shuffled = rng.permuted(np.tile(np.arange(len(blocks)), (draws, 1)), axis=1)
+            shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
             result[:, rows.ravel()] = rows[shuffled].reshape(draws, -1)
     return result

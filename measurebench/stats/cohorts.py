@@ -1,0 +1,196 @@
+"""All statistics of the measures that have values on the same models."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.conditional import Level, conditional, levels_of, pi_mean
+from measurebench.stats.estimates import NAN, Cohort, Draws, Estimate, Sample
+from measurebench.stats.gaperror import TargetError, noise
+from measurebench.stats.granulated import Matching, granulated, matching, moves, permuted_signs, psi_mean
+from measurebench.stats.information import conditional_information
+from measurebench.stats.overall import overall, partial, permuted_overall, r2
+from measurebench.stats.population import Population, is_standard
+from measurebench.stats.rank import PairCounts
+from measurebench.stats.resampling import Floats, Ints
+from measurebench.stats.signerror import Environments, environments, sign_errors
+from measurebench.stats.topweighted import top_weighted
+
+
+@dataclass
+class Findings:
+    """What was found about each measure: estimates of the contract, further ones, and environments."""
+
+    rows: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
+    supplement: dict[str, list[tuple[str, Estimate]]] = field(default_factory=lambda: defaultdict(list))
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    matchings: list[Matching] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a population besides its own columns."""
+
+    controls: Mapping[str, Floats]
+    error: TargetError | None
+    signs: Mapping[str, int]
+    second_targets: Mapping[str, Floats]
+
+
+def find(people: Population, draws: Draws, question: Question) -> Findings:
+    """Compute every rank statistic of every measure, sharing the work of those with values on the same models."""
+    findings = Findings()
+    by_models: dict[bytes, list[str]] = defaultdict(list)
+    for name, x in people.measures.items():
+        by_models[np.isfinite(x).tobytes()].append(name)
+    for names in by_models.values():
+        rows = np.flatnonzero(np.isfinite(people.measures[names[0]]))
+        if len(rows) < 2:
+            for name in names:
+                reason = f"{len(rows)} models have a value"
+                findings.rows[name] += [Estimate(s, "", "", len(rows), 0, NAN, reason=reason) for s in _OVERALL]
+            continue
+        cohort = Cohort.of(people, rows, draws)
+        samples = [Sample(name, people.measures[name][rows], cohort) for name in names]
+        _rank(people, samples, question, findings)
+        _by_level(people, samples, question, findings)
+        _by_pair(people, samples, question, findings)
+    return findings
+
+
+_OVERALL = ("tau_b", "tau_a", "spearman")
+
+
+def _rank(people: Population, samples: list[Sample], question: Question, findings: Findings) -> None:
+    """Statistics over all models of a cohort."""
+    rows = samples[0].cohort.rows
+    permuted = permuted_overall(samples)
+    controls = {name: z[rows] for name, z in question.controls.items()}
+    counts: list[PairCounts] = []
+    settings = {a: np.unique(names, return_inverse=True)[1][rows] for a, names in people.levels.items()}
+    top_is_low = people.target.startswith("robust_gap")
+    for sample, moved in zip(samples, permuted, strict=True):
+        estimates, drawn = overall(sample, moved)
+        counts.append(drawn)
+        findings.rows[sample.name] += estimates + partial(sample, controls, drawn.tau_b)
+        further = [top_weighted(sample, top_is_low), r2(sample), conditional_information(sample, settings)]
+        findings.supplement[sample.name] += [(people.target, row) for row in further]
+    if question.error is not None:
+        measured = noise(samples, question.error, counts, samples[0].cohort.draws.seed)
+        for sample, estimates in zip(samples, measured, strict=True):
+            findings.supplement[sample.name] += [(people.target, row) for row in estimates]
+    for target, y in question.second_targets.items():
+        _variant(people, samples, rows[np.isfinite(y[rows])], y, (target, "", ""), findings)
+    standard = np.array([is_standard(d) for d in people.levels.get(people.defense or "", [""] * len(people.y))])
+    if standard[rows].any() and (~standard[rows]).sum() > 2:
+        kept = rows[~standard[rows]]
+        _variant(people, samples, kept, people.y, (people.target, "without", "Standard"), findings)
+
+
+def _variant(
+    people: Population,
+    samples: list[Sample],
+    rows: Ints,
+    y: Floats,
+    label: tuple[str, str, str],
+    findings: Findings,
+) -> None:
+    """Find tau_b again on other models or for another target: a row of the supplement per measure."""
+    if len(rows) < 2:
+        return
+    cohort = Cohort.of(people, rows, samples[0].cohort.draws, y)
+    again = [Sample(s.name, people.measures[s.name][rows], cohort) for s in samples]
+    for sample, moved in zip(again, permuted_overall(again), strict=True):
+        tau = overall(sample, moved)[0][0]
+        row = Estimate(
+            "tau_b", label[1], label[2], tau.n_models, tau.n_pairs, tau.estimate, tau.low, tau.high, tau.p_value,
+            tau.reason,
+        )  # fmt: skip
+        findings.supplement[sample.name].append((label[0], row))
+
+
+def _by_level(people: Population, samples: list[Sample], question: Question, findings: Findings) -> None:
+    """tau inside levels, pi per setting and its mean; tau inside quarters of the controls, as a supplement."""
+    cohort = samples[0].cohort
+    per_axis = []
+    for axis, names in people.levels.items():
+        results = conditional(axis, levels_of(names, cohort), samples)
+        per_axis.append([(found[-1], drawn) for found, drawn in results])
+        for sample, (found, _) in zip(samples, results, strict=True):
+            findings.rows[sample.name] += found
+    for m, sample in enumerate(samples):
+        if per_axis:
+            findings.rows[sample.name].append(pi_mean([axis[m] for axis in per_axis], sample))
+    for name, z in question.controls.items():
+        levels = _quarters(z[cohort.rows])
+        if levels:
+            results = conditional(name, levels, samples)
+            for sample, (found, _) in zip(samples, results, strict=True):
+                inside = [(people.target, row) for row in found if row.statistic == "tau_within"]
+                findings.supplement[sample.name] += inside
+
+
+def _quarters(z: Floats) -> list[Level]:
+    """Divide models into quarters of a control, where each holds at least five models."""
+    known = np.isfinite(z)
+    if known.sum() < 20:
+        return []
+    cuts = np.quantile(z[known], [0.25, 0.5, 0.75])
+    quarter = np.searchsorted(cuts, z, side="right")
+    parts = [np.flatnonzero(known & (quarter == k)) for k in range(4)]
+    if min(len(rows) for rows in parts) < 5:
+        return []
+    return [Level(f"quarter {k + 1}: {z[rows].min():.4g} to {z[rows].max():.4g}", rows) for k, rows in enumerate(parts)]
+
+
+def _by_pair(people: Population, samples: list[Sample], question: Question, findings: Findings) -> None:
+    """psi and the sign error: statistics over pairs of models that differ in one setting alone."""
+    if not people.levels:
+        return
+    cohort = samples[0].cohort
+    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in people.levels.items()}
+    matchings = [matching(axis, own, cohort.units) for axis in own]
+    moved = [moves(match, cohort.draws) for match in matchings]
+    if len(cohort.y) == len(people.y) or not findings.matchings:
+        findings.matchings = matchings
+    inverse_n = None if question.error is None else question.error.inverse_n[cohort.rows]
+    if inverse_n is not None and not np.all(np.isfinite(inverse_n)):
+        inverse_n = None
+    for sample in samples:
+        psis, envs = [], []
+        for match, exchange in zip(matchings, moved, strict=True):
+            permuted = permuted_signs(match, sample.x, exchange)
+            psis.append((match, granulated(match, sample.x, cohort.y, cohort.draws, permuted)))
+            sign = question.signs.get(sample.name, 1)
+            if len(match.i):
+                envs.append(environments(match, sample.x, cohort.y, inverse_n, sign, permuted))
+        findings.rows[sample.name] += [psi.row for _, psi in psis] + [psi_mean(psis)]
+        findings.rows[sample.name] += sign_errors(envs, cohort.draws)
+        findings.environments += _environment_rows(people, sample, envs, question.signs.get(sample.name, 1))
+
+
+def _environment_rows(people: Population, sample: Sample, envs: list[Environments], sign: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "measure": sample.name, "target": people.target, "axis": env.axis, "level_from": a, "level_to": b,
+            "n_pairs": int(env.n_pairs[k]), "effective_n": float(env.effective[k]), "kept": bool(env.kept[k]),
+            "sign_error": float(env.losses[k]), "orientation": "+" if sign > 0 else "-",
+        }
+        for env in envs
+        for k, (a, b) in enumerate(env.names)
+    ]  # fmt: skip
+
+
+def matching_rows(people: Population, matchings: list[Matching]) -> list[dict[str, Any]]:
+    """Return what psi rests on for each setting."""
+    return [
+        {
+            "axis": match.axis, "n_levels": len(set(people.levels[match.axis])), "n_models": match.n_models,
+            "n_groups": match.n_groups, "n_pairs": len(match.i), "computable": len(match.i) > 0,
+            "reason": "" if len(match.i) else f"no two models differ in {match.axis} alone",
+        }
+        for match in matchings
+    ]  # fmt: skip

@@ -1,0 +1,173 @@
+"""The judgement of each measure in words, from the numbers and never beyond them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from measurebench.core.info import MeasureInfo
+
+VERDICTS = {
+    "holds_everywhere": "holds over all models and inside every defense",
+    "holds_overall": "holds over all models, and inside some defenses",
+    "between_defenses_only": "holds over all models, but is shown inside no defense",
+    "within_defenses_only": "holds inside defenses, not over all models",
+    "turns_with_defense": "turns its sign with the defense",
+    "explained_by_train_accuracy": "is explained by train robust accuracy",
+    "indistinguishable": "is not distinguishable from no association",
+    "undetermined": "cannot be judged",
+}
+ALPHA = 0.05
+Row = Mapping[str, Any]
+
+
+def judgements(
+    correlations: pd.DataFrame,
+    measures: tuple[str, ...],
+    defense: str | None,
+    control: str | None,
+    infos: Mapping[str, MeasureInfo],
+) -> list[dict[str, Any]]:
+    """Return one judgement per measure; ``control`` is the column of train robust accuracy, or None."""
+    by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
+    return [_judge(name, by_measure[name], defense, control, infos.get(name)) for name in measures]
+
+
+def significant(row: Row) -> bool:
+    """Say whether an estimate is distinguishable from none: adjusted p at most 0.05, and an interval without 0."""
+    p, low, high = row["p_adjusted"], row["ci_low"], row["ci_high"]
+    return bool(p <= ALPHA and (low > 0 or high < 0))
+
+
+def _judge(
+    name: str, rows: pd.DataFrame, defense: str | None, control: str | None, info: MeasureInfo | None
+) -> dict[str, Any]:
+    total = _one(rows, "tau_b", "")
+    within = rows[(rows["statistic"] == "tau_within") & (rows["axis"] == (defense or "?"))]
+    inside = [{str(k): v for k, v in row.items()} for row in within.to_dict("records")]
+    held = _one(rows, "partial_tau", control or "?")
+    verdict, reversal = _verdict(total, inside, held)
+    found = _sign(total["estimate"]) if total and significant(total) else ""
+    hypothesis = info.hypothesis if info else ""
+    agrees = found == hypothesis if found and hypothesis else None
+    title = info.title if info else name
+    sentence = " ".join(
+        part
+        for part in (
+            _overall_words(title, total, verdict),
+            _inside_words(inside, reversal, defense),
+            _control_words(total, held, control, verdict),
+            _direction_words(hypothesis, found),
+        )
+        if part
+    )
+    total, held = total or {}, held or {}
+    return {
+        "measure": name, "title": title, "verdict": verdict, "sentence": sentence, "hypothesis": hypothesis,
+        "found": found, "agrees": agrees, "reversal": reversal, "n_models": total.get("n_models", 0),
+        "tau_b": total.get("estimate"), "ci_low": total.get("ci_low"), "ci_high": total.get("ci_high"),
+        "p_value": total.get("p_value"), "p_adjusted": total.get("p_adjusted"), "partial_tau": held.get("estimate"),
+        "partial_ci_low": held.get("ci_low"), "partial_ci_high": held.get("ci_high"),
+    }  # fmt: skip
+
+
+def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) -> tuple[str, bool]:
+    """Return the code, and whether the whole contradicts its parts (a Simpson reversal)."""
+    if total is None or not np.isfinite(total["estimate"]):
+        return "undetermined", False
+    shown = [row for row in inside if significant(row)]
+    signs = {_sign(row["estimate"]) for row in shown}
+    overall = significant(total)
+    reversal = overall and bool(signs) and signs == {_opposite(_sign(total["estimate"]))}
+    if len(signs) == 2 or reversal:
+        return "turns_with_defense", reversal
+    if not overall:
+        return ("within_defenses_only" if shown else "indistinguishable"), False
+    if _explained(total, held):
+        return "explained_by_train_accuracy", False
+    judged = [row for row in inside if np.isfinite(row["estimate"])]
+    if len(judged) > 1 and len(shown) == len(judged) == len(inside):
+        return "holds_everywhere", False
+    return ("between_defenses_only" if judged and not shown else "holds_overall"), False
+
+
+def _explained(total: Row, held: Row | None) -> bool:
+    """Say whether holding train accuracy fixed leaves less than half of tau, not distinguishable from 0, or turns it."""
+    if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
+        return False
+    turned = _sign(held["estimate"]) != _sign(total["estimate"])
+    contains = held["ci_low"] <= 0 <= held["ci_high"]
+    return turned or (contains and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+
+
+def _overall_words(title: str, total: Row | None, verdict: str) -> str:
+    if total is None or verdict == "undetermined":
+        return f"{title} cannot be judged: no rank correlation with the target exists."
+    interval = _interval(total)
+    p = total["p_adjusted"]
+    words = (
+        f"{title} {VERDICTS[verdict]}: tau_b = {_number(total['estimate'])}{interval} over {total['n_models']:,} models"
+    )
+    return words + (f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value).")
+
+
+def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | None) -> str:
+    if defense is None or not inside:
+        return "There are no defenses to compare."
+    parts = [
+        f"{row['level']} {_number(row['estimate'])}{'' if significant(row) else ' (not shown)'}"
+        if np.isfinite(row["estimate"])
+        else f"{row['level']} undefined"
+        for row in inside
+    ]
+    words = f"Inside the defenses: {', '.join(parts)}."
+    if reversal:
+        words += " This is a Simpson reversal: every defense in which an association is shown goes the other way."
+    return words
+
+
+def _control_words(total: Row | None, held: Row | None, control: str | None, verdict: str) -> str:
+    if control is None:
+        return "Train robust accuracy is not in the table, so the association was not controlled for it."
+    if total is None or held is None or not np.isfinite(held["estimate"]):
+        return ""
+    words = f"With train robust accuracy held fixed, tau is {_number(held['estimate'])}{_interval(held)}"
+    if verdict == "explained_by_train_accuracy" and _sign(held["estimate"]) != _sign(total["estimate"]):
+        return words + ", with the sign turned."
+    return words + "."
+
+
+def _direction_words(hypothesis: str, found: str) -> str:
+    if not hypothesis:
+        return ""
+    words = {"+": "a larger gap with larger values", "-": "a smaller gap with larger values"}[hypothesis]
+    outcome = "the opposite was found" if found and found != hypothesis else "that was found"
+    return f"The hypothesis is {words}; {outcome if found else 'no direction was shown over all models'}."
+
+
+def _one(rows: pd.DataFrame, statistic: str, axis: str) -> Row | None:
+    found = rows[(rows["statistic"] == statistic) & (rows["axis"] == axis)]
+    return {str(k): v for k, v in found.iloc[0].to_dict().items()} if len(found) else None
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else "-" if value < 0 else ""
+
+
+def _opposite(sign: str) -> str:
+    return {"+": "-", "-": "+"}.get(sign, "")
+
+
+def _number(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _interval(row: Row) -> str:
+    if not np.isfinite(row["ci_low"]):
+        return ""
+    return f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
