@@ -1,0 +1,133 @@
+"""Percentiles of the logit margin, and the inverse margin."""
+
+from dataclasses import dataclass
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.outputs import logit_margins
+from measurebench.measures.registry import register
+from measurebench.measures.uncertainty import OrderStatistic, order_statistic, percentile_rank
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+_NAMES = {0.0: "min", 100.0: "max"}
+_TITLES = {0.0: "Smallest margin", 100.0: "Largest margin"}
+_PUBLISHED = "public code takes the (n // {0:g})-th smallest margin, which is the {1:.3g}th percentile"
+
+
+def margin_percentile(context: MeasureContext, examples: Examples, percent: float) -> OrderStatistic:
+    """Return the k-th smallest logit margin, k = max(1, floor(percent / 100 * n)), with its uncertainty."""
+    margins = logit_margins(context, examples)
+    return order_statistic(margins, percentile_rank(len(margins), percent))
+
+
+def scale_margin(context: MeasureContext, examples: Examples) -> OrderStatistic:
+    """Return gamma, the 10th percentile of the logit margin; undefined where it is zero."""
+    gamma = margin_percentile(context, examples, 10)
+    if gamma.value == 0:
+        raise UndefinedMeasureError("the 10th percentile of the logit margin is zero, so it has no inverse")
+    return gamma
+
+
+def _with_examples(measure_class: type["MarginPercentile"]) -> type["MarginPercentile"]:
+    for percent in (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 100.0):
+        register(percent=percent, examples="clean")(measure_class)
+        register(percent=percent, examples="pgd")(measure_class)
+    return measure_class
+
+
+@_with_examples
+@dataclass(frozen=True)
+class MarginPercentile:
+    """A percentile of the logit margin: an order statistic, never interpolated; 0 and 100 are the extremes."""
+
+    percent: float
+    examples: Examples = "clean"
+    variant: str = "definition"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of this percentile for the kind of examples."""
+        inside = 10 < self.percent < 100
+        published = _PUBLISHED.format(self.percent, 100 / self.percent) if inside else ""
+        info = MeasureInfo(
+            id=f"margin_{_NAMES.get(self.percent, f'p{self.percent:g}')}",
+            title=_TITLES.get(self.percent, f"Margin, {self.percent:g}th percentile"),
+            family="margins",
+            unit="logits",
+            formula=f"k-th smallest z_y - max_j z_j, k = max(1, floor({self.percent / 100:g} n))",
+            source="Dziugaite et al. 2020 (10th percentile); Jiang et al. 2019",
+            hypothesis="-",
+            inputs=("examples",),
+            cost="shared",
+            explanation="Margin that the given share of examples stays below; negative where they are misclassified.",
+            properties=("logit_scale_equivariant", "logit_shift_invariant"),
+            variants={"reference": published} if published else {},
+        )
+        return info.on(self.examples).as_variant(self.variant)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the percentile; standard error from the binomial interval of its rank."""
+        margins = logit_margins(context, self.examples)
+        rank = percentile_rank(len(margins), self.percent)
+        if self.variant == "reference":
+            rank = len(margins) // round(self.percent)
+            if rank == 0:
+                raise UndefinedMeasureError(f"fewer than {self.percent:g} examples, so n // {self.percent:g} is 0")
+        found = order_statistic(margins, rank)
+        diagnostics = {"low": found.low, "high": found.high, "rank": rank}
+        return MeasureValue(found.value, found.standard_error, margins.cpu(), diagnostics, len(margins))
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class InverseMargin:
+    """One over the squared 10th percentile of the logit margin.
+
+    The square hides the sign: where more than a tenth of the examples is misclassified the percentile is negative,
+    and the measure then grows as it improves. Sign and percentile are among the diagnostics.
+    """
+
+    examples: Examples = "clean"
+    variant: str = "definition"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        info = MeasureInfo(
+            id="inverse_margin",
+            title="Inverse margin",
+            family="margins",
+            unit="1/logits^2",
+            formula="1 / gamma^2, gamma the k-th smallest z_y - max_j z_j, k = max(1, floor(0.1 n))",
+            source="Dziugaite et al. 2020, INVERSE_MARGIN; Jiang et al. 2020",
+            hypothesis="+",
+            inputs=("examples",),
+            cost="shared",
+            explanation="Large when a tenth of the examples lies close to the decision boundary, on either side."
+            " Meant for networks that classify nine in ten examples correctly: below that the percentile is"
+            " negative and the measure falls as it gets worse; the diagnostic negative_margin says so.",
+            properties=("logit_shift_invariant",),
+            variants={
+                "reference": "public code takes |gamma| and k = n // 10: the same number, but its sign is lost and"
+                " fewer than ten examples fail",
+                "signed": "sign(gamma) / gamma^2, in which a negative percentile shows",
+            },
+        )
+        return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended").as_variant(self.variant)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the inverse; its error by the delta method, 2 se(gamma) / |gamma|^3."""
+        if self.variant == "reference" and context.n < 10:
+            raise UndefinedMeasureError("fewer than 10 examples, so n // 10 is 0")
+        gamma = scale_margin(context, self.examples)
+        size = abs(gamma.value)
+        error = None if gamma.standard_error is None else 2 * gamma.standard_error / size**3
+        sign = -1.0 if self.variant == "signed" and gamma.value < 0 else 1.0
+        diagnostics = {
+            "gamma": size if self.variant == "reference" else gamma.value,
+            "gamma_low": gamma.low,
+            "gamma_high": gamma.high,
+            "negative_margin": int(gamma.value < 0),
+        }
+        return MeasureValue(sign / size**2, error, None, diagnostics, context.n).checked()

@@ -1,0 +1,42 @@
+"""What measures read from the logits, computed once per kind of examples, in float64."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from measurebench.core.info import Examples
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.value import UndefinedMeasureError
+
+
+def margins(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the score of the label minus the largest other score, [n], for scores [n, K]."""
+    if scores.shape[1] < 2:
+        raise UndefinedMeasureError(f"a margin needs two classes or more, the network has {scores.shape[1]}")
+    own = scores.gather(1, labels[:, None])[:, 0]
+    return own - scores.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def log_probabilities(context: MeasureContext, examples: Examples) -> Tensor:
+    """Return log softmax of the logits, float64 [n, K]."""
+    return context.shared(
+        f"{examples} log probabilities", lambda: F.log_softmax(context.logits(examples).double(), 1)
+    )
+
+
+def logit_margins(context: MeasureContext, examples: Examples) -> Tensor:
+    """Return z_y - max_{j != y} z_j, float64 [n]."""
+    return context.shared(
+        f"{examples} logit margins", lambda: margins(context.logits(examples).double(), context.labels)
+    )
+
+
+def probability_margins(context: MeasureContext, examples: Examples) -> Tensor:
+    """Return p_y - max_{j != y} p_j, float64 [n]."""
+    return margins(log_probabilities(context, examples).exp(), context.labels)
+
+
+def entropies(context: MeasureContext, examples: Examples) -> Tensor:
+    """Return the entropy of each predicted distribution in nats, float64 [n]."""
+    terms: Tensor = torch.special.entr(log_probabilities(context, examples).exp())
+    return terms.sum(1)

@@ -1,0 +1,72 @@
+"""Standard errors of what is no plain mean over examples: square roots, order statistics, and the jackknife."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from measurebench.measures.value import MeasureValue
+
+_Z = 1.959963984540054  # the normal distribution's 97.5 % point
+
+
+def jackknife_error(left_out: Tensor) -> float | None:
+    """Return the jackknife standard error from the values with each example left out, [n]; none for n = 1."""
+    n = len(left_out)
+    if n < 2:
+        return None
+    return math.sqrt((n - 1) * float(left_out.double().var(correction=0)))
+
+
+def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> MeasureValue:
+    """Return the square root of a mean over examples [n], its error by the delta method: se(mean) / (2 root)."""
+    mean = MeasureValue.mean(squares)
+    root = math.sqrt(mean.value or 0.0)
+    error = mean.standard_error / (2 * root) if mean.standard_error is not None and root > 0 else None
+    return MeasureValue(root, error, squares.double().cpu().sqrt(), diagnostics, mean.n).checked()
+
+
+@dataclass(frozen=True)
+class OrderStatistic:
+    """The k-th smallest of n values, with the 95 % interval between the order statistics that binomial ranks give.
+
+    ``standard_error`` is the interval's width over 2 * 1.96 (for the smallest and the largest value, which have no
+    such interval, the jackknife's: the distance to their neighbour); None for n = 1.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float | None
+
+
+def order_statistic(values: Tensor, k: int) -> OrderStatistic:
+    """Return the k-th smallest value (k from 1 to n) of values [n] with its uncertainty."""
+    from scipy.stats import binom
+
+    ordered = values.double().cpu().sort().values
+    n = len(ordered)
+    value = float(ordered[k - 1])
+    if k in (1, n):
+        neighbour = float(ordered[min(1, n - 1)] if k == 1 else ordered[n - 2])
+        error = (n - 1) / n * abs(value - neighbour) if n > 1 else None
+        return OrderStatistic(value, min(value, neighbour), max(value, neighbour), error)
+    low = max(1, int(binom.ppf(0.025, n, k / n)))
+    high = min(n, int(binom.ppf(0.975, n, k / n)) + 1)
+    ends = float(ordered[low - 1]), float(ordered[high - 1])
+    return OrderStatistic(value, *ends, (ends[1] - ends[0]) / (2 * _Z))
+
+
+def percentile_rank(n: int, percent: float) -> int:
+    """Return the rank k = max(1, floor(percent / 100 * n)) of a percentile among n values."""
+    return max(1, int(math.floor(percent * n / 100 + 1e-9)))
+
+
+def correlation_error(concordance: Tensor) -> float | None:
+    """Return the standard error of a pairwise coefficient from each example's mean over partners, [n].
+
+    The coefficient is a U-statistic of order two: its variance is 4 Var(projection) / n (Hoeffding 1948).
+    """
+    n = len(concordance)
+    return 2 * float(torch.std(concordance.double(), correction=1)) / math.sqrt(n) if n > 2 else None

@@ -1,0 +1,68 @@
+"""Products of the true operator norms of the layers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch.nn.modules.conv import _ConvNd
+
+from measurebench.core.info import MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.layers import WeightLayer
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+from measurebench.measures.weights.blocks import log_sum, squared_spectral, structure_of, weight_value
+from measurebench.measures.weights.convolution import circular_norm, padded_norm
+
+Padding = Literal["fft", "zero_padded"]
+
+
+@register(padding="fft")
+@register(padding="zero_padded")
+@dataclass(frozen=True)
+class LogProdOfOperatorNorms:
+    """Logarithm of the product of squared operator norms of all layers, at their input sizes in this network."""
+
+    padding: Padding
+    norms: ClassVar[dict[Padding, Callable[[WeightLayer, Sequence[int]], float]]] = {
+        "fft": circular_norm,
+        "zero_padded": padded_norm,
+    }
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for this padding."""
+        circular = self.padding == "fft"
+        return MeasureInfo(
+            id=f"log_prod_of_spec_{self.padding}",
+            title=f"Product of operator norms, {'circular padding' if circular else 'padded as it is'} (log)",
+            family="weights",
+            unit="nats",
+            formula=f"sum_l log ||W_l||_op^2, {'circular padding' if circular else 'padding as in the network'}",
+            source="Sedghi et al. 2019; Dziugaite et al. 2020, LOG_PROD_OF_SPEC_FFT" if circular
+            else "Definition of the operator norm; Lanczos iteration",
+            hypothesis="+",
+            inputs=("weights",),
+            cost="one eigenvalue problem per layer and frequency" if circular else "some 50 passes of one image",
+            explanation="How much each layer can stretch an image, multiplied over the network.",
+            properties=("rescale_invariant",),
+            departures="Every layer has its own input size and stride, traced with one image; public code takes 32 x 32"
+            " and stride 1 for all. Batch norm is left out. Linear layers count with their spectral norm.",
+        )  # fmt: skip
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the logarithm; undefined for a convolution that is never called, or whose weight is zero."""
+        structure = structure_of(context)
+        plain = squared_spectral(context, "ignore").tolist()
+        squares = []
+        for layer, spectral in zip(structure.layers, plain, strict=True):
+            if not isinstance(layer.module, _ConvNd):
+                squares.append(spectral)
+                continue
+            shapes = structure.input_shapes[layer.name]
+            if not shapes:
+                raise UndefinedMeasureError(f"layer {layer.name!r} is never called: its input size is not known")
+            squares.append(max(self.norms[self.padding](layer, shape) for shape in shapes) if spectral else 0.0)
+        names = [layer.name for layer in structure.layers]
+        return weight_value(context, log_sum(torch.tensor(squares, dtype=torch.float64), names))

@@ -1,0 +1,80 @@
+"""Products and sums of the layers' norms, as logarithms of squares."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from measurebench.core.info import MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
+from measurebench.measures.weights.blocks import (
+    BN_DEPARTURE,
+    BN_SUFFIX,
+    blocks_of,
+    log_sum,
+    squared_frobenius,
+    squared_spectral,
+    weight_value,
+)
+
+LayerNorm = Literal["fro", "spec"]
+Form = Literal["prod", "sum"]
+_SYMBOL = {"fro": "||W_l||_F^2", "spec": "sigma_max(W_l)^2"}
+_NAME = {"fro": "Frobenius", "spec": "spectral"}
+
+
+def squared_norms(context: MeasureContext, norm: LayerNorm, bn: str) -> Tensor:
+    """Return the squared norm of every layer, float64 [layers]."""
+    return squared_frobenius(blocks_of(context, bn)) if norm == "fro" else squared_spectral(context, bn)
+
+
+@register(norm="fro", form="prod")
+@register(norm="fro", form="sum")
+@register(norm="spec", form="prod")
+@register(norm="spec", form="sum")
+@register(norm="fro", form="prod", bn="fold")
+@register(norm="spec", form="prod", bn="fold")
+@dataclass(frozen=True)
+class LogLayerNorms:
+    """Logarithm of the product of squared layer norms, or of d times its d-th root (d layers).
+
+    The spectral norm is that of the weight as a matrix with one row per output channel; a layer with groups is
+    block diagonal, so its norm is the largest of its blocks'.
+    """
+
+    norm: LayerNorm
+    form: Form
+    bn: str = "ignore"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of this norm and form."""
+        product = f"sum_l log {_SYMBOL[self.norm]}"
+        folded = {"ignore": "", "fold": ", batch norm folded", "layer": ", batch norm as layers"}[self.bn]
+        kind = "Product" if self.form == "prod" else "Sum"
+        return MeasureInfo(
+            id=f"log_{self.form}_of_{self.norm}{BN_SUFFIX[self.bn]}",
+            title=f"{kind} of {_NAME[self.norm]} norms{folded} (log)",
+            family="weights",
+            unit="nats",
+            formula=product if self.form == "prod" else f"log d + (1/d) {product}",
+            source=f"Dziugaite et al. 2020, LOG_{self.form.upper()}_OF_{self.norm.upper()}; Neyshabur et al. 2015",
+            hypothesis="+",
+            inputs=("weights",),
+            cost="0" if self.norm == "fro" else "one eigenvalue problem per layer",
+            tier="core" if self.form == "prod" and self.bn == "ignore" else "extended",
+            explanation="How much the layers can amplify what passes through them, multiplied over the network.",
+            properties=("rescale_invariant",),
+            departures=BN_DEPARTURE,
+        )
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the logarithm; undefined where a layer's weight is zero."""
+        squares = squared_norms(context, self.norm, self.bn)
+        total = log_sum(squares, list(blocks_of(context, self.bn)))
+        depth = len(squares)
+        value = total if self.form == "prod" else math.log(depth) + total / depth
+        return weight_value(context, value, self.bn)

@@ -1,0 +1,106 @@
+"""How many and how large the weights are, together and apart from where they started."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from measurebench.core.info import MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
+from measurebench.measures.weights.blocks import (
+    blocks_of,
+    initial_blocks,
+    layers_of,
+    squared_frobenius,
+    weight_value,
+)
+
+
+@register()
+@dataclass(frozen=True)
+class NumParams:
+    """Number of trainable numbers, tied ones once."""
+
+    variant: str = "definition"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of the definition or of a variant."""
+        return MeasureInfo(
+            id="num_params",
+            title="Number of parameters",
+            family="weights",
+            unit="parameters",
+            formula="sum_t |t| over all trainable tensors t",
+            source="Jiang et al. 2020, eq. 20 (counting)",
+            hypothesis="+",
+            inputs=("weights",),
+            cost="0",
+            tier="core",
+            explanation="Size of the network. Constant within one architecture, where it can predict nothing.",
+            properties=("rescale_invariant",),
+            variants={"reference": "counts the weights of convolutions and linear layers only"},
+        ).as_variant(self.variant)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the count over all parameters, or over the weight layers alone."""
+        if self.variant == "reference":
+            return weight_value(context, float(sum(layer.weight.numel() for layer in layers_of(context))))
+        return MeasureValue(float(sum(value.numel() for value in context.parameters.values())), n=0)
+
+
+Size = Literal["euclid_norm", "param_norm", "euclid_init_norm", "fro_dist"]
+
+
+@register(name="euclid_norm")
+@register(name="param_norm")
+@register(name="euclid_init_norm")
+@register(name="fro_dist")
+@dataclass(frozen=True)
+class EuclideanNorm:
+    """Euclidean norm of all layers' weights, or of their way from initialisation; or its square."""
+
+    name: Size
+    infos: ClassVar[dict[str, tuple[str, str, str]]] = {
+        "euclid_norm": ("Euclidean norm", "sqrt(sum_l ||W_l||_F^2)", "L2"),
+        "param_norm": ("Squared Euclidean norm", "sum_l ||W_l||_F^2", "PARAM_NORM"),
+        "euclid_init_norm": ("Distance to initialisation", "sqrt(sum_l ||W_l - W_l^0||_F^2)", "L2_DIST"),
+        "fro_dist": ("Squared distance to initialisation", "sum_l ||W_l - W_l^0||_F^2", "FRO_DIST"),
+    }
+
+    @property
+    def from_start(self) -> bool:
+        """Whether the distance to initialisation is taken."""
+        return self.name in ("euclid_init_norm", "fro_dist")
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of this norm."""
+        title, formula, key = self.infos[self.name]
+        return MeasureInfo(
+            id=self.name,
+            title=title,
+            family="weights",
+            unit="weight" if formula.startswith("sqrt") else "weight^2",
+            formula=formula,
+            source=f"Dziugaite et al. 2020, {key}",
+            hypothesis="+",
+            inputs=("weights", "initial_weights") if self.from_start else ("weights",),
+            cost="0",
+            tier="core" if self.name == "euclid_init_norm" else "extended",
+            explanation="How far training has carried the weights from where they began."
+            if self.from_start
+            else "How large the weights are, all layers together.",
+            departures="Layers are chosen by the type of their module, not by their name: the affine weights of a"
+            " shortcut's batch norm do not count. Batch norm is left out.",
+        )
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the norm; undefined without the initial weights where it needs them."""
+        blocks = blocks_of(context, "ignore")
+        if self.from_start:
+            start = initial_blocks(context)
+            blocks = {name: block - start[name] for name, block in blocks.items()}
+        square = float(squared_frobenius(blocks).sum())
+        return weight_value(context, math.sqrt(square) if self.name.startswith("euclid") else square)
