@@ -1,0 +1,148 @@
+"""What a folder of trained models holds: weights, curves, one file per run, and the manifest.
+
+models.toml                     the manifest that ``run`` reads
+weights/RUN-last.safetensors    and ``-best``
+weights/initial-*.safetensors   epoch 0, shared by all runs of one architecture and seed
+runs/RUN.json                   settings, status, software, what each checkpoint reached
+runs/RUN.csv                    the training curves
+states/RUN.pt                   only while a run is unfinished: where it goes on after a kill
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from measurebench.core.digests import digest_json
+from measurebench.store.folder import write_atomically
+from measurebench.training.config import TrainingConfig
+from measurebench.training.grid import PlannedRun
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the files of one run lie, under the folder of all models."""
+
+    folder: Path
+    run: PlannedRun
+
+    def weights(self, checkpoint: str) -> Path:
+        """Return the file of the last or best checkpoint."""
+        return self.folder / "weights" / f"{self.run.name}-{checkpoint}.safetensors"
+
+    @property
+    def initial(self) -> Path:
+        """The file of the weights at epoch 0: named by all that they depend on."""
+        config = self.run.config
+        plain = config.architecture.replace("/", "_").replace(":", "_")
+        kwargs = f"-{digest_json(dict(config.architecture_kwargs))[:8]}" if config.architecture_kwargs else ""
+        return self.folder / "weights" / f"initial-{plain}{kwargs}-s{config.seed}.safetensors"
+
+    @property
+    def summary(self) -> Path:
+        """The file with settings, status and results."""
+        return self.folder / "runs" / f"{self.run.name}.json"
+
+    @property
+    def curves(self) -> Path:
+        """The file with the training curves."""
+        return self.folder / "runs" / f"{self.run.name}.csv"
+
+    @property
+    def state(self) -> Path:
+        """The file of an unfinished run's state."""
+        return self.folder / "states" / f"{self.run.name}.pt"
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """Return what is known of this run, or None when it has not ended yet."""
+        return json.loads(self.summary.read_text()) if self.summary.is_file() else None
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict as safetensors, whole or not at all."""
+    from safetensors.torch import save
+
+    write_atomically(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
+
+
+def write_curves(path: Path, curves: Sequence[Mapping[str, float]]) -> None:
+    """Write training curves as CSV, one row per evaluated epoch."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(curves[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curves)
+    write_atomically(path, buffer.getvalue().encode())
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write a run's settings, status and results as JSON."""
+    write_atomically(path, json.dumps(summary, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def write_manifest(folder: Path) -> int:
+    """Write models.toml with every checkpoint of every finished run in the folder, and return how many there are."""
+    paths = sorted((folder / "runs").glob("*.json"))
+    summaries = [json.loads(path.read_text()) for path in paths]
+    entries = [
+        _entry(folder, summary, checkpoint)
+        for summary in summaries
+        if summary["status"] == "finished"
+        for checkpoint in summary["checkpoints"]
+    ]
+    text = "# Written by `measurebench train`; the settings of every run in full lie in runs/.\n\n" + "\n".join(entries)
+    if entries:
+        write_atomically(folder / "models.toml", text.encode())
+    return len(entries)
+
+
+def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
+    """Return one [[model]] table."""
+    config = TrainingConfig.from_mapping(summary["settings"], summary["run"])
+    run = PlannedRun(summary["run"], config, tuple(summary["checkpoints"]), tuple(summary["axes"]))
+    files, kept = RunFiles(folder, run), summary["checkpoints"][checkpoint]
+    values: dict[str, Any] = {
+        "id": f"{run.name}-{checkpoint}",
+        "file": files.weights(checkpoint).relative_to(folder).as_posix(),
+        "sha256": kept["sha256"],
+        "architecture": config.architecture,
+        "architecture_kwargs": dict(config.architecture_kwargs),
+        "normalization": config.normalization,
+        "init_file": files.initial.relative_to(folder).as_posix(),
+        "dataset": summary["dataset"],
+        "defense": config.defense,
+        "norm": config.norm,
+        "radius": config.radius,
+        "expected_clean_accuracy": kept["clean_accuracy_test"],
+        "run": run.name,
+        "cluster": config.architecture,
+    }
+    settings = _settings(config, run.axes) | {"early_stopping": checkpoint == "best"}
+    lines = ["[[model]]", *(f"{name} = {_toml(value)}" for name, value in values.items())]
+    lines += ["[model.settings]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(config: TrainingConfig, axes: Sequence[str]) -> dict[str, Any]:
+    """Return the study's settings, and whatever else is an axis of the grid."""
+    settings = {
+        name: getattr(config, name) for name in ("steps", "optimizer", "batch_size", "augmentation", "extra_data")
+    }
+    others = {name: getattr(config, name) for name in axes if name not in ("architecture", "defense", "norm", "radius")}
+    return settings | {name: value for name, value in others.items() if isinstance(value, str | int | float | bool)}
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

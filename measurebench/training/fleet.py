@@ -1,0 +1,231 @@
+"""Many runs side by side: one single-threaded process per core, resumed run by run."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.datasets import Dataset, load_dataset
+from measurebench.store.journal import exclusive
+from measurebench.training.checkpoints import RunFiles, write_curves, write_manifest, write_summary, write_weights
+from measurebench.training.grid import PlannedRun
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which images to train on: a dataset's name, where it lies, and a file with extra images."""
+
+    name: str
+    data_dir: str | None = None
+    extra_file: str | None = None
+
+    def load(self) -> Dataset:
+        """Load the dataset with its extra images."""
+        from measurebench.training.extra import with_extra_file
+
+        return with_extra_file(load_dataset(self.name, self.data_dir), self.extra_file)
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended: finished, failed with its reason, or found finished already."""
+
+    name: str
+    status: str
+    reason: str
+    seconds: float
+
+
+OnRun = Callable[[RunOutcome, int, int], None]
+
+
+def train_all(
+    runs: Sequence[PlannedRun],
+    source: Source,
+    folder: Path,
+    *,
+    workers: int = 1,
+    device: str = "cpu",
+    on_run: OnRun | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> list[RunOutcome]:
+    """Train what is not finished yet, write checkpoints and manifest, and return how every run ended.
+
+    A run that fails is noted with its reason and tried again next time; the others go on. ``on_run`` hears of
+    every run that ends; ``on_epoch`` of every epoch, where one run trains in this process.
+    """
+    dataset = source.load()
+    with _writing(folder):
+        _refuse_others(folder, runs, dataset)
+        waiting = [run for run in runs if not _is_finished(RunFiles(folder, run))]
+        outcomes = {run.name: RunOutcome(run.name, "finished before", "", 0.0) for run in runs if run not in waiting}
+        try:
+            for outcome in _outcomes(waiting, source, folder, workers, device, on_epoch):
+                outcomes[outcome.name] = outcome
+                if on_run is not None:
+                    on_run(outcome, len(outcomes), len(runs))
+        finally:
+            write_manifest(folder)
+    return [outcomes[run.name] for run in runs]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make the folder and keep a second trainer out of it."""
+    try:
+        (folder / "states").mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / "states" / "lock", str(folder)):
+            yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise BadInputError(str(folder), "a folder that can be written to", str(error.strerror)) from error
+
+
+def _outcomes(
+    runs: Sequence[PlannedRun],
+    source: Source,
+    folder: Path,
+    workers: int,
+    device: str,
+    on_epoch: Callable[[int, int], None] | None,
+) -> Any:
+    """Yield outcomes as runs end: here, or from as many processes as there are workers."""
+    if workers <= 1 or len(runs) <= 1:
+        for run in runs:
+            yield train_one(run, source, folder, device, on_epoch)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single_threaded)
+    try:
+        pending: set[Future[RunOutcome]] = {pool.submit(train_one, run, source, folder, device) for run in runs}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool:
+        raise MeasurebenchError(
+            "a training process was killed (out of memory?); run the same command again: it goes on where it stopped"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _single_threaded() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@cache
+def _loaded(source: Source) -> Dataset:
+    """Load a dataset once per process."""
+    return source.load()
+
+
+def train_one(
+    run: PlannedRun,
+    source: Source,
+    folder: Path,
+    device: str,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> RunOutcome:
+    """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
+    import torch
+
+    files, started = RunFiles(folder, run), time.perf_counter()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        summary = _train(run, _loaded(source), files, device, on_epoch)
+    except (MeasurebenchError, RuntimeError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        summary = _summary(run, _loaded(source), device) | {"status": "failed", "reason": reason}
+    finally:
+        torch.set_num_threads(threads)
+    write_summary(files.summary, summary)
+    return RunOutcome(run.name, summary["status"], summary.get("reason", ""), time.perf_counter() - started)
+
+
+def _train(
+    run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: Callable[[int, int], None] | None
+) -> dict[str, Any]:
+    """Train, write the weights, and return the summary of a finished run."""
+    from measurebench.training.evaluation import clean_accuracy
+    from measurebench.training.trainer import initial_network, train
+
+    trained = train(
+        run.config, dataset, device=device, state_path=files.state,
+        on_epoch=on_epoch and (lambda progress: on_epoch(progress.epoch, run.config.epochs)),
+    )  # fmt: skip
+    write_weights(files.initial, trained.initial)
+    checkpoints: dict[str, dict[str, Any]] = {}
+    for name in run.checkpoints:
+        weights = trained.best if name == "best" else trained.last
+        write_weights(files.weights(name), weights)
+        network = initial_network(run.config, dataset)
+        getattr(network, "network", network).load_state_dict(weights)
+        checkpoints[name] = {
+            "epoch": trained.best_epoch if name == "best" else run.config.epochs,
+            "clean_accuracy_test": clean_accuracy(network, dataset.test, "cpu"),
+            "sha256": digest_file(files.weights(name)),
+        }
+    write_curves(files.curves, trained.curves)
+    files.state.unlink(missing_ok=True)
+    results = {"status": "finished", "checkpoints": checkpoints, "seconds": round(trained.seconds, 2)}
+    return _summary(run, dataset, device) | results
+
+
+def _summary(run: PlannedRun, dataset: Dataset, device: str) -> dict[str, Any]:
+    """Return what is known of a run before it is trained."""
+    from measurebench.training.trainer import run_identity
+
+    software = {name: version(name) for name in ("measurebench", "torch", "numpy")} | {"python": sys.version.split()[0]}
+    return {
+        "run": run.name,
+        "axes": list(run.axes),
+        "identity": run_identity(run.config, dataset),
+        "settings": run.config.to_json(),
+        "dataset": dataset.name,
+        "device": device,
+        "software": software,
+    }
+
+
+def _is_finished(files: RunFiles) -> bool:
+    """Whether the summary says so and the weights are there."""
+    summary = files.read_summary()
+    return (
+        summary is not None
+        and summary["status"] == "finished"
+        and files.initial.is_file()
+        and all(files.weights(name).is_file() for name in files.run.checkpoints)
+        and set(files.run.checkpoints) <= set(summary["checkpoints"])
+    )
+
+
+def _refuse_others(folder: Path, runs: Sequence[PlannedRun], dataset: Dataset) -> None:
+    """Refuse a folder in which a run of the same name had other settings or images."""
+    from measurebench.training.trainer import run_identity
+
+    for run in runs:
+        files = RunFiles(folder, run)
+        summary = files.read_summary()
+        if summary is not None and summary["identity"] != run_identity(run.config, dataset):
+            raise BadInputError(
+                str(files.summary), "a run with these settings and images", "one of the same name with others",
+                "choose another --out",
+            )  # fmt: skip
+
+
+def automatic_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,278 @@
+"""One training run: from initial weights to its last and its best checkpoint, resumed after any kill."""
+
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.digests import digest_json, seed_from
+from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.specs import ModelSpec, Normalization
+from measurebench.datasets.base import Dataset, ImageSplit
+from measurebench.models.architectures import build
+from measurebench.models.normalized import normalized
+from measurebench.store.folder import write_atomically
+from measurebench.training.augmentation import augmentation_for
+from measurebench.training.awp import kept_buffers, perturbed
+from measurebench.training.batches import Batches, LabelledImages
+from measurebench.training.config import TrainingConfig
+from measurebench.training.evaluation import Score, score
+
+State = dict[str, Tensor]
+_HELD_OUT_SHARE = 0.02  # of the training images, where a dataset has no validation images of its own
+
+
+@dataclass
+class Progress:
+    """All that changes during training besides network and optimizer: enough to go on after a kill."""
+
+    epoch: int = 0
+    best: State = field(default_factory=dict)
+    best_epoch: int = -1
+    best_score: Score | None = None
+    curves: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The three checkpoints of a run (state dicts on the CPU), its curves, and how long it computed."""
+
+    initial: State
+    last: State
+    best: State
+    best_epoch: int
+    curves: list[dict[str, float]]
+    seconds: float
+
+
+def initial_network(config: TrainingConfig, dataset: Dataset) -> nn.Module:
+    """Return the network at epoch 0: the same for every run of this architecture and seed."""
+    spec = ModelSpec(
+        id=config.architecture, source="training", locator="", architecture=config.architecture,
+        architecture_kwargs=config.architecture_kwargs, architecture_folder=str(Path.cwd()),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_from("initial weights", config.seed))
+        network = build(spec, n_classes=dataset.n_classes, in_channels=dataset.train.images.shape[1])
+    return normalized(network, Normalization.named(config.normalization))
+
+
+def checkpoint_of(network: nn.Module) -> State:
+    """Return a copy of the weights on the CPU, without the normalisation in front of them."""
+    inner = getattr(network, "network", network)
+    return {name: tensor.detach().cpu().clone() for name, tensor in inner.state_dict().items()}
+
+
+def fitting_and_validation(dataset: Dataset, config: TrainingConfig) -> tuple[ImageSplit, ImageSplit]:
+    """Return the images to train on and those that choose the best checkpoint; test images are neither.
+
+    Without validation images of its own, a dataset gives up the last fiftieth of its training images.
+    """
+    train, validation = dataset.train, dataset.validation
+    if validation is None:
+        n = max(dataset.n_classes, round(_HELD_OUT_SHARE * len(train)))
+        if n >= len(train):
+            raise BadInputError("training images", f"more than {n}", str(len(train)))
+        validation = ImageSplit(train.images[-n:], train.labels[-n:], train.indices[-n:])
+        train = train.first(len(train) - n)
+    return train, validation.first(config.evaluation_examples)
+
+
+class Run:
+    """A training run in progress."""
+
+    def __init__(self, config: TrainingConfig, dataset: Dataset, device: str) -> None:
+        self.config, self.device = config, device
+        self.network = initial_network(config, dataset).to(device).train()
+        self.initial = checkpoint_of(self.network)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
+        )
+        self.train, self.validation = fitting_and_validation(dataset, config)
+        self.batches = Batches(
+            LabelledImages.of(self.train, device),
+            config.batch_size,
+            _extra(config, dataset, device),
+            config.extra_fraction,
+        )
+        self.augment = augmentation_for(dataset.name, self.train.images.shape[2]) if config.augmentation else None
+        self.objective, self.attack, self.rule = config.objective, config.attack, config.weight_perturbation
+        self.progress = Progress()
+
+    def epoch(self) -> None:
+        """Train one epoch; its random numbers depend on the seed and its number alone."""
+        started, config, number = time.perf_counter(), self.config, self.progress.epoch
+        generator = torch.Generator().manual_seed(seed_from("epoch", config.seed, number))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate(number)
+        total, count = 0.0, 0
+        for images, labels in self.batches.epoch(generator):
+            loss = self.update(images, labels, generator)
+            total, count = total + loss * len(labels), count + len(labels)
+        if not math.isfinite(total):
+            raise ModelError(
+                f"training diverged in epoch {number + 1} of {config.epochs}: the loss is not finite; "
+                "set clip_norm (--clip-norm 1) or a smaller learning rate"
+            )
+        self.progress.epoch += 1
+        if self.progress.epoch % config.evaluate_every == 0 or self.progress.epoch == config.epochs:
+            self._evaluate(total / count)
+        self.progress.seconds += time.perf_counter() - started
+
+    def update(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
+        """Attack one batch, take one step of the optimizer, and return the loss."""
+        if self.augment is not None:
+            images = self.augment(images, generator)
+        adversarial = images
+        if self.objective.adversarial:
+            share = self.config.radius_share(self.progress.epoch)
+            with self._autocast():
+                adversarial = self.attack(self.network, images, labels, self.objective, generator, share)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.rule is None or self.progress.epoch < self.config.awp_warmup:
+            loss = self._backward(images, adversarial, labels)
+        else:
+            loss = self._perturbed_backward(images, adversarial, labels)
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return loss
+
+    def _loss(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
+        with self._autocast():
+            return self.objective.loss(self.network, images, adversarial, labels)
+
+    def _backward(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> float:
+        """Leave the training gradient in the parameters."""
+        loss = self._loss(images, adversarial, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def _perturbed_backward(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> float:
+        """Leave the training gradient at the perturbed weights in the parameters."""
+        if self.rule is None:
+            return self._backward(images, adversarial, labels)
+        parameters = dict(self.network.named_parameters())
+        with kept_buffers(self.network):
+            loss = self._loss(images, adversarial, labels)
+            gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with perturbed(self.network, self.rule, dict(zip(parameters, gradients, strict=True))):
+            return self._backward(images, adversarial, labels)
+
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        """Compute in bfloat16 where autocast allows, on a GPU in mixed precision."""
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.config.precision == "mixed"):
+            yield
+
+    def _evaluate(self, loss: float) -> None:
+        """Note accuracies; keep the weights when the validation images are better off than ever before."""
+        progress, config = self.progress, self.config
+        validation = score(self.network, self.validation, config.threat, config.seed, self.device)
+        train = score(self.network, self.train.first(len(self.validation)), config.threat, config.seed, self.device)
+        progress.curves.append(
+            {
+                "epoch": progress.epoch,
+                "learning_rate": config.rate(progress.epoch - 1),
+                "loss": loss,
+                "train_clean_accuracy": train.clean_accuracy,
+                "train_pgd_accuracy": train.pgd_accuracy,
+                "validation_clean_accuracy": validation.clean_accuracy,
+                "validation_pgd_accuracy": validation.pgd_accuracy,
+                "validation_pgd_loss": validation.pgd_loss,
+            }
+        )
+        if progress.best_score is None or validation.order > progress.best_score.order:
+            progress.best, progress.best_epoch = checkpoint_of(self.network), progress.epoch
+            progress.best_score = validation
+
+    def result(self) -> Trained:
+        """Return the checkpoints."""
+        progress = self.progress
+        return Trained(
+            self.initial,
+            checkpoint_of(self.network),
+            progress.best,
+            progress.best_epoch,
+            progress.curves,
+            progress.seconds,
+        )
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write everything needed to go on from here, whole or not at all."""
+        state = {
+            "identity": identity,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": {**vars(self.progress), "best_score": vars(self.progress.best_score or Score(0, 0, 0))},
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(path, buffer.getvalue())
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Go on from a saved state; a state of other settings or data is refused."""
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if state["identity"] != identity:
+            raise BadInputError(
+                str(path), "a training state of these settings and images", "one of others", "choose another --out"
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        progress = Progress(**state["progress"])
+        best = {name: tensor.cpu() for name, tensor in progress.best.items()}
+        self.progress = replace(progress, best=best, best_score=Score(**state["progress"]["best_score"]))
+
+
+def _extra(config: TrainingConfig, dataset: Dataset, device: str) -> LabelledImages | None:
+    """Return the extra images, where the settings ask for them."""
+    if not config.extra_data:
+        return None
+    if dataset.extra is None:
+        raise BadInputError(
+            f"dataset {dataset.name}", "extra training images (extra_data = true)", "a dataset without any",
+            "give them with --extra-data FILE.npz",
+        )  # fmt: skip
+    return LabelledImages.of(dataset.extra, device)
+
+
+def run_identity(config: TrainingConfig, dataset: Dataset) -> str:
+    """Return the digest of settings and images: what a state on disk must agree with to be resumed."""
+    splits = [dataset.train, *(s for s in (dataset.validation, dataset.extra if config.extra_data else None) if s)]
+    return digest_json([config.to_json(), [split.digest() for split in splits]])
+
+
+def train(
+    config: TrainingConfig,
+    dataset: Dataset,
+    *,
+    device: str = "cpu",
+    state_path: Path | None = None,
+    save_every_seconds: float = 20.0,
+    on_epoch: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train one network and return its initial, last and best checkpoint.
+
+    With ``state_path`` the state is written there every so many seconds (at an epoch's end) and training goes
+    on from it if it is there: on a CPU to the same bits as without the interruption.
+    """
+    run, identity = Run(config, dataset, device), run_identity(config, dataset)
+    if state_path is not None and state_path.is_file():
+        run.restore(state_path, identity)
+    saved = time.monotonic()
+    while run.progress.epoch < config.epochs:
+        run.epoch()
+        if on_epoch is not None:
+            on_epoch(run.progress)
+        if state_path is not None and time.monotonic() - saved >= save_every_seconds:
+            run.save(state_path, identity)
+            saved = time.monotonic()
+    return run.result()
