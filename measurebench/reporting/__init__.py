@@ -1,0 +1,1 @@
+"""Pages, charts and figures from tables and analyses; never torch."""

@@ -1,0 +1,1 @@
+"""One file per chart: what is drawn, and what is seen in it."""

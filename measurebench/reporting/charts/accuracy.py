@@ -1,0 +1,75 @@
+"""Train against test robust accuracy: the gap is the distance from the diagonal."""
+
+from typing import Any
+
+from measurebench.reporting.charts.figure import (
+    Column,
+    Figure,
+    brush,
+    defense_channels,
+    dimmed,
+    named,
+    specification,
+)
+from measurebench.reporting.study import Study
+from measurebench.reporting.wording import count, percent, target_name
+
+
+def figure(study: Study) -> Figure | None:
+    """Return the chart, or None where the table has no robust accuracies."""
+    if study.accuracies is None:
+        return None
+    models = study.measured
+    train, test = study.accuracies
+    above = int((models[train] > models[test]).sum())
+    return Figure(
+        "accuracy",
+        f"{above} of {count(len(models), 'model')} {'is' if above == 1 else 'are'} more robust on training images than on test images",
+        f"Robust accuracy runs from {percent(models[train].min())} to {percent(models[train].max())} on training "
+        f"images and from {percent(models[test].min())} to {percent(models[test].max())} on test images.",
+        specification(_chart(study, train, test)),
+        {"models": study.table},
+        "models",
+        (
+            Column("model_id", "model"), Column("_defense", "defense"), Column(train, "train robust accuracy", "percent"),
+            Column(test, "test robust accuracy", "percent"), Column("_target", target_name(study.analysis.target), "points"),
+        ),
+        f"Each mark is a model. Its distance below the dashed diagonal is its {target_name(study.analysis.target)}.",
+        brush=True,
+    )  # fmt: skip
+
+
+def _chart(study: Study, train: str, test: str) -> Any:
+    import altair as alt
+
+    models = study.measured
+    low = float(min(models[train].min(), models[test].min()))
+    high = float(max(models[train].max(), models[test].max()))
+    pad = max(0.02, (high - low) * 0.05)
+    scale = alt.Scale(domain=[max(0, low - pad), min(1, high + pad)], nice=False, zero=False)
+    axis = alt.Axis(format=".0%", tickCount=6)
+    ends = alt.InlineData(values=[{"a": scale.domain[0]}, {"a": scale.domain[1]}])
+    diagonal = (
+        alt.Chart(ends)
+        .mark_line(color="var(--muted)", strokeDash=[4, 4], strokeWidth=1, clip=True)
+        .encode(x=alt.X(field="a", type="quantitative"), y=alt.Y(field="a", type="quantitative"))
+    )
+    points = (
+        alt.Chart(named("models"))
+        .transform_filter("isValid(datum._target)")
+        .mark_point(filled=True, clip=True)
+        .encode(
+            x=alt.X(field=train, type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images"),
+            y=alt.Y(field=test, type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images"),
+            opacity=dimmed(),
+            tooltip=[
+                alt.Tooltip(field="model_id", type="nominal", title="model"),
+                alt.Tooltip(field="_defense", type="nominal", title="defense"),
+                alt.Tooltip(field=train, type="quantitative", format=".1%", title="train"),
+                alt.Tooltip(field=test, type="quantitative", format=".1%", title="test"),
+            ],
+            **defense_channels(study.defenses),
+        )
+        .add_params(brush())
+    )
+    return (diagonal + points).properties(width="container", height=340)

@@ -1,0 +1,104 @@
+"""A matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
+
+from typing import Any
+
+from measurebench.reporting.charts.figure import Column, named
+from measurebench.reporting.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
+
+EXPECTED = "expected\nsign"
+COLUMNS = (
+    Column("title", "measure"), Column("expected", "expected sign"), Column("group", "column"),
+    Column("n_models", "n models", "integer"), Column("estimate", "estimate", "tau"), Column("ci_low", "low", "tau"),
+    Column("ci_high", "high", "tau"), Column("p_adjusted", "adjusted p", "p"),
+)  # fmt: skip
+
+
+def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any:
+    """Return the chart over rows ``title, column, estimate, ci_low, ci_high, n_models, p_adjusted, sign, order``.
+
+    ``columns`` are the values of ``column`` from left to right; a line break in them breaks the label.
+    """
+    import altair as alt
+
+    x = alt.X(
+        field="column", type="nominal", sort=columns, title=None,
+        axis=alt.Axis(orient="top", labelAngle=0, labelExpr="split(datum.label, '\\n')", labelFontSize=11,
+                      labelColor="var(--ink)", domain=False, ticks=False, labelLimit=110, labelOverlap=False),
+    )  # fmt: skip
+    y = alt.Y(
+        field="title", type="nominal", sort=alt.EncodingSortField(field="order", op="min"), title=None,
+        axis=alt.Axis(labelLimit=210, labelFontSize=11.5, labelColor="var(--ink)", domain=False, ticks=False),
+    )  # fmt: skip
+    base = alt.Chart(named(dataset)).encode(x=x, y=y)
+    cells = base.transform_filter("!datum.sign").mark_rect(cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer").encode(
+        color=alt.condition("isValid(datum.estimate)", _scale(TAU_FILLS, statistic), alt.value("var(--panel)")),
+        tooltip=_tooltip(statistic),
+    )  # fmt: skip
+    layers = cells + _numbers(base) + _intervals(base) + _signs(base)
+    return layers.resolve_scale(color="independent").properties(width="container", height=alt.Step(30))
+
+
+def _scale(colors: tuple[str, ...], title: str, legend: bool = True) -> Any:
+    import altair as alt
+
+    shown = alt.Legend(title=title, type="symbol", symbolType="square", symbolSize=130, columns=9, labelExpr=_LEGEND, columnPadding=4) if legend else None
+    return alt.Color(
+        field="estimate", type="quantitative", legend=shown, scale=alt.Scale(type="threshold", domain=list(TAU_STEPS), range=list(colors))
+    )
+
+
+# A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
+_LEGEND = "datum.index == 0 ? '\u2212' : datum.index == 8 ? '+' : datum.index == 4 ? '0' : ''"
+
+
+def _numbers(base: Any) -> Any:
+    """Write each estimate, in bold where its interval excludes zero."""
+    import altair as alt
+
+    text = base.transform_filter("!datum.sign").transform_calculate(
+        _shown="isValid(datum.estimate) ? format(datum.estimate, '.2f') : '\u2013'",
+        _sure="isValid(datum.ci_low) && (datum.ci_low > 0 || datum.ci_high < 0)",
+    )
+    ink = alt.condition("isValid(datum.estimate)", _scale(TAU_INKS, "", legend=False), alt.value("var(--muted)"))
+    shared = {"text": alt.Text(field="_shown", type="nominal"), "color": ink}
+    sure = text.transform_filter("datum._sure").mark_text(fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False)
+    unsure = text.transform_filter("!datum._sure").mark_text(dy=_ROOM, fontSize=11.5, aria=False)
+    return sure.encode(**shared) + unsure.encode(**shared)
+
+
+_WIDE = "bandwidth('x') > 78"
+_ROOM: Any = {"expr": f"{_WIDE} ? -5 : 0"}
+
+
+def _intervals(base: Any) -> Any:
+    """Write the interval below the estimate where a column is wide enough."""
+    import altair as alt
+
+    return (
+        base.transform_filter("!datum.sign && isValid(datum.ci_low)")
+        .transform_calculate(_interval="format(datum.ci_low, '.2f') + ' to ' + format(datum.ci_high, '.2f')")
+        .mark_text(dy=8, fontSize=9.5, opacity={"expr": f"{_WIDE} ? 0.85 : 0"}, aria=False)  # type: ignore[arg-type]
+        .encode(text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", legend=False))
+    )
+
+
+def _signs(base: Any) -> Any:
+    import altair as alt
+
+    return base.transform_filter("datum.sign").mark_text(fontSize=14, color="var(--muted)", aria=False).encode(
+        text=alt.Text(field="sign", type="nominal")
+    )
+
+
+def _tooltip(statistic: str) -> list[Any]:
+    import altair as alt
+
+    return [
+        alt.Tooltip(field="title", type="nominal", title="measure"),
+        alt.Tooltip(field="group", type="nominal", title="column"),
+        alt.Tooltip(field="estimate", type="quantitative", format=".3f", title=statistic),
+        alt.Tooltip(field="ci_low", type="quantitative", format=".3f", title="interval from"),
+        alt.Tooltip(field="ci_high", type="quantitative", format=".3f", title="to"),
+        alt.Tooltip(field="n_models", type="quantitative", format=",", title="models"),
+        alt.Tooltip(field="p_adjusted", type="quantitative", format=".3f", title="adjusted p"),
+    ]

@@ -1,0 +1,142 @@
+"""One measure against the gap: a colour, a shape and a fitted line with its band per defense."""
+
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import (
+    POINTS_LABEL,
+    Column,
+    Figure,
+    brush,
+    defense_channels,
+    dimmed,
+    named,
+    specification,
+)
+from measurebench.reporting.study import ALL, Study
+from measurebench.reporting.wording import (
+    axis_title,
+    count,
+    defined,
+    fixed,
+    interval,
+    measure_name,
+    target_name,
+)
+
+TITLE = "@title"
+STEPS = 24
+
+
+def figure(study: Study, measure: str) -> Figure:
+    """Return the scatter of one measure; the page shows all measures through the specification of the first."""
+    models = study.table.assign(_x=pd.to_numeric(study.table[measure], errors="coerce"))
+    fits = fit_lines(study)
+    return Figure(
+        "scatter",
+        sentence(study, measure),
+        inside(study, measure),
+        specification(_chart(study, axis_title(measure, study.infos), fits[fits["measure"] == measure])),
+        {"models": models, "fits": fits[fits["measure"] == measure]},
+        "models",
+        (
+            Column("model_id", "model"), Column("_defense", "defense"),
+            Column("_x", measure_name(measure, study.infos), "number"),
+            Column("_target", target_name(study.analysis.target), "points"),
+        ),
+        "Lines are least-squares fits per defense; the band is the 95 % confidence band of the line.",
+        brush=True,
+    )  # fmt: skip
+
+
+def template(study: Study) -> dict[str, Any]:
+    """Return the specification with a placeholder for the axis title, for the page to fill in."""
+    return specification(_chart(study, TITLE, fit_lines(study)))
+
+
+def fit_lines(study: Study) -> pd.DataFrame:
+    """Return the fitted lines, one per measure and defense (or one over all models where there is one defense)."""
+    fits = study.analysis.fits.rename(columns={"level": "_defense"})
+    fits = fits.assign(_defense=fits["_defense"].fillna("").astype(str))
+    if study.defenses == (ALL,):
+        return fits[fits["_defense"] == ""].assign(_defense=ALL)
+    return fits[fits["_defense"].isin(study.defenses)]
+
+
+def sentence(study: Study, measure: str) -> str:
+    """Return what is seen for one measure over all models, with the number behind it."""
+    row = study.estimate(measure)
+    name = measure_name(measure, study.infos)
+    if not row:
+        return f"{name}: no rank correlation with the gap can be computed"
+    told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
+    sure = defined(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
+    if not sure:
+        return f"{name} tells nothing certain about the gap {told}"
+    return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} gaps {told}"
+
+
+def inside(study: Study, measure: str) -> str:
+    """Return tau inside each defense, in words."""
+    told = []
+    for level in study.defenses:
+        if row := study.estimate(measure, "tau_within", level):
+            told.append(
+                f"{level} τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}, {count(int(row['n_models']), 'model')}"
+            )
+    expected = {"+": "larger", "-": "smaller"}.get(study.infos[measure].hypothesis if measure in study.infos else "")
+    folklore = f" Expected beforehand: larger values with {expected} gaps." if expected else ""
+    return (f"Inside each defense: {'; '.join(told)}." if told else "") + folklore
+
+
+def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
+    import altair as alt
+
+    x = alt.X(field="_x", type="quantitative", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6, format="~g"))
+    y = alt.Y(
+        field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",
+        axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=6), scale=alt.Scale(zero=False),
+    )  # fmt: skip
+    points = (
+        alt.Chart(named("models"))
+        .transform_filter("isValid(datum._target) && isValid(datum._x)")
+        .mark_point(filled=True)
+        .encode(
+            x=x,
+            y=y,
+            opacity=dimmed(),
+            tooltip=[
+                alt.Tooltip(field="model_id", type="nominal", title="model"),
+                alt.Tooltip(field="_defense", type="nominal", title="defense"),
+                alt.Tooltip(field="_x", type="quantitative", format=".4g", title="measure"),
+                alt.Tooltip(field="_target", type="quantitative", format=".1%", title="gap"),
+            ],
+            **defense_channels(study.defenses),
+        )
+        .add_params(brush())
+    )
+    chart = _lines(study, x, y) + points if len(fits) else points
+    return chart.properties(width="container", height=380)
+
+
+def _lines(study: Study, x: Any, y: Any) -> Any:
+    """Draw intercept + slope x, and the band t s sqrt(1/n + (x - mean)^2 / sum of squares) around it."""
+    import altair as alt
+
+    color = defense_channels(study.defenses, legend=False)["color"]
+    base = (
+        alt.Chart(named("fits"))
+        .transform_calculate(_t=f"sequence({STEPS + 1})")
+        .transform_flatten(["_t"])
+        .transform_calculate(_x=f"datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}")
+        .transform_calculate(
+            _target="datum.intercept + datum.slope * datum._x",
+            _half="datum.t_quantile * datum.residual_sd * sqrt(1 / datum.n_models + pow(datum._x - datum.x_mean, 2) / datum.x_sum_squares)",
+        )
+        .transform_calculate(_low="datum._target - datum._half", _high="datum._target + datum._half")
+    )
+    band = base.mark_area(opacity=0.13).encode(
+        x=x, y=alt.Y(field="_low", type="quantitative"), y2=alt.Y2(field="_high"), color=color
+    )
+    return band + base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=color)

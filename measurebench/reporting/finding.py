@@ -1,0 +1,160 @@
+"""The finding: one sentence and five numbers, all computed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts.heatmap import turning_measures
+from measurebench.reporting.study import ALL, Study
+from measurebench.reporting.wording import (
+    count,
+    defined,
+    fixed,
+    interval,
+    listed,
+    measure_name,
+    points,
+    target_name,
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the five numbers: what it is, its value, and what stands under it."""
+
+    label: str
+    value: str
+    detail: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The headline, the paragraph below it, and the numbers."""
+
+    sentence: str
+    lead: str
+    numbers: tuple[Number, ...]
+
+
+def finding(study: Study) -> Finding:
+    """Return what the study found, with intervals and counts."""
+    return Finding(
+        _sentence(study),
+        _lead(study),
+        (_measured(study), _spread(study), _best(study), _best_inside(study), _turning(study)),
+    )
+
+
+def is_sure(row: dict[str, Any]) -> bool:
+    """Say whether an estimate's interval excludes zero."""
+    return bool(row) and defined(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
+
+
+def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | None:
+    """Return the measure with the largest |tau| over all models or inside a defense, and its row."""
+    rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.ranked]
+    rows = [(name, row) for name, row in rows if row]
+    return max(rows, key=lambda pair: abs(pair[1]["estimate"])) if rows else None
+
+
+def _sentence(study: Study) -> str:
+    best, turning = best_measure(study), turning_measures(study)
+    if best is None:
+        return "No measure could be compared with the robust generalization gap"
+    name, row = best
+    clause = f"{measure_name(name, study.infos)} follows the {_short(study)} best, and " if is_sure(row) else "No measure follows the gap with certainty, and "
+    if len(study.defenses) < 2:
+        clause = clause.removesuffix(", and ")
+        return f"{clause} (τ = {fixed(row['estimate'])})"
+    if turning:
+        return f"{clause}{count(len(turning), 'measure')} {'points' if len(turning) == 1 else 'point'} the other way once the defense changes"
+    return f"{clause}no measure certainly changes direction from one defense to another"
+
+
+def _short(study: Study) -> str:
+    return "robust generalization gap" if study.analysis.target.startswith("robust_gap") else target_name(study.analysis.target)
+
+
+def _lead(study: Study) -> str:
+    gap = study.measured["_target"]
+    return (
+        f"A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
+        f"keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs from "
+        f"{points(gap.min())} to {points(gap.max())} percentage points over {count(len(gap), 'model')}, and "
+        f"{count(len(study.ranked), 'measure')} {'is' if len(study.ranked) == 1 else 'are'} asked whether they could have told."
+    )
+
+
+def _measured(study: Study) -> Number:
+    total, out = len(study.table), study.left_out
+    reasons = pd.Series(list(out.values()), dtype=object).value_counts() if out else pd.Series(dtype=object)
+    lines = tuple(f"{n} × {_shortened(str(why))}" for why, n in list(reasons.items())[:3])
+    rest = count(len(out), "model") + " left out" if out else "none left out"
+    return Number("models in the statistics", f"{study.analysis.n_models:,} of {total:,}", rest, lines)
+
+
+def _shortened(text: str, limit: int = 90) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _spread(study: Study) -> Number:
+    gap = study.measured["_target"]
+    error = study.analysis.gap_error.get("median_se", study.analysis.gap_error.get("se_median"))
+    told = f"from {points(gap.min())} to {points(gap.max())} points"
+    if error is None and {"n_train", "n_test"} <= set(study.table.columns) and study.accuracies:
+        error = _standard_error(study)
+    if defined(error):
+        told += f"; one gap is known to ± {points(1.96 * error)} (95 %)"
+    return Number("middle half of the gaps, in points", f"{points(gap.quantile(0.25))} to {points(gap.quantile(0.75))}", told)
+
+
+def _standard_error(study: Study) -> float:
+    """Median over models of sqrt(p(1-p)/n) for train and test together."""
+    columns = study.accuracies or ("", "")
+    models = study.measured
+    variance = sum(
+        models[column] * (1 - models[column]) / pd.to_numeric(models[n], errors="coerce")
+        for column, n in zip(columns, ("n_train", "n_test"), strict=True)
+    )
+    return float((variance**0.5).median())  # type: ignore[union-attr]
+
+
+def _best(study: Study) -> Number:
+    best = best_measure(study)
+    if best is None:
+        return Number("best predictor over all models", "none", "no rank correlation could be computed")
+    name, row = best
+    told = f"τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
+    return Number("best predictor over all models", measure_name(name, study.infos), told)
+
+
+def _best_inside(study: Study) -> Number:
+    lines, names = [], []
+    for level in study.defenses:
+        if level != ALL and (best := best_measure(study, level)):
+            name, row = best
+            names.append(name)
+            lines.append(f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}")
+    if not lines:
+        return Number("best predictor inside each defense", "one defense only", "nothing to compare")
+    value = f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
+    return Number("best predictor inside each defense", value, "", tuple(lines))
+
+
+def _turning(study: Study) -> Number:
+    turning = turning_measures(study)
+    leaning = [name for name in study.ranked if _leans(study, name)]
+    told = f"{listed([measure_name(n, study.infos) for n in turning], 4)}; " if turning else ""
+    return Number(
+        "measures whose sign turns between defenses",
+        f"{len(turning)} of {len(study.ranked)}",
+        f"{told}with both intervals clear of zero. {count(len(leaning), 'estimate')} alone would suggest it.",
+    )
+
+
+def _leans(study: Study, name: str) -> bool:
+    found = [study.estimate(name, "tau_within", level) for level in study.defenses]
+    return len({row["estimate"] > 0 for row in found if row and row["estimate"] != 0}) == 2
+

@@ -1,0 +1,81 @@
+"""The gallery: clean image, perturbation, adversarial image, as prepared by ``measurebench attack``."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError
+
+_FIELDS = {
+    "model_id": str, "index": int, "true": str, "clean_label": str, "clean_confidence": float, "adversarial_label": str,
+    "adversarial_confidence": float, "target": str, "factor": float, "distance": float, "threat_model": str,
+    "attack": str, "clean": str, "perturbation": str, "adversarial": str,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One attacked image; ``clean``, ``perturbation`` and ``adversarial`` are PNG files as ``data:`` addresses.
+
+    ``true`` and ``target`` may be empty (unknown, untargeted); ``factor`` is how much the perturbation was amplified
+    for showing, ``distance`` its size in pixel units.
+    """
+
+    model_id: str
+    index: int
+    true: str
+    clean_label: str
+    clean_confidence: float
+    adversarial_label: str
+    adversarial_confidence: float
+    target: str
+    factor: float
+    distance: float
+    threat_model: str
+    attack: str
+    clean: str
+    perturbation: str
+    adversarial: str
+
+    @property
+    def fooled(self) -> bool:
+        """Say whether the prediction changed (or the target was reached, where there is one)."""
+        if self.target:
+            return self.adversarial_label == self.target
+        return self.adversarial_label != self.clean_label
+
+
+def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
+    """Read ``folder/gallery.json`` and the PNG files that it names; () where there is no gallery."""
+    path = folder / "gallery.json"
+    if not path.is_file():
+        return ()
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(str(path), "a list of attacked images as JSON", str(error)) from error
+    if not isinstance(entries, list):
+        raise BadInputError(str(path), "a list of attacked images", type(entries).__name__)
+    return tuple(_item(entry, folder, f"{path}, entry {i + 1}") for i, entry in enumerate(entries))
+
+
+def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
+    if not isinstance(entry, dict) or (missing := sorted(set(_FIELDS) - set(entry))):
+        raise BadInputError(where, "an object with the fields of an attacked image", f"without {missing[0]!r}" if isinstance(entry, dict) else type(entry).__name__)
+    values = {}
+    for name, kind in _FIELDS.items():
+        try:
+            values[name] = kind(entry[name])
+        except (TypeError, ValueError):
+            raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])) from None
+    for name in ("clean", "perturbation", "adversarial"):
+        values[name] = _address(folder / Path(values[name]).name, where)
+    return GalleryItem(**values)
+
+
+def _address(path: Path, where: str) -> str:
+    if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
+        raise BadInputError(where, f"the PNG file {path.name}", "no such file" if not path.is_file() else "another format")
+    return "data:image/png;base64," + base64.b64encode(content).decode()

@@ -1,0 +1,128 @@
+"""The page of a study: one self-contained file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from measurebench.reporting.charts import accuracy, gap, heatmap, scatter
+from measurebench.reporting.charts.figure import Figure
+from measurebench.reporting.columns import filters, table_columns
+from measurebench.reporting.embed import columns as embedded
+from measurebench.reporting.finding import finding
+from measurebench.reporting.methods import LIMITS, TERMS, glossary, methods, provenance
+from measurebench.reporting.shell import datasets, figure_data, render
+from measurebench.reporting.study import Study
+from measurebench.reporting.wording import axis_title, count, listed, measure_name
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of charts; ``layout`` is pair (side by side where there is room) or stack."""
+
+    id: str
+    title: str
+    label: str
+    intro: str
+    layout: str
+    figures: tuple[Figure, ...]
+
+
+def sections(study: Study) -> tuple[Section, ...]:
+    """Return the sections of charts that the study has data for."""
+    best = study.ranked[0]
+    planned = (
+        Section("gap", "Robust on training images, less so on new ones", "The gap",
+                "Every model was attacked on images it was trained on and on images it never saw.", "pair",
+                _present(accuracy.figure(study), gap.figure(study))),
+        Section("measures", "Which measure tells the gap, and under which defense", "Measures",
+                "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
+                "stack", (heatmap.figure(study), scatter.figure(study, best))),
+    )  # fmt: skip
+    return tuple(section for section in planned if section.figures)
+
+
+def _present(*figures: Figure | None) -> tuple[Figure, ...]:
+    return tuple(figure for figure in figures if figure is not None)
+
+
+def study_page(study: Study) -> str:
+    """Return the page as HTML; the same study gives the same bytes."""
+    parts = sections(study)
+    figures = [figure for section in parts for figure in section.figures]
+    found = finding(study)
+    told, commands = provenance(study)
+    return render(
+        "study.html",
+        _data(study, figures),
+        title=f"{found.sentence} \u00b7 {study.name}",
+        description=found.lead,
+        kicker=_kicker(study),
+        sections=_navigation(study, parts),
+        finding=found,
+        chart_sections=parts,
+        measure_groups=_groups(study),
+        left_out=sorted(study.left_out.items()),
+        gallery=study.gallery,
+        terms=TERMS,
+        methods=methods(study),
+        limits=LIMITS,
+        provenance=told,
+        commands=commands,
+        glossary=glossary(study),
+    )
+
+
+def _navigation(study: Study, parts: tuple[Section, ...]) -> list[tuple[str, str]]:
+    middle = [(section.id, section.label) for section in parts]
+    gallery = [("gallery", "Images")] if study.gallery else []
+    return [("finding", "Finding"), *middle, ("models", "Models"), *gallery, ("methods", "Methods")]
+
+
+def _kicker(study: Study) -> str:
+    told = [study.name, count(len(study.table), "model"), count(len(study.analysis.measures), "measure")]
+    for name in ("dataset", "norm", "radius"):
+        if name in study.table.columns and study.table[name].notna().any():
+            values = sorted({str(value) for value in study.table[name].dropna()})
+            told.append(f"{'radius ' if name == 'radius' else ''}{listed(values, 3)}")
+    return " \u00b7 ".join(told)
+
+
+def _groups(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in study.by_family:
+        family = study.infos[name].family if name in study.infos else "other"
+        groups.setdefault(family, []).append((name, measure_name(name, study.infos)))
+    return list(groups.items())
+
+
+def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
+    """Return all that the page's scripts read: every data set once, by column."""
+    plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
+    models = embedded(plain.assign(_defense=study.table["_defense"]))
+    models["aliases"] = {"_target": study.analysis.target}
+    fits = embedded(scatter.fit_lines(study).drop(columns=["target"], errors="ignore"), digits=9)
+    data = figure_data(figures, dynamic=("scatter",))
+    data["scatter"]["spec"] = scatter.template(study)
+    return {
+        "figures": data,
+        "datasets": datasets(figures, {"models": models, "fits": fits}),
+        "columns": table_columns(study),
+        "filters": filters(study),
+        "measures": [_measure(study, name) for name in study.by_family],
+        "measure": study.ranked[0],
+        "sort": {"key": study.analysis.target, "direction": -1},
+        "file": study.name,
+    }
+
+
+def _measure(study: Study, name: str) -> dict[str, str]:
+    info = study.infos.get(name)
+    return {
+        "id": name,
+        "title": measure_name(name, study.infos),
+        "axis": axis_title(name, study.infos),
+        "sentence": scatter.sentence(study, name),
+        "inside": scatter.inside(study, name),
+        "explanation": info.explanation if info else "",
+        "formula": info.formula if info else "",
+        "source": info.source if info else "",
+    }

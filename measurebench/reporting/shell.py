@@ -1,0 +1,93 @@
+"""The shell of all pages: templates, the one bundle of chart code, the one block of data."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError
+from measurebench.reporting import theme
+from measurebench.reporting.charts.figure import Figure
+from measurebench.reporting.embed import columns as embedded
+from measurebench.reporting.embed import script_json
+from measurebench.reporting.wording import fixed, percent
+
+VEGA_LITE = "6.4"
+
+
+@cache
+def javascript_bundle() -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script that defines them on ``window``."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    return bundle.replace("</script", "<\\/script")
+
+
+def version() -> str:
+    """Return the installed version of the package."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("measurebench")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@cache
+def environment() -> Any:
+    """Return the templates, escaping everything that is not marked as safe."""
+    import jinja2
+
+    loader = jinja2.PackageLoader("measurebench.reporting", "templates")
+    made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    made.globals.update(
+        theme=theme, version=version(), num=lambda value: fixed(value, 3).rstrip("0").rstrip("."), pct=percent, home="#main"
+    )
+    return made
+
+
+def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
+    """Return a page; ``data`` goes into it once, as JSON."""
+    shared = {"config": theme.vega_config(), "colors": theme.LIGHT}
+    return str(
+        environment()
+        .get_template(template)
+        .render(data=script_json({**shared, **data}), bundle=javascript_bundle(), **values)
+    )
+
+
+def figure_data(figures: Sequence[Figure], dynamic: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what the page's scripts need to know of its charts."""
+    return {
+        figure.id: {
+            "spec": figure.spec,
+            "dataset": figure.dataset,
+            "columns": [{"key": c.key, "label": c.label, "format": c.format} for c in figure.columns],
+            "brush": figure.brush,
+            "picks": figure.picks,
+            "dynamic": figure.id in dynamic,
+        }
+        for figure in figures
+    }
+
+
+def datasets(figures: Sequence[Figure], besides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of all charts by name, each once; ``besides`` is already encoded and takes precedence."""
+    found: dict[str, Any] = dict(besides)
+    for figure in figures:
+        for name, table in figure.data.items():
+            if name not in found:
+                found[name] = embedded(table, digits=6)
+    return found
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file (its folder is made where missing) and return its path; BadInputError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInputError(str(path), "a place that can be written to", error.strerror or str(error)) from error
+    return path

@@ -1,0 +1,142 @@
+"""One study as the page sees it: the table of models, its analysis, and where both come from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.info import FAMILIES, MeasureInfo
+from measurebench.reporting.gallery import GalleryItem, read_gallery
+from measurebench.reporting.wording import defined
+from measurebench.stats import Analysis, analyze, read_analysis
+from measurebench.stats.population import is_standard, level_names
+
+MAX_SERIES = 8
+OTHER = "other"
+ALL = "all models"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Models and what was found about them.
+
+    ``table`` has one row per model (design of the contract, section 8) and, besides, the columns that charts rest on:
+    ``_i`` (number of the row), ``_target`` and ``_defense`` (its name; the rarest beyond seven are "other").
+    """
+
+    name: str
+    table: pd.DataFrame
+    analysis: Analysis
+    infos: Mapping[str, MeasureInfo] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    gallery: tuple[GalleryItem, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
+        """Return a study of a table as it was read."""
+        table = table.copy()
+        table.columns = [str(column) for column in table.columns]
+        if "model_id" not in table.columns:
+            table.insert(0, "model_id", [f"row {i + 1}" for i in range(len(table))])
+        table["model_id"] = table["model_id"].astype(str)
+        added = {
+            "_i": range(len(table)),
+            "_target": pd.to_numeric(table[analysis.target], errors="coerce"),
+            "_defense": _defenses(table, analysis.defense),
+        }
+        return cls(name, pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1), analysis, **parts)
+
+    @cached_property
+    def defenses(self) -> tuple[str, ...]:
+        """Names of the defenses that are drawn apart: training without an attack first, "other" last."""
+        names = sorted(set(self.table["_defense"]))
+        return tuple(sorted(names, key=lambda name: (name == OTHER, not is_standard(name))))
+
+    @cached_property
+    def ranked(self) -> tuple[str, ...]:
+        """All measures, the strongest association with the target over all models first."""
+        return tuple(self.analysis.ranking()["measure"])
+
+    @cached_property
+    def by_family(self) -> tuple[str, ...]:
+        """All measures in the order of the families, unknown ones last."""
+        order = {family: i for i, family in enumerate(FAMILIES)}
+        known = {name: order[self.infos[name].family] for name in self.analysis.measures if name in self.infos}
+        return tuple(sorted(self.analysis.measures, key=lambda name: known.get(name, len(order))))
+
+    @property
+    def accuracies(self) -> tuple[str, str] | None:
+        """Columns of train and test robust accuracy that belong to the target, or None where the table lacks them."""
+        attack = "autoattack" if "autoattack" in self.analysis.target else "pgd"
+        names = (f"{attack}_accuracy_train", f"{attack}_accuracy_test")
+        return names if all(name in self.table.columns for name in names) else None
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """The models that have the target."""
+        return self.table[self.table["_target"].notna()]
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Models that the analysis does not rest on, each with the reason."""
+        out = {model: why for step in self.analysis.filters for model, why in step.left_out}
+        for row in self.table[self.table["_target"].isna()].to_dict("records"):
+            said = row.get("reason")
+            out[row["model_id"]] = said if isinstance(said, str) and said else out.get(row["model_id"], "not measured")
+        return out
+
+    def estimate(self, measure: str, statistic: str = "tau_b", level: str = "", axis: str | None = None) -> dict[str, Any]:
+        """Return one row of the correlations, or {} where it was not estimated."""
+        place = axis if axis is not None else (self.analysis.defense or "" if level else "")
+        return self._estimates.get((measure, statistic, place, level), {})
+
+    @cached_property
+    def _estimates(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+        rows = self.analysis.correlations.fillna({"axis": "", "level": ""}).to_dict("records")
+        return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
+
+
+def _defenses(table: pd.DataFrame, column: str | None) -> list[str]:
+    if column is None or column not in table.columns:
+        return [ALL] * len(table)
+    names = level_names(table[column])
+    if len(set(names)) <= MAX_SERIES:
+        return names
+    frequent = sorted(set(names), key=lambda name: (-names.count(name), name))[: MAX_SERIES - 1]
+    return [name if name in frequent else OTHER for name in names]
+
+
+def load_study(
+    source: Path, infos: Mapping[str, MeasureInfo] | None = None, options: Mapping[str, Any] | None = None
+) -> Study:
+    """Read a results folder or a table, and the analysis beside it where it is of the same options and is newer.
+
+    ``options`` go to ``analyze``; with any given, or without an analysis beside the table, the table is analysed here.
+    """
+    from measurebench.store.tables import read_provenance, read_table
+
+    table = read_table(source)
+    infos = infos or {}
+    analysis = None if options else _beside(source)
+    if analysis is None or not set(analysis.measures) <= set(map(str, table.columns)):
+        analysis = analyze(table, infos=infos, **(options or {}))
+    if analysis.target not in table.columns:
+        raise BadInputError(str(source), f"the target {analysis.target!r} of the analysis beside it", "no such column")
+    gallery = read_gallery(source / "gallery") if source.is_dir() else ()
+    return Study.of(
+        source.stem or "study", table, analysis, infos=infos, provenance=read_provenance(source), gallery=gallery
+    )
+
+
+def _beside(source: Path) -> Analysis | None:
+    """Return the analysis that lies with a table, unless the data are newer than it."""
+    folder = source if source.is_dir() else source.parent
+    found = folder / "analysis.json"
+    data = folder / "records.jsonl" if source.is_dir() else source
+    if not found.is_file() or (data.exists() and data.stat().st_mtime > found.stat().st_mtime):
+        return None
+    return read_analysis(folder)

@@ -1,0 +1,243 @@
+// Charts: drawn when they come into sight, fed with the current view, and selecting in it.
+const charts = [];
+const printing = matchMedia("print");
+
+function dataNames(spec, found = new Set()) {
+  if (spec && typeof spec === "object") {
+    if (spec.data && spec.data.name && !spec.data.values) found.add(spec.data.name);
+    Object.values(spec).forEach((part) => dataNames(part, found));
+  }
+  return found;
+}
+
+function chartRows(name, chart) {
+  const measure = chart.dynamic ? state.measure : null;
+  if (name === "models") {
+    const some = state.selected.size > 0;
+    return visible().map((row) => ({ ...row, _dim: some && !state.selected.has(row._i), ...(measure ? { _x: row[measure] } : {}) }));
+  }
+  const rows = dataset(name);
+  if (name === "fits") return rows.filter((row) => row.measure === measure && visibleDefense(row._defense)).map((row) => ({ ...row }));
+  return rows.map((row) => ({ ...row }));
+}
+
+let defensesInView = null;
+function visibleDefense(name) {
+  defensesInView ??= new Set(visible().map((row) => row._defense));
+  return defensesInView.has(name);
+}
+
+function specOf(chart) {
+  const text = JSON.stringify(page.figures[chart.id].spec);
+  if (!chart.dynamic) return JSON.parse(text);
+  const about = page.measures.find((measure) => measure.id === state.measure);
+  const spec = JSON.parse(text, (_, value) => (value === "@title" ? about.axis : value));
+  if (state.log && canLog()) for (const layer of spec.layer ? flat(spec) : [spec]) if (layer.encoding?.x?.field === "_x") layer.encoding.x.scale = { type: "log", nice: false };
+  return spec;
+}
+
+const flat = (spec) => (spec.layer ? spec.layer.flatMap(flat) : [spec]);
+const canLog = () => models.every((row) => !isNumber(row[state.measure]) || row[state.measure] > 0);
+
+async function draw(chart) {
+  if (chart.drawing) return chart.drawing;
+  chart.drawing = (async () => {
+    const spec = specOf(chart);
+    const result = await vegaEmbed(chart.holder, spec, { renderer: "svg", actions: false, config: page.config, tooltip: { theme: "page" } });
+    chart.view = result.view;
+    feed(chart, dataNames(spec));
+    await chart.view.runAsync();
+    wire(chart);
+    const svg = chart.holder.querySelector("svg");
+    svg?.setAttribute("role", "img");
+    svg?.setAttribute("aria-labelledby", `${chart.id}-title`);
+    svg?.setAttribute("aria-describedby", `${chart.id}-summary`);
+    chart.figure.dataset.drawn = "true";
+  })();
+  return chart.drawing;
+}
+
+function feed(chart, names) {
+  for (const name of names) if (name in page.datasets) chart.view.data(name, chartRows(name, chart));
+}
+
+function redraw(chart) {
+  if (!chart.drawing) return;
+  chart.drawing = null;
+  delete chart.figure.dataset.drawn;
+  draw(chart);
+}
+
+function refresh(chart) {
+  if (!chart.view) return;
+  const names = [...dataNames(page.figures[chart.id].spec)].filter((name) => name === "models" || name === "fits");
+  if (!names.length) return;
+  feed(chart, names);
+  chart.view.runAsync();
+}
+
+function wire(chart) {
+  const about = page.figures[chart.id];
+  if (about.picks) chart.view.addEventListener("click", (_, item) => item?.datum?.measure && pick(item.datum.measure));
+  if (!about.brush) return;
+  chart.view.addEventListener("click", (event, item) => {
+    if (!item || !isNumber(item.datum?._i)) return;
+    const only = state.selected.size === 1 && state.selected.has(item.datum._i);
+    if (!event.shiftKey) state.selected = new Set();
+    if (!only) state.selected.add(item.datum._i);
+    state.source = "click";
+    showRow(item.datum._i);
+    changed("selection");
+  });
+  let waiting = 0;
+  chart.view.addSignalListener("brush", (_, value) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => brushed(chart, value), 120);
+  });
+}
+
+function brushed(chart, value) {
+  const bounds = Object.entries(value || {}).filter(([, range]) => Array.isArray(range) && range.length === 2);
+  if (!bounds.length) {
+    if (state.source !== chart.id) return;
+    state.selected = new Set();
+    state.source = null;
+  } else {
+    const read = (row, field) => (field === "_x" && chart.dynamic ? row[state.measure] : row[field]);
+    const inside = (row) => bounds.every(([field, range]) => isNumber(read(row, field)) && read(row, field) >= Math.min(...range) && read(row, field) <= Math.max(...range));
+    state.selected = new Set(visible().filter(inside).map((row) => row._i));
+    state.source = chart.id;
+  }
+  changed("selection");
+}
+
+function pick(measure) {
+  if (!page.measures?.some((each) => each.id === measure)) return;
+  state.measure = measure;
+  changed("measure");
+  const target = document.getElementById("fig-scatter");
+  if (!target) return;
+  target.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  document.getElementById("measure")?.focus({ preventScroll: true });
+}
+
+function kendall(rows, x, y) {
+  const kept = rows.filter((row) => isNumber(row[x]) && isNumber(row[y]));
+  let sum = 0, inX = 0, inY = 0;
+  for (let i = 0; i < kept.length; i++)
+    for (let j = 0; j < i; j++) {
+      const a = Math.sign(kept[i][x] - kept[j][x]), b = Math.sign(kept[i][y] - kept[j][y]);
+      sum += a * b;
+      inX += a !== 0;
+      inY += b !== 0;
+    }
+  return { n: kept.length, tau: inX && inY ? sum / Math.sqrt(inX * inY) : null };
+}
+
+function tellMeasure() {
+  const about = page.measures?.find((measure) => measure.id === state.measure);
+  const figure = document.getElementById("fig-scatter");
+  if (!about || !figure) return;
+  document.getElementById("scatter-title").textContent = about.sentence;
+  document.getElementById("scatter-summary").textContent = about.inside;
+  document.getElementById("about-measure").textContent = [about.explanation, about.formula && `Formula: ${about.formula}.`, about.source && `Source: ${about.source}.`].filter(Boolean).join(" ");
+  document.getElementById("measure").value = about.id;
+  const log = document.getElementById("log");
+  log.disabled = !canLog();
+  log.checked = state.log && canLog();
+  const live = document.getElementById("live");
+  live.textContent = "";
+  if (isNarrowed()) {
+    const { n, tau } = kendall(current(), state.measure, "_target");
+    live.textContent = `In the current view (${n} models) \u03c4 = ${tau === null ? "\u2013" : fixed(tau, 2)}; the statements above are about all models.`;
+  }
+}
+
+listeners.push((what) => {
+  defensesInView = null;
+  cache = null;
+  if (what === "measure") charts.filter((chart) => chart.dynamic).forEach(redraw);
+  else if (what !== "sort" && what !== "columns") charts.forEach(refresh);
+  tellMeasure();
+});
+
+// Outside the page there are no CSS variables: a file gets the light colours.
+function resolved(value) {
+  if (typeof value === "string" && value.startsWith("var(--")) return page.colors[value.slice(6, -1)];
+  if (Array.isArray(value)) return value.map(resolved);
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, resolved(part)]));
+  return value;
+}
+
+async function saveChart(chart, kind) {
+  const spec = resolved({ ...specOf(chart), config: { ...page.config, background: "var(--paper)", padding: 14 } });
+  const title = document.getElementById(`${chart.id}-title`).textContent;
+  spec.title = { text: wrapped(title, 84), fontSize: 14, anchor: "start", offset: 12 };
+  if (spec.width === "container") spec.width = 640;
+  const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
+  for (const name of dataNames(spec)) if (name in page.datasets) view.data(name, chartRows(name, chart));
+  await view.runAsync();
+  if (kind === "svg") saveFile(`${chart.id}.svg`, "image/svg+xml", await view.toSVG());
+  else (await view.toCanvas(2)).toBlob((blob) => saveFile(`${chart.id}.png`, "image/png", blob), "image/png");
+  view.finalize();
+}
+
+function wrapped(text, width) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if ((lines[lines.length - 1] + word).length > width) lines.push("");
+    lines[lines.length - 1] += (lines[lines.length - 1] ? " " : "") + word;
+  }
+  return lines;
+}
+
+// Each chart's data as a table, built when it is opened.
+function dataRows(chart) {
+  const about = page.figures[chart.id];
+  const rows = about.dataset === "models" ? chartRows("models", chart) : chartRows(about.dataset, chart);
+  const columns = about.columns.map((column) => (column.key === "_x" ? { ...column, label: page.measures.find((measure) => measure.id === state.measure).title } : column));
+  const keep = about.dataset === "models" ? rows.filter((row) => columns.some((column) => isNumber(row[column.key]))) : rows.filter((row) => !row.sign);
+  return { columns, rows: keep, picks: about.picks };
+}
+
+const LONGEST = 300;
+function fillData(chart, host, sort = null) {
+  const { columns, rows, picks } = dataRows(chart);
+  if (sort) rows.sort((a, b) => compare(a[sort.key], b[sort.key], sort.direction));
+  const header = columns.map((column) => {
+    const active = sort && sort.key === column.key;
+    const next = { key: column.key, direction: active ? -sort.direction : column.format === "text" ? 1 : -1 };
+    const button = element("button", { type: "button", class: "sort", "data-key": column.key, onclick: () => { fillData(chart, host, next); host.querySelector(`button[data-key="${CSS.escape(column.key)}"]`)?.focus(); } }, column.label, element("span", { class: "arrow", "aria-hidden": "true" }, active ? (sort.direction > 0 ? "\u25b2" : "\u25bc") : ""));
+    return element("th", { scope: "col", class: column.format === "text" ? null : "num", "aria-sort": active ? (sort.direction > 0 ? "ascending" : "descending") : "none" }, button);
+  });
+  const cell = (column, row, i) => {
+    const text = shown(row[column.key], column.format);
+    const content = i === 0 && picks && row.measure ? element("button", { type: "button", class: "link", onclick: () => pick(row.measure) }, text) : text;
+    return element(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: column.format === "text" ? null : "num" }, content);
+  };
+  const body = rows.slice(0, LONGEST).map((row) => element("tr", {}, ...columns.map((column, i) => cell(column, row, i))));
+  const title = document.getElementById(`${chart.id}-title`).textContent;
+  const more = rows.length > LONGEST ? [element("p", { class: "told" }, `The first ${LONGEST} of ${rows.length.toLocaleString("en")} rows; the CSV file has all.`)] : [];
+  host.replaceChildren(element("div", { class: "scroll short", tabindex: "0", role: "region", "aria-label": `Data: ${title}` }, element("table", {}, element("caption", { class: "unseen" }, title), element("thead", {}, element("tr", {}, ...header)), element("tbody", {}, ...body))), ...more);
+}
+
+function setUpChart(figure) {
+  const id = figure.dataset.chart;
+  const chart = { id, figure, holder: figure.querySelector(".chart"), dynamic: Boolean(page.figures[id].dynamic), drawing: null, view: null };
+  charts.push(chart);
+  const host = figure.querySelector(".data-host");
+  const details = figure.querySelector("details.data");
+  let sort = null;
+  const fill = () => details.open && fillData(chart, host, sort);
+  details.addEventListener("toggle", fill);
+  listeners.push((what) => what !== "sort" && what !== "columns" && page.figures[id].dataset === "models" && fill());
+  if (details.open) fill();
+  figure.querySelectorAll("button[data-save]").forEach((button) =>
+    button.addEventListener("click", () => {
+      if (button.dataset.save !== "csv") return saveChart(chart, button.dataset.save);
+      const { columns, rows } = dataRows(chart);
+      saveFile(`${id}.csv`, "text/csv", csvOf(columns.map((column) => column.key), rows));
+    }),
+  );
+  return chart;
+}
