@@ -1,0 +1,138 @@
+"""The noise level at which a decreasing curve, measured on common random numbers, has fallen by a given amount."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from measurebench.measures.value import UndefinedMeasureError
+
+Curve = Callable[[float, int], float]
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """The level at which the mean of the curves has fallen by the target.
+
+    ``level`` the noise level; ``log_slope`` the fall per unit of the level's natural logarithm around it;
+    ``standard_error`` of the mean curve's fall at the level, across draws; ``n_evaluations`` of single curves.
+    """
+
+    level: float
+    log_slope: float
+    standard_error: float
+    n_evaluations: int
+
+    @property
+    def log_level_error(self) -> float:
+        """Standard error of the level's natural logarithm, by the slope."""
+        return self.standard_error / self.log_slope
+
+
+@dataclass
+class DisplacementSearch:
+    """Search for the level at which the mean over draws of ``curve(level, draw)`` lies ``target`` below ``start``.
+
+    The levels 2^-k ``largest``, k = 0 .. ``n_octaves``, are bisected with the first two draws; the octave found is
+    confirmed with all of them, and narrowed by the Illinois rule in the logarithm of the level until its ends are
+    within ``tolerance`` (relative); the curve is linear between them. Each draw is the same at every level, so the
+    mean curve is one fixed function and its crossing does not depend on the path of the search.
+    """
+
+    curve: Curve
+    start: float
+    target: float
+    largest: float = 2.0
+    n_draws: int = 10
+    n_octaves: int = 24
+    tolerance: float = 1e-3
+    _values: dict[tuple[float, int], float] = field(default_factory=dict, repr=False)
+
+    def fall(self, level: float, n_draws: int | None = None) -> float:
+        """Return how far the mean over draws lies below the start."""
+        return float(self.falls(level, self.n_draws if n_draws is None else n_draws).mean())
+
+    def falls(self, level: float, n_draws: int) -> Tensor:
+        """Return the fall of each draw, float64 [draws]."""
+        for draw in range(n_draws):
+            if (level, draw) not in self._values:
+                self._values[level, draw] = self.curve(level, draw)
+        values = [self._values[level, draw] for draw in range(n_draws)]
+        return self.start - torch.tensor(values, dtype=torch.float64)
+
+    def find(self) -> Displacement:
+        """Return the displacement; raises UndefinedMeasureError where no level reaches the target."""
+        if self.start < self.target:
+            raise UndefinedMeasureError(
+                f"accuracy {self.start:.4g} cannot fall by {self.target:g}: it lies below that from the start"
+            )
+        low, high = self._octave(self._coarse())
+        log_slope = (self.fall(high) - self.fall(low)) / math.log(high / low)
+        low, high = self._narrowed(low, high)
+        below, above = self.fall(low), self.fall(high)
+        share = (self.target - below) / (above - below)
+        falls = self.falls(high, self.n_draws)
+        error = float(falls.std(correction=1)) / math.sqrt(self.n_draws) if self.n_draws > 1 else 0.0
+        return Displacement(low * (high / low) ** share, log_slope, error, len(self._values))
+
+    def _level(self, octave: int) -> float:
+        return self.largest * 2.0**-octave
+
+    def _coarse(self) -> int:
+        """Bisect the octaves with two draws: the number of the largest level known to fall short."""
+        reached, short = 0, self.n_octaves
+        while short - reached > 1:
+            middle = (reached + short) // 2
+            if self.fall(self._level(middle), min(2, self.n_draws)) >= self.target:
+                reached = middle
+            else:
+                short = middle
+        return short
+
+    def _octave(self, short: int) -> tuple[float, float]:
+        """Move from the octave below which two draws fall short to one that all draws bracket."""
+        while self.fall(self._level(short)) >= self.target:
+            short += 1
+            if short > self.n_octaves:
+                raise UndefinedMeasureError(
+                    f"the smallest noise, {self._level(self.n_octaves):.3g}, already lowers accuracy by"
+                    f" {self.target:g} or more"
+                )
+        while self.fall(self._level(short - 1)) < self.target:
+            short -= 1
+            if short == 0:
+                raise UndefinedMeasureError(self._saturated())
+        return self._level(short), self._level(short - 1)
+
+    def _saturated(self) -> str:
+        """Say why the largest level does not reach the target."""
+        fall = self.fall(self.largest)
+        if fall < 0:
+            return f"noise raises accuracy ({-fall:.4g} at the largest level {self.largest:g}) instead of lowering it"
+        return (
+            f"accuracy {self.start:.4g} falls by {fall:.4g} at the largest level {self.largest:g}, short of"
+            f" {self.target:g}: it saturates near chance"
+        )
+
+    def _narrowed(self, low: float, high: float) -> tuple[float, float]:
+        """Narrow a bracket; each point leans towards the farther end, so that both ends close in."""
+        f_low, f_high = self.fall(low) - self.target, self.fall(high) - self.target
+        w_low, w_high = f_low, f_high  # what the secant sees: an end that stays twice counts half
+        width, last = math.log1p(self.tolerance), ""
+        for _ in range(60):
+            a, b = math.log(low), math.log(high)
+            if b - a <= width or f_high == 0:
+                break
+            point = (a * w_high - b * w_low) / (w_high - w_low)
+            point += width / 2 if point < (a + b) / 2 else -width / 2
+            level = math.exp(min(max(point, a + width / 4), b - width / 4))
+            f = self.fall(level) - self.target
+            if f >= 0:
+                high, f_high, w_high = level, f, f
+                w_low, last = (w_low / 2 if last == "high" else f_low), "high"
+            else:
+                low, f_low, w_low = level, f, f
+                w_high, last = (w_high / 2 if last == "low" else f_high), "low"
+        return low, high

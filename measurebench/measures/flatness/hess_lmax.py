@@ -1,0 +1,131 @@
+"""Largest eigenvalue of the Hessian of the loss in the weights, and its effective dimensionality."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from measurebench.core.digests import seed_from
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.flatness.average_flat import standard_error
+from measurebench.measures.flatness.hess_trace import parameters_of_hessian
+from measurebench.measures.hessian import LossHessian, Spectrum, lanczos, quadratic_forms, unflattened
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
+
+LARGEST = MeasureInfo(
+    id="hess_lmax",
+    title="Largest Hessian eigenvalue",
+    family="flatness",
+    unit="nats / weight^2",
+    formula="max_{||v|| = 1} v' (d^2/dw^2 mean_x l(x; w)) v",
+    source="Keskar et al. 2017; Lanczos 1950; Yao et al. 2020 (PyHessian)",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
+    explanation="Curvature of the loss in the sharpest direction of the weights.",
+    departures="Lanczos in place of power iteration: the largest eigenvalue, not the largest magnitude; the residual"
+    " bounds the distance to an eigenvalue.",
+)
+
+DIMENSION = MeasureInfo(
+    id="effective_dim",
+    title="Effective dimensionality",
+    family="flatness",
+    unit="1",
+    formula="sum_i lambda_i / (lambda_i + z) over positive eigenvalues of the Hessian, z = 1",
+    source="MacKay 1992; Maddox et al. 2020; arXiv 2410.18556 (z is not given there)",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="shared with hess_lmax",
+    tier="new",
+    explanation="Number of directions in the weights that the data determine.",
+    departures="A lower bound: from the 30 Ritz values of Lanczos, each at most the eigenvalue of its rank.",
+)
+
+
+@dataclass(frozen=True)
+class LanczosRun:
+    """How the spectrum is estimated, and whether biases and normalisation layers are left out."""
+
+    examples: Examples = "clean"
+    n_steps: int = 30
+    n_examples: int = 128
+    weights_only: bool = False
+
+    def spectrum(self, context: MeasureContext) -> tuple[LossHessian, Spectrum]:
+        """Return the Hessian and its Ritz values, found once."""
+        names = parameters_of_hessian(context, self.weights_only)
+        hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
+        key = f"{self.examples} spectrum, {self.n_steps} steps, {self.n_examples} examples, {self.weights_only}"
+        return hessian, context.shared(key, lambda: lanczos(hessian, "lanczos", self.n_steps))
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class LargestEigenvalue(LanczosRun):
+    """Largest eigenvalue of the Hessian of the mean loss.
+
+    Its standard error over examples is that of y' H y over sixteen groups of them, y the eigenvector, to first order.
+    """
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        return LARGEST.on(self.examples)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the largest Ritz value; ``residual`` and number of steps as diagnostics."""
+        hessian, spectrum = self.spectrum(context)
+        each = quadratic_forms(hessian, unflattened(spectrum.vectors[:, -1], hessian.weights))
+        return MeasureValue(
+            float(spectrum.ritz[-1]),
+            standard_error(each),
+            None,
+            {"residual": float(spectrum.residuals[-1]), "n_steps": len(spectrum.ritz)},
+            hessian.n,
+        )
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class EffectiveDimension(LanczosRun):
+    """Lower bound of the sum of lambda / (lambda + z) over the positive eigenvalues.
+
+    Its standard error over examples is that of sum_i f'(theta_i) y_i' H y_i over sixteen groups of them, to first
+    order, with four vectors of random signs in place of the sum over i.
+    """
+
+    z: float = 1.0
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        return DIMENSION.on(self.examples)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the sum over positive Ritz values; their number and the smallest of them as diagnostics."""
+        hessian, spectrum = self.spectrum(context)
+        positive = spectrum.ritz[spectrum.ritz > 0]
+        diagnostics = {
+            "n_positive": len(positive),
+            "n_steps": len(spectrum.ritz),
+            "smallest_ritz": float(spectrum.ritz[0]),
+        }
+        value = float((positive / (positive + self.z)).sum())
+        return MeasureValue(value, self._error(hessian, spectrum), None, diagnostics, hessian.n)
+
+    def _error(self, hessian: LossHessian, spectrum: Spectrum) -> float:
+        """Standard error over examples; an average of variances, each too large on average by the signs' own."""
+        ritz = spectrum.ritz.clamp_min(0)
+        shares = torch.where(spectrum.ritz > 0, math.sqrt(self.z) / (ritz + self.z), 0.0)
+        generator = torch.Generator().manual_seed(seed_from(hessian.context.settings.seed, "effective_dim"))
+        signs = torch.randint(0, 2, (4, len(ritz)), generator=generator).double() * 2 - 1
+        forms = []
+        for row in signs:
+            vector = spectrum.vectors @ (row * shares).to(spectrum.vectors)
+            forms.append(quadratic_forms(hessian, unflattened(vector, hessian.weights)))
+        return standard_error(torch.stack(forms).mean(0))

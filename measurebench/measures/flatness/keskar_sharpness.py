@@ -1,0 +1,54 @@
+"""Keskar's sharpness: the relative rise of the loss in a small box around the weights."""
+
+from dataclasses import dataclass
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.ascent import WeightBall
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.flatness.adaptive_sharpness import worst_rise
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
+
+INFO = MeasureInfo(
+    id="keskar_sharpness",
+    title="Keskar sharpness",
+    family="flatness",
+    unit="percent of 1 + loss",
+    formula="100 (max_v mean_x l(x; w + v) - l) / (1 + l), l = mean_x l(x; w), |v_j| <= e (|w_j| + 1), e = 1e-3",
+    source="Keskar et al. 2017, metric 2.1",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="20(F+B)+F on the first 128 examples",
+    explanation="Relative rise of the loss when every weight may move a little.",
+    departures="The whole space of weights, no random subspace; projected ascent by signs in place of L-BFGS-B.",
+)
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class KeskarSharpness:
+    """Largest rise of the mean loss in the box, in percent of one plus the loss."""
+
+    examples: Examples = "clean"
+    radius: float = 1e-3
+    n_steps: int = 20
+    n_examples: int = 128
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        return INFO.on(self.examples)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the relative rise; its standard error by the delta method over examples."""
+        scales = {name: value.abs() + 1 for name, value in context.parameters.items()}
+        ball = WeightBall(scales, "linf", self.radius)
+        rise, base = worst_rise(context, self.examples, ball, self.n_steps, self.n_examples)
+        level = 1 + float(base.mean())
+        share = float(rise.mean()) / level
+        # d (rise / (1 + base)) = (d rise - share * d base) / (1 + base)
+        influence = MeasureValue.mean(100 * (rise - share * base) / level)
+        return MeasureValue(
+            100 * share, influence.standard_error, None, {"base_loss": level - 1, "rise": share * level}, len(rise)
+        )

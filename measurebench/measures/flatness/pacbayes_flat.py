@@ -1,0 +1,119 @@
+"""PAC-Bayes flatness: how much random noise the weights bear before accuracy falls by a tenth."""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.displacement import Displacement
+from measurebench.measures.posterior import accuracy_displacement
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+Noise = Literal["isotropic", "magnitude"]
+
+FLAT = MeasureInfo(
+    id="pacbayes_flat",
+    title="PAC-Bayes flatness",
+    family="flatness",
+    unit="1 / weight^2",
+    formula="1 / sigma^2, E_u acc(w + u) = acc(w) - 0.1, u ~ N(0, sigma^2 I)",
+    source="Jiang et al. 2020, PAC-Bayes flatness; search of Dziugaite et al. 2020",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="about 70 F",
+    explanation="How little Gaussian noise on all weights costs a tenth of the accuracy: large for sharp minima.",
+    variants={"reference": "sigma^2 passed as the standard deviation, as public code does: 1 / (standard deviation)"},
+    departures="Noise is common to all levels, so the crossing is exact for its ten draws; a fall is asked for, a rise"
+    " does not count; adversarial examples stay those of the unperturbed network; batch norm is folded where exact.",
+)
+
+MAGNITUDE = MeasureInfo(
+    id="pacbayes_mag_flat",
+    title="Magnitude-aware PAC-Bayes flatness",
+    family="flatness",
+    unit="1",
+    formula="1 / sigma^2, E_u acc(w + u) = acc(w) - 0.1, u_j ~ N(0, sigma^2 w_j^2 + e^2), e = 1e-3",
+    source="Jiang et al. 2020, PAC-Bayes flatness; search of Dziugaite et al. 2020",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="about 70 F",
+    explanation="How little Gaussian noise, in proportion to each weight, costs a tenth of the accuracy.",
+    variants={"reference": "sigma^2 w_j^2 + e^2 passed as the standard deviation, as public code does"},
+    departures=FLAT.departures,
+)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Parameters of the search: the fall of accuracy, the draws of noise, how finely the level is found."""
+
+    noise: Noise = "isotropic"
+    examples: Examples = "clean"
+    displacement: float = 0.1
+    largest_sigma: float = 2.0
+    magnitude_floor: float = 1e-3
+    n_draws: int = 10
+    tolerance: float = 1e-3
+    n_examples: int = 1000
+    variant: str = "definition"
+
+    def posterior(self) -> "Posterior":
+        """Return these parameters alone: what a search is shared by."""
+        return Posterior(**{item.name: getattr(self, item.name) for item in fields(Posterior)})
+
+    def deviations(self, weight: Tensor, sigma: float) -> Tensor | float:
+        """Return the standard deviation of the noise on each entry of a weight."""
+        if self.noise == "isotropic":
+            return sigma if self.variant == "definition" else sigma**2
+        variance = sigma**2 * weight.square() + self.magnitude_floor**2
+        return torch.sqrt(variance) if self.variant == "definition" else variance
+
+    def found(self, context: MeasureContext) -> Displacement:
+        """Return sigma with its error; searched once, with or without success, for all measures that rest on it."""
+        outcome = context.shared(f"posterior {self!r}", lambda: self._search(context))
+        if isinstance(outcome, UndefinedMeasureError):
+            raise outcome
+        return outcome
+
+    def _search(self, context: MeasureContext) -> Displacement | UndefinedMeasureError:
+        try:
+            return accuracy_displacement(
+                context, self.examples, self.deviations, self.displacement, self.largest_sigma, self.n_draws,
+                self.tolerance, self.n_examples,
+            )  # fmt: skip
+        except UndefinedMeasureError as undefined:
+            return undefined
+
+
+@register(noise="magnitude", examples="clean")
+@register(noise="magnitude", examples="pgd")
+@register(noise="isotropic", examples="clean")
+@register(noise="isotropic", examples="pgd")
+@dataclass(frozen=True)
+class PacBayesFlatness(Posterior):
+    """1 / sigma^2 for the noise level sigma at which mean accuracy has fallen by ``displacement``.
+
+    Undefined where accuracy starts below the displacement, saturates above it, or rises.
+    """
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the noise and the kind of examples."""
+        info = FLAT if self.noise == "isotropic" else MAGNITUDE
+        return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return 1 / sigma^2 with its standard error across draws; ``sigma`` and passes as diagnostics."""
+        found = self.posterior().found(context)
+        value = found.level**-2
+        return MeasureValue(
+            value,
+            2 * value * found.log_level_error,
+            None,
+            {"sigma": found.level, "sigma_relative_error": found.log_level_error, "n_passes": found.n_evaluations},
+            min(self.n_examples, context.n),
+        )
