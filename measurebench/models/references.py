@@ -11,6 +11,7 @@ from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models.manifest import read_manifest
 
 FORMS = "digits:ID, robustbench:Linf/ID, a folder or models.toml, DIR#ID, or a checkpoint file"
+INITIAL_STEMS = ("init", "initial")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".th", ".model", ".ckpt", ".safetensors", ".tar", ".bin", ".pkl")
 
 
@@ -55,6 +56,8 @@ def _resolve_one(
         reference.rpartition("#") if "#" in reference and not Path(reference).exists() else (reference, "", "*")
     )
     place = Path(path).expanduser()
+    if place.is_dir() and architecture and not (place / "models.toml").is_file():
+        return _from_training_run(place, architecture, normalization)
     if place.is_dir() or place.suffix == ".toml":
         return _from_manifest(place, name or "*", reference)
     if place.is_file():
@@ -82,6 +85,20 @@ def _from_manifest(place: Path, pattern: str, reference: str) -> list[ModelSpec]
         raise BadInputError(str(place), "a folder with a manifest models.toml", "a folder without one", hint)
     prefix = f"{place}#"
     return _chosen(read_manifest(path, prefix=prefix), pattern, reference)
+
+
+def _from_training_run(folder: Path, architecture: str, normalization: str | Normalization | None) -> list[ModelSpec]:
+    """Return the checkpoints of a folder without a manifest as one training run; ``init`` holds its first weights."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS)
+    initial = next((str(path.resolve()) for path in files if path.stem in INITIAL_STEMS), None)
+    chosen = [path for path in files if path.stem not in INITIAL_STEMS]
+    if not chosen:
+        raise BadInputError(str(folder), "checkpoints, or a manifest models.toml", "a folder without either")
+    name = folder.resolve().name
+    return [
+        replace(checkpoint_spec(path, architecture, normalization), id=f"{name}-{path.stem}", initial=initial, run=name)
+        for path in chosen
+    ]
 
 
 def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelSpec]:

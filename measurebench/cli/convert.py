@@ -1,0 +1,136 @@
+"""``measurebench convert``: a checkpoint becomes a safetensors file and an entry in a manifest."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from measurebench.core.errors import BadInputError
+
+if TYPE_CHECKING:
+    from measurebench.core.specs import ModelSpec
+    from measurebench.models import LoadedModel
+
+
+def convert(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, or any reference to local models.")],
+    out: Annotated[Path, typer.Option(help="Folder for the safetensors files and their models.toml.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="For a checkpoint: built-in name, module:callable or file.py:callable.")
+    ] = None,
+    normalization: Annotated[str | None, typer.Option(help="For a checkpoint: none, cifar10 or imagenet.")] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Load files that may run code. Only your own.")
+    ] = False,
+) -> int:
+    """Write the weights as safetensors, under the network's own names, and a manifest that loads them."""
+    from measurebench.models.loading import load_model
+    from measurebench.models.references import resolve
+
+    specs = resolve([model], architecture=architecture, normalization=normalization, allow_pickle=allow_pickle)
+    if specs[0].source == "robustbench":
+        raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")
+    manifest = out / "models.toml"
+    known = manifest.read_text(encoding="utf-8") if manifest.is_file() else ""
+    _check_new([spec.id for spec in specs], manifest)
+    out.mkdir(parents=True, exist_ok=True)
+    entries = [_written(load_model(spec), out) for spec in specs]
+    text = "\n\n".join(entries) + "\n"
+    manifest.write_text(f"{known.rstrip()}\n\n{text}" if known.strip() else text, encoding="utf-8")
+    for spec in specs:
+        typer.echo(f"{out / spec.id}.safetensors  ({out}#{spec.id})")
+    return 0
+
+
+def _check_new(ids: list[str], manifest: Path) -> None:
+    """Refuse to write an id that the manifest has already."""
+    if not manifest.is_file():
+        return
+    from measurebench.models.manifest import read_manifest
+
+    taken = {spec.id for spec in read_manifest(manifest)} & set(ids)
+    if taken:
+        raise BadInputError(str(manifest), "ids that are not in it yet", repr(min(taken)), "choose another --out")
+
+
+def _written(model: "LoadedModel", out: Path) -> str:
+    """Write a model's weights (and its initial ones) and return its manifest entry."""
+    from measurebench.core.digests import digest_file
+
+    spec = model.spec
+    if not spec.architecture:
+        raise BadInputError(spec.locator, "an architecture", "a pickled module", "name one with --architecture")
+    file = out / f"{spec.id}.safetensors"
+    _save(model.network, file)
+    fields: dict[str, Any] = {"id": spec.id, "file": file.name, "sha256": digest_file(file)}
+    fields |= _architecture_fields(spec, out)
+    if model.initial is not None:
+        _save(model.initial, out / f"{spec.id}-init.safetensors")
+        fields["init_file"] = f"{spec.id}-init.safetensors"
+    fields |= _description(spec)
+    lines = ["[[model]]", *(f"{key} = {_toml(value)}" for key, value in fields.items())]
+    settings = {key: value for key, value in spec.settings.items() if value is not None}
+    if settings:
+        lines += ["[model.settings]", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
+    return "\n".join(lines)
+
+
+def _save(network: Any, file: Path) -> None:
+    """Write the bare network's weights, without the normalisation that the manifest states."""
+    from safetensors.torch import save_file
+
+    from measurebench.models.normalized import Normalized
+
+    bare = network.network if isinstance(network, Normalized) else network
+    partial = file.with_name(file.name + ".partial")
+    save_file({key: tensor.contiguous().clone() for key, tensor in bare.state_dict().items()}, partial)
+    partial.replace(file)
+
+
+def _architecture_fields(spec: "ModelSpec", out: Path) -> dict[str, Any]:
+    """Return architecture and normalisation; a file of the user's is copied beside the manifest."""
+    from measurebench.models.identity import architecture_file
+
+    name = str(spec.architecture)
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        source = architecture_file(spec)
+        copy = out / Path(place).name
+        if source and (not copy.is_file() or copy.read_bytes() == source.read_bytes()):
+            copy.write_bytes(source.read_bytes())
+        elif source and copy.resolve() != source:
+            raise BadInputError(str(copy), "no other file of this name", "one that differs", "choose another --out")
+        name = f"{copy.name}:{name.rpartition(':')[2]}"
+    fields: dict[str, Any] = {"architecture": name}
+    if spec.architecture_kwargs:
+        fields["architecture_kwargs"] = dict(spec.architecture_kwargs)
+    mean, std = spec.normalization.mean, spec.normalization.std
+    fields["normalization"] = {"mean": list(mean), "std": list(std)} if mean else "none"
+    return fields
+
+
+def _description(spec: "ModelSpec") -> dict[str, Any]:
+    """Return what else the manifest knows of a model."""
+    threat = spec.threat_model
+    fields = {
+        "dataset": spec.dataset,
+        "defense": spec.defense,
+        "norm": threat.norm.value if threat else None,
+        "radius": threat.text if threat else None,
+        "expected_clean_accuracy": spec.expected_clean_accuracy,
+        "run": spec.run,
+        "cluster": spec.cluster,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _toml(value: Any) -> str:
+    """Write a plain value as TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
