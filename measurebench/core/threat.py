@@ -63,9 +63,9 @@ class ThreatModel:
 def _fraction(text: str, subject: str) -> Fraction:
     """Parse "8/255", "2.2/255" or "0.031"."""
     try:
-        numerator, _, denominator = text.replace(" ", "").partition("/")
-        value = Fraction(numerator) / Fraction(denominator or 1)
-    except (ValueError, ZeroDivisionError):
+        numerator, denominator = text.replace(" ", "").split("/") if "/" in text else (text.strip(), "1")
+        value = Fraction(numerator) / Fraction(denominator)
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text)) from None
     if not math.isfinite(float(value)):
         raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text))

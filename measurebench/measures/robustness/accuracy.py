@@ -14,9 +14,10 @@ from measurebench.measures.value import MeasureValue
 
 def accuracy(right: Tensor, **diagnostics: str | float | int | None) -> MeasureValue:
     """Return the fraction of True in bool [n], its binomial standard error and its 95 % Wilson interval."""
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.stats import binomtest
 
-    low, high = proportion_confint(int(right.sum()), len(right), alpha=0.05, method="wilson")
+    interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
+    low, high = interval.low, interval.high
     return MeasureValue.mean(right.double(), wilson_low=float(low), wilson_high=float(high), **diagnostics)
 
 

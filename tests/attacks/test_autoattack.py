@@ -1,0 +1,74 @@
+import logging
+import sys
+
+import pytest
+import torch
+from pyautoattack import AutoAttack, checks
+from torch import nn
+
+from measurebench.attacks import autoattack
+from measurebench.core.digests import seed_from
+from measurebench.core.errors import ModelError
+from measurebench.core.threat import ThreatModel
+
+THREAT = ThreatModel.parse("Linf", "1/50")
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 5)).eval()
+
+
+@pytest.fixture(scope="module")
+def examples(network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    return images, network(images).argmax(1)
+
+
+def test_a_shard_is_what_stock_pyautoattack_finds(network: nn.Module, examples: tuple) -> None:
+    images, labels = examples
+    ours = autoattack.attack_shard(network, images, labels, THREAT, 3, "test", 2, 5)
+    seed = seed_from("autoattack", 3, "test", 2) % 2**31
+    stock = AutoAttack(network, eps=THREAT.radius, norm="Linf", seed=seed, device="cpu")
+    stock.verbose = False
+    stock.apgd_targeted.n_target_classes = stock.fab.n_target_classes = 4
+    expected, _ = stock.run_standard_evaluation(images, labels, batch_size=10)
+    assert torch.equal(ours.adversarial, expected)
+    assert ours.n_forward > 1000
+
+
+def test_nothing_of_it_leaks(network: nn.Module, examples: tuple, caplog: pytest.LogCaptureFixture) -> None:
+    images, labels = examples
+    torch.manual_seed(5)
+    before, tracer = torch.get_rng_state(), sys.gettrace()
+    checks.funcs["grad"] = 7
+    with caplog.at_level(logging.WARNING):
+        autoattack.attack_shard(network, images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sys.gettrace() is tracer
+    assert set(checks.funcs.values()) == {0}
+    assert logging.getLogger("auto-attack").handlers == []
+    assert caplog.records == []
+
+
+def test_a_randomised_network_is_flagged_as_data(examples: tuple) -> None:
+    class Noisy(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = images.flatten(1)[:, :5]
+            return logits + torch.randn_like(logits)
+
+    images, labels = examples
+    result = autoattack.attack_shard(Noisy(), images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+    assert any("randomized defense" in flag for flag in result.flags)
+
+
+def test_three_classes_are_too_few(examples: tuple) -> None:
+    images, labels = examples
+    with pytest.raises(ModelError, match="expected at least 4 classes"):
+        autoattack.attack_shard(nn.Flatten(), images, labels, THREAT, 0, "test", 0, 3)
+
+
+def test_more_examples_keep_the_shards_there_are() -> None:
+    assert autoattack.shards(128) == autoattack.shards(200)[:2]
+    assert [len(rows) for rows in autoattack.shards(130)] == [64, 64, 2]

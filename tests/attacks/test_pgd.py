@@ -1,0 +1,109 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from measurebench.attacks.geometry import distance, project, random_start
+from measurebench.attacks.pgd import PGD
+from measurebench.core.threat import Norm, ThreatModel
+
+
+class Counted(nn.Module):
+    """Counts forward and backward passes from outside the attack."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.n_forward, self.n_backward = network, 0, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.n_forward += 1
+        output = self.network(images)
+        if output.requires_grad:
+            output.register_hook(self._count)
+        return output
+
+    def _count(self, _gradient: torch.Tensor) -> None:
+        self.n_backward += 1
+
+
+def linear(weight: torch.Tensor, bias: float = 0.0) -> nn.Module:
+    """Return two logits, 0 and w.x + b, of flattened images."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(weight.numel(), 2)).double()
+    with torch.no_grad():
+        network[1].weight.copy_(torch.stack([torch.zeros_like(weight), weight]))
+        network[1].bias.copy_(torch.tensor([0.0, bias]))
+    return network
+
+
+WEIGHT = torch.tensor([0.5, -1.0, 2.0, -0.25], dtype=torch.float64)
+IMAGES = torch.full((3, 1, 2, 2), 0.5, dtype=torch.float64)
+KEYS = torch.arange(3)
+LABELS = torch.ones(3, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("Linf", WEIGHT.abs().sum()), ("L2", WEIGHT.norm())])
+def test_pgd_reaches_the_worst_case_of_a_linear_model(norm: str, dual: torch.Tensor) -> None:
+    # The logit w.x + b falls by radius times the dual norm of w at most (Hoelder), and ten steps of a quarter of
+    # the radius cross the ball from any start: at the optimum exactly, up to rounding of the projection.
+    network, threat = linear(WEIGHT), ThreatModel.parse(norm, "0.1")
+    adversarial = PGD(threat, steps=40)(network, IMAGES, LABELS, KEYS, seed=0)
+    fall = network(IMAGES)[:, 1] - network(adversarial)[:, 1]
+    torch.testing.assert_close(fall, (0.1 * dual).expand(3), rtol=1e-6, atol=0)
+
+
+def test_ten_steps_cost_ten_forward_and_ten_backward_passes() -> None:
+    counted = Counted(linear(WEIGHT))
+    PGD(ThreatModel.parse("Linf", "0.1"), steps=10)(counted, IMAGES, LABELS, KEYS, 0)
+    assert (counted.n_forward, counted.n_backward) == (10, 10)
+
+
+def test_random_start_follows_key_and_seed_not_position() -> None:
+    threat = ThreatModel.parse("Linf", "0.1")
+    attack = PGD(threat, steps=0)
+    whole = attack(nn.Flatten(), IMAGES, LABELS, KEYS, 0)
+    alone = attack(nn.Flatten(), IMAGES[2:], LABELS[2:], KEYS[2:], 0)
+    assert torch.equal(whole[2:], alone)
+    assert not torch.equal(whole[0], whole[1])
+    assert not torch.equal(whole, attack(nn.Flatten(), IMAGES, LABELS, KEYS, 1))
+
+
+def test_targeted_attack_raises_the_target() -> None:
+    network, targets = linear(WEIGHT, bias=-10.0), torch.ones(3, dtype=torch.int64)
+    attack = PGD(ThreatModel.parse("Linf", "0.1"), steps=10)
+    adversarial = attack(network, IMAGES, 1 - LABELS, KEYS, 0, targets)
+    assert bool((network(adversarial)[:, 1] > network(IMAGES)[:, 1]).all())
+
+
+def test_parameters_get_no_gradients() -> None:
+    network = linear(WEIGHT)
+    PGD(ThreatModel.parse("Linf", "0.1"))(network, IMAGES, LABELS, KEYS, 0)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(list(Norm)), st.floats(0.01, 2.0), st.integers(0, 10_000), st.sampled_from([torch.float32, torch.float64])
+)  # fmt: skip
+def test_projection_lands_inside_and_leaves_inner_points_alone(
+    norm: Norm, radius: float, seed: int, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.rand(4, 1, 3, 3, generator=generator).to(dtype)
+    points = centres + torch.randn(4, 1, 3, 3, generator=generator).to(dtype)
+    inside = project(points, centres, norm, radius)
+    assert float(distance(inside, centres, norm).max()) <= radius + 1e-6
+    assert 0 <= float(inside.min()) <= float(inside.max()) <= 1
+    torch.testing.assert_close(project(inside, centres, norm, radius), inside, rtol=0, atol=1e-6)
+
+
+def test_l2_starts_fill_the_ball_evenly() -> None:
+    # In d dimensions P(distance <= r/2) = 2^-d for a uniform point of the ball; here d = 2, far from the box.
+    images = torch.full((20_000, 1, 1, 2), 0.5)
+    starts = random_start(images, torch.arange(20_000), Norm.L2, 0.4, "test")
+    lengths = distance(starts, images, Norm.L2)
+    share = float((lengths <= 0.2).double().mean())
+    assert float(lengths.max()) <= 0.4 + 1e-6
+    assert abs(share - 0.25) < 5 * math.sqrt(0.25 * 0.75 / 20_000)

@@ -1,0 +1,44 @@
+from fractions import Fraction
+
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.threat import Norm, ThreatModel
+
+
+def test_radius_is_kept_exactly_and_as_a_float() -> None:
+    threat = ThreatModel.parse("linf", "8/255")
+    assert threat.fraction == Fraction(8, 255)
+    assert threat.radius == 8 / 255
+    assert str(threat) == "Linf 8/255"
+
+
+def test_equal_radii_written_differently_are_the_same_threat() -> None:
+    assert ThreatModel.parse("L2", "0.5") == ThreatModel.parse("L2", "1/2")
+    assert ThreatModel.parse("L2", "0.5") != ThreatModel.parse("Linf", "0.5")
+
+
+def test_decimal_numerators_are_exact() -> None:
+    assert ThreatModel.parse("Linf", "2.2/255").fraction == Fraction(22, 2550)
+
+
+@pytest.mark.parametrize("radius", ["8", "0", "-1/255", "1.5"])
+def test_radius_outside_the_box_is_refused_with_both_numbers(radius: str) -> None:
+    with pytest.raises(BadInputError, match=r"radius: expected a Linf radius in pixel units, above 0 and at most 1"):
+        ThreatModel.parse("Linf", radius)
+
+
+def test_a_radius_in_grey_levels_is_recognised() -> None:
+    with pytest.raises(BadInputError, match=r"got '8'; did you mean 8/255\?"):
+        ThreatModel.parse("Linf", "8")
+
+
+@pytest.mark.parametrize("radius", ["eight", "8/0", "", "nan", "8/255/3"])
+def test_text_that_is_no_number_is_refused(radius: str) -> None:
+    with pytest.raises(BadInputError, match="expected a number or a fraction"):
+        ThreatModel.parse("Linf", radius)
+
+
+def test_unknown_norm_names_the_known_ones() -> None:
+    with pytest.raises(BadInputError, match="norm: expected Linf or L2, got 'L1'"):
+        Norm.parse("L1")

@@ -1,0 +1,247 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from measurebench import read_records, run
+from measurebench.core.errors import BadInputError
+from measurebench.core.records import Record
+from measurebench.store.examples import read_arrays
+from measurebench.store.folder import ResultsFolder
+from measurebench.store.tables import read_table
+
+MEASURES = "average_ce_pgd,average_ce,train_robust_acc"
+OPTIONS: dict[str, Any] = {"measures": MEASURES, "attacks": "pgd"}
+N_PAIRS = 4 + 3  # clean and PGD accuracy on two splits, three measures on one
+
+
+def numbers(folder: Path) -> dict[tuple, tuple]:
+    """Return what must not depend on how a run went, bit for bit."""
+    return {
+        record.key: (record.status, record.value, record.standard_error, record.reason)
+        for record in read_records(folder)
+    }
+
+
+def lines(folder: Path) -> list[dict]:
+    path = folder / "records.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def dataset(images_file: Path) -> str:
+    return f"arrays:{images_file}"
+
+
+@pytest.fixture(scope="module")
+def whole(manifest: Path, images_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder measured without interruption, by one worker."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    summary = run(str(manifest), dataset(images_file), out, **OPTIONS)
+    assert (summary.exit_status, summary.n_recorded) == (0, 3 * N_PAIRS)
+    return out
+
+
+def test_every_model_gets_its_row_with_a_gap(whole: Path) -> None:
+    table = read_table(whole)
+    assert sorted(table["model_id"]) == ["net0", "net1", "net2"]
+    assert table["status"].tolist() == ["measured"] * 3
+    gap = table["pgd_accuracy_train"] - table["pgd_accuracy_test"]
+    assert (table["robust_gap_pgd"] == gap).all()
+    assert (table["train_robust_acc"] == table["pgd_accuracy_train"]).all()
+    assert table["setting_steps"].tolist() == [0, 1, 2]
+
+
+def test_a_second_run_measures_nothing(whole: Path, manifest: Path, images_file: Path) -> None:
+    before = (whole / "records.jsonl").read_bytes()
+    summary = run(str(manifest), dataset(images_file), whole, **OPTIONS)
+    assert (summary.n_recorded, summary.n_resumed) == (0, 3 * N_PAIRS)
+    assert (whole / "records.jsonl").read_bytes() == before
+
+
+def test_another_seed_is_another_configuration(whole: Path, manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    run(str(manifest), dataset(images_file), tmp_path / "out", seed=1, **OPTIONS)
+    first, second = read_table(whole), read_table(tmp_path / "out")
+    assert set(first["config_digest"]).isdisjoint(second["config_digest"])
+    assert (first["average_ce"] == second["average_ce"]).all()
+    assert (first["average_ce_pgd"] != second["average_ce_pgd"]).any()
+
+
+def test_two_workers_give_the_numbers_of_one(whole: Path, manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **OPTIONS)
+    assert numbers(tmp_path / "out") == numbers(whole)
+
+
+def test_verdicts_lie_beside_the_records(whole: Path) -> None:
+    table = read_table(whole).set_index("model_id")
+    path = next((whole / "examples" / "net0").glob("*/test-pgd_accuracy.npz"))
+    verdicts = read_arrays(path)
+    assert verdicts is not None
+    assert verdicts["robust"].mean() == table.loc["net0", "pgd_accuracy_test"]
+    assert not verdicts["violation"].any()
+    assert len(str(verdicts["input_digest"])) == 16
+
+
+def command(manifest: Path, images_file: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "measurebench", "run", str(manifest), "--dataset", dataset(images_file)),
+        *("--out", str(out), "--measures", MEASURES, "--attacks", "pgd", *more),
+    ]
+
+
+@pytest.mark.parametrize(("n_records", "workers"), [(1, "1"), (9, "2"), (16, "1")])
+def test_a_killed_run_finishes_with_the_same_numbers_and_measures_nothing_twice(
+    whole: Path, manifest: Path, images_file: Path, tmp_path: Path, n_records: int, workers: str
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(manifest, images_file, out, "--workers", workers), start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(lines(out)) < n_records and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(lines(out)) >= n_records
+    summary = run(str(manifest), dataset(images_file), out, **OPTIONS)
+    assert summary.exit_status == 0
+    assert numbers(out) == numbers(whole)
+    keys = [Record.from_json(line, "test").key for line in lines(out)]
+    assert len(keys) == len(set(keys)) == 3 * N_PAIRS
+
+
+def test_ctrl_c_says_how_to_go_on_and_ends_with_130(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = command(manifest, images_file, out, "--workers", "1", "--train-examples", "40")
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not lines(out) and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode != 0:  # it may have been done in time
+        assert process.returncode == 130
+        assert errors == "measurebench: stopped; what was recorded stays, the same command goes on from there\n"
+    assert len(lines(out)) >= 1
+
+
+def test_one_bad_model_is_a_failed_record_and_the_others_go_on(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "models"
+    shutil.copytree(manifest.parent, folder)
+    (folder / "net1.pt").write_text("<html><body>Quota exceeded</body></html>")
+    summary = run(str(folder), dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert summary.exit_status == 1
+    assert [(model, measure) for model, measure, _ in summary.failures] == [("net1", "load")]
+    failed = [record for record in read_records(tmp_path / "out") if record.status == "failed"]
+    assert len(failed) == 1
+    assert "HTML" in failed[0].reason
+    table = read_table(tmp_path / "out").set_index("model_id")
+    assert table["status"].to_dict() == {"net0": "measured", "net1": "failed", "net2": "measured"}
+    again = run(str(folder), dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert (again.exit_status, again.n_recorded) == (1, 0)
+
+
+def test_a_mended_model_is_measured_on_the_next_run(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "models"
+    shutil.copytree(manifest.parent, folder)
+    good = (folder / "net1.pt").read_bytes()
+    (folder / "net1.pt").write_bytes(good[:100])
+    assert run(str(folder), dataset(images_file), tmp_path / "out", **OPTIONS).exit_status == 1
+    (folder / "net1.pt").write_bytes(good)
+    summary = run(str(folder), dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert (summary.exit_status, summary.n_recorded) == (0, N_PAIRS)
+
+
+def test_only_bad_models_end_with_status_2(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    text = manifest.read_text().replace("nets.py:small", "nets.py:probabilities").replace("{ width = 4 }", "{ }")
+    (manifest.parent / "probabilities.toml").write_text(text.split("[[model]]")[1].join(["[[model]]", ""]))
+    summary = run(str(manifest.parent / "probabilities.toml"), dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert summary.exit_status == 2
+
+
+def test_a_failing_measure_fails_alone(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.measures.margins.average_ce import AverageCrossEntropy
+
+    def broken(self: object, context: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(AverageCrossEntropy, "__call__", broken)
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert summary.exit_status == 1
+    records = {(record.measure, record.split): record for record in read_records(tmp_path / "out")}
+    assert records["average_ce", "train"].reason.startswith("OutOfMemoryError: CUDA out of memory")
+    assert records["train_robust_acc", "train"].status == "measured"
+    monkeypatch.undo()
+    assert run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS).n_recorded == 0
+    mended = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", retry_failed=True, **OPTIONS)
+    assert (mended.n_recorded, mended.exit_status) == (2, 0)
+
+
+def test_two_runs_on_one_folder_do_not_mix(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    with (
+        ResultsFolder.writing(tmp_path / "out", "0"),
+        pytest.raises(BadInputError, match=f"no other run is writing to, got one in use by process {os.getpid()}"),
+    ):
+        run(str(manifest), dataset(images_file), tmp_path / "out", **OPTIONS)
+
+
+def halving(network: Any, images: Any, labels: Any) -> Any:
+    """Stand for an attack of somebody else's: it moves every pixel by more than the radius allows."""
+    return (images + 0.2).clamp(0, 1)
+
+
+def test_an_attack_of_others_is_audited(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:halving"}
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
+    records = {(record.measure, record.split): record for record in read_records(tmp_path / "out")}
+    record = records["halving_accuracy", "test"]
+    assert record.value == records["clean_accuracy", "test"].value
+    assert record.diagnostics["n_violations"] == 40
+    assert "leave the Linf 1/20 ball" in str(record.diagnostics["flags"])
+
+
+def test_no_attack_leaves_out_what_needs_one(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", measures="average_ce", attacks="none")
+    assert {record.measure for record in read_records(tmp_path / "out")} == {"clean_accuracy", "average_ce"}
+    with pytest.raises(BadInputError, match="--attacks: expected pgd, which average_ce_pgd reads, got 'none'"):
+        run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "o", measures="average_ce_pgd", attacks="none")
+
+
+def test_autoattack_resumes_by_shard_and_grows(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.attacks import autoattack
+
+    calls: list[int] = []
+
+    def quick(network: Any, images: Any, labels: Any, *_rest: Any) -> autoattack.ShardResult:
+        calls.append(len(images))
+        return autoattack.ShardResult(images.clone(), ("a flag",), 7 * len(images))
+
+    monkeypatch.setattr(autoattack, "SHARD_SIZE", 16)
+    monkeypatch.setattr(autoattack, "shards", lambda n: [range(s, min(s + 16, n)) for s in range(0, n, 16)])
+    monkeypatch.setattr(autoattack, "attack_shard", quick)
+    options = {"measures": "average_ce", "attacks": "autoattack", "autoattack_examples": 32}
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
+    assert calls == [16, 16]
+    for shard in (tmp_path / "out").glob("shards/*/*/test-000016-*.npz"):
+        shard.unlink()
+    (tmp_path / "out" / "records.jsonl").unlink()
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
+    assert calls == [16, 16, 16]
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options | {"autoattack_examples": 40})
+    assert calls == [16, 16, 16, 8]
+    assert summary.n_recorded == 1
+    row = read_table(tmp_path / "out").iloc[0]
+    assert row["n_autoattack"] == 40

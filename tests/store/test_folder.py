@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.records import Record
+from measurebench.store.examples import file_name, read_arrays, write_arrays
+from measurebench.store.folder import ResultsFolder, write_atomically
+from tests.core.test_records import VALUES
+
+
+def record(**changes: object) -> Record:
+    return Record.from_json(VALUES | changes, "test")
+
+
+def test_of_several_answers_the_last_counts(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record(value=1.0))
+        folder.add_record(record(measure="other", value=5.0))
+        folder.add_record(record(value=2.0))
+    assert [(r.measure, r.value) for r in ResultsFolder.open(tmp_path / "out").records()] == [
+        ("average_ce", 2.0),
+        ("other", 5.0),
+    ]
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "measurebench.json").write_text('{"format": 99}')
+    with pytest.raises(BadInputError, match="expected results in format 1, got format 99; written by another version"):
+        ResultsFolder.open(tmp_path)
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(BadInputError, match=r"holds 'thesis\.tex'"), ResultsFolder.writing(tmp_path, "0"):
+        pass
+    assert not (tmp_path / "measurebench.json").exists()
+
+
+def test_reading_a_folder_without_results_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="expected a results folder"):
+        ResultsFolder.open(tmp_path)
+    with pytest.raises(BadInputError, match="no such folder"):
+        ResultsFolder.open(tmp_path / "nothing")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(BadInputError, match="expected a folder that can be written to"),
+        ResultsFolder.writing(tmp_path / "file", "0"),
+    ):
+        pass
+
+
+def test_arrays_come_back_and_have_the_same_bytes_each_time(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(3), "a": np.array(["x", "yz"])}
+    write_arrays(tmp_path / "1.npz", arrays)
+    write_arrays(tmp_path / "2.npz", dict(reversed(arrays.items())))
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+    found = read_arrays(tmp_path / "1.npz")
+    assert found is not None
+    assert all((found[name] == arrays[name]).all() for name in arrays)
+
+
+def test_damaged_arrays_count_as_absent(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "1.npz", {"a": np.arange(100)})
+    (tmp_path / "1.npz").write_bytes((tmp_path / "1.npz").read_bytes()[:50])
+    assert read_arrays(tmp_path / "1.npz") is None
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "f"
+    target.write_bytes(b"old")
+    monkeypatch.setattr("os.fsync", lambda _fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ".", "ü", "robustbench:Linf/X"])
+def test_ids_never_leave_their_folder(name: str) -> None:
+    assert "/" not in file_name(name)
+    assert file_name(name) not in (".", "..")

@@ -1,0 +1,69 @@
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.store.journal import Journal, exclusive
+
+
+def test_what_is_appended_is_read_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for number in range(5):
+        journal.append({"n": number})
+    assert journal.read() == [{"n": number} for number in range(5)]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_torn_last_line_is_dropped_wherever_it_was_torn(tmp_path: Path, cut: int) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append({"n": 1})
+    journal.append({"n": 22222})
+    whole = journal.path.read_bytes()
+    journal.path.write_bytes(whole[:-cut])
+    assert journal.read() == [{"n": 1}]
+    journal.append({"n": 3})
+    assert journal.read() == [{"n": 1}, {"n": 3}]
+
+
+def test_a_damaged_line_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.path.write_text('{"n": 1}\n{"n": oops}\n{"n": 3}\n')
+    with pytest.raises(BadInputError, match=r"j\.jsonl, line 2: expected one JSON object, got .*oops"):
+        journal.read()
+    assert journal.path.read_text().count("\n") == 3
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append({"n": 1})
+    before = journal.path.read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.append({"n": 2})
+    assert journal.path.read_bytes() == before
+
+
+def test_numbers_survive_bit_for_bit(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    value = 0.1 + 0.2
+    journal.append({"value": value})
+    assert journal.read()[0]["value"] == value
+    assert json.loads(journal.path.read_text())["value"].hex() == value.hex()
+
+
+def test_a_second_writer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / "lock", "study"),
+        pytest.raises(BadInputError, match=f"study: expected a folder that no other run.*process {os.getpid()}"),
+        exclusive(tmp_path / "lock", "study"),
+    ):
+        pass
+    with exclusive(tmp_path / "lock", "study"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
