@@ -33,6 +33,8 @@ _SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C)."""
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as python -m does, for module:callable references
+        sys.path.append(here)
     called = arguments[0] if arguments else ""
     if called and not called.startswith("-") and called not in COMMANDS:
         hint = near_names(called, COMMANDS) or "see measurebench --help"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from measurebench.attacks.plugin import load_attack
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Split
@@ -34,6 +35,9 @@ def chosen_measures(options: RunOptions) -> list[Measure]:
     are an error.
     """
     attacks = options.attack_list
+    for attack in attacks:
+        if attack not in ("pgd", "autoattack"):
+            load_attack(attack)
     accuracies = [*select_measures("clean_accuracy"), *(AttackAccuracy(attack) for attack in attacks)]
     asked = [item for item in select_measures(options.measures) if item.info.tier != "accuracy"]
     unfit = [item.info.id for item in asked if "pgd" in item.info.inputs and "pgd" not in attacks]
