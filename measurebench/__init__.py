@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from measurebench.datasets import load_dataset
+    from measurebench.engine.study import run
     from measurebench.measures.api import measure
     from measurebench.models.loading import load_model
     from measurebench.reporting import write_report
     from measurebench.stats import analyze
-    from measurebench.study import read_records, run
+    from measurebench.store.folder import read_records
 
 __all__ = ["analyze", "load_dataset", "load_model", "measure", "read_records", "run", "write_report"]
 
@@ -20,8 +21,8 @@ _HOMES = {
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
     "measure": "measurebench.measures.api",
-    "read_records": "measurebench.study",
-    "run": "measurebench.study",
+    "read_records": "measurebench.store.folder",
+    "run": "measurebench.engine.study",
     "write_report": "measurebench.reporting",
 }
 

@@ -96,6 +96,11 @@ class ResultsFolder:
             journal.append({"digest": digest, **value})
 
 
+def read_records(folder: str | Path) -> list[Record]:
+    """Return the records in force of a results folder: of several answers to one question, the last."""
+    return ResultsFolder.open(Path(folder)).records()
+
+
 def _refuse_strangers(path: Path) -> None:
     """Refuse to write results among somebody else's files."""
     strangers = sorted(child.name for child in path.iterdir() if child.name != "lock")

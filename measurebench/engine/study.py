@@ -1,4 +1,4 @@
-"""The Python mirror of ``measurebench run`` and of reading what it recorded."""
+"""The Python mirror of ``measurebench run``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from measurebench.core.records import Record
     from measurebench.core.specs import ModelSpec
     from measurebench.engine.runner import RunSummary
 
@@ -37,10 +36,3 @@ def run(
             resolve([model], dataset=dataset, allow_pickle=chosen.allow_pickle) if isinstance(model, str) else [model]
         )
     return run_models(specs, chosen, out, workers=workers)
-
-
-def read_records(folder: str | Path) -> list[Record]:
-    """Return the records in force of a results folder."""
-    from measurebench.store.folder import ResultsFolder
-
-    return ResultsFolder.open(Path(folder)).records()
