@@ -182,7 +182,7 @@ class _ModelRun:
             status="failed" if failure else value.status,
             value=None if failure else value.value,
             standard_error=None if failure or value.value is None else value.standard_error,
-            n=_n(item, value, context, split),
+            n=_n(item, value, context),
             seconds=max(seconds, 0.0),
             peak_memory_bytes=_peak_memory(self.device),
             seed=self.options.seed,
@@ -268,7 +268,7 @@ def load_failure(task: Task, options: RunOptions, reason: str, environment_diges
     yield Event("record", record)
 
 
-def _n(item: Measure, value: MeasureValue, context: MeasureContext, split: Split) -> int:
+def _n(item: Measure, value: MeasureValue, context: MeasureContext) -> int:
     """Return how many examples a value rests on; a failed AutoAttack counts those it was asked for."""
     if value.n is not None:
         return value.n

@@ -15,7 +15,7 @@ DEFAULT_THREAT = ThreatModel.parse("Linf", "8/255")
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of ``measurebench run``; the numbers of examples are upper limits, radius and norm override the models'."""
+    """Options of ``measurebench run``: numbers of examples are upper limits, radius and norm override the models'."""
 
     dataset: str
     data_dir: Path | None = None

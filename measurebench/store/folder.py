@@ -84,11 +84,9 @@ class ResultsFolder:
         self.models.append(entry)
 
     def catalogue(self) -> dict[str, dict[str, Any]]:
-        """Return the latest entry of each model by id, in order of first mention."""
-        latest: dict[str, dict[str, Any]] = {}
-        for entry in self.models.read():
-            latest[str(entry.get("model_id"))] = entry
-        return latest
+        """Return the latest entry of each model, in the order of ids: workers finish in any order."""
+        latest = {str(entry["model_id"]): entry for entry in self.models.read()}
+        return dict(sorted(latest.items()))
 
     def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
         """Append a configuration or an environment under its digest, if it is not there yet."""

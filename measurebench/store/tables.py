@@ -21,6 +21,12 @@ COUNTS = ("n_train", "n_test", "n_autoattack")
 ACCURACIES = tuple(f"{kind}_accuracy_{split}" for kind in ("clean", "pgd", "autoattack") for split in ("train", "test"))
 GAPS = ("robust_gap_pgd", "robust_gap_autoattack")
 PROVENANCE = ("measurebench_version", "config_digest")
+CORE = (
+    "num_params", "path_norm", "log_prod_of_spec", "log_prod_of_fro", "euclid_init_norm", "average_ce_pgd",
+    "inverse_margin_pgd", "prob_margin_pgd", "boundary_thickness", "kl_divergence_pgd", "local_lip",
+    "pacbayes_flat_pgd", "pacbayes_mag_flat_pgd", "estimated_sharpness_pgd", "estimated_inv_sharpness_pgd",
+    "average_flat_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd",
+)  # fmt: skip
 FORMATS = (".csv", ".parquet", ".json")
 
 
@@ -88,8 +94,9 @@ def export(folder: ResultsFolder) -> pd.DataFrame:
 
 
 def _measure_order(records: list[Record]) -> list[str]:
-    """Return measure columns in the order in which the study, then the journal, names them."""
-    return list(dict.fromkeys(_column(record) for record in records))
+    """Return measure columns in an order that does not depend on how a run went: that of the core list, then ids."""
+    columns = sorted({_column(record) for record in records})
+    return [*(name for name in CORE if name in columns), *(name for name in columns if name not in CORE)]
 
 
 def _of_model(entry: Mapping[str, Any], records: list[Record]) -> list[Record]:

@@ -39,7 +39,7 @@ def test_one_row_per_model_with_the_columns_of_the_contract(folder: ResultsFolde
         "run", "cluster", "setting_augmentation", "setting_steps", "n_train", "n_test", "n_autoattack",
         "clean_accuracy_train", "clean_accuracy_test", "pgd_accuracy_train", "pgd_accuracy_test",
         "autoattack_accuracy_train", "autoattack_accuracy_test", "robust_gap_pgd", "robust_gap_autoattack",
-        "average_ce", "path_norm", "measurebench_version", "config_digest", "status", "reason",
+        "path_norm", "average_ce", "measurebench_version", "config_digest", "status", "reason",
     ]  # fmt: skip
     assert table["model_id"].tolist() == ["a", "b"]
 
