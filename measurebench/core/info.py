@@ -19,7 +19,7 @@ FAMILIES: tuple[Family, ...] = (
 PROPERTIES: Mapping[str, str] = {
     "logit_scale_invariant": "unchanged when all logits are multiplied by a > 0 (adversarial examples fixed)",
     "logit_scale_equivariant": "multiplied by a when all logits are multiplied by a > 0 (examples fixed)",
-    "logit_shift_invariant": "unchanged when a number of its own is added to all logits of an example",
+    "logit_shift_invariant": "unchanged when any function of the image is added to all of its logits",
     "rescale_invariant": "unchanged when one layer is multiplied by c > 0 and the next one divided by it (ReLU)",
 }
 

@@ -70,6 +70,7 @@ class AttackAccuracy:
             tier="accuracy",
             splits=("train", "test"),
             explanation=f"Share of images that stay correctly classified under {_TITLES.get(name, name)}.",
+            properties=("logit_scale_invariant", "logit_shift_invariant"),
         )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -111,6 +112,7 @@ class TrainRobustAccuracy:
         tier="new",
         explanation="Robust accuracy on training images: since the gap is train minus test, it predicts much of it"
         " by construction, and other measures are judged with it held fixed.",
+        properties=("logit_scale_invariant", "logit_shift_invariant"),
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

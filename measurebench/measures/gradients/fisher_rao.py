@@ -1,0 +1,51 @@
+"""Fisher-Rao norm (Liang et al. 2019, "Fisher-Rao metric, geometry, and complexity of neural networks")."""
+
+from dataclasses import dataclass
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.gradients.directional import directional_derivatives
+from measurebench.measures.layers import weight_layers
+from measurebench.measures.registry import register
+from measurebench.measures.uncertainty import root_mean
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+INFO = MeasureInfo(
+    id="fisher_rao",
+    title="Fisher-Rao norm",
+    family="gradients",
+    unit="nats",
+    formula="sqrt(mean_x (W . grad_W CE(f(x), y))^2)",
+    source="Liang et al. 2019, definition 2; empirical labels",
+    hypothesis="+",
+    inputs=("weights", "examples"),
+    cost="F",
+    tier="new",
+    explanation="How much the loss of an example changes when all weights grow together.",
+    properties=("logit_shift_invariant", "rescale_invariant"),
+    departures="The derivative along the weights W of convolutions and linear layers, for any network; public code"
+    " uses the depth of one network and its homogeneity instead, which biases and batch norm break.",
+)
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class FisherRao:
+    """Root mean square of the loss's derivative along the weights themselves."""
+
+    examples: Examples = "clean"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        return INFO.on(self.examples)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the norm; undefined without weight layers."""
+        names = {layer.parameter for layer in weight_layers(context.network)} - {""}
+        weights = {name: value for name, value in context.parameters.items() if name in names}
+        if not weights:
+            raise UndefinedMeasureError("the network has no convolution, linear or attention layer")
+        derivatives = directional_derivatives(context, self.examples, weights)
+        return root_mean(derivatives.square(), n_layers=len(names))

@@ -1,0 +1,101 @@
+"""Norm of the mean loss's gradient in the weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.batching import Batches
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.gradients.directional import directional_derivatives
+from measurebench.measures.layers import weight_layers
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+Kind = Literal["", "weights", "per_example"]
+_FORMULAS: dict[Kind, tuple[str, str, str]] = {
+    "": ("Weight gradient norm", "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters", "shared + F"),
+    "weights": ("Weight gradient norm, layers only", "||grad_W mean_x CE(f(x), y)||_2, W without biases", "shared + F"),
+    "per_example": ("Weight gradient norm per example", "mean_x ||grad_w CE(f(x), y)||_2", "F+B per example"),
+}
+_GRADIENTS_HELD = 1 << 25  # numbers: a quarter of a gigabyte in float64
+
+
+@register(kind="", examples="clean")
+@register(kind="", examples="pgd")
+@register(kind="weights", examples="clean")
+@register(kind="weights", examples="pgd")
+@register(kind="per_example", examples="clean")
+@register(kind="per_example", examples="pgd")
+@dataclass(frozen=True)
+class WeightGradientNorm:
+    """Norm of the gradient of the mean loss over all examples, or the mean norm of each example's gradient."""
+
+    kind: Kind = ""
+    examples: Examples = "clean"
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of this norm for the kind of examples."""
+        title, formula, cost = _FORMULAS[self.kind]
+        return MeasureInfo(
+            id="w_grad_norm" + (f"_{self.kind}" if self.kind else ""),
+            title=title,
+            family="gradients",
+            unit="nats/weight",
+            formula=formula,
+            source="Definition; the gradient of the full subset, never of minibatches",
+            hypothesis="+",
+            inputs=("weights", "examples", "gradient") if self.kind != "per_example" else ("weights", "examples"),
+            cost=cost,
+            explanation="How far the weights are from a stationary point of the loss on these examples.",
+            properties=("logit_shift_invariant",),
+            departures="Batch norm uses its running statistics.",
+        ).on(self.examples, tier="core" if self.examples == "pgd" and not self.kind else "extended")
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the norm; undefined where the gradient is exactly zero."""
+        if self.kind == "per_example":
+            return MeasureValue.mean(per_example_norms(context, self.examples))
+        gradient = dict(context.gradients(self.examples).weights)
+        if self.kind == "weights":
+            names = {layer.parameter for layer in weight_layers(context.network)}
+            gradient = {name: value for name, value in gradient.items() if name in names}
+        return _norm_of_mean(context, self.examples, gradient)
+
+
+def _norm_of_mean(context: MeasureContext, examples: Examples, gradient: Mapping[str, Tensor]) -> MeasureValue:
+    """Return ||g||, g the mean of the examples' gradients g_i; its error by the delta method.
+
+    With u = g / ||g||, the derivative of ||g|| in g is u, so se = sd(u . g_i) / sqrt(n), and the mean of u . g_i
+    is ||g|| itself.
+    """
+    squares = [value.square().sum() for value in gradient.values()]
+    norm = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    if norm == 0:
+        raise UndefinedMeasureError("the weight gradient is zero: the softmax is saturated in this precision")
+    unit = {name: value / norm for name, value in gradient.items()}
+    shares = MeasureValue.mean(directional_derivatives(context, examples, unit))
+    return MeasureValue(norm, shares.standard_error, shares.per_example, n=context.n).checked()
+
+
+def per_example_norms(context: MeasureContext, examples: Examples) -> Tensor:
+    """Return the norm of each example's gradient in all trainable parameters, float64 [n], vectorised."""
+    parameters, images = context.parameters, context.examples(examples)
+
+    def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(context.logits_with(weights, image[None]), label[None])
+
+    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
+
+    def norms(rows: slice) -> Tensor:
+        found = gradients(parameters, images[rows], context.labels[rows])
+        return torch.stack([value.double().flatten(1).square().sum(1) for value in found.values()]).sum(0).sqrt()
+
+    n_parameters = sum(value.numel() for value in parameters.values())
+    size = max(1, min(context.batches.size, _GRADIENTS_HELD // max(1, n_parameters)))
+    return Batches(size).cat(norms, context.n)

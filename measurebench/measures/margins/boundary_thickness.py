@@ -1,0 +1,100 @@
+"""Boundary thickness (Yang et al. 2020, "Boundary thickness and robustness in learning models")."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from measurebench.attacks import noise
+from measurebench.attacks.pgd import PGD
+from measurebench.core.info import MeasureInfo
+from measurebench.core.threat import ThreatModel
+from measurebench.measures.batching import Batches
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+_BATCHES = 4  # points of segments in one forward pass, in batches of images: no gradients are kept
+
+
+@register()
+@dataclass(frozen=True)
+class BoundaryThickness:
+    """Length of the segment between an image and its attack towards a random class that lies near the boundary.
+
+    The segment is sampled at ``n_points`` equally spaced points, both ends included; the share of them at which
+    the difference g = p_i - p_t of the two probabilities lies between ``alpha`` and ``beta`` times the length of
+    the segment estimates its thickness to within 2 * length / n_points.
+    """
+
+    alpha: float = 0.0
+    beta: float = 0.75
+    n_points: int = 128
+    radius: float = 1.0
+    steps: int = 20
+    step_fraction: float = 0.2
+    info: ClassVar[MeasureInfo] = MeasureInfo(
+        id="boundary_thickness",
+        title="Boundary thickness",
+        family="margins",
+        unit="pixel units (L2)",
+        formula="mean_x ||x - x_r||_2 * share of s in [0, 1] with alpha < p_i(x(s)) - p_t(x(s)) < beta,"
+        " x(s) = (1-s) x + s x_r",
+        source="Yang et al. 2020 (boundary thickness), eq. 2; alpha 0, beta 0.75, 128 points",
+        hypothesis="-",
+        inputs=("clean",),
+        cost="20(F+B)+128F",
+        tier="core",
+        explanation="Width of the band in which the prediction turns from sure to undecided, on the way to an"
+        " attack towards a random other class.",
+        properties=("logit_shift_invariant",),
+        departures="Pixel units: L2 radius 1, 20 steps of 0.2, clipped to [0, 1], no random start. i is the"
+        " predicted class, t a random class other than the label, drawn per example; i = t counts as 0.",
+    )
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the mean thickness; diagnostics say how many segments cross the boundary, and reach beta."""
+        if context.n_classes < 2:
+            raise UndefinedMeasureError("boundary thickness needs two classes or more")
+        predicted, targets = context.clean_logits.argmax(1), self._targets(context)
+        attack = PGD(
+            ThreatModel.parse("L2", self.radius), self.steps, self.step_fraction, start=False, name="thickness"
+        )
+        ends = context.attack(attack, targets=targets)
+        differences = self._along(context, ends, predicted, targets)
+        inside = (differences > self.alpha) & (differences < self.beta)
+        lengths = (ends - context.images).double().flatten(1).norm(dim=1).cpu()
+        other = (predicted != targets).cpu()
+        thickness = inside.double().mean(1) * lengths * other
+        return MeasureValue.mean(
+            thickness,
+            crossing=float(((differences.amin(1) <= self.alpha) & (differences.amax(1) >= self.alpha)).double().mean()),
+            attack_success=float((differences[:, -1] < self.alpha).double().mean()),
+            undecided_start=float((differences[:, 0] < self.beta).double().mean()),
+            same_class=float((~other).double().mean()),
+            mean_length=float(lengths.mean()),
+        )
+
+    def _targets(self, context: MeasureContext) -> Tensor:
+        """Draw a class other than the label for each example, uniformly."""
+        drawn = noise.integers(context.keys, context.n_classes - 1, context.settings.seed, "thickness target")
+        return drawn + (drawn >= context.labels)
+
+    def _along(self, context: MeasureContext, ends: Tensor, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return p_i - p_t at every point of every segment, float64 [n, points] on the CPU."""
+        images = context.images
+        shares = torch.linspace(0, 1, self.n_points, dtype=torch.float64).to(images)
+
+        def run(flat: slice) -> Tensor:
+            index = torch.arange(flat.start, flat.stop, device=images.device)
+            example = torch.div(index, self.n_points, rounding_mode="floor")
+            share = shares[index % self.n_points].reshape(-1, *[1] * (images.dim() - 1))
+            points = torch.lerp(images[example], ends[example], share)
+            probabilities = context.network(points).double().softmax(1)
+            pairs = torch.stack([predicted[example], targets[example]], 1)
+            return torch.sub(*probabilities.gather(1, pairs).unbind(1)).cpu()
+
+        with torch.no_grad():
+            batches = Batches(_BATCHES * context.batches.size)
+            return batches.cat(run, context.n * self.n_points).reshape(context.n, self.n_points)

@@ -1,0 +1,93 @@
+"""Mean margins: of the logits, of the probabilities, and of normalised logits."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.outputs import logit_margins, probability_margins
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
+
+Kind = Literal["logit", "prob", "norm_logit"]
+_FLOOR = 1e-10  # of the norm of centred logits (Andriushchenko et al. 2023)
+_INFOS: dict[Kind, MeasureInfo] = {
+    "logit": MeasureInfo(
+        id="logit_margin",
+        title="Logit margin",
+        family="margins",
+        unit="logits",
+        formula="mean_x z_y - max_{j != y} z_j",
+        source="Definition; Jiang et al. 2019",
+        hypothesis="-",
+        inputs=("examples",),
+        cost="shared",
+        explanation="How far the score of the true class lies above the best other one.",
+        properties=("logit_scale_equivariant", "logit_shift_invariant"),
+    ),
+    "prob": MeasureInfo(
+        id="prob_margin",
+        title="Probability margin",
+        family="margins",
+        unit="probability",
+        formula="mean_x p_y - max_{j != y} p_j",
+        source="Definition, in [-1, 1]; tanh(logit margin / 2) for two classes",
+        hypothesis="-",
+        inputs=("examples",),
+        cost="shared",
+        explanation="How far the probability of the true class lies above the best other one.",
+        properties=("logit_shift_invariant",),
+    ),
+    "norm_logit": MeasureInfo(
+        id="norm_logit_margin",
+        title="Normalised logit margin",
+        family="margins",
+        unit="1",
+        formula="mean_x (z_y - max_{j != y} z_j) / ||z - mean(z)||_2",
+        source="Normalisation of logits as in Andriushchenko et al. 2023",
+        hypothesis="-",
+        inputs=("examples",),
+        cost="shared",
+        explanation="The logit margin for logits of unit length, so that their scale does not count.",
+        properties=("logit_scale_invariant", "logit_shift_invariant"),
+    ),
+}
+
+
+@register(kind="logit", examples="clean")
+@register(kind="logit", examples="pgd")
+@register(kind="prob", examples="clean")
+@register(kind="prob", examples="pgd")
+@register(kind="norm_logit", examples="clean")
+@register(kind="norm_logit", examples="pgd")
+@dataclass(frozen=True)
+class MeanMargin:
+    """Mean over examples of one kind of margin."""
+
+    kind: Kind
+    examples: Examples = "clean"
+    core: ClassVar[tuple[Kind, Examples]] = ("prob", "pgd")
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info of this margin for the kind of examples."""
+        return _INFOS[self.kind].on(
+            self.examples, tier="core" if (self.kind, self.examples) == self.core else "extended"
+        )
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the mean margin; undefined for a single class."""
+        return MeasureValue.mean(self._margins(context))
+
+    def _margins(self, context: MeasureContext) -> Tensor:
+        if self.kind == "prob":
+            return probability_margins(context, self.examples)
+        margins = logit_margins(context, self.examples)
+        if self.kind == "logit":
+            return margins
+        logits = context.logits(self.examples).double()
+        centred = logits - logits.mean(1, keepdim=True)
+        normalised: Tensor = margins / centred.norm(dim=1).clamp_min(_FLOOR)
+        return normalised

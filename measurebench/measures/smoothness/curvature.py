@@ -1,0 +1,104 @@
+"""How far the loss is from linear around an image: CURE's gradient change, and the local linearity error."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from measurebench.attacks.pgd import cross_entropy_sum, input_gradient
+from measurebench.core.info import Examples, MeasureInfo
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.registry import register
+from measurebench.measures.smoothness.ascent import Ascent
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+
+_CURE = MeasureInfo(
+    id="cure",
+    title="Curvature (CURE)",
+    family="smoothness",
+    unit="nats/pixel unit",
+    formula="mean_x ||grad l(x + h z) - grad l(x)||_2, z = sign(grad l(x)) / ||sign(grad l(x))||_2",
+    source="Moosavi-Dezfooli et al. 2019, eq. 5, h = 1.5",
+    hypothesis="+",
+    inputs=("examples", "gradient"),
+    cost="F+B",
+    explanation="How much the loss's gradient turns on a step along its sign.",
+    properties=("logit_shift_invariant",),
+    departures="Pixel units, so h is an L2 length in [0, 1] pixels; the step is not clipped; no square.",
+)
+
+
+@register(examples="clean")
+@register(examples="pgd")
+@dataclass(frozen=True)
+class Cure:
+    """Mean change of the input gradient on a step of length ``h`` along its sign."""
+
+    examples: Examples = "clean"
+    h: float = 1.5
+
+    @property
+    def info(self) -> MeasureInfo:
+        """Info for the kind of examples."""
+        return _CURE.on(self.examples)
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the mean change; undefined where every gradient is zero."""
+        images, before = context.examples(self.examples), context.gradients(self.examples).inputs
+        signs = before.sign()
+        lengths = signs.flatten(1).norm(dim=1).reshape(-1, *[1] * (images.dim() - 1))
+        if not bool(lengths.any()):
+            raise UndefinedMeasureError("every input gradient is zero, so there is no direction to step along")
+        steps = self.h * signs / lengths.clamp_min(1.0)
+
+        def change(rows: slice) -> Tensor:
+            points = images[rows] + steps[rows]
+            after = input_gradient(context.network, points, context.labels[rows], cross_entropy_sum)
+            turned: Tensor = (after.double() - before[rows].double()).flatten(1).norm(dim=1)
+            return turned
+
+        return MeasureValue.mean(
+            context.batches.cat(change, context.n), zero_gradients=float((lengths == 0).double().mean())
+        )
+
+
+@register()
+@dataclass(frozen=True)
+class LocalLinearity:
+    """Largest error found of the loss's first-order expansion within the threat model's ball."""
+
+    steps: int = 10
+    step_fraction: float = 0.25
+    info: ClassVar[MeasureInfo] = MeasureInfo(
+        id="llr_gamma",
+        title="Local linearity error",
+        family="smoothness",
+        unit="nats",
+        formula="mean_x max_{||d|| <= eps} |l(x + d) - l(x) - d . grad l(x)|",
+        source="Qin et al. 2019, eq. 6",
+        hypothesis="+",
+        inputs=("clean", "gradient"),
+        cost="10(F+B)+F",
+        explanation="How badly a linear function predicts the loss near an image.",
+        properties=("logit_shift_invariant",),
+        departures="The maximum is sought by 10 steepest steps of a quarter of the radius on the error, from a uniform"
+        " start; the last iterate counts.",
+    )
+
+    def __call__(self, context: MeasureContext) -> MeasureValue:
+        """Return the mean of the errors where the ascent ends."""
+        points = Ascent("llr", self.steps, self.step_fraction)(
+            context, lambda rows, x: self._error(context, rows, x)
+        )
+        with torch.no_grad():
+            errors = context.batches.cat(lambda rows: self._error(context, rows, points[rows]), context.n)
+        return MeasureValue.mean(errors)
+
+    def _error(self, context: MeasureContext, rows: slice, points: Tensor) -> Tensor:
+        shared, labels = context.gradients("clean"), context.labels[rows]
+        loss = F.cross_entropy(context.network(points).double(), labels, reduction="none")
+        base = F.cross_entropy(shared.logits[rows].double(), labels, reduction="none")
+        way = (points - context.images[rows]).double()
+        return (loss - base - (way * shared.inputs[rows]).flatten(1).sum(1)).abs()
