@@ -1,6 +1,6 @@
 """The result of an analysis: tidy tables, each documented, and what they rest on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ JUDGEMENTS = (
 )  # fmt: skip
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
-    "measure", "target", "axis", "level_from", "level_to", "n_pairs", "effective_n", "kept", "sign_error", "orientation",
+    "measure", "target", "axis", "level_from", "level_to", "n_pairs", "effective_n", "kept",
+    "sign_error", "orientation",
 )  # fmt: skip
 RESIDUALS = ("model_id", "measure", "model", "level", "observed", "predicted", "residual", "studentized")
 FITS = (
@@ -64,8 +65,8 @@ class FilterStep:
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def _empty(name: str) -> Any:
-    return field(default_factory=lambda: tidy([], TABLES[name]))
+def _empty(name: str) -> Callable[[], pd.DataFrame]:
+    return lambda: tidy([], TABLES[name])
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Analysis:
     """How each measure does as a predictor of ``target``; every table is tidy, one statement per row.
 
     ``correlations`` (design of the contract): statistic is tau_b, tau_a, spearman (axis and level empty: all
-    models), tau_within (tau_b inside ``level`` of ``axis``; the defense is one of the axes), psi and pi (one row per axis),
-    psi_mean, pi_mean (axis empty), partial_tau (axis names what is held fixed), sign_error_mean and
+    models), tau_within (tau_b inside ``level`` of ``axis``; the defense is one of the axes), psi and pi (one row
+    per axis), psi_mean, pi_mean (axis empty), partial_tau (axis names what is held fixed), sign_error_mean and
     sign_error_max (per axis, and with an empty axis over all). ``tau_a`` also has rows with axis and level.
     ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
     with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
@@ -85,8 +86,9 @@ class Analysis:
     for other populations (axis "without", level "Standard") and for test robust accuracy as the target.
     ``matching``: what psi rests on per axis. ``environments``: the sign error for each change of one setting.
     ``residuals``: of the best measure's regressions, per model. ``fits``: raw lines per measure, over all models
-    (level empty) and per defense; the band at x is ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``.
-    ``standing``: the what-if for one model, empty unless asked for. ``undefined``: the reason of every missing estimate.
+    (level empty) and per defense; the band at x is
+    ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``. ``standing``: the what-if for one model,
+    empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 
@@ -97,20 +99,20 @@ class Analysis:
     unit: str
     n_models: int
     n_units: int
-    correlations: pd.DataFrame = _empty("correlations")
-    regressions: pd.DataFrame = _empty("regressions")
-    judgements: pd.DataFrame = _empty("judgements")
-    supplement: pd.DataFrame = _empty("supplement")
-    matching: pd.DataFrame = _empty("matching")
-    environments: pd.DataFrame = _empty("environments")
-    residuals: pd.DataFrame = _empty("residuals")
-    fits: pd.DataFrame = _empty("fits")
-    mixed: pd.DataFrame = _empty("mixed")
-    multivariable: pd.DataFrame = _empty("multivariable")
-    axes_r2: pd.DataFrame = _empty("axes_r2")
-    power: pd.DataFrame = _empty("power")
-    standing: pd.DataFrame = _empty("standing")
-    undefined: pd.DataFrame = _empty("undefined")
+    correlations: pd.DataFrame = field(default_factory=_empty("correlations"))
+    regressions: pd.DataFrame = field(default_factory=_empty("regressions"))
+    judgements: pd.DataFrame = field(default_factory=_empty("judgements"))
+    supplement: pd.DataFrame = field(default_factory=_empty("supplement"))
+    matching: pd.DataFrame = field(default_factory=_empty("matching"))
+    environments: pd.DataFrame = field(default_factory=_empty("environments"))
+    residuals: pd.DataFrame = field(default_factory=_empty("residuals"))
+    fits: pd.DataFrame = field(default_factory=_empty("fits"))
+    mixed: pd.DataFrame = field(default_factory=_empty("mixed"))
+    multivariable: pd.DataFrame = field(default_factory=_empty("multivariable"))
+    axes_r2: pd.DataFrame = field(default_factory=_empty("axes_r2"))
+    power: pd.DataFrame = field(default_factory=_empty("power"))
+    standing: pd.DataFrame = field(default_factory=_empty("standing"))
+    undefined: pd.DataFrame = field(default_factory=_empty("undefined"))
     gap_error: dict[str, Any] = field(default_factory=dict)
     multivariable_fit: dict[str, Any] = field(default_factory=dict)
     filters: tuple[FilterStep, ...] = ()

@@ -80,7 +80,7 @@ def analyze(
         "bootstrap": bootstrap, "permutations": permutations, "seed": seed, "where": where,
         "exclude_standard": exclude_standard, "converged_at": converged_at, "run": run, "cluster": cluster,
     }  # fmt: skip
-    tables = _tables(people, findings, question, seed)
+    tables = _tables(people, findings, seed)
     return Analysis(
         target=target, measures=tuple(people.measures), settings=tuple(people.levels), defense=people.defense,
         unit=people.unit, n_models=len(people.y), n_units=people.n_units, correlations=correlations,
@@ -122,7 +122,7 @@ def _rows(people: Population, findings: Findings) -> list[dict[str, Any]]:
     return [row.row(name, people.target) for name in people.measures for row in findings.rows[name]]
 
 
-def _tables(people: Population, findings: Findings, question: Question, seed: int) -> dict[str, Any]:
+def _tables(people: Population, findings: Findings, seed: int) -> dict[str, Any]:
     """Compute the tables besides the correlations, by the name of their field."""
     regressions = Regressions(people)
     fitted = regressions.settings_only() + [row for name in people.measures for row in regressions.of(name)]

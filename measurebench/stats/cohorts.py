@@ -11,8 +11,8 @@ from measurebench.stats.conditional import Level, conditional, levels_of, pi_mea
 from measurebench.stats.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.gaperror import TargetError, noise
 from measurebench.stats.granulated import Matching, granulated, matching, moves, permuted_signs, psi_mean
-from measurebench.stats.information import conditional_information
-from measurebench.stats.overall import overall, partial, permuted_overall, r2
+from measurebench.stats.information import Cells, conditional_information
+from measurebench.stats.overall import kendall, overall, partial, permuted_overall, r2
 from measurebench.stats.population import Population, is_standard
 from measurebench.stats.rank import PairCounts
 from measurebench.stats.resampling import Floats, Ints
@@ -71,12 +71,13 @@ def _rank(people: Population, samples: list[Sample], question: Question, finding
     controls = {name: z[rows] for name, z in question.controls.items()}
     counts: list[PairCounts] = []
     settings = {a: np.unique(names, return_inverse=True)[1][rows] for a, names in people.levels.items()}
+    cells = Cells.of(settings, len(rows))
     top_is_low = people.target.startswith("robust_gap")
     for sample, moved in zip(samples, permuted, strict=True):
         estimates, drawn = overall(sample, moved)
         counts.append(drawn)
         findings.rows[sample.name] += estimates + partial(sample, controls, drawn.tau_b)
-        further = [top_weighted(sample, top_is_low), r2(sample), conditional_information(sample, settings)]
+        further = [top_weighted(sample, top_is_low), r2(sample), conditional_information(sample, cells)]
         findings.supplement[sample.name] += [(people.target, row) for row in further]
     if question.error is not None:
         measured = noise(samples, question.error, counts, samples[0].cohort.draws.seed)
@@ -104,7 +105,7 @@ def _variant(
     cohort = Cohort.of(people, rows, samples[0].cohort.draws, y)
     again = [Sample(s.name, people.measures[s.name][rows], cohort) for s in samples]
     for sample, moved in zip(again, permuted_overall(again), strict=True):
-        tau = overall(sample, moved)[0][0]
+        tau = kendall(sample, moved)[0][0]
         row = Estimate(
             "tau_b", label[1], label[2], tau.n_models, tau.n_pairs, tau.estimate, tau.low, tau.high, tau.p_value,
             tau.reason,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.stats.resampling import Floats
 
 IDENTITY = frozenset(
     {"model_id", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset", "norm", "radius", "run",
@@ -54,7 +55,7 @@ def require(table: pd.DataFrame, name: str, role: str) -> None:
         raise BadInputError(f"{role} {name!r}", "a column of the table", "no such column", hint)
 
 
-def numbers(table: pd.DataFrame, name: str, role: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
     """Return a column as float64, missing and infinite values as NaN; text is an error that names the first one."""
     column = table[name]
     values = pd.to_numeric(column, errors="coerce")
@@ -66,7 +67,7 @@ def numbers(table: pd.DataFrame, name: str, role: str) -> np.ndarray[tuple[int],
         raise BadInputError(f"{role} {name!r}", "numbers", repr(first), "leave a missing value empty")
     result = values.astype("float64").to_numpy(copy=True)
     result[~np.isfinite(result)] = np.nan
-    return result
+    return np.asarray(result, dtype=np.float64)
 
 
 def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:

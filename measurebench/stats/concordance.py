@@ -7,6 +7,8 @@ import numpy as np
 from measurebench.stats.resampling import Floats, Ints
 
 _Words = np.ndarray[Any, np.dtype[np.uint64]]
+_SMALL = 256
+_CHUNK = 1 << 22
 
 
 def ranks_of(values: Floats) -> Ints:
@@ -22,6 +24,8 @@ def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
     t_i > t_j are counted by AND and popcount, which for 1,344 models beats a float product by far.
     """
     n = xs.shape[1]
+    if n < _SMALL:
+        return _by_product(xs, targets)
     above = np.stack([_greater(ranks_of(x)) for x in xs])
     below = np.stack([_greater(-ranks_of(x)) for x in xs])
     tied = [len(np.unique(x)) < n for x in xs]
@@ -35,6 +39,20 @@ def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
         for m in np.flatnonzero(tied):
             disagree[m] = np.bitwise_count(below[m] & bits).sum(dtype=np.int64)
         result[:, k], untied[k] = 2 * (agree - disagree), 2 * pairs
+    return result, untied
+
+
+def _by_product(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
+    """Do the same with a matrix product, which is faster where the tables are small."""
+    n = xs.shape[1]
+    signs = np.sign(xs[:, :, None] - xs[:, None, :]).astype(np.float32).reshape(len(xs), -1)
+    result, untied = np.empty((len(xs), len(targets))), np.empty(len(targets))
+    step = max(1, _CHUNK // max(1, n * n))
+    for start in range(0, len(targets), step):
+        part = targets[start : start + step]
+        greater = (part[:, :, None] > part[:, None, :]).astype(np.float32).reshape(len(part), -1)
+        result[:, start : start + step] = 2 * (signs @ greater.T)
+        untied[start : start + step] = 2 * greater.sum(axis=1)
     return result, untied
 
 

@@ -70,6 +70,11 @@ class Cohort:
         """The target's ranks in every bootstrap draw."""
         return MidRanks.among(self.y, self.units, self.draws.weights)
 
+    @cached_property
+    def tau_with_target(self) -> dict[str, Floats]:
+        """tau_b of a control and the target in every draw, kept by the control's name."""
+        return {}
+
     @classmethod
     def of(cls, people: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
         """Take the models at these rows of the population, with another target ``y`` [models] where given."""

@@ -84,8 +84,8 @@ def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
     close = np.abs(y[known][i] - y[known][j]) < 2 * np.sqrt(se[known][i] ** 2 + se[known][j] ** 2)
     indistinct = int(np.count_nonzero(close))
     return {
-        "known": bool(len(known)), "n_models": len(known), "median_standard_error": _median(se[known]), "n_pairs": pairs,
-        "n_indistinct": indistinct, "share_indistinct": indistinct / pairs if pairs else None,
+        "known": bool(len(known)), "n_models": len(known), "median_standard_error": _median(se[known]),
+        "n_pairs": pairs, "n_indistinct": indistinct, "share_indistinct": indistinct / pairs if pairs else None,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from measurebench.stats.resampling import (
     Singles,
     bootstrap_weights,
     exchanges,
+    n_permutations,
     percentile_interval,
     permutation_p,
 )
@@ -92,13 +93,13 @@ def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Si
         return Granulated(Estimate("psi", match.axis, "", 0, 0, NAN, reason=reason), _none(), np.empty(0))
     signs_y = np.sign(y[match.i] - y[match.j])
     groups, local = np.unique(match.group, return_inverse=True)
-    weight = 1.0 / np.bincount(local)[local]
+    weight = np.asarray(1.0 / np.bincount(local)[local], dtype=np.float64)
     terms = np.sign(x[match.i] - x[match.j]) * signs_y * weight
     estimate = float(terms.sum() / len(groups))
     components, inner = np.unique(match.component, return_inverse=True)
-    sums, counts = np.bincount(inner, terms), np.bincount(inner, weight)
+    sums, counts = summed(inner, terms), summed(inner, weight)
     low, high = _interval(sums, counts, draws)
-    p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups))
+    p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups), len(match.i))
     reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
     row = Estimate("psi", match.axis, "", match.n_models, len(match.i), estimate, low, high, p, reason)
@@ -114,7 +115,8 @@ def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Singles:
 
 def moves(match: Matching, draws: Draws) -> Ints:
     """Return the exchanges of a matching, the same for every measure: [permutations, n]."""
-    return exchanges(match.strata, match.blocks, draws.permutations, draws.seed + 3)
+    draws_wanted = n_permutations(len(match.i), draws.permutations)
+    return exchanges(match.strata, match.blocks, draws_wanted, draws.seed + 3)
 
 
 def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
@@ -195,6 +197,11 @@ def _interval(sums: Floats, counts: Floats, draws: Draws) -> tuple[float, float]
     weights = bootstrap_weights(len(sums), len(draws.weights), draws.seed + 4)
     drawn = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
     return percentile_interval(drawn)
+
+
+def summed(groups: Ints, values: Floats) -> Floats:
+    """Sum values by group: [groups]."""
+    return np.bincount(groups, values).astype(np.float64)
 
 
 def _none() -> Ints:

@@ -2,54 +2,63 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from measurebench.stats.estimates import NAN, Estimate, Sample
-from measurebench.stats.resampling import Floats, Ints
+from measurebench.stats.resampling import Floats, Ints, Singles
 
 MAX_CELLS = 128
 
 
-def conditional_information(sample: Sample, settings: Mapping[str, Ints]) -> Estimate:
+@dataclass(frozen=True)
+class Cells:
+    """For every set of at most two settings the cell of each model, as columns [start:stop] of one indicator."""
+
+    names: list[str]
+    bounds: list[tuple[int, int]]
+    indicator: Singles
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Ints], n: int) -> "Cells":
+        """Number the combinations of ``settings`` (each model's level); a set of over 128 cells is left out."""
+        names, bounds, blocks, width = [], [], [], 0
+        for axes in [(), *((a,) for a in settings), *itertools.combinations(settings, 2)]:
+            key = np.zeros(n, np.int64)
+            for axis in axes:
+                key = key * (int(settings[axis].max()) + 1) + settings[axis]
+            found, cell = np.unique(key, return_inverse=True)
+            if len(found) <= MAX_CELLS:
+                names.append(" + ".join(axes))
+                bounds.append((width, width + len(found)))
+                blocks.append((cell[:, None] == np.arange(len(found))).astype(np.float32))
+                width += len(found)
+        return cls(names, bounds, np.concatenate(blocks, axis=1))
+
+
+def conditional_information(sample: Sample, cells: Cells) -> Estimate:
     """Return K = min over sets S of at most two settings of I(V_x; V_y | U_S) / H(V_y | U_S) (Jiang et al. 2020).
 
     V is the sign of the difference over pairs of models, U_S the settings in S of both models; plug-in
-    estimates over ordered pairs that differ in both, in [0, 1]. ``settings`` numbers each model's level. The axis
-    of the result names the minimising set. A plug-in estimate has no interval here: it is biased upwards where
-    few pairs share their settings.
+    estimates over ordered pairs that differ in both, in [0, 1]. The axis of the result names the minimising set. A
+    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings.
     """
     pairs = int(np.count_nonzero(sample.signs)) // 2
     if sample.flaw or not pairs:
         reason = sample.flaw or "no pair differs in both"
         return Estimate("cmi", "", "", sample.n, pairs, NAN, reason=reason)
     greater_y = sample.cohort.signs_y > 0
-    agree = ((sample.signs_x > 0) & greater_y).astype(np.float32)
-    disagree = ((sample.signs_x < 0) & greater_y).astype(np.float32)
-    best, chosen = np.inf, ""
-    for axes in _sets(list(settings)):
-        cells = _cells([settings[name] for name in axes], sample.n)
-        if cells.shape[1] > MAX_CELLS:
-            continue
-        value = _normalised(cells.T @ agree @ cells, cells.T @ disagree @ cells)
-        if value < best:
-            best, chosen = value, " + ".join(axes)
+    agree = ((sample.signs_x > 0) & greater_y).astype(np.float32) @ cells.indicator
+    disagree = ((sample.signs_x < 0) & greater_y).astype(np.float32) @ cells.indicator
+    values = []
+    for start, stop in cells.bounds:
+        inside = cells.indicator[:, start:stop].T
+        values.append(_normalised(inside @ agree[:, start:stop], inside @ disagree[:, start:stop]))
+    best = int(np.argmin(values))
     reason = "a plug-in estimate; no interval and no test"
-    return Estimate("cmi", chosen, "", sample.n, pairs, float(best), reason=reason)
-
-
-def _sets(names: list[str]) -> list[tuple[str, ...]]:
-    return [(), *((name,) for name in names), *itertools.combinations(names, 2)]
-
-
-def _cells(columns: list[Ints], n: int) -> Any:
-    """Return the indicator [n, cells] of each model's combination of levels, float32."""
-    key = np.stack(columns, axis=1) if columns else np.zeros((n, 1), np.int64)
-    cell = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1)
-    indicator = np.zeros((n, int(cell.max()) + 1), np.float32)
-    indicator[np.arange(n), cell] = 1
-    return indicator
+    return Estimate("cmi", cells.names[best], "", sample.n, pairs, float(values[best]), reason=reason)
 
 
 def _normalised(agree: Any, disagree: Any) -> float:

@@ -93,7 +93,7 @@ def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) 
 
 
 def _explained(total: Row, held: Row | None) -> bool:
-    """Say whether holding train accuracy fixed leaves less than half of tau, not distinguishable from 0, or turns it."""
+    """Say whether train accuracy held fixed turns tau, or leaves under half of it and not distinguishable from 0."""
     if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
         return False
     turned = _sign(held["estimate"]) != _sign(total["estimate"])

@@ -23,8 +23,8 @@ def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | Non
     sse = float(((y - intercept - slope * x) ** 2).sum())
     return {
         "measure": measure, "level": level, "n_models": n, "intercept": intercept, "slope": slope, "x_mean": mean,
-        "x_sum_squares": squares, "residual_sd": float(np.sqrt(sse / (n - 2))), "t_quantile": float(t.ppf(0.975, n - 2)),
-        "x_min": float(x.min()), "x_max": float(x.max()),
+        "x_sum_squares": squares, "residual_sd": float(np.sqrt(sse / (n - 2))),
+        "t_quantile": float(t.ppf(0.975, n - 2)), "x_min": float(x.min()), "x_max": float(x.max()),
     }  # fmt: skip
 
 

@@ -41,7 +41,10 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
         frequency = _selection(x, y, units, float(chosen.alpha_), seed)
     summary["penalty"] = float(chosen.alpha_)
     table = [
-        {"measure": n, "coefficient": float(c), "selection_frequency": float(f), "n_models": len(rows), "n_draws": DRAWS}
+        {
+            "measure": n, "coefficient": float(c), "selection_frequency": float(f), "n_models": len(rows),
+            "n_draws": DRAWS,
+        }
         for n, c, f in zip(names, chosen.coef_, frequency, strict=True)
     ]  # fmt: skip
     return table, summary

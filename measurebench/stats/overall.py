@@ -32,6 +32,12 @@ def overall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
     ``permuted`` [permutations] holds the concordance after each exchange of whole units: with fixed ties it
     decides tau_a, tau_b alike. Spearman's p-value is found from exchanges of its own.
     """
+    rows, draws = kendall(sample, permuted)
+    return [*rows, _spearman(sample)], draws
+
+
+def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCounts]:
+    """Return tau_b and tau_a over all models, and the pair counts of the bootstrap draws."""
     cohort = sample.cohort
     draws = pair_counts(sample.x, cohort.y, cohort.units, cohort.draws.weights, sample.signs)
     point = point_counts(sample.x, cohort.y, sample.signs)
@@ -39,7 +45,6 @@ def overall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
     rows = [
         bootstrapped("tau_b", "", "", sample, point.tau_b[0], draws.tau_b, p),
         bootstrapped("tau_a", "", "", sample, point.tau_a[0], draws.tau_a, p),
-        _spearman(sample),
     ]
     return rows, draws
 
@@ -98,7 +103,10 @@ def _partial(sample: Sample, name: str, z: Floats, taus: Floats) -> Estimate:
     if len(keep) < sample.n:
         taus = pair_counts(x, y, units, weights, signs["xy"]).tau_b
     with_z = pair_counts(x, z, units, weights, signs["xz"]).tau_b
-    draws = partial_tau(taus, with_z, pair_counts(y, z, units, weights, signs["yz"]).tau_b)
+    known = cohort.tau_with_target
+    if name not in known:
+        known[name] = pair_counts(y, z, units, weights, signs["yz"]).tau_b
+    draws = partial_tau(taus, with_z, known[name])
     low, high = percentile_interval(draws)
     reason = interval_reason(len(np.unique(units))) if np.isnan(low) else ""
     return Estimate("partial_tau", name, "", len(keep), pairs, float(point), low, high, bootstrap_p(draws), reason)

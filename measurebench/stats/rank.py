@@ -9,6 +9,7 @@ from measurebench.stats.resampling import Floats, Ints, Singles
 
 Signs = np.ndarray[Any, np.dtype[np.int8]]
 _BLOCKS = 8
+_EXACT = 2**24
 
 
 def sign_matrix(values: Floats) -> Signs:
@@ -111,9 +112,21 @@ def weighted_spearman(x: MidRanks, y: MidRanks, units: Ints, weights: Singles) -
 
 
 def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles) -> Floats:
-    """Return the squared Pearson correlation of x and y in every draw; [draws]."""
-    by_model = weights[:, units].astype(np.float64)
-    return np.asarray(_correlation(by_model, x[None, :], y[None, :]) ** 2)
+    """Return the squared Pearson correlation of x and y in every draw, from weighted moments: [draws]."""
+    dx, dy = _unit_scale(x), _unit_scale(y)
+    moments = np.stack([np.ones(len(x)), dx, dy, dx * dx, dy * dy, dx * dy])
+    by_unit = np.stack([np.bincount(units, m, minlength=weights.shape[1]) for m in moments], axis=1)
+    n, sx, sy, sxx, syy, sxy = (weights.astype(np.float64) @ by_unit).T
+    vx, vy = np.maximum(n * sxx - sx**2, 0.0), np.maximum(n * syy - sy**2, 0.0)
+    floor = 1e-12 * n**2
+    return ratio((n * sxy - sx * sy) ** 2, np.where((vx > floor) & (vy > floor), vx * vy, 0.0))
+
+
+def _unit_scale(values: Floats) -> Floats:
+    """Return values with mean 0 and deviation 1; a constant becomes 0."""
+    centred = values - values.mean()
+    size = float(np.sqrt((centred**2).mean()))
+    return np.asarray(centred / size if size > 0 else centred)
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -122,28 +135,17 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
 
-def _correlation(weights: Floats, x: Floats, y: Floats) -> Floats:
-    total = weights.sum(axis=1, keepdims=True)
-    dx = x - (weights * x).sum(axis=1, keepdims=True) / total
-    dy = y - (weights * y).sum(axis=1, keepdims=True) / total
-    weighted = weights * dx
-    xy = np.einsum("bn,bn->b", weighted, dy)
-    xx = np.einsum("bn,bn->b", weighted, dx)
-    yy = np.einsum("bn,bn->b", weights * dy, dy)
-    scale = xx * yy
-    floor = 1e-20 * (1 + (weights * (x * x)).sum(axis=1)) * (1 + (weights * (y * y)).sum(axis=1))
-    return ratio(xy, np.sqrt(np.where(scale > floor, scale, 0.0)))
-
-
 def quadratic(weights: Singles, matrix: Singles) -> Floats:
     """Return w' S w for each row w: [draws]. S is symmetric, so that blocks above the diagonal count twice."""
     n = len(matrix)
     result = np.zeros(len(weights))
+    exact = float(weights[0].sum()) ** 2 * max(1.0, float(np.abs(matrix).max(initial=0))) < _EXACT
+    kind = np.float32 if exact else np.float64
     for rows in np.array_split(np.arange(n), min(_BLOCKS, max(1, n // 64))):
         start, stop = int(rows[0]), int(rows[-1]) + 1
         product = weights[:, start:stop] @ matrix[start:stop, start:]
         product[:, stop - start :] *= 2
-        result += np.einsum("bu,bu->b", product, weights[:, start:], dtype=np.float64)
+        result += np.einsum("bu,bu->b", product, weights[:, start:], dtype=kind)
     return result
 
 

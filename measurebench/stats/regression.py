@@ -46,7 +46,7 @@ def fit(y: Floats, design: Floats, units: Ints) -> Fit:
         leverage = np.einsum("ij,ji->i", design, np.linalg.pinv(design))
         kind = "HC3" if leverage.max() < 1 - 1e-6 else "HC1"
         robust = plain.get_robustcov_results(kind, use_t=True)
-    rank = int(np.linalg.matrix_rank(design))
+    rank = design.shape[1]
     total = float(((y - y.mean()) ** 2).sum())
     r2 = 1 - float((plain.resid**2).sum()) / total
     adj = 1 - (1 - r2) * (len(y) - 1) / (len(y) - rank) if len(y) > rank else NAN
@@ -65,7 +65,21 @@ def dummies(people: Population, axes: Sequence[str], rows: Ints) -> Floats:
     for axis in axes:
         names = np.array(people.levels[axis], dtype=object)[rows]
         columns += [(names == level).astype(float) for level in sorted(set(names.tolist()))[1:]]
-    return np.stack(columns, axis=1)
+    return independent(np.stack(columns, axis=1))
+
+
+def independent(design: Floats) -> Floats:
+    """Return the columns that are no combination of those before them, so that nested settings do no harm."""
+    basis: list[Floats] = []
+    kept: list[int] = []
+    for k, column in enumerate(design.T):
+        rest = column - sum((float(b @ column) * b for b in basis), np.zeros(len(column)))
+        rest = rest - sum((float(b @ rest) * b for b in basis), np.zeros(len(column)))
+        size = float(np.linalg.norm(rest))
+        if size > 1e-9 * max(1.0, float(np.linalg.norm(column))):
+            basis.append(rest / size)
+            kept.append(k)
+    return design[:, kept]
 
 
 def standardised(x: Floats) -> Floats:

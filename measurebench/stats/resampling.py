@@ -1,6 +1,7 @@
 """Resampling of whole training runs: multiplicities for the bootstrap, exchanges for permutation tests."""
 
 import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,17 @@ NORMAL_FROM = 300
 """From this number of models on, a permutation p-value takes its tail from the normal distribution."""
 
 
+@lru_cache(maxsize=32)
 def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
-    """Return how often each of n_units is drawn with replacement: [draws, n_units], float32, rows sum to n_units."""
+    """Return how often each of n_units is drawn with replacement: [draws, n_units], float32, rows sum to n_units.
+
+    The same arguments give the same array, which is read-only and kept for the next caller.
+    """
     rng = np.random.default_rng(seed)
     chances = np.full(n_units, 1 / n_units)
-    return rng.multinomial(n_units, chances, size=draws).astype(np.float32)
+    weights = rng.multinomial(n_units, chances, size=draws).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Dziugaite's weighted sign error: how often the order of two models that differ in one setting is predicted wrongly."""
+"""Dziugaite's weighted sign error: how often the order of two models is predicted wrongly."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +58,7 @@ class Environments:
 
     def drawn(self, draws: Draws) -> Floats:
         """Return the losses in every bootstrap draw of independent comparisons: [draws, environments]."""
-        weights = bootstrap_weights(len(self.wrong), len(draws.weights), draws.seed + 5)
+        weights = bootstrap_weights(len(self.wrong), len(draws.weights), draws.seed + 4)
         return _share(weights @ self.wrong, weights @ self.weight)
 
 
@@ -82,7 +82,7 @@ def environments(
     flat = match.component * max(1, len(names)) + env
 
     def summed(values: Floats) -> Floats:
-        return np.bincount(flat, values, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.bincount(flat, values, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
     weight = summed(w)
     rows = np.flatnonzero(weight.sum(axis=1) > 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from measurebench.stats.estimates import Estimate, Sample
+from measurebench.stats.estimates import NAN, Estimate, Sample
 from measurebench.stats.overall import bootstrapped
 from measurebench.stats.rank import collapsed, membership, quadratic, ratio
 from measurebench.stats.resampling import Floats, Ints, Singles, bootstrap_p
@@ -18,10 +18,16 @@ def top_weighted(sample: Sample, top_is_low: bool) -> Estimate:
 
     cohort = sample.cohort
     h = 1.0 / rankdata(cohort.y if top_is_low else -cohort.y)
-    own = np.arange(sample.n)
-    point = _tau(sample, h, own, np.ones((1, sample.n), np.float32))[0]
+    point = _point(sample, h)
     draws = _tau(sample, h, cohort.units, cohort.draws.weights)
     return bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))
+
+
+def _point(sample: Sample, h: Floats) -> float:
+    """Return the statistic of the table itself, in float64."""
+    signs = (sample.signs, np.abs(sample.signs_x), np.abs(sample.cohort.signs_y))
+    concordance, untied_x, untied_y = (float(h @ s.sum(axis=1, dtype=np.int64)) for s in signs)
+    return concordance / np.sqrt(untied_x * untied_y) if untied_x * untied_y > 0 else NAN
 
 
 def _tau(sample: Sample, h: Floats, units: Ints, weights: Singles) -> Floats:
