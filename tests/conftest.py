@@ -8,7 +8,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-NETS = '''
+NETS = """
 from torch import nn
 
 def small(width=6):
@@ -29,7 +29,7 @@ class _Restless(nn.Sequential):
 
 def training_mode():
     return _Restless(*small(), nn.Dropout(0.5))
-'''
+"""
 
 
 @pytest.fixture(scope="session")

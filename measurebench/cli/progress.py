@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,26 +21,22 @@ class _Quiet:
 
 
 class _Terminal:
-    """A bar over all pairs of model and measure; the time left follows from what each measure took so far."""
+    """A bar over all pairs of model and measure; the time left supposes that the rest takes as long per pair."""
 
     def __init__(self, bar: Any) -> None:
         self.bar, self.task = bar, bar.add_task("planning", total=None, left="")
         self.start = time.monotonic()
         self.n_open = self.n_recorded = 0
-        self.seen: dict[str, int] = defaultdict(int)
-        self.share: dict[str, float] = defaultdict(float)
-        self.n_models = self.n_started = 0
 
     def planned(self, n_models: int, n_open: int, n_done: int) -> None:
-        self.n_models, self.n_open = n_models, n_open
+        self.n_open = n_open
         found = f", {n_done} values found" if n_done else ""
         self.bar.update(self.task, total=n_open, description=f"{n_models} models{found}")
 
     def started(self, model_id: str) -> None:
-        self.n_started += 1
         self.bar.update(self.task, description=model_id)
 
-    def recorded(self, record: Record) -> None:
+    def recorded(self, record: Record) -> None:  # noqa: ARG002 - the protocol of engine.runner
         self.n_recorded += 1
         elapsed = time.monotonic() - self.start
         left = elapsed / self.n_recorded * max(self.n_open - self.n_recorded, 0)

@@ -85,8 +85,11 @@ def test_parameters_get_no_gradients() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(list(Norm)), st.floats(0.01, 2.0), st.integers(0, 10_000), st.sampled_from([torch.float32, torch.float64])
-)  # fmt: skip
+    st.sampled_from(list(Norm)),
+    st.floats(0.01, 2.0),
+    st.integers(0, 10_000),
+    st.sampled_from([torch.float32, torch.float64]),
+)
 def test_projection_lands_inside_and_leaves_inner_points_alone(
     norm: Norm, radius: float, seed: int, dtype: torch.dtype
 ) -> None:

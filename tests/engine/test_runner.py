@@ -232,7 +232,7 @@ def test_autoattack_resumes_by_shard_and_grows(
     monkeypatch.setattr(autoattack, "SHARD_SIZE", 16)
     monkeypatch.setattr(autoattack, "shards", lambda n: [range(s, min(s + 16, n)) for s in range(0, n, 16)])
     monkeypatch.setattr(autoattack, "attack_shard", quick)
-    options = {"measures": "average_ce", "attacks": "autoattack", "autoattack_examples": 32}
+    options: dict[str, Any] = {"measures": "average_ce", "attacks": "autoattack", "autoattack_examples": 32}
     run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
     assert calls == [16, 16]
     for shard in (tmp_path / "out").glob("shards/*/*/test-000016-*.npz"):
@@ -240,7 +240,8 @@ def test_autoattack_resumes_by_shard_and_grows(
     (tmp_path / "out" / "records.jsonl").unlink()
     run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
     assert calls == [16, 16, 16]
-    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options | {"autoattack_examples": 40})
+    options["autoattack_examples"] = 40
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
     assert calls == [16, 16, 16, 8]
     assert summary.n_recorded == 1
     row = read_table(tmp_path / "out").iloc[0]
