@@ -52,7 +52,11 @@ def filters(study: Study) -> list[dict[str, Any]]:
         if 1 < len(levels) <= MAX_LEVELS:
             ordered = sorted(levels.items(), key=lambda pair: _natural(str(pair[0])))
             found.append(
-                {"key": axis, "label": setting_name(axis), "levels": [{"level": str(k), "n": int(v)} for k, v in ordered]}
+                {
+                    "key": axis,
+                    "label": setting_name(axis),
+                    "levels": [{"level": str(k), "n": int(v)} for k, v in ordered],
+                }
             )
     return found
 
@@ -91,7 +95,9 @@ def _label(study: Study, name: str) -> str:
 
 
 def _format(study: Study, name: str) -> str:
-    if pd.api.types.is_bool_dtype(study.table[name].dtype) or not pd.api.types.is_numeric_dtype(study.table[name].dtype):
+    if pd.api.types.is_bool_dtype(study.table[name].dtype) or not pd.api.types.is_numeric_dtype(
+        study.table[name].dtype
+    ):
         return "text"
     if name.startswith("robust_gap"):
         return "points"

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.reporting.charts.heatmap import turning_measures
-from measurebench.reporting.study import ALL, Study
+from measurebench.reporting.study import ALL, Study, is_sure
 from measurebench.reporting.wording import (
     count,
     defined,
@@ -47,11 +47,6 @@ def finding(study: Study) -> Finding:
     )
 
 
-def is_sure(row: dict[str, Any]) -> bool:
-    """Say whether an estimate's interval excludes zero."""
-    return bool(row) and defined(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
-
-
 def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | None:
     """Return the measure with the largest |tau| over all models or inside a defense, and its row."""
     rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.ranked]
@@ -64,7 +59,11 @@ def _sentence(study: Study) -> str:
     if best is None:
         return "No measure could be compared with the robust generalization gap"
     name, row = best
-    clause = f"{measure_name(name, study.infos)} follows the {_short(study)} best, and " if is_sure(row) else "No measure follows the gap with certainty, and "
+    clause = (
+        f"{measure_name(name, study.infos)} follows the {_short(study)} best, and "
+        if is_sure(row)
+        else "No measure follows the gap with certainty, and "
+    )
     if len(study.defenses) < 2:
         clause = clause.removesuffix(", and ")
         return f"{clause} (τ = {fixed(row['estimate'])})"
@@ -74,7 +73,11 @@ def _sentence(study: Study) -> str:
 
 
 def _short(study: Study) -> str:
-    return "robust generalization gap" if study.analysis.target.startswith("robust_gap") else target_name(study.analysis.target)
+    return (
+        "robust generalization gap"
+        if study.analysis.target.startswith("robust_gap")
+        else target_name(study.analysis.target)
+    )
 
 
 def _lead(study: Study) -> str:
@@ -101,24 +104,13 @@ def _shortened(text: str, limit: int = 90) -> str:
 
 def _spread(study: Study) -> Number:
     gap = study.measured["_target"]
-    error = study.analysis.gap_error.get("median_se", study.analysis.gap_error.get("se_median"))
+    error = study.analysis.gap_error.get("median_standard_error")
     told = f"from {points(gap.min())} to {points(gap.max())} points"
-    if error is None and {"n_train", "n_test"} <= set(study.table.columns) and study.accuracies:
-        error = _standard_error(study)
     if defined(error):
         told += f"; one gap is known to ± {points(1.96 * error)} (95 %)"
-    return Number("middle half of the gaps, in points", f"{points(gap.quantile(0.25))} to {points(gap.quantile(0.75))}", told)
-
-
-def _standard_error(study: Study) -> float:
-    """Median over models of sqrt(p(1-p)/n) for train and test together."""
-    columns = study.accuracies or ("", "")
-    models = study.measured
-    variance = sum(
-        models[column] * (1 - models[column]) / pd.to_numeric(models[n], errors="coerce")
-        for column, n in zip(columns, ("n_train", "n_test"), strict=True)
+    return Number(
+        "middle half of the gaps, in points", f"{points(gap.quantile(0.25))} to {points(gap.quantile(0.75))}", told
     )
-    return float((variance**0.5).median())  # type: ignore[union-attr]
 
 
 def _best(study: Study) -> Number:
@@ -136,7 +128,9 @@ def _best_inside(study: Study) -> Number:
         if level != ALL and (best := best_measure(study, level)):
             name, row = best
             names.append(name)
-            lines.append(f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}")
+            lines.append(
+                f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}"
+            )
     if not lines:
         return Number("best predictor inside each defense", "one defense only", "nothing to compare")
     value = f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
@@ -150,11 +144,10 @@ def _turning(study: Study) -> Number:
     return Number(
         "measures whose sign turns between defenses",
         f"{len(turning)} of {len(study.ranked)}",
-        f"{told}with both intervals clear of zero. {count(len(leaning), 'estimate')} alone would suggest it.",
+        f"{told}shown in both defenses. By the estimates alone, {len(leaning)} would.",
     )
 
 
 def _leans(study: Study, name: str) -> bool:
     found = [study.estimate(name, "tau_within", level) for level in study.defenses]
     return len({row["estimate"] > 0 for row in found if row and row["estimate"] != 0}) == 2
-

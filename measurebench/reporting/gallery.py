@@ -63,7 +63,11 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
 
 def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
     if not isinstance(entry, dict) or (missing := sorted(set(_FIELDS) - set(entry))):
-        raise BadInputError(where, "an object with the fields of an attacked image", f"without {missing[0]!r}" if isinstance(entry, dict) else type(entry).__name__)
+        raise BadInputError(
+            where,
+            "an object with the fields of an attacked image",
+            f"without {missing[0]!r}" if isinstance(entry, dict) else type(entry).__name__,
+        )
     values = {}
     for name, kind in _FIELDS.items():
         try:
@@ -77,5 +81,7 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
 
 def _address(path: Path, where: str) -> str:
     if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
-        raise BadInputError(where, f"the PNG file {path.name}", "no such file" if not path.is_file() else "another format")
+        raise BadInputError(
+            where, f"the PNG file {path.name}", "no such file" if not path.is_file() else "another format"
+        )
     return "data:image/png;base64," + base64.b64encode(content).decode()

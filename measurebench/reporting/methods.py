@@ -41,7 +41,12 @@ def methods(study: Study) -> list[tuple[str, str]]:
         ("settings compared", listed([setting_name(name) for name in analysis.settings], 12)),
         ("unit of resampling", f"{IDENTITY.get(analysis.unit, analysis.unit)}, {analysis.n_units:,} of them"),
     ]
-    for name, words in (("bootstrap", "bootstrap draws"), ("permutations", "permutations"), ("seed", "seed of the statistics"), ("where", "filter")):
+    for name, words in (
+        ("bootstrap", "bootstrap draws"),
+        ("permutations", "permutations"),
+        ("seed", "seed of the statistics"),
+        ("where", "filter"),
+    ):
         if analysis.provenance.get(name) not in (None, ""):
             rows.append((words, str(analysis.provenance[name])))
     for step in analysis.filters:
@@ -62,8 +67,14 @@ def _uniform(table: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, str
 def _counts(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return how many images each accuracy rests on; a range where models differ."""
     found = []
-    for name, words in (("n_train", "training images"), ("n_test", "test images"), ("n_autoattack", "images under AutoAttack")):
-        values = pd.to_numeric(table[name], errors="coerce").dropna() if name in table.columns else pd.Series(dtype=float)
+    for name, words in (
+        ("n_train", "training images"),
+        ("n_test", "test images"),
+        ("n_autoattack", "images under AutoAttack"),
+    ):
+        values = (
+            pd.to_numeric(table[name], errors="coerce").dropna() if name in table.columns else pd.Series(dtype=float)
+        )
         if len(values):
             low, high = int(values.min()), int(values.max())
             found.append((words, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
@@ -77,9 +88,13 @@ def provenance(study: Study) -> tuple[list[tuple[str, str]], list[str]]:
     latest: Mapping[str, Any] = (known.get("environments") or [{}])[-1]
     rows += [(str(name).replace("_", " "), _told(value)) for name, value in latest.items() if _is_plain(value)]
     for config in known.get("configs") or []:
-        rows += [(f"configuration {config.get('digest', '')}", _told({k: v for k, v in config.items() if k != "digest"}))]
+        rows += [
+            (f"configuration {config.get('digest', '')}", _told({k: v for k, v in config.items() if k != "digest"}))
+        ]
     commands = [_command(run) for run in known.get("runs") or []]
-    return rows or [("source", "a table without records; see the columns above")], [c for c in dict.fromkeys(commands) if c]
+    return rows or [("source", "a table without records; see the columns above")], [
+        c for c in dict.fromkeys(commands) if c
+    ]
 
 
 def _uniform_versions(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from measurebench.reporting.charts import accuracy, gap, heatmap, scatter
+from measurebench.reporting.charts import (
+    accuracy,
+    control,
+    gap,
+    heatmap,
+    regressions,
+    residuals,
+    scatter,
+    settings,
+    signerror,
+)
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.columns import filters, table_columns
 from measurebench.reporting.embed import columns as embedded
@@ -36,6 +46,16 @@ def sections(study: Study) -> tuple[Section, ...]:
         Section("measures", "Which measure tells the gap, and under which defense", "Measures",
                 "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
                 "stack", (heatmap.figure(study), scatter.figure(study, best))),
+        Section("settings", "Setting by setting", "Settings",
+                "A correlation over many models can come from one training setting that moves both the measure and the gap. "
+                "Comparing models that differ in a single setting, or agree in one, takes that apart.", "stack",
+                _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study))),
+        Section("residuals", "Which models break the pattern", "Exceptions",
+                "Lines through the best measure predict a gap for every model. These are the models that did something else.",
+                "stack", _present(residuals.figure(study))),
+        Section("regressions", "What a measure adds", "Regressions",
+                "Whoever knows how a model was trained can already guess its gap. A measure is worth what it tells beyond that.",
+                "pair", _present(regressions.figure(study), control.figure(study))),
     )  # fmt: skip
     return tuple(section for section in planned if section.figures)
 

@@ -43,7 +43,11 @@ def environment() -> Any:
     loader = jinja2.PackageLoader("measurebench.reporting", "templates")
     made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     made.globals.update(
-        theme=theme, version=version(), num=lambda value: fixed(value, 3).rstrip("0").rstrip("."), pct=percent, home="#main"
+        theme=theme,
+        version=version(),
+        num=lambda value: fixed(value, 3).rstrip("0").rstrip("."),
+        pct=percent,
+        home="#main",
     )
     return made
 

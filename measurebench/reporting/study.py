@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.reporting.gallery import GalleryItem, read_gallery
+from measurebench.reporting.infos import measure_infos
 from measurebench.reporting.wording import defined
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.population import is_standard, level_names
@@ -18,6 +20,7 @@ from measurebench.stats.population import is_standard, level_names
 MAX_SERIES = 8
 OTHER = "other"
 ALL = "all models"
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class Study:
             out[row["model_id"]] = said if isinstance(said, str) and said else out.get(row["model_id"], "not measured")
         return out
 
-    def estimate(self, measure: str, statistic: str = "tau_b", level: str = "", axis: str | None = None) -> dict[str, Any]:
+    def estimate(
+        self, measure: str, statistic: str = "tau_b", level: str = "", axis: str | None = None
+    ) -> dict[str, Any]:
         """Return one row of the correlations, or {} where it was not estimated."""
         place = axis if axis is not None else (self.analysis.defense or "" if level else "")
         return self._estimates.get((measure, statistic, place, level), {})
@@ -98,6 +103,14 @@ class Study:
     def _estimates(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
         rows = self.analysis.correlations.fillna({"axis": "", "level": ""}).to_dict("records")
         return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
+
+
+def is_sure(row: Mapping[str, Any]) -> bool:
+    """Say whether an estimate is shown to differ from zero: by its interval, and by its adjusted p below 0.05."""
+    if not row or not defined(row["ci_low"]):
+        return False
+    apart = row["ci_low"] > 0 or row["ci_high"] < 0
+    return bool(apart and not (defined(row["p_adjusted"]) and row["p_adjusted"] >= ALPHA))
 
 
 def _defenses(table: pd.DataFrame, column: str | None) -> list[str]:
@@ -111,32 +124,54 @@ def _defenses(table: pd.DataFrame, column: str | None) -> list[str]:
 
 
 def load_study(
-    source: Path, infos: Mapping[str, MeasureInfo] | None = None, options: Mapping[str, Any] | None = None
+    source: Path | str | pd.DataFrame,
+    *,
+    name: str = "",
+    infos: Mapping[str, MeasureInfo] | None = None,
+    analysis: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Read a results folder or a table, and the analysis beside it where it is of the same options and is newer.
+    """Read a results folder, a file or a table in memory, and the analysis that belongs to it.
 
-    ``options`` go to ``analyze``; with any given, or without an analysis beside the table, the table is analysed here.
+    The analysis is looked for in ``analysis``, else beside the source; it counts only if it was made from this very
+    table (by digest). Otherwise, and with any ``options`` of ``analyze``, the table is analysed here.
     """
-    from measurebench.store.tables import read_provenance, read_table
+    if isinstance(source, pd.DataFrame):
+        table, folder, told = source, None, {}
+    else:
+        from measurebench.store.tables import read_provenance, read_table
 
-    table = read_table(source)
-    infos = infos or {}
-    analysis = None if options else _beside(source)
-    if analysis is None or not set(analysis.measures) <= set(map(str, table.columns)):
-        analysis = analyze(table, infos=infos, **(options or {}))
-    if analysis.target not in table.columns:
-        raise BadInputError(str(source), f"the target {analysis.target!r} of the analysis beside it", "no such column")
-    gallery = read_gallery(source / "gallery") if source.is_dir() else ()
-    return Study.of(
-        source.stem or "study", table, analysis, infos=infos, provenance=read_provenance(source), gallery=gallery
-    )
+        path = Path(source)
+        table, told = read_table(path), read_provenance(path)
+        folder = path if path.is_dir() else path.parent
+        name = name or _name(path)
+    known = dict(measure_infos() if infos is None else infos)
+    found = None if options else _belonging(table, folder, analysis)
+    if found is None:
+        found = analyze(table, infos=known, **(options or {}))
+    gallery = read_gallery(folder / "gallery") if folder else ()
+    return Study.of(name or "study", table, found, infos=known, provenance=told, gallery=gallery)
 
 
-def _beside(source: Path) -> Analysis | None:
-    """Return the analysis that lies with a table, unless the data are newer than it."""
-    folder = source if source.is_dir() else source.parent
-    found = folder / "analysis.json"
-    data = folder / "records.jsonl" if source.is_dir() else source
-    if not found.is_file() or (data.exists() and data.stat().st_mtime > found.stat().st_mtime):
-        return None
-    return read_analysis(folder)
+def _name(path: Path) -> str:
+    """Name a study after its folder; "records" and the like are named by the folder around them."""
+    resolved = path.resolve()
+    stem = resolved.name if resolved.is_dir() else resolved.stem
+    return resolved.parent.name if stem in {"records", "models", "results"} and resolved.parent.name else stem
+
+
+def _belonging(table: pd.DataFrame, folder: Path | None, analysis: Path | str | None) -> Analysis | None:
+    """Return the analysis of exactly this table: the one named, or one that lies with the data."""
+    if analysis is not None:
+        found = read_analysis(analysis)
+        missing = [name for name in (found.target, *found.measures) if name not in table.columns]
+        if missing:
+            raise BadInputError(str(analysis), "an analysis of this table", f"one of a table with {missing[0]!r}")
+        return found
+    digest = digest_json(table.to_csv(index=False))
+    for place in (folder, folder / "analysis", folder.parent / "analysis") if folder else ():
+        if (place / "analysis.json").is_file():
+            found = read_analysis(place)
+            if found.provenance.get("table_digest") == digest:
+                return found
+    return None

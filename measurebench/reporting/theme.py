@@ -33,7 +33,7 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 TAU_STEPS = (-0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7)
 TAU_FILLS = tuple(f"var(--h{i})" for i in range(1, 10))
 TAU_INKS = tuple(f"var(--t{i})" for i in range(1, 10))
-FONT = 'system-ui, -apple-system, "Segoe UI", Inter, Roboto, "Helvetica Neue", Arial, sans-serif'
+FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 
 def css_variables(colors: Colors) -> str:

@@ -43,7 +43,7 @@ def signed(value: Any, digits: int = 2) -> str:
 
 def percent(value: Any, digits: int = 1) -> str:
     """Return a fraction as percent."""
-    return f"{fixed(value * 100, digits)} %" if defined(value) else MISSING
+    return f"{fixed(value * 100, digits)}\u00a0%" if defined(value) else MISSING
 
 
 def points(value: Any, digits: int = 1) -> str:
@@ -96,4 +96,6 @@ def measure_name(measure: str, infos: Mapping[str, MeasureInfo]) -> str:
 def axis_title(measure: str, infos: Mapping[str, MeasureInfo]) -> str:
     """Return the title of an axis: the measure and its unit."""
     unit = infos[measure].unit if measure in infos else ""
-    return f"{measure_name(measure, infos)} ({unit})" if unit and unit not in {"1", "-"} else measure_name(measure, infos)
+    return (
+        f"{measure_name(measure, infos)} ({unit})" if unit and unit not in {"1", "-"} else measure_name(measure, infos)
+    )

@@ -48,7 +48,8 @@ def specification(chart: Any) -> dict[str, Any]:
     spec: dict[str, Any] = chart.to_dict()
     for name in ("config", "$schema"):
         spec.pop(name, None)
-    return spec
+    # A chart as wide as its place, and as high as its rows need.
+    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def named(name: str) -> Any:
@@ -63,11 +64,15 @@ def defense_channels(defenses: tuple[str, ...], legend: bool = True) -> dict[str
     import altair as alt
 
     colors, shapes = series(defenses)
-    shown = alt.Legend(title=None, columns=4) if legend and len(defenses) > 1 else None
+    shown = alt.Legend(title=None, columns=4, symbolOpacity=1) if legend and len(defenses) > 1 else None
     domain = list(defenses)
     return {
-        "color": alt.Color(field="_defense", type="nominal", scale=alt.Scale(domain=domain, range=colors), legend=shown),
-        "shape": alt.Shape(field="_defense", type="nominal", scale=alt.Scale(domain=domain, range=shapes), legend=shown),
+        "color": alt.Color(
+            field="_defense", type="nominal", scale=alt.Scale(domain=domain, range=colors), legend=shown
+        ),
+        "shape": alt.Shape(
+            field="_defense", type="nominal", scale=alt.Scale(domain=domain, range=shapes), legend=shown
+        ),
     }
 
 

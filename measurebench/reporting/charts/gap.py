@@ -27,7 +27,9 @@ def figure(study: Study) -> Figure:
         if len(medians) > 1
         else f"The gap runs from {points(gap.min())} to {points(gap.max())} points"
     )
-    told = "; ".join(f"{name}: {points(row['median'])} ({int(row['count'])} models)" for name, row in medians.iterrows())
+    told = "; ".join(
+        f"{name}: {points(row['median'])} ({int(row['count'])} models)" for name, row in medians.iterrows()
+    )
     return Figure(
         "gap",
         title,
@@ -50,6 +52,7 @@ def _chart(study: Study) -> Any:
         field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",
         axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=6), scale=alt.Scale(zero=False),
     )  # fmt: skip
+    offset = alt.YOffset(field="_jitter", type="quantitative", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
     marks = (
         base.transform_calculate(_jitter="0.15 + 0.7 * ((datum._i * 0.618034) % 1)")
@@ -57,7 +60,7 @@ def _chart(study: Study) -> Any:
         .encode(
             x=x,
             y=y,
-            yOffset=alt.YOffset(field="_jitter", type="quantitative", scale=alt.Scale(domain=[0, 1])),
+            yOffset=offset,
             opacity=dimmed(0.75),
             tooltip=[
                 alt.Tooltip(field="model_id", type="nominal", title="model"),
@@ -68,7 +71,12 @@ def _chart(study: Study) -> Any:
         )
         .add_params(alt.selection_interval(name="brush", encodings=["x"]))
     )
-    medians = base.mark_tick(color="var(--ink)", thickness=2.5, bandSize=34).encode(
-        x=alt.X(field="_target", type="quantitative", aggregate="median"), y=y
+    middle = (
+        base.transform_aggregate(
+            [alt.AggregatedFieldDef(op="median", field="_target", **{"as": "_median"})], groupby=["_defense"]
+        )
+        .transform_calculate(_jitter="0.5")
+        .mark_tick(color="var(--ink)", thickness=2.5, bandSize=34)
     )
-    return (marks + medians).properties(width="container", height=alt.Step(max(44, 220 // max(1, len(rows)))))
+    medians = middle.encode(x=alt.X(field="_median", type="quantitative"), y=y, yOffset=offset)
+    return (marks + medians).properties(width="container", height=max(44, 260 // max(1, len(rows))) * len(rows))

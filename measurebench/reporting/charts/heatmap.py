@@ -6,8 +6,8 @@ import pandas as pd
 
 from measurebench.reporting.charts.figure import Figure, specification
 from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix
-from measurebench.reporting.study import ALL, Study
-from measurebench.reporting.wording import MINUS, count, defined, listed, measure_name
+from measurebench.reporting.study import ALL, Study, is_sure
+from measurebench.reporting.wording import MINUS, count, listed, measure_name
 
 SIGNS = {"+": "+", "-": MINUS, "": "\u00b7"}
 
@@ -20,27 +20,32 @@ def figure(study: Study) -> Figure:
     rows = [row for i, name in enumerate(study.ranked) for row in _rows(study, name, i, columns)]
     turning = turning_measures(study)
     title = (
-        f"{count(len(turning), 'measure')} of {len(study.ranked)} {'turns' if len(turning) == 1 else 'turn'} sign between defenses, with both intervals clear of zero"
+        f"{count(len(turning), 'measure')} of {len(study.ranked)} {'turns' if len(turning) == 1 else 'turn'} sign between defenses, in both with certainty"
         if turning
         else f"No measure of {len(study.ranked)} certainly turns its sign between defenses"
         if len(levels) > 1
         else f"Kendall's τ of {count(len(study.ranked), 'measure')} with the gap"
     )
     names = listed([measure_name(name, study.infos) for name in turning])
-    sure = [name for name in study.ranked if _sure(study.estimate(name))]
+    sure = [name for name in study.ranked if is_sure(study.estimate(name))]
     return Figure(
         "heatmap",
         title,
-        f"Over all models {len(sure)} of {len(study.ranked)} measures have an interval that excludes zero. "
+        f"Over all models {len(sure)} of {len(study.ranked)} measures have an association that is shown. "
         + (f"Sign turns between defenses: {names}." if turning else "No sign turns with certainty."),
         specification(matrix("tau", [EXPECTED, *columns.values()], len(study.ranked), "Kendall's τ")),
         {"tau": pd.DataFrame(rows)},
         "tau",
         COLUMNS,
         "τ is 1 where a larger value of the measure always means a larger gap, −1 where it always means a smaller one, "
-        "0 where it tells nothing. Bold: the 95 % interval excludes 0. Choose a cell to see its models.",
+        "0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below 0.05. Choose a cell to see its models.",
         picks=True,
     )
+
+
+def expected_sign(study: Study, name: str) -> str:
+    """Return the direction that folklore predicts, as a sign; a dot where nobody predicted one."""
+    return SIGNS[study.infos[name].hypothesis] if name in study.infos else SIGNS[""]
 
 
 def turning_measures(study: Study) -> list[str]:
@@ -48,14 +53,10 @@ def turning_measures(study: Study) -> list[str]:
     found = []
     for name in study.ranked:
         inside = [study.estimate(name, "tau_within", level) for level in study.defenses]
-        signs = {row["estimate"] > 0 for row in inside if _sure(row)}
+        signs = {row["estimate"] > 0 for row in inside if is_sure(row)}
         if len(signs) == 2:
             found.append(name)
     return found
-
-
-def _sure(row: dict[str, Any]) -> bool:
-    return bool(row) and defined(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
 
 
 def _any(study: Study, level: str) -> bool:
@@ -68,12 +69,12 @@ def _n(study: Study, level: str) -> int:
 
 def _rows(study: Study, name: str, order: int, columns: dict[str, str]) -> list[dict[str, Any]]:
     """Return the cells of one measure: the expected sign, all models, each defense."""
-    expected = SIGNS[study.infos[name].hypothesis] if name in study.infos else SIGNS[""]
+    expected = expected_sign(study, name)
     shared = {"measure": name, "title": measure_name(name, study.infos), "order": order, "expected": expected}
-    empty = {key: None for key in ("estimate", "ci_low", "ci_high", "n_models", "p_adjusted")}
+    empty = dict.fromkeys(("estimate", "ci_low", "ci_high", "n_models", "p_adjusted"))
     cells = [shared | empty | {"column": EXPECTED, "group": "expected sign", "sign": expected}]
     for level, label in columns.items():
         row = study.estimate(name, "tau_within", level) if level else study.estimate(name)
         values = {key: row.get(key) for key in empty}
-        cells.append(shared | values | {"column": label, "group": level or ALL, "sign": ""})
+        cells.append(shared | values | {"column": label, "group": level or ALL, "sign": "", "sure": is_sure(row)})
     return cells

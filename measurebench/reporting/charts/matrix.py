@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any:
-    """Return the chart over rows ``title, column, estimate, ci_low, ci_high, n_models, p_adjusted, sign, order``.
+    """Return the chart over rows ``title, column, estimate, ci_low, ci_high, n_models, p_adjusted, sign, sure, order``.
 
     ``columns`` are the values of ``column`` from left to right; a line break in them breaks the label.
     """
@@ -22,8 +22,8 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
 
     x = alt.X(
         field="column", type="nominal", sort=columns, title=None,
-        axis=alt.Axis(orient="top", labelAngle=0, labelExpr="split(datum.label, '\\n')", labelFontSize=11,
-                      labelColor="var(--ink)", domain=False, ticks=False, labelLimit=110, labelOverlap=False),
+        axis=alt.Axis(orient="top", labelAngle=0, labelExpr=_LABEL, labelFontSize=11,
+                      labelColor="var(--ink)", domain=False, ticks=False, labelLimit=110, labelOverlap=False, labelPadding=18, labelLineHeight=13),
     )  # fmt: skip
     y = alt.Y(
         field="title", type="nominal", sort=alt.EncodingSortField(field="order", op="min"), title=None,
@@ -35,15 +35,37 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
         tooltip=_tooltip(statistic),
     )  # fmt: skip
     layers = cells + _numbers(base) + _intervals(base) + _signs(base)
-    return layers.resolve_scale(color="independent").properties(width="container", height=alt.Step(30))
+    return layers.resolve_scale(color="independent").properties(width="container", height=30 * n_rows)
+
+
+# Where columns are narrow their names are cut; tooltips and the data table have them whole.
+_LETTERS = "max(4, floor(bandwidth('x') / 6))"
+_LABEL = (
+    f"[truncate(split(datum.label, '\\n')[0], {_LETTERS}), truncate(split(datum.label, '\\n')[1] || ' ', {_LETTERS})]"
+)
 
 
 def _scale(colors: tuple[str, ...], title: str, legend: bool = True) -> Any:
     import altair as alt
 
-    shown = alt.Legend(title=title, type="symbol", symbolType="square", symbolSize=130, columns=9, labelExpr=_LEGEND, columnPadding=4) if legend else None
+    shown = (
+        alt.Legend(
+            title=title,
+            type="symbol",
+            symbolType="square",
+            symbolSize=130,
+            columns=9,
+            labelExpr=_LEGEND,
+            columnPadding=4,
+        )
+        if legend
+        else None
+    )
     return alt.Color(
-        field="estimate", type="quantitative", legend=shown, scale=alt.Scale(type="threshold", domain=list(TAU_STEPS), range=list(colors))
+        field="estimate",
+        type="quantitative",
+        legend=shown,
+        scale=alt.Scale(type="threshold", domain=list(TAU_STEPS), range=list(colors)),
     )
 
 
@@ -52,17 +74,16 @@ _LEGEND = "datum.index == 0 ? '\u2212' : datum.index == 8 ? '+' : datum.index ==
 
 
 def _numbers(base: Any) -> Any:
-    """Write each estimate, in bold where its interval excludes zero."""
+    """Write each estimate, in bold where it is shown to differ from zero."""
     import altair as alt
 
     text = base.transform_filter("!datum.sign").transform_calculate(
         _shown="isValid(datum.estimate) ? format(datum.estimate, '.2f') : '\u2013'",
-        _sure="isValid(datum.ci_low) && (datum.ci_low > 0 || datum.ci_high < 0)",
     )
     ink = alt.condition("isValid(datum.estimate)", _scale(TAU_INKS, "", legend=False), alt.value("var(--muted)"))
     shared = {"text": alt.Text(field="_shown", type="nominal"), "color": ink}
-    sure = text.transform_filter("datum._sure").mark_text(fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False)
-    unsure = text.transform_filter("!datum._sure").mark_text(dy=_ROOM, fontSize=11.5, aria=False)
+    sure = text.transform_filter("datum.sure").mark_text(fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False)
+    unsure = text.transform_filter("!datum.sure").mark_text(dy=_ROOM, fontSize=11.5, aria=False)
     return sure.encode(**shared) + unsure.encode(**shared)
 
 
@@ -85,8 +106,10 @@ def _intervals(base: Any) -> Any:
 def _signs(base: Any) -> Any:
     import altair as alt
 
-    return base.transform_filter("datum.sign").mark_text(fontSize=14, color="var(--muted)", aria=False).encode(
-        text=alt.Text(field="sign", type="nominal")
+    return (
+        base.transform_filter("datum.sign")
+        .mark_text(fontSize=14, color="var(--muted)", aria=False)
+        .encode(text=alt.Text(field="sign", type="nominal"))
     )
 
 

@@ -14,11 +14,10 @@ from measurebench.reporting.charts.figure import (
     named,
     specification,
 )
-from measurebench.reporting.study import ALL, Study
+from measurebench.reporting.study import ALL, Study, is_sure
 from measurebench.reporting.wording import (
     axis_title,
     count,
-    defined,
     fixed,
     interval,
     measure_name,
@@ -71,14 +70,16 @@ def sentence(study: Study, measure: str) -> str:
     if not row:
         return f"{name}: no rank correlation with the gap can be computed"
     told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
-    sure = defined(row["ci_low"]) and (row["ci_low"] > 0 or row["ci_high"] < 0)
-    if not sure:
+    if not is_sure(row):
         return f"{name} tells nothing certain about the gap {told}"
     return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} gaps {told}"
 
 
 def inside(study: Study, measure: str) -> str:
-    """Return tau inside each defense, in words."""
+    """Return the judgement of the analysis in words; without one, tau inside each defense."""
+    judged = study.analysis.judgements
+    if len(said := judged.loc[judged["measure"] == measure, "sentence"]):
+        return str(said.iloc[0]).replace("tau_b", "τ").replace("tau ", "τ ")
     told = []
     for level in study.defenses:
         if row := study.estimate(measure, "tau_within", level):
@@ -93,7 +94,13 @@ def inside(study: Study, measure: str) -> str:
 def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
     import altair as alt
 
-    x = alt.X(field="_x", type="quantitative", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6, format="~g"))
+    x = alt.X(
+        field="_x",
+        type="quantitative",
+        title=title,
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(tickCount=6, format="~g"),
+    )
     y = alt.Y(
         field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",
         axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=6), scale=alt.Scale(zero=False),
@@ -124,7 +131,7 @@ def _lines(study: Study, x: Any, y: Any) -> Any:
     """Draw intercept + slope x, and the band t s sqrt(1/n + (x - mean)^2 / sum of squares) around it."""
     import altair as alt
 
-    color = defense_channels(study.defenses, legend=False)["color"]
+    color = defense_channels(study.defenses)["color"]
     base = (
         alt.Chart(named("fits"))
         .transform_calculate(_t=f"sequence({STEPS + 1})")

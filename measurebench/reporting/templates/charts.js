@@ -43,10 +43,9 @@ async function draw(chart) {
   if (chart.drawing) return chart.drawing;
   chart.drawing = (async () => {
     const spec = specOf(chart);
-    const result = await vegaEmbed(chart.holder, spec, { renderer: "svg", actions: false, config: page.config, tooltip: { theme: "page" } });
+    const patch = (compiled) => ({ ...compiled, data: withRows(compiled.data, chart) });
+    const result = await vegaEmbed(chart.holder, spec, { renderer: "svg", actions: false, config: page.config, tooltip: { theme: "page" }, patch });
     chart.view = result.view;
-    feed(chart, dataNames(spec));
-    await chart.view.runAsync();
     wire(chart);
     const svg = chart.holder.querySelector("svg");
     svg?.setAttribute("role", "img");
@@ -55,6 +54,11 @@ async function draw(chart) {
     chart.figure.dataset.drawn = "true";
   })();
   return chart.drawing;
+}
+
+// Rows go in after compilation, which would copy them, and before the first run, which would be without extent.
+function withRows(sources, chart) {
+  return sources.map((source) => (source.name in page.datasets && !source.values && !source.source ? { ...source, values: chartRows(source.name, chart) } : source));
 }
 
 function feed(chart, names) {
@@ -89,6 +93,7 @@ function wire(chart) {
     showRow(item.datum._i);
     changed("selection");
   });
+  // Dragging must not end in a redraw for every pixel.
   let waiting = 0;
   chart.view.addSignalListener("brush", (_, value) => {
     clearTimeout(waiting);
@@ -174,9 +179,8 @@ async function saveChart(chart, kind) {
   const title = document.getElementById(`${chart.id}-title`).textContent;
   spec.title = { text: wrapped(title, 84), fontSize: 14, anchor: "start", offset: 12 };
   if (spec.width === "container") spec.width = 640;
-  const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
-  for (const name of dataNames(spec)) if (name in page.datasets) view.data(name, chartRows(name, chart));
-  await view.runAsync();
+  const patch = (compiled) => ({ ...compiled, data: withRows(compiled.data, chart) });
+  const { view } = await vegaEmbed(document.createElement("div"), spec, { renderer: "none", actions: false, tooltip: false, patch });
   if (kind === "svg") saveFile(`${chart.id}.svg`, "image/svg+xml", await view.toSVG());
   else (await view.toCanvas(2)).toBlob((blob) => saveFile(`${chart.id}.png`, "image/png", blob), "image/png");
   view.finalize();

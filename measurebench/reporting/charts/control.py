@@ -1,0 +1,86 @@
+"""The control: tau with the gap, and what is left of it with train robust accuracy held fixed."""
+
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, Figure, named, specification
+from measurebench.reporting.study import Study, is_sure
+from measurebench.reporting.wording import count, measure_name
+
+_COLUMNS = (
+    Column("title", "measure"), Column("tau", "τ", "tau"), Column("tau_low", "τ, low", "tau"), Column("tau_high", "τ, high", "tau"),
+    Column("partial", "partial τ", "tau"), Column("partial_low", "partial, low", "tau"),
+    Column("partial_high", "partial, high", "tau"), Column("n_models", "n models", "integer"),
+)  # fmt: skip
+
+
+def figure(study: Study) -> Figure | None:
+    """Return the chart, or None where train robust accuracy is not in the table."""
+    if study.accuracies is None:
+        return None
+    rows = [row for name in study.ranked if (row := _row(study, name, study.accuracies[0]))]
+    if not rows:
+        return None
+    shown = [row for row in rows if row["tau_sure"]]
+    left = [row for row in shown if row["partial_sure"] and (row["partial"] > 0) == (row["tau"] > 0)]
+    turned = [row for row in shown if row["partial_sure"] and (row["partial"] > 0) != (row["tau"] > 0)]
+    return Figure(
+        "control",
+        f"{len(left)} of {count(len(shown), 'association')} {'stands' if len(left) == 1 else 'stand'} when train robust accuracy is held fixed"
+        if shown
+        else "No association is shown over all models, so the control has nothing to take away",
+        f"{count(len(turned), 'association')} {'turns' if len(turned) == 1 else 'turn'} sign under the control."
+        if turned
+        else "None turns its sign with certainty under the control.",
+        specification(_chart(len(rows))),
+        {"control": pd.DataFrame(rows)},
+        "control",
+        _COLUMNS,
+        "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. Circle: τ; diamond: "
+        "partial τ with train robust accuracy held fixed; lines are 95 % intervals.",
+        picks=True,
+    )
+
+
+def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
+    tau, partial = study.estimate(name), study.estimate(name, "partial_tau", axis=held)
+    if not (tau and partial):
+        return None
+    return {
+        "measure": name, "title": measure_name(name, study.infos), "order": study.ranked.index(name), "tau": tau["estimate"],
+        "tau_low": tau["ci_low"], "tau_high": tau["ci_high"], "tau_sure": is_sure(tau), "partial": partial["estimate"],
+        "partial_low": partial["ci_low"], "partial_high": partial["ci_high"], "partial_sure": is_sure(partial),
+        "n_models": partial["n_models"],
+    }  # fmt: skip
+
+
+def _chart(n_rows: int) -> Any:
+    import altair as alt
+
+    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
+        x=alt.X(field="zero", type="quantitative")
+    )  # fmt: skip
+    layers = zero + _series("tau", "circle", "var(--s1)", -5) + _series("partial", "diamond", "var(--s2)", 5)
+    return layers.properties(width="container", height=28 * n_rows)
+
+
+def _series(name: str, shape: str, color: str, shift: int) -> Any:
+    """Return an estimate with its interval, moved a little off the middle of the row."""
+    import altair as alt
+
+    y = alt.Y(
+        field="title", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"),
+        axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
+    )  # fmt: skip
+    scale = alt.Scale(domain=[-1, 1])
+    base = alt.Chart(named("control"))
+    line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(
+        y=y, x=alt.X(field=f"{name}_low", type="quantitative", scale=scale), x2=alt.X2(field=f"{name}_high")
+    )
+    tips = [alt.Tooltip(field=c.key, type="nominal" if c.format == "text" else "quantitative", title=c.label,
+                        **({} if c.format == "text" else {"format": ".3~f"})) for c in _COLUMNS]  # fmt: skip
+    mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
+        y=y, x=alt.X(field=name, type="quantitative", scale=scale, title="rank correlation with the gap"), tooltip=tips
+    )
+    return line + mark

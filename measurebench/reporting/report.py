@@ -1,0 +1,49 @@
+"""Writing a study's page and its figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts import scatter
+from measurebench.reporting.charts.figure import Figure
+from measurebench.reporting.figures import check_formats, write_figures
+from measurebench.reporting.page import sections, study_page
+from measurebench.reporting.shell import write_text
+from measurebench.reporting.study import Study, load_study
+
+
+def write_report(
+    source: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    name: str = "",
+    figures: Path | str | None = None,
+    formats: Sequence[str] = ("svg", "png"),
+    analysis: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
+
+    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats``, ``analysis`` the folder of an
+    analysis made before, ``options`` go to ``measurebench.analyze``. Raises BadInputError for input that cannot be used.
+    """
+    check_formats(formats)
+    study = load_study(source, name=name, analysis=analysis, options=options)
+    page = write_text(Path(out) / "index.html", study_page(study))
+    if figures is not None:
+        write_figures(static_figures(study), Path(figures), formats)
+    return page
+
+
+def static_figures(study: Study) -> list[Figure]:
+    """Return every chart of the page, with a scatter for each measure."""
+    fixed = [figure for section in sections(study) for figure in section.figures if figure.id != "scatter"]
+    each = [replace(scatter.figure(study, name), id=f"scatter_{_file_name(name)}") for name in study.by_family]
+    return fixed + each
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
