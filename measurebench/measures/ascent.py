@@ -15,7 +15,7 @@ from torch import Tensor
 from measurebench.attacks.geometry import project, steepest
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.perturbation import Tensors, length
+from measurebench.measures.perturbation import Tensors, length, precise_losses
 
 BallNorm = Literal["l2", "linf", "layer_l2"]
 _TINY = 1e-30
@@ -148,6 +148,14 @@ class WorstCase:
                 for name, gradient in zip(weights, at_weights, strict=True):
                     totals[name] += gradient
         return torch.cat(logits), totals, torch.cat(at_images)
+
+
+def rise_at(context: MeasureContext, kind: Examples, iterate: Iterate | None, n: int) -> Tensor:
+    """Return each example's rise of the loss from the start to an iterate, float64 [n]; 0 where there is none."""
+    images = context.examples(kind)[:n]
+    if iterate is None:
+        return torch.zeros(n, dtype=torch.float64)
+    return precise_losses(context, iterate.shift, iterate.images) - precise_losses(context, {}, images)
 
 
 def fading(n_steps: int) -> list[float]:

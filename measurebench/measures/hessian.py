@@ -105,11 +105,10 @@ def traces(hessian: LossHessian, stream: str, n_probes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """``ritz`` values, ascending, float64 [k], with their ``vectors`` [P, k] and ``residuals`` |H y - theta y| [k]."""
+    """``ritz`` values, ascending, float64 [k], with their ``vectors`` [P, k]."""
 
     ritz: Tensor
     vectors: Tensor
-    residuals: Tensor
 
 
 def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
@@ -138,7 +137,7 @@ def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
     matrix = torch.diag(torch.tensor(alphas, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
     values, vectors = torch.linalg.eigh(matrix)
     together = torch.stack(basis[: len(alphas)], 1)
-    return Spectrum(values, together @ vectors.to(together), (betas[-1] * vectors[-1]).abs())
+    return Spectrum(values, together @ vectors.to(together))
 
 
 def flattened(tensors: Tensors) -> Tensor:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from measurebench.core.digests import seed_from
 from measurebench.core.info import Examples
+from measurebench.measures.batching import out_of_memory
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.layers import parameter_names
 
@@ -100,6 +101,23 @@ def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
 def losses(context: MeasureContext, tensors: Tensors, images: Tensor) -> Tensor:
     """Return the cross-entropy of the first examples under other parameters, float64 [n], without gradients."""
     return cross_entropies(context.forward(images, Perturbed(context.network, tensors)), context.labels[: len(images)])
+
+
+def precise_losses(context: MeasureContext, shift: Tensors, images: Tensor) -> Tensor:
+    """Return the cross-entropies [n] of the first examples under shifted weights, computed in float64 throughout.
+
+    A small rise is the difference of two close losses, of which float32 leaves few digits. A network that insists
+    on another precision is evaluated in that of the images.
+    """
+    network = context.network
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    precise = {name: t.detach().double() if t.is_floating_point() else t for name, t in state.items()}
+    try:
+        return losses(context, shifted(precise, shift), images.double())
+    except RuntimeError as error:
+        if out_of_memory(error) or images.dtype == torch.float64:
+            raise
+        return losses(context, shifted(context.parameters, shift), images)
 
 
 def base_losses(context: MeasureContext, kind: Examples, n: int | None = None) -> Tensor:

@@ -11,7 +11,8 @@ from measurebench.measures.context import MeasureContext
 from measurebench.measures.displacement import Displacement, DisplacementSearch
 from measurebench.measures.folding import folded_state
 from measurebench.measures.perturbation import Perturbed, WeightNoise
-from measurebench.measures.structure import Structure, trace
+from measurebench.measures.structure import trace
+from measurebench.measures.weights.blocks import structure_of
 
 Deviations = Callable[[Tensor, float], Tensor | float]
 
@@ -29,18 +30,13 @@ class Centre:
         return sum(tensor.numel() for tensor in self.weights.values())
 
 
-def structure(context: MeasureContext) -> Structure:
-    """Return what feeds what in the network, found once."""
-    return context.shared("structure", lambda: trace(context.network, context.images[:1]))
-
-
 def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
     """Return the centre of the posterior: the network's (or another's) parameters, batch norm folded.
 
     A folded batch norm leaves one shift per channel, which moves as the bias of its layer would.
     """
     model = context.network if network is None else network
-    found = structure(context) if network is None else trace(model, context.images[:1])
+    found = structure_of(context) if network is None else trace(model, context.images[:1])
     state = {name: _like(tensor, context.images) for name, tensor in folded_state(model, found).items()}
     names = dict.fromkeys(name for name, _ in model.named_parameters())
     biases = {id(p): name for name, p in model.named_parameters()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall, WorstCase, fading
+from measurebench.measures.ascent import WeightBall, WorstCase, fading, rise_at
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
 from measurebench.measures.perturbation import WeightNoise, base_losses, cross_entropies, losses, shifted
@@ -36,7 +36,7 @@ def _info(case: str, norm: str) -> MeasureInfo:
         cost="20(F+B)+F on the first 128 examples" if worst else "10 F",
         explanation="Rise of the loss when each weight moves in proportion to its own size, "
         + ("in the worst direction." if worst else "at random."),
-        properties=("layer_rescaling_invariant",),
+        properties=("logit_shift_invariant", "rescale_invariant"),
         departures="Ascent from the weights themselves on one group of 128 examples, with momentum and a fixed"
         " schedule in place of Auto-PGD's adaptive one; a zero weight stays zero; logits are not normalised."
         if worst
@@ -123,9 +123,9 @@ def worst_rise(
     """
     n = min(n_examples, context.n)
     base = base_losses(context, examples, n)
-    best = base
+    best, highest = None, float(base.mean())
     search = WorstCase(ball, fading(n_steps), momentum=0.75)
     for iterate in search.iterates(context, examples, n):
-        found = cross_entropies(iterate.logits, context.labels[:n])
-        best = found if float(found.mean()) > float(best.mean()) else best
-    return best - base, base
+        found = float(cross_entropies(iterate.logits, context.labels[:n]).mean())
+        best, highest = (iterate, found) if found > highest else (best, highest)
+    return rise_at(context, examples, best, n), base

@@ -1,6 +1,6 @@
 """Estimated sharpness: the change of the loss after one worst-case step of the weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -27,6 +27,7 @@ SHARPNESS = MeasureInfo(
     inputs=("weights", "examples", "gradient"),
     cost="shared (F+B) + F",
     explanation="Rise of the loss when the weights take one small step in the direction that raises it most.",
+    properties=("logit_shift_invariant",),
     variants=VARIANTS,
     departures="The gradient is that of the mean loss over all examples, in evaluation mode; adversarial examples"
     " stay those of the unperturbed network.",
@@ -43,6 +44,7 @@ INVERSE = MeasureInfo(
     inputs=("weights", "examples", "gradient"),
     cost="shared (F+B) + F",
     explanation="Fall of the loss when the weights take one small step in the direction that lowers it most.",
+    properties=("logit_shift_invariant",),
     variants=VARIANTS,
     departures=SHARPNESS.departures,
 )
@@ -68,7 +70,9 @@ class EstimatedSharpness:
     def info(self) -> MeasureInfo:
         """Info for the direction and the kind of examples."""
         info = SHARPNESS if self.direction == "up" else INVERSE
-        return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
+        if self.variant == "layerwise":
+            info = replace(info, properties=(*info.properties, "rescale_invariant"))
+        return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended").as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean change of the loss over all examples; ``gradient_norm`` as diagnostic."""

@@ -10,7 +10,7 @@ from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
 from measurebench.measures.flatness.hess_trace import parameters_of_hessian
-from measurebench.measures.hessian import LossHessian, Spectrum, lanczos, quadratic_forms, unflattened
+from measurebench.measures.hessian import LossHessian, Spectrum, flattened, lanczos, quadratic_forms, unflattened
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
@@ -24,6 +24,7 @@ LARGEST = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
+    properties=("logit_shift_invariant",),
     explanation="Curvature of the loss in the sharpest direction of the weights.",
     departures="Lanczos in place of power iteration: the largest eigenvalue, not the largest magnitude; the residual"
     " bounds the distance to an eigenvalue.",
@@ -40,6 +41,7 @@ DIMENSION = MeasureInfo(
     inputs=("weights", "examples"),
     cost="shared with hess_lmax",
     tier="new",
+    properties=("logit_shift_invariant",),
     explanation="Number of directions in the weights that the data determine.",
     departures="A lower bound: from the 30 Ritz values of Lanczos, each at most the eigenvalue of its rank.",
 )
@@ -79,12 +81,14 @@ class LargestEigenvalue(LanczosRun):
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the largest Ritz value; ``residual`` and number of steps as diagnostics."""
         hessian, spectrum = self.spectrum(context)
-        each = quadratic_forms(hessian, unflattened(spectrum.vectors[:, -1], hessian.weights))
+        vector = unflattened(spectrum.vectors[:, -1], hessian.weights)
+        each = quadratic_forms(hessian, vector)
+        residual = flattened(hessian.products([vector])[0]) - spectrum.ritz[-1].item() * spectrum.vectors[:, -1]
         return MeasureValue(
             float(spectrum.ritz[-1]),
             standard_error(each),
             None,
-            {"residual": float(spectrum.residuals[-1]), "n_steps": len(spectrum.ritz)},
+            {"residual": float(residual.norm()), "n_steps": len(spectrum.ritz)},
             hessian.n,
         )
 

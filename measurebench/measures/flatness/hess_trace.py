@@ -24,6 +24,7 @@ TRACE = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
+    properties=("logit_shift_invariant",),
     explanation="Sum of the curvatures of the loss in all directions of the weights.",
     departures="All trainable parameters; up to 64 of them, the diagonal is taken exactly.",
 )
@@ -40,7 +41,7 @@ WCI = MeasureInfo(
     cost="shared with hess_trace",
     tier="new",
     explanation="Curvature of the loss per layer, in units of the layer's own norm.",
-    properties=("layer_rescaling_invariant",),
+    properties=("logit_shift_invariant", "rescale_invariant"),
     departures="One probe serves all layers; a layer whose estimated trace is negative counts zero.",
 )
 

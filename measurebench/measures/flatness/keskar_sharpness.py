@@ -19,6 +19,7 @@ INFO = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="20(F+B)+F on the first 128 examples",
+    properties=("logit_shift_invariant",),
     explanation="Relative rise of the loss when every weight may move a little.",
     departures="The whole space of weights, no random subspace; projected ascent by signs in place of L-BFGS-B.",
 )

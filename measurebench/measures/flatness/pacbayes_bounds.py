@@ -39,6 +39,7 @@ def _info(noise: Noise, origin: Origin) -> MeasureInfo:
         inputs=("weights", "examples", *(("initial_weights",) if magnitude or origin == "init" else ())),
         cost=f"shared with pacbayes_{'mag_' if magnitude else ''}flat",
         explanation=f"Distance of the weights from {prior}, measured in the noise that they bear; m examples.",
+        properties=("logit_scale_invariant", "logit_shift_invariant"),
         variants={"reference": "the noise level of the public code, which passes sigma^2 as the standard deviation"},
         departures="v and omega run over the parameters that the noise moves, batch norm folded where exact; the sum"
         " is the published one before its scaling by the number of training examples.",
@@ -65,7 +66,7 @@ class PacBayesBound(Posterior):
     @property
     def info(self) -> MeasureInfo:
         """Info for noise, prior and kind of examples."""
-        return _info(self.noise, self.origin).on(self.examples)
+        return _info(self.noise, self.origin).on(self.examples).as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the bound with the standard error that the noise level's brings; ``sigma`` as diagnostic."""

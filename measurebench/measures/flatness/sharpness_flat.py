@@ -28,7 +28,7 @@ def _info(box: Box) -> MeasureInfo:
         inputs=("weights", "examples"),
         cost="about 8 x (10(F+B)+F) on the first 128 examples",
         explanation="How small a worst-case move of every weight costs a tenth of the accuracy.",
-        properties=("layer_rescaling_invariant",) if magnitude else (),
+        properties=("logit_shift_invariant", *(("rescale_invariant",) if magnitude else ())),
         departures="A fall of 0.1 below the network's own accuracy, for robust networks start below 0.9; the lowest"
         " accuracy met in ten ascent steps on the loss.",
     )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from measurebench.attacks.geometry import random_start
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall, WorstCase
+from measurebench.measures.ascent import WeightBall, WorstCase, rise_at
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation import (
     WeightNoise,
@@ -31,7 +31,7 @@ INFO = MeasureInfo(
     cost="n_restarts x (20(F+B)+F) on the first 128 examples",
     explanation="Rise of the adversarial loss when weights and images conspire, every layer within a small share"
     " of its norm.",
-    properties=("layer_rescaling_invariant",),
+    properties=("logit_shift_invariant", "rescale_invariant"),
     departures="One weight perturbation for the first 128 examples (theirs: one per batch of 128); the first of the"
     " restarts begins at the weights themselves and at x*, so that the value cannot be negative; three restarts.",
 )
@@ -66,13 +66,13 @@ class WorstFlatness:
         ball = WeightBall(scales, "layer_l2", self.xi)
         search = WorstCase(ball, [self.weight_step / self.xi] * self.n_steps, attack_images=self.examples == "pgd")
         base = base_losses(context, self.examples, n)
-        best = base
+        best, highest = None, float(base.mean())
         for restart in range(self.n_restarts):
             start, points = self._start(context, ball, layers, restart, n)
             for iterate in search.iterates(context, self.examples, n, start, points):
-                found = cross_entropies(iterate.logits, context.labels[:n])
-                best = found if float(found.mean()) > float(best.mean()) else best
-        return MeasureValue.mean(best - base, base_loss=float(base.mean()))
+                found = float(cross_entropies(iterate.logits, context.labels[:n]).mean())
+                best, highest = (iterate, found) if found > highest else (best, highest)
+        return MeasureValue.mean(rise_at(context, self.examples, best, n), base_loss=float(base.mean()))
 
     def _start(
         self, context: MeasureContext, ball: WeightBall, layers: dict[str, Tensor], restart: int, n: int
