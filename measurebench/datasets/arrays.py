@@ -24,9 +24,7 @@ def load(path: Path) -> Dataset:
     parts |= {name: _split(found, name, path) for name in ("extra", "validation") if f"x_{name}" in found}
     shapes = {name: split.images.shape[1:] for name, split in parts.items()}
     if len(set(shapes.values())) > 1:
-        raise BadInputError(
-            str(path), "images of one shape", ", ".join(f"{k} {v}" for k, v in shapes.items())
-        )
+        raise BadInputError(str(path), "images of one shape", ", ".join(f"{k} {v}" for k, v in shapes.items()))
     n_classes = int(max(split.labels.max() for split in parts.values())) + 1
     names = tuple(str(i) for i in range(n_classes))
     return Dataset(
@@ -42,7 +40,7 @@ def load(path: Path) -> Dataset:
 def _read(path: Path) -> dict[str, Array]:
     """Read the arrays; objects, which would run code, are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadInputError(str(path), f"an .npz file with {', '.join(REQUIRED)}", "a single array")
             _check_keys(list(archive.files), path)
@@ -53,9 +51,7 @@ def _read(path: Path) -> dict[str, Array]:
         if isinstance(error, BadInputError):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInputError(
-            str(path), "an .npz file of plain arrays", first, "write it with numpy.savez"
-        ) from None
+        raise BadInputError(str(path), "an .npz file of plain arrays", first, "write it with numpy.savez") from None
 
 
 def _check_keys(names: list[str], path: Path) -> None:
@@ -75,9 +71,7 @@ def _split(found: dict[str, Array], name: str, path: Path) -> ImageSplit:
     images, labels = found[f"x_{name}"], found[f"y_{name}"]
     where = f"{path}: x_{name}"
     if images.ndim != 4 or len(images) == 0:
-        raise BadInputError(
-            where, "images [n, channels, height, width], at least one", str(list(images.shape))
-        )
+        raise BadInputError(where, "images [n, channels, height, width], at least one", str(list(images.shape)))
     if images.shape[1] > 4 and images.shape[3] in (1, 3):
         raise BadInputError(
             where,

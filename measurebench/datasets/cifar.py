@@ -63,9 +63,7 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-def load(
-    name: str, data_dir: Path | None = None, *, first_test_images: bool = False, offline: bool = False
-) -> Dataset:
+def load(name: str, data_dir: Path | None = None, *, first_test_images: bool = False, offline: bool = False) -> Dataset:
     """Return CIFAR-10 or CIFAR-100 from a folder, or from the cache, where it is downloaded once.
 
     The folder holds the original files (or the folder of them), with whatever number of rows; training files
@@ -140,9 +138,7 @@ def _unpack(archive: Path, folder: Path, layout: Layout) -> None:
                 for file in (*layout.train, layout.test, layout.meta):
                     member = tar.extractfile(f"{layout.folder}/{file}")
                     if member is None:
-                        raise BadInputError(
-                            str(archive), f"the file {layout.folder}/{file}", "no regular file"
-                        )
+                        raise BadInputError(str(archive), f"the file {layout.folder}/{file}", "no regular file")
                     (partial / file).write_bytes(member.read())
         except (tarfile.TarError, KeyError, EOFError, OSError) as error:
             raise BadInputError(
@@ -188,9 +184,7 @@ def _read_batch(path: Path, layout: Layout) -> tuple[Bytes, Labels]:
         got = f"{pixels.dtype} {list(pixels.shape)} and {len(labels)} labels"
         raise BadInputError(str(path), "uint8 rows of 3,072 pixels, a label for each", got)
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= layout.n_classes:
-        raise BadInputError(
-            str(path), f"labels from 0 to {layout.n_classes - 1}", f"{len(labels)} labels beyond them"
-        )
+        raise BadInputError(str(path), f"labels from 0 to {layout.n_classes - 1}", f"{len(labels)} labels beyond them")
     return pixels, labels
 
 

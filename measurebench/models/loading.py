@@ -72,7 +72,9 @@ def frozen(network: nn.Module) -> nn.Module:
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.is_meta:
             raise ModelError("expected a network with weights, got parameters on the meta device")
-    return network.float().eval().requires_grad_(False)
+    network.float().requires_grad_(False)
+    network.eval()
+    return network
 
 
 def _network(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[nn.Module, Fitted, tuple[str | int, ...]]:
@@ -167,7 +169,7 @@ def _normalization(spec: ModelSpec, fitted: Fitted) -> Normalization:
     kept = kept_normalization(fitted.extras)
     stated = spec.normalization
     if not stated.stated:
-        if kept is None and not spec.reference.endswith(f"#{spec.id}") and spec.source == "local":
+        if kept is None and not _is_in_manifest(spec):
             raise BadInputError(
                 f"{spec.locator}: normalization", "none, cifar10 or imagenet", "nothing",
                 "say with --normalization how images were scaled in training (none: they were not)",
@@ -179,6 +181,11 @@ def _normalization(spec: ModelSpec, fitted: Fitted) -> Normalization:
             "leave it out to use the file's",
         )  # fmt: skip
     return stated
+
+
+def _is_in_manifest(spec: ModelSpec) -> bool:
+    """Tell a manifest's entry, where nothing said means none, from a checkpoint named alone."""
+    return spec.source != "local" or spec.reference.endswith(f"#{spec.id}")
 
 
 def _same(a: Normalization, b: Normalization) -> bool:

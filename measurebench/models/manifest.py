@@ -91,7 +91,8 @@ def _validated(value: dict[str, Any], path: Path) -> Manifest:
 
 def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInputError:
     """Turn pydantic's first error into a sentence with the field's place in the file."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
     place = [part for part in first["loc"] if part not in ("str", "NormalizationEntry", "list[union[str,int]]")]
     field = _field_name(place, value)
     if first["type"] == "extra_forbidden":

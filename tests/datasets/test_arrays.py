@@ -1,0 +1,83 @@
+"""A dataset of arrays: what may be in the file, and what is said of the rest."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.datasets import load_dataset
+
+GENERATOR = np.random.default_rng(0)
+GOOD = {
+    "x_train": GENERATOR.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8),
+    "y_train": np.arange(20) % 4,
+    "x_test": GENERATOR.random((12, 1, 8, 8)),
+    "y_test": np.arange(12, dtype=np.int32) % 4,
+}
+
+
+def load(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
+    content = {key: value for key, value in (GOOD | changes).items() if value is not None}
+    np.savez(folder / "data.npz", **content)  # type: ignore[arg-type]
+    return load_dataset(f"arrays:{folder / 'data.npz'}")
+
+
+def test_bytes_and_floats_become_float32_in_unit_range(tmp_path: Path) -> None:
+    data = load(tmp_path)
+    assert data.train.images.dtype == data.test.images.dtype == np.float32
+    assert np.array_equal(data.train.images, GOOD["x_train"][data.train.indices].astype(np.float32) / 255)
+    assert np.array_equal(data.test.labels, GOOD["y_test"][data.test.indices])
+    assert (data.n_classes, data.name) == (4, "arrays:data.npz")
+
+
+def test_every_prefix_is_class_balanced(tmp_path: Path) -> None:
+    assert np.bincount(load(tmp_path).train.labels[:8]).tolist() == [2, 2, 2, 2]
+
+
+def test_optional_splits_are_read(tmp_path: Path) -> None:
+    data = load(tmp_path, x_validation=GOOD["x_test"], y_validation=GOOD["y_test"])
+    assert len(data.split("validation")) == 12
+    with pytest.raises(BadInputError, match="extra"):
+        data.split("extra")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x_test": None}, ["the key 'x_test'"]),
+        ({"xtrain": GOOD["x_train"]}, ["'xtrain'", "did you mean 'x_train'"]),
+        ({"x_validation": GOOD["x_test"]}, ["the key 'y_validation'"]),
+        ({"x_train": GOOD["x_train"][:, 0]}, ["images [n, channels, height, width]", "[20, 8, 8]"]),
+        ({"x_train": np.zeros((20, 8, 8, 3))}, ["transpose it with (0, 3, 1, 2)"]),
+        ({"x_train": GOOD["x_train"].astype(float)}, ["divide by 255?"]),
+        ({"x_train": GOOD["x_test"][:1].repeat(20, 0) * 4 - 2}, ["normalised already?"]),
+        ({"x_train": np.full((20, 1, 8, 8), np.nan)}, ["[0, 1]", "nan"]),
+        ({"x_train": GOOD["x_train"].astype(np.int64)}, ["uint8, or floats in [0, 1]", "int64"]),
+        ({"x_train": GOOD["x_train"][:, :, :4]}, ["images of one shape"]),
+        ({"x_train": GOOD["x_train"][:0], "y_train": GOOD["y_train"][:0]}, ["at least one"]),
+        ({"y_train": GOOD["y_train"][:5]}, ["one integer label for each image"]),
+        ({"y_train": GOOD["y_train"].astype(float)}, ["one integer label", "float64"]),
+        ({"y_train": GOOD["y_train"] - 1}, ["labels from 0", "-1"]),
+        ({"x_train": np.array([{"a": 1}], dtype=object)}, ["plain arrays"]),
+    ],
+)
+def test_mistake_is_named(changes: dict[str, object], words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(BadInputError) as caught:
+        load(tmp_path, **changes)
+    assert "data.npz" in str(caught.value)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "npz"), (b"PK\x03\x04broken", "npz"), (b"<html>", "npz")])
+def test_file_of_another_kind_is_named(content: bytes, word: str, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(BadInputError, match=word):
+        load_dataset(f"arrays:{tmp_path / 'x.npz'}")
+
+
+def test_missing_file_and_unknown_dataset_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no such file"):
+        load_dataset(f"arrays:{tmp_path / 'none.npz'}")
+    with pytest.raises(BadInputError, match="did you mean 'cifar10'"):
+        load_dataset("cifar-10")
