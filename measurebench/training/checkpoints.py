@@ -110,7 +110,7 @@ def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
         "file": files.weights(checkpoint).relative_to(folder).as_posix(),
         "sha256": kept["sha256"],
         "architecture": config.architecture,
-        "architecture_kwargs": dict(config.architecture_kwargs),
+        "architecture_kwargs": _inputs(summary) | dict(config.architecture_kwargs),
         "normalization": config.normalization,
         "init_file": files.initial.relative_to(folder).as_posix(),
         "dataset": summary["dataset"],
@@ -125,6 +125,12 @@ def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
     lines = ["[[model]]", *(f"{name} = {_toml(value)}" for name, value in values.items())]
     lines += ["[model.settings]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
     return "\n".join(lines) + "\n"
+
+
+def _inputs(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of classes and channels, which every built-in architecture takes and others need not."""
+    names = () if ":" in summary["settings"]["architecture"] else ("n_classes", "in_channels")
+    return {name: summary[name] for name in names}
 
 
 def _settings(config: TrainingConfig, axes: Sequence[str]) -> dict[str, Any]:

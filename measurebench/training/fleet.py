@@ -195,6 +195,8 @@ def _summary(run: PlannedRun, dataset: Dataset, device: str) -> dict[str, Any]:
         "identity": run_identity(run.config, dataset),
         "settings": run.config.to_json(),
         "dataset": dataset.name,
+        "n_classes": dataset.n_classes,
+        "in_channels": dataset.train.images.shape[1],
         "device": device,
         "software": software,
     }

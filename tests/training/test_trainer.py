@@ -1,0 +1,220 @@
+"""One training run: deterministic, resumable to the bit, its options acting, its best checkpoint truly the best."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from measurebench.core.errors import BadInputError, ModelError
+from measurebench.datasets import Dataset, load_dataset
+from measurebench.datasets.base import ImageSplit
+from measurebench.training.config import TrainingConfig, recipe
+from measurebench.training.evaluation import score
+from measurebench.training.trainer import Run, Trained, fitting_and_validation, initial_network, train
+
+QUICK = {"epochs": 2, "batch_size": 50, "steps": 2, "evaluation_examples": 20, "architecture_kwargs": {"width": 4}}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The digits with fewer images, for speed."""
+    whole = load_dataset("digits")
+    return replace(whole, train=whole.train.first(100), test=whole.test.first(100))
+
+
+def _config(**settings) -> TrainingConfig:
+    return TrainingConfig.from_mapping(recipe("digits") | {"defense": "AT"} | QUICK | settings, "test")
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def plain_run(digits) -> Trained:
+    return train(_config(), digits)
+
+
+def test_the_same_settings_give_the_same_weights(digits, plain_run) -> None:
+    again = train(_config(), digits)
+    assert _same(again.last, plain_run.last)
+    assert again.curves == plain_run.curves
+
+
+def test_training_leaves_the_global_random_state_alone(digits) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(_config(epochs=1), digits)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seed": 1},
+        {"steps": 1},
+        {"radius": "1/20"},
+        {"norm": "L2", "radius": "1/2"},
+        {"defense": "Standard"},
+        {"defense": "TRADES", "beta": 6.0},
+        {"defense": "TRADES", "beta": 1.0},
+        {"defense": "MART", "beta": 5.0},
+        {"optimizer": "AWP"},
+        {"optimizer": "AWP", "awp": "global"},
+        {"optimizer": "AWP", "awp_warmup": 1},
+        {"batch_size": 25},
+        {"augmentation": False},
+        {"extra_data": True},
+        {"clip_norm": 0.01},
+        {"weight_decay": 0.0},
+        {"momentum": 0.0},
+        {"learning_rate": 0.01},
+        {"schedule": "cosine"},
+        {"random_start": "none"},
+        {"radius_warmup": 1},
+        {"step_fraction": 0.1},
+    ],
+    ids=lambda settings: "-".join(f"{k}={v}" for k, v in settings.items()),
+)
+def test_every_option_acts(digits, plain_run, settings) -> None:
+    last = train(_config(**settings), digits).last
+    assert all(bool(torch.isfinite(tensor.float()).all()) for tensor in last.values())
+    assert not _same(last, plain_run.last)
+
+
+def test_the_initial_checkpoint_depends_on_architecture_and_seed_alone(digits, plain_run) -> None:
+    other = Run(_config(defense="Standard", batch_size=10), digits, "cpu").initial
+    assert _same(other, plain_run.initial)
+    assert not _same(Run(_config(seed=1), digits, "cpu").initial, plain_run.initial)
+
+
+def test_the_best_checkpoint_has_the_best_validation_score_of_all_epochs(digits) -> None:
+    config = _config(epochs=6, learning_rate=0.3)
+    trained = train(config, digits)
+    orders = [(row["validation_pgd_accuracy"], -row["validation_pgd_loss"]) for row in trained.curves]
+    assert orders.index(max(orders)) + 1 == trained.best_epoch
+    network = initial_network(config, digits)
+    network.load_state_dict(trained.best)
+    _, validation = fitting_and_validation(digits, config)
+    assert score(network, validation, config.threat, config.seed, "cpu").order == max(orders)
+
+
+def test_test_images_play_no_part(digits, plain_run) -> None:
+    noise = np.random.default_rng(0).random(digits.test.images.shape, dtype=np.float32)
+    blind = replace(digits, test=ImageSplit(noise, digits.test.labels, digits.test.indices))
+    again = train(_config(), blind)
+    assert _same(again.best, plain_run.best)
+    assert again.curves == plain_run.curves
+
+
+def test_without_validation_images_the_last_training_images_choose_and_are_not_trained_on(digits) -> None:
+    train_split, validation = fitting_and_validation(replace(digits, validation=None), _config())
+    assert len(validation) == 10
+    assert not set(train_split.indices) & set(validation.indices)
+    assert set(train_split.indices) | set(validation.indices) == set(digits.train.indices)
+
+
+def test_curves_have_a_row_for_every_evaluated_epoch(digits) -> None:
+    trained = train(_config(epochs=5, evaluate_every=2), digits)
+    assert [row["epoch"] for row in trained.curves] == [2, 4, 5]
+    assert all(0 <= row["train_pgd_accuracy"] <= row["train_clean_accuracy"] <= 1 for row in trained.curves)
+
+
+def test_training_fits_the_training_images(digits) -> None:
+    trained = train(_config(defense="Standard", epochs=15, augmentation=False), digits)
+    assert trained.curves[-1]["train_clean_accuracy"] > 0.9
+    assert trained.curves[-1]["loss"] < trained.curves[0]["loss"]
+
+
+def test_a_diverged_training_says_so(digits) -> None:
+    with pytest.raises(ModelError, match=r"training diverged in epoch \d+ of 3: the loss is not finite; set clip_norm"):
+        train(_config(learning_rate=1e30, epochs=3, defense="Standard", architecture="digits-plain"), digits)
+
+
+def test_extra_data_needs_extra_images(digits) -> None:
+    with pytest.raises(BadInputError, match="a dataset without any"):
+        train(_config(extra_data=True), replace(digits, extra=None))
+
+
+def test_a_state_of_other_settings_is_refused(digits, tmp_path) -> None:
+    state = tmp_path / "state.pt"
+    train(_config(), digits, state_path=state, save_every_seconds=0)
+    with pytest.raises(BadInputError, match="a training state of these settings and images"):
+        train(_config(seed=2), digits, state_path=state)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AWP"])
+def test_a_run_that_goes_on_from_a_state_ends_with_the_same_bits(digits, tmp_path, optimizer) -> None:
+    config = _config(epochs=4, optimizer=optimizer, extra_data=True)
+    whole = train(config, digits)
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_two(progress) -> None:
+        if progress.epoch == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(config, digits, state_path=tmp_path / "state.pt", save_every_seconds=0, on_epoch=stop_after_two)
+    resumed = train(config, digits, state_path=tmp_path / "state.pt")
+    assert _same(resumed.last, whole.last)
+    assert _same(resumed.best, whole.best)
+    assert (resumed.curves, resumed.best_epoch) == (whole.curves, whole.best_epoch)
+
+
+SCRIPT = """
+import sys, time, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from measurebench.datasets import load_dataset
+from measurebench.training.config import TrainingConfig, recipe
+from measurebench.training.trainer import train
+config = TrainingConfig.from_mapping(recipe("digits") | {"defense": "TRADES", "beta": 6.0, "epochs": 5, "steps": 1,
+    "optimizer": "AWP", "evaluation_examples": 10, "architecture_kwargs": {"width": 4}}, "test")
+def slow(progress):
+    print(progress.epoch, flush=True)
+    time.sleep(float(sys.argv[2]))
+trained = train(config, load_dataset("digits"), state_path=Path(sys.argv[1]), save_every_seconds=0, on_epoch=slow)
+torch.save({"last": trained.last, "best": trained.best}, sys.argv[1] + ".end")
+"""
+
+
+def test_a_run_killed_with_sigkill_ends_with_the_same_bits_as_one_never_killed(tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(name: str, pause: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / name), pause]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    never_killed, killed = start("whole", "0"), start("killed", "0.3")
+    assert killed.stdout is not None
+    assert [killed.stdout.readline().strip() for _ in range(3)] == ["1", "2", "3"]
+    time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    assert (tmp_path / "killed").is_file()
+    assert not (tmp_path / "killed.end").exists()
+    resumed = start("killed", "0")
+    first_epoch = resumed.communicate()[0].split()[0]
+    never_killed.communicate()
+    assert first_epoch in ("3", "4")
+    whole = torch.load(tmp_path / "whole.end", weights_only=True)
+    again = torch.load(tmp_path / "killed.end", weights_only=True)
+    assert _same(again["last"], whole["last"])
+    assert _same(again["best"], whole["best"])
+
+
+@pytest.mark.gpu
+def test_mixed_precision_trains_on_a_gpu(digits) -> None:
+    trained = train(_config(precision="mixed", epochs=3), digits, device="cuda")
+    assert trained.curves[-1]["train_clean_accuracy"] > 0.15
