@@ -96,23 +96,27 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[nn.Module, Fitted
 
 def _built(spec: ModelSpec, state: State) -> nn.Module:
     """Build the network for the number of classes and channels that the weights have."""
-    sizes = _sizes(state)
     name = spec.architecture or ""
     builtin = None if ":" in name else architectures.find(name)
     if builtin is None:
         return architectures.build(spec)
-    return architectures.build(spec, sizes[0] or 10, sizes[1] or builtin.image_shape[0])
+    default = architectures.build(spec, 10, builtin.image_shape[0])
+    shapes = {key: tuple(tensor.shape) for key, tensor in default.state_dict().items()}
+    # In the order of registration, which the file need not keep: the first convolution, the last matrix.
+    first = next((key for key, shape in shapes.items() if len(shape) == 4), None)
+    last = next((key for key, shape in reversed(shapes.items()) if len(shape) == 2), None)
+    in_channels = _size(state, first, 1) or builtin.image_shape[0]
+    n_classes = _size(state, last, 0) or 10
+    if (n_classes, in_channels) == (10, builtin.image_shape[0]):
+        return default
+    return architectures.build(spec, n_classes, in_channels)
 
 
-def _sizes(state: State) -> tuple[int | None, int | None]:
-    """Read off the number of classes (rows of the last matrix) and of channels (first convolution)."""
-    matrices = [tensor for tensor in state.values() if tensor.ndim == 2]
-    convolutions = [tensor for tensor in state.values() if tensor.ndim == 4 and "mean" not in state]
-    convolutions = convolutions or [t for key, t in state.items() if t.ndim == 4 and key.endswith("weight")]
-    return (
-        int(matrices[-1].shape[0]) if matrices else None,
-        int(convolutions[0].shape[1]) if convolutions else None,
-    )
+def _size(state: State, key: str | None, axis: int) -> int | None:
+    """Return the length of one axis of the file's tensor of this name, whatever prefix the file puts before it."""
+    found = [value for name, value in state.items() if key and (name == key or name.endswith(f".{key}"))]
+    tensor = found[0] if len(found) == 1 else state.get(key or "")
+    return int(tensor.shape[axis]) if tensor is not None and tensor.ndim > axis else None
 
 
 def _state(spec: ModelSpec, content: Any) -> tuple[tuple[str | int, ...], State]:
