@@ -30,7 +30,7 @@ function visibleDefense(name) {
 function specOf(chart) {
   const text = JSON.stringify(page.figures[chart.id].spec);
   if (!chart.dynamic) return JSON.parse(text);
-  const about = page.measures.find((measure) => measure.id === state.measure);
+  const about = page.measures?.find((measure) => measure.id === state.measure);
   const spec = JSON.parse(text, (_, value) => (value === "@title" ? about.axis : value));
   if (state.log && canLog()) for (const layer of spec.layer ? flat(spec) : [spec]) if (layer.encoding?.x?.field === "_x") layer.encoding.x.scale = { type: "log", nice: false };
   return spec;

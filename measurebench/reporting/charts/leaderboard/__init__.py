@@ -1,0 +1,1 @@
+"""The charts of the leaderboard analysis, one file each."""

@@ -1,0 +1,60 @@
+"""What the leaderboard's charts share: entries as marks, coloured and shaped by their training data."""
+
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, brush, defense_channels, dimmed, named
+
+DATA_KINDS = ("CIFAR-10 only", "synthetic images", "extra real images", "not stated")
+ACCURACY_COLUMNS = (
+    Column("model_id", "model"), Column("paper", "paper"), Column("clean_accuracy", "clean", "percent2"),
+    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+)  # fmt: skip
+
+
+def kinds(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the kinds of training data that occur, in a fixed order."""
+    present = set(table["training_data"])
+    return tuple(kind for kind in DATA_KINDS if kind in present)
+
+
+def percent_axis(field: str, title: str, channel: str = "x", domain: tuple[float, float] | None = None) -> Any:
+    """Return an axis of accuracies in percent."""
+    import altair as alt
+
+    scale = alt.Scale(zero=False, domain=list(domain)) if domain else alt.Scale(zero=False)
+    make = alt.X if channel == "x" else alt.Y
+    return make(field=field, type="quantitative", title=title, scale=scale, axis=alt.Axis(format=".0%", tickCount=6))
+
+
+def entries(table: pd.DataFrame, x: Any, y: Any, needed: tuple[str, ...], brushed: bool = True, **channels: Any) -> Any:
+    """Return entries as marks at x and y; rows without one of the ``needed`` fields are left out."""
+    import altair as alt
+
+    tips = [
+        alt.Tooltip(field="model_id", type="nominal", title="model"),
+        alt.Tooltip(field="paper", type="nominal", title="paper"),
+        alt.Tooltip(field="venue", type="nominal", title="venue"),
+        alt.Tooltip(field="clean_accuracy", type="quantitative", format=".2%", title="clean"),
+        alt.Tooltip(field="autoattack_accuracy", type="quantitative", format=".2%", title="AutoAttack"),
+        alt.Tooltip(field="training_data", type="nominal", title="training data"),
+    ]
+    chart = (
+        alt.Chart(named("models"))
+        .transform_filter(" && ".join(f"isValid(datum.{name})" for name in needed))
+        .mark_point(filled=True, size=50)
+        .encode(x=x, y=y, opacity=dimmed(0.8), tooltip=tips, **defense_channels(kinds(table)), **channels)
+    )
+    return chart.add_params(brush()) if brushed else chart
+
+
+def diagonal(low: float, high: float) -> Any:
+    """Return the line of equality."""
+    import altair as alt
+
+    return (
+        alt.Chart(alt.InlineData(values=[{"a": low}, {"a": high}]))
+        .mark_line(color="var(--muted)", strokeDash=[4, 4], strokeWidth=1, clip=True)
+        .encode(x=alt.X(field="a", type="quantitative"), y=alt.Y(field="a", type="quantitative"))
+    )

@@ -1,0 +1,43 @@
+"""A measure of the entries against their robust accuracy."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from measurebench.core.info import MeasureInfo
+from measurebench.reporting.charts.figure import Column, Figure, specification
+from measurebench.reporting.charts.leaderboard.entries import entries, percent_axis
+from measurebench.reporting.wording import axis_title, fixed, measure_name
+
+
+def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> Figure:
+    """Return the scatter of one measure; the page shows all through the specification of the first."""
+    import altair as alt
+
+    told = about(table, measure, infos)
+    x = alt.X(field="_x", type="quantitative", title="@title", scale=alt.Scale(zero=False), axis=alt.Axis(format="~g"))
+    chart = entries(table, x, percent_axis("_target", "AutoAttack accuracy", "y"), ("_x", "_target"))
+    return Figure(
+        "scatter",
+        told["sentence"],
+        told["inside"],
+        specification(chart.properties(width="container", height=340)),
+        {"models": table.assign(_x=table[measure])},
+        "models",
+        (Column("model_id", "model"), Column("_x", measure, "number"), Column("autoattack_accuracy", "AutoAttack", "percent2")),
+        "Each mark is an entry for which the measure is known.",
+        brush=True,
+    )
+
+
+def about(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> dict[str, str]:
+    """Return what the page tells of a measure."""
+    both = table[[measure, "autoattack_accuracy"]].dropna()
+    tau = both[measure].corr(both["autoattack_accuracy"], method="kendall") if len(both) > 2 else float("nan")
+    info = infos.get(measure)
+    return {
+        "id": measure, "title": measure_name(measure, infos), "axis": axis_title(measure, infos),
+        "sentence": f"{measure_name(measure, infos)} and robust accuracy: Kendall's τ = {fixed(tau)} over {len(both)} entries",
+        "inside": "Entries of one paper are not independent, so no interval is given here; `measurebench analyze` resamples papers.",
+        "explanation": info.explanation if info else "", "formula": info.formula if info else "", "source": info.source if info else "",
+    }  # fmt: skip

@@ -1,0 +1,40 @@
+"""Robust accuracy against the number of parameters."""
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, Figure, specification
+from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.wording import count, fixed, percent
+
+
+def figure(table: pd.DataFrame) -> Figure | None:
+    """Return the chart, or None where fewer than three parameter counts are known."""
+    known = table.dropna(subset=["n_parameters", "autoattack_accuracy"])
+    if len(known) < 3:
+        return None
+    tau = known["n_parameters"].corr(known["autoattack_accuracy"], method="kendall")
+    small = known[known["n_parameters"] < 2e7]
+    best = small.loc[small["autoattack_accuracy"].idxmax()] if len(small) else None
+    return Figure(
+        "parameters",
+        f"Larger networks are {'more' if tau > 0 else 'not more'} robust: Kendall's τ of parameters and robust accuracy is {fixed(tau)}",
+        f"Known for {count(len(known), 'entry', 'entries')}."
+        + (f" The best below 20 million parameters reaches {percent(best['autoattack_accuracy'])} ({best['model_id']})." if best is not None else ""),
+        specification(_chart(table)),
+        {"models": table},
+        "models",
+        (*ACCURACY_COLUMNS, Column("architecture", "architecture"), Column("n_parameters", "parameters", "integer")),
+        "The axis of parameters is logarithmic. Counted in the networks themselves, so known only for entries with weights.",
+        brush=True,
+    )
+
+
+def _chart(table: pd.DataFrame) -> object:
+    import altair as alt
+
+    x = alt.X(
+        field="n_parameters", type="quantitative", title="parameters", scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(format="~s", tickCount=5),
+    )  # fmt: skip
+    y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y")
+    return entries(table, x, y, ("n_parameters", "autoattack_accuracy")).properties(width="container", height=320)

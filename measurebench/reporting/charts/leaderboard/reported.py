@@ -1,0 +1,38 @@
+"""Reported against AutoAttack accuracy: who claimed more than was found."""
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, Figure, specification
+from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, diagonal, entries, percent_axis
+from measurebench.reporting.wording import count, percent, points
+
+
+def figure(table: pd.DataFrame) -> Figure | None:
+    """Return the chart, or None where no reported accuracy is known."""
+    known = table.dropna(subset=["reported_accuracy", "autoattack_accuracy"])
+    if known.empty:
+        return None
+    over = known["reported_accuracy"] - known["autoattack_accuracy"]
+    far, under = int((over > 0.05).sum()), int((over < 0).sum())
+    worst = known.loc[over.idxmax()]
+    return Figure(
+        "reported",
+        f"{far} of {count(len(known), 'entry', 'entries')} reported over 5 points more than AutoAttack finds",
+        f"The largest difference is {points(over.max())} points ({worst['model_id']}); {under} reported less than AutoAttack "
+        f"finds. The median is {points(over.median(), 2)} points.",
+        specification(_chart(table, known)),
+        {"models": table},
+        "models",
+        (*ACCURACY_COLUMNS, Column("reported_accuracy", "reported", "percent2")),
+        f"Below the dashed line AutoAttack finds less than was reported. Reported values lie up to {percent(known['reported_accuracy'].max())}.",
+        brush=True,
+    )
+
+
+def _chart(table: pd.DataFrame, known: pd.DataFrame) -> object:
+    x = percent_axis("reported_accuracy", "robust accuracy as reported")
+    y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y")
+    both = known[["reported_accuracy", "autoattack_accuracy"]]
+    line = diagonal(float(both.min().min()), float(both.max().max()))
+    marks = entries(table, x, y, ("reported_accuracy", "autoattack_accuracy"))
+    return (line + marks).properties(width="container", height=320)

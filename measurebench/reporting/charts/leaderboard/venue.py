@@ -1,0 +1,37 @@
+"""AutoAttack accuracy by venue."""
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, Figure, specification
+from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.wording import count, percent
+
+
+def figure(table: pd.DataFrame) -> Figure | None:
+    """Return the chart, the venue with the most robust median on top."""
+    known = table.dropna(subset=["venue_name", "autoattack_accuracy"])
+    if known.empty:
+        return None
+    medians = known.groupby("venue_name")["autoattack_accuracy"].median().sort_values(ascending=False, kind="stable")
+    preprints = int((known["published_in"] == "preprint").sum())
+    several = known["venue_name"].value_counts()
+    return Figure(
+        "venue",
+        f"{count(len(medians), 'venue')}; the median entry is most robust at {medians.index[0]} ({percent(medians.iloc[0])})",
+        f"{preprints} of {count(len(known), 'entry', 'entries')} name a preprint as their venue. {several.index[0]} has most entries, {several.iloc[0]}.",
+        specification(_chart(table, list(medians.index))),
+        {"models": table},
+        "models",
+        (Column("venue_name", "venue"), *ACCURACY_COLUMNS),
+        "Each mark is an entry; venues are ordered by their median.",
+        brush=True,
+    )
+
+
+def _chart(table: pd.DataFrame, venues: list[str]) -> object:
+    import altair as alt
+
+    y = alt.Y(field="venue_name", type="nominal", sort=venues, title=None, axis=alt.Axis(labelLimit=130, grid=True))
+    x = percent_axis("autoattack_accuracy", "AutoAttack accuracy")
+    chart = entries(table, x, y, ("venue_name", "autoattack_accuracy"), brushed=False)
+    return chart.properties(width="container", height=22 * len(venues))

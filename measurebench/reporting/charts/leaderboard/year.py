@@ -1,0 +1,40 @@
+"""AutoAttack accuracy by year, with the best so far."""
+
+import pandas as pd
+
+from measurebench.reporting.charts.figure import Column, Figure, named, specification
+from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.wording import percent, points
+
+
+def figure(table: pd.DataFrame) -> Figure | None:
+    """Return the chart, or None where no year is known."""
+    known = table.dropna(subset=["year", "autoattack_accuracy"])
+    if known.empty:
+        return None
+    best = known.groupby("year")["autoattack_accuracy"].max().cummax()
+    records = pd.DataFrame({"year": [int(y) for y in best.index], "best": best.to_numpy()})
+    first, last = records.iloc[0], records.iloc[-1]
+    span = max(1, int(last["year"] - first["year"]))
+    return Figure(
+        "year",
+        f"The best robust accuracy rose from {percent(first['best'])} in {int(first['year'])} to {percent(last['best'])} in {int(last['year'])}",
+        f"That is {points((last['best'] - first['best']) / span)} points a year.",
+        specification(_chart(table)),
+        {"models": table, "records": records},
+        "models",
+        (Column("year", "year", "text"), *ACCURACY_COLUMNS),
+        "The line is the best entry so far.",
+        brush=True,
+    )
+
+
+def _chart(table: pd.DataFrame) -> object:
+    import altair as alt
+
+    x = alt.X(field="year", type="quantitative", title="year", scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(format="d", tickMinStep=1))
+    line = alt.Chart(named("records")).mark_line(interpolate="step-after", color="var(--muted)").encode(
+        x=x, y=percent_axis("best", "AutoAttack accuracy", "y")
+    )  # fmt: skip
+    marks = entries(table, x, percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), ("year", "autoattack_accuracy"))
+    return (line + marks).properties(width="container", height=300)

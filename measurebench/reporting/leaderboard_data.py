@@ -1,0 +1,194 @@
+"""RobustBench's leaderboard as one clean table; every irregularity of its sources is handled here."""
+
+import html
+import importlib.metadata
+import importlib.resources
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.threat import ThreatModel
+
+COLUMNS = (
+    "model_id", "paper", "link", "authors", "clean_accuracy", "autoattack_accuracy", "reported_accuracy",
+    "best_known_accuracy", "unreliable", "training_data", "extra_data", "synthetic_data", "architecture",
+    "n_parameters", "defense", "cluster", "venue", "venue_name", "published_in", "year", "month", "norm", "radius",
+    "forward_passes", "in_zoo", "footnote", "paper_key",
+)  # fmt: skip
+_HEADINGS = {"Linf": "linf", "L2": "l2"}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_PREPRINTS = frozenset({"arxiv", "openreview", "github"})
+_TAG = re.compile(r"<[^>]*>")
+
+
+def leaderboard(norm: str = "Linf", model_info: Path | None = None) -> pd.DataFrame:
+    """Return CIFAR-10's entries for a norm, the most robust first; accuracies are fractions, unknown is missing.
+
+    The installed robustbench package gives ids, papers, accuracies, architecture and venue (package metadata, no
+    import). ``model_info``, a folder of RobustBench's JSON entries, adds reported and best known accuracy, extra data,
+    reliability and footnotes, and the entries without weights. Raises BadInputError for files that cannot be read.
+    """
+    if norm not in _HEADINGS:
+        raise BadInputError("norm", "Linf or L2", repr(norm))
+    rows = {row["model_id"]: row | {"in_zoo": True} for row in packaged_entries(norm)}
+    for entry in info_entries(norm, model_info) if model_info else []:
+        known = rows.get(entry["model_id"], {"in_zoo": False})
+        rows[entry["model_id"]] = known | {name: value for name, value in entry.items() if value is not None}
+    curated = _curated(norm)
+    found = [_completed(row, curated.get(row["model_id"], {})) for row in rows.values()]
+    if not found:
+        raise BadInputError("robustbench", f"a table of {norm} models in its package metadata", "none")
+    table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
+    for name in ("clean_accuracy", "autoattack_accuracy", "reported_accuracy", "best_known_accuracy", "n_parameters", "year"):
+        table[name] = pd.to_numeric(table[name])
+    return table.sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
+
+
+def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the Markdown table for CIFAR-10 and ``norm`` in robustbench's package description."""
+    lines = (_description() if text is None else text).splitlines()
+    rows, inside, dataset = [], False, ""
+    for line in lines:
+        if line.startswith("### "):
+            dataset = line.strip("# ").lower()
+        elif line.startswith("#"):
+            inside = dataset == "cifar-10" and line.strip("# ").lower().startswith(f"{_HEADINGS[norm]},")
+        elif inside and line.startswith("|") and (row := _markdown_row(line, norm)):
+            rows.append(row)
+    return rows
+
+
+def _description() -> str:
+    try:
+        return importlib.metadata.metadata("robustbench").get_payload() or ""  # type: ignore[attr-defined, no-any-return]
+    except importlib.metadata.PackageNotFoundError:
+        raise BadInputError("robustbench", "the installed package", "none", "pip install robustbench") from None
+
+
+def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
+    """Read ``| 1 | id | [paper](link) | 93.68% | 73.71% | architecture | venue |``; None for heads and rules."""
+    cells = [_TAG.sub("", cell).replace("*", "").strip() for cell in line.strip().strip("|").split("|")]
+    if len(cells) != 7 or not cells[0].isdigit():
+        return None
+    paper = re.fullmatch(r"\[(.*)\]\((.*?)\)", cells[2])
+    return {
+        "model_id": cells[1], "paper": plain(paper[1] if paper else cells[2]), "link": paper[2].strip() if paper else None,
+        "clean_accuracy": fraction(cells[3]), "autoattack_accuracy": fraction(cells[4]), "architecture": plain(cells[5]),
+        "norm": norm, **venue(cells[6]),
+    }  # fmt: skip
+
+
+def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
+    """Return RobustBench's JSON entries for CIFAR-10 and ``norm`` under ``folder`` (its ``model_info``)."""
+    place = next((p for p in (folder / "cifar10" / norm, folder / norm, folder) if any(p.glob("*.json"))), None)
+    if place is None:
+        raise BadInputError(str(folder), f"RobustBench's model_info with cifar10/{norm}/*.json", "no JSON file there")
+    return [_info(path, norm) for path in sorted(place.glob("*.json"))]
+
+
+def _info(path: Path, norm: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise BadInputError(str(path), "a leaderboard entry as JSON", str(error)) from error
+    if not isinstance(raw, dict) or "autoattack_acc" not in raw:
+        raise BadInputError(str(path), "an entry with the field 'autoattack_acc'", "none")
+    autoattack, external = fraction(raw["autoattack_acc"]), fraction(raw.get("external"))
+    footnote = plain(raw.get("footnote"))
+    return {
+        "model_id": path.stem, "paper": plain(raw.get("name")), "link": plain(raw.get("link")), "authors": plain(raw.get("authors")),
+        "clean_accuracy": fraction(raw.get("clean_acc")), "autoattack_accuracy": autoattack,
+        "reported_accuracy": fraction(raw.get("reported")),
+        "best_known_accuracy": min(value for value in (autoattack, external) if value is not None),
+        "unreliable": raw.get("unreliable"), "extra_data": raw.get("additional_data"),
+        "synthetic_data": synthetic(footnote), "architecture": plain(raw.get("architecture")), "norm": norm,
+        "radius": radius(norm, raw.get("eps"), str(path)), "forward_passes": raw.get("number_forward_passes"),
+        "footnote": footnote, **venue(raw.get("venue")),
+    }  # fmt: skip
+
+
+def fraction(value: Any) -> float | None:
+    """Return "73.71", "73.71%" or 73.71 as a fraction; None for what is absent or no number."""
+    text = str(value).strip().rstrip("%").strip() if value is not None else ""
+    try:
+        return round(float(text) / 100, 8)
+    except ValueError:
+        return None
+
+
+def radius(norm: str, value: Any, subject: str) -> str | None:
+    """Return the radius as its author wrote it ("8/255", "0.031"), after checking that it is one."""
+    return ThreatModel.parse(norm, value, f"{subject}: radius").text if value not in (None, "") else None
+
+
+def plain(value: Any) -> str | None:
+    """Return a text without markup, entities, formula signs and stray whitespace; None for an empty one."""
+    if value is None:
+        return None
+    text = html.unescape(_TAG.sub(" ", str(value)))
+    text = re.sub(r"\\\(|\\\)", "", text).replace(r"\ell_{\infty}", "ℓ∞").replace(r"\ell_2", "ℓ2")
+    return re.sub(r"\s+", " ", text).strip() or None
+
+
+def synthetic(footnote: str | None) -> bool | None:
+    """Say whether a footnote speaks of synthetic images; None without a footnote."""
+    return None if footnote is None else "synthetic" in footnote.lower()
+
+
+def venue(value: Any) -> dict[str, Any]:
+    """Return venue text, its name, year, month and kind ("conference or journal", "preprint", "unknown").
+
+    Understands "ICML 2024", "arXiv, Jun 2024", "GitHub,<br>Sep 2019", "arXiv, Dec. 2022", "Pattern Recognition 2024";
+    "N/A" is unknown. The text is kept as ``venue``.
+    """
+    text = plain(value)
+    if text is None or text.upper() in {"N/A", "NA", "NONE", "UNPUBLISHED"}:
+        return {"venue": text, "venue_name": None, "published_in": "unknown", "year": None, "month": None}
+    year = re.search(r"(?<!\d)((?:19|20)\d\d)(?!\d)", text)
+    words = re.findall(r"[A-Za-z]+", text)
+    month = next((_MONTHS.index(word[:3].lower()) + 1 for word in words[1:] if word[:3].lower() in _MONTHS), None)
+    name = re.split(r",|\s(?=(?:19|20)\d\d)", text)[0].strip()
+    kind = "preprint" if name.lower() in _PREPRINTS else "conference or journal"
+    return {
+        "venue": text, "venue_name": name or None, "published_in": kind, "year": int(year[1]) if year else None, "month": month
+    }  # fmt: skip
+
+
+def paper_key(title: str | None, model_id: str) -> str:
+    """Return what entries of one paper share: its title, whatever its case, spaces and punctuation."""
+    return re.sub(r"[^a-z0-9]+", " ", (title or model_id).lower()).strip()
+
+
+def _curated(norm: str) -> dict[str, dict[str, str]]:
+    """Return the package's own notes on the zoo: defense, data, parameters, base network."""
+    place = importlib.resources.files("measurebench").joinpath("models", "robustbench", "defenses.csv")
+    with importlib.resources.as_file(place) as path:
+        if not path.is_file():
+            return {}
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = table[table["threat"] == norm].to_dict("records")
+    return {str(row["id"]): {str(k): str(v) for k, v in row.items()} for row in rows}
+
+
+def _completed(row: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
+    """Add the package's notes where the sources are silent, and what follows from the rest."""
+    flags = {"true": True, "false": False}
+    made = {"n_parameters": notes.get("n_parameters") or None, "defense": notes.get("defense") or None, "cluster": notes.get("cluster") or None}
+    for name in ("extra_data", "synthetic_data"):
+        stated, noted = row.get(name), flags.get(notes.get(name, ""))
+        # Entries that say "no extra data" and speak of synthetic images in the footnote are about real images only.
+        made[name] = noted if stated is None else stated
+    made["training_data"] = _training_data(made["extra_data"], made["synthetic_data"])
+    return row | made | {"paper_key": paper_key(row.get("paper"), row["model_id"])}
+
+
+def _training_data(extra: bool | None, generated: bool | None) -> str:
+    if extra:
+        return "extra real images"
+    if generated:
+        return "synthetic images"
+    return "CIFAR-10 only" if extra is False else "not stated"

@@ -1,0 +1,69 @@
+"""How sure a ranking is: intervals, ties, and the ranks that each entry could hold."""
+
+import numpy as np
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+
+TEST_IMAGES = 10_000
+Z = 1.959963984540054
+
+
+def wilson(p: "pd.Series[float]", n: int = TEST_IMAGES) -> tuple["pd.Series[float]", "pd.Series[float]"]:
+    """Return Wilson's 95 % interval of proportions over ``n`` images (Wilson 1927)."""
+    center = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return center - half, center + half
+
+
+def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = TEST_IMAGES) -> pd.DataFrame:
+    """Return the table with ``rank`` (ties share the smallest), ``low`` and ``high``, ``rank_best`` and ``rank_worst``.
+
+    An entry certainly beats another where Newcombe's 95 % interval of the difference of two independent proportions
+    excludes zero (Newcombe 1998, method 10). All were measured on the same images, so this errs on the careful side.
+    """
+    if accuracy not in table.columns:
+        raise BadInputError(accuracy, "a column of the leaderboard", "none")
+    p = table[accuracy].astype(float)
+    low, high = wilson(p, n)
+    better = _certainly_greater(p.to_numpy(), low.to_numpy(), high.to_numpy())
+    count = int(p.notna().sum())
+    return table.assign(
+        rank=p.rank(ascending=False, method="min"),
+        low=low,
+        high=high,
+        rank_best=np.where(p.notna(), 1 + better.sum(axis=0), np.nan),
+        rank_worst=np.where(p.notna(), count - better.sum(axis=1), np.nan),
+    )
+
+
+def _certainly_greater(p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Return [i, j]: is i's proportion above j's with the lower end of the difference above zero?"""
+    difference = p[:, None] - p[None, :]
+    below = np.sqrt((p - low)[:, None] ** 2 + (high - p)[None, :] ** 2)
+    return np.asarray(difference - below > 0)
+
+
+def frontier(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries that no other beats in clean and robust accuracy at once, by clean accuracy."""
+    ordered = table.dropna(subset=["clean_accuracy", "autoattack_accuracy"]).sort_values(
+        ["clean_accuracy", "autoattack_accuracy"], ascending=[False, False]
+    )
+    best_before = ordered["autoattack_accuracy"].cummax().shift(fill_value=-1.0)
+    return ordered[ordered["autoattack_accuracy"] > best_before].iloc[::-1].reset_index(drop=True)
+
+
+def frontiers_by_year(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the frontier of all entries up to each year, with a column ``until``."""
+    years = sorted(table["year"].dropna().astype(int).unique())
+    parts = [frontier(table[table["year"] <= year]).assign(until=str(year)) for year in years]
+    return pd.concat(parts, ignore_index=True) if parts else frontier(table).assign(until="")
+
+
+def papers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per paper: its best entry, how many entries it has, and their range of robust accuracy."""
+    grouped = table.groupby("paper_key", sort=False)
+    best = table.loc[grouped["autoattack_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
+    best["n_entries"] = grouped.size()
+    best["weakest"] = grouped["autoattack_accuracy"].min()
+    return best.reset_index().sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
