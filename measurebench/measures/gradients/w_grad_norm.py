@@ -18,8 +18,8 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 Kind = Literal["", "weights", "per_example"]
 _FORMULAS: dict[Kind, tuple[str, str, str]] = {
-    "": ("Weight gradient norm", "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters", "shared + F"),
-    "weights": ("Weight gradient norm, layers only", "||grad_W mean_x CE(f(x), y)||_2, W without biases", "shared + F"),
+    "": ("Weight gradient norm", "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters", "shared + F + 2B"),
+    "weights": ("Weight gradient norm, layers only", "||grad_W mean_x CE(f(x), y)||_2, no biases", "shared + F + 2B"),
     "per_example": ("Weight gradient norm per example", "mean_x ||grad_w CE(f(x), y)||_2", "F+B per example"),
 }
 _GRADIENTS_HELD = 1 << 25  # numbers: a quarter of a gigabyte in float64

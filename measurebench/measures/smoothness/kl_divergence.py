@@ -41,7 +41,7 @@ class KLDivergence:
             family="smoothness",
             unit="nats",
             formula="mean_x KL(p(x) || p(x*)) = mean_x sum_k p_k(x) (log p_k(x) - log p_k(x*))",
-            source="Zhang et al. 2019 (TRADES), eq. 5" + (", with its own attack" if own else ""),
+            source="Zhang et al. 2019 (TRADES), regularisation term" + (", with its own attack" if own else ""),
             hypothesis="+",
             inputs=("clean",) if own else ("clean", "pgd"),
             cost="10(F+B)+2F" if own else "shared",

@@ -55,12 +55,12 @@ class LocalLipschitz:
             formula="mean_x ||f(x) - f(x*)||_1 / ||x - x*||"
             if at_pgd
             else "mean_x max_{||x'-x|| <= eps} ||f(x) - f(x')||_1 / ||x - x'||",
-            source="Yang et al. 2020 (local Lipschitz), eq. 3; the norm of the input is the threat model's",
+            source="Yang et al. 2020, "A closer look at accuracy vs. robustness", empirical local Lipschitz constant; the norm of the input is the threat model's",
             hypothesis="+",
             inputs=("clean", "examples") if at_pgd else ("examples",),
             cost="shared" if at_pgd else "10(F+B)+F",
             explanation="How fast the logits can change around an image.",
-            properties=("logit_scale_equivariant", "logit_shift_invariant"),
+            properties=("logit_scale_equivariant",),
             variants={}
             if at_pgd
             else {
