@@ -99,4 +99,4 @@ def _damaged(path: Path, kind: Format, error: Exception, ran_code: bool) -> BadI
 def _first_line(error: BaseException) -> str:
     """Return the first line of an error's message, shortened."""
     lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else "no message"
+    return lines[0].split(". ")[0][:160] if lines else "no message"

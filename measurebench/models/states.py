@@ -16,7 +16,8 @@ State = dict[str, Tensor]
 _NOT_WEIGHTS = ("optim", "sched", "scaler", "loss", "rng", "history", "callbacks", "loops")
 _DEPTH = 4
 _COUNTERS = ("num_batches_tracked",)
-_EXTRAS = ("mean", "std", "mu", "sigma", "n_classes", "num_classes")
+_MEANS, _STDS = ("mean", "mu", "new_mean"), ("std", "sigma", "new_std")
+_EXTRAS = (*_MEANS, *_STDS, "n_classes", "num_classes", "n_averaged")
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,23 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
     counters = [key for key in missing if key.endswith((*_COUNTERS, *constants))]
     others |= {prefix + key: found.pop(key) for key in list(found) if key not in wanted}
     unused = tuple(getattr(network, "unused_weights", ()))
-    unknown = [key for key in others if not is_extra(key) and not key.removeprefix(prefix).startswith(unused)]
+    unknown = [
+        key
+        for key, value in others.items()
+        if not is_extra(key) and not key.removeprefix(prefix).startswith(unused) and not _is_copy(key, value, found)
+    ]
     shapes = [key for key in found if found[key].shape != wanted[key].shape]
     if unknown or shapes or len(missing) > len(counters):
         raise _misfit(subject, [k for k in missing if k not in counters], unknown, shapes, wanted, found)
     full = {key: found.get(key, wanted[key]) for key in wanted}
     return Fitted(full, prefix, len(counters), others)
+
+
+def _is_copy(key: str, value: Tensor, found: State) -> bool:
+    """Tell a second copy of weights, such as a wrapper that holds the network twice writes."""
+    parts = key.split(".")
+    names = (".".join(parts[i:]) for i in range(1, len(parts)))
+    return any(name in found and torch.equal(found[name], value) for name in names)
 
 
 def is_extra(key: str) -> bool:
@@ -184,9 +196,13 @@ def _few(names: list[str]) -> str:
 
 def kept_normalization(extras: Mapping[str, Tensor]) -> Normalization | None:
     """Return the normalisation that a checkpoint's own buffers hold, where there is one."""
-    means = [value for key, value in extras.items() if key.rpartition(".")[2].lstrip("_") in ("mean", "mu")]
-    stds = [value for key, value in extras.items() if key.rpartition(".")[2].lstrip("_") in ("std", "sigma")]
+    means, stds = _distinct(extras, _MEANS), _distinct(extras, _STDS)
     if len(means) != 1 or len(stds) != 1:
         return None
-    mean, std = (tuple(float(x) for x in value.double().flatten()) for value in (means[0], stds[0]))
-    return Normalization(mean, std)
+    return Normalization(means.pop(), stds.pop())
+
+
+def _distinct(extras: Mapping[str, Tensor], names: tuple[str, ...]) -> set[tuple[float, ...]]:
+    """Return the different values of buffers of these names."""
+    chosen = [value for key, value in extras.items() if key.rpartition(".")[2].lstrip("_") in names]
+    return {tuple(float(x) for x in value.double().flatten()) for value in chosen}

@@ -143,7 +143,7 @@ def hostile_files(canary: Path) -> dict[str, tuple[bytes, str]]:
         "truncated_end.pt": (good[:-30], "cut short"),
         "truncated_legacy.th": (old[: len(old) - 700], "whole"),
         "truncated_legacy_head.th": (old[:60], "whole"),
-        "garbled_pickle.pt": (zipped({"archive/data.pkl": b"\x80\x02}q\x00(X\xff\xff", "archive/version": b"3"}), "whole"),
+        "garbled_pickle.pt": (zipped({"archive/data.pkl": b"\x80\x02}q\x00(X\xff\xff"}), "whole"),
         "storage_missing.pt": (_without_storage(good), "whole"),
         "plain_pickle.pt": (pickle.dumps({"a": 1}), "pickle that torch.save did not write"),
         "plain_canary.pt": (pickle.dumps(Canary(canary)), "pickle that torch.save did not write"),
@@ -175,8 +175,30 @@ def hostile_files(canary: Path) -> dict[str, tuple[bytes, str]]:
         "extra_key.pt": (saved(state() | {"head.weight": torch.zeros(2, 2)}), "head.weight"),
         "half_prefixed.pt": (saved(_half_prefixed()), "the file lacks"),
         "renamed.pt": (saved({key.replace("conv1", "stem"): v for key, v in state().items()}), "stem.weight"),
-        "normalised.pt": (saved(state() | {"mean": torch.tensor([0.4] * 3), "std": torch.tensor([0.2] * 3)}), "own buffers"),
+        "normalised.pt": (saved(state() | _kept(mean=0.4, std=0.2)), "own buffers"),
+        "huge_storage.pt": (_with_storage_of(good, _count(2**40)), "whole"),
+        "huge_storage.th": (old.replace(_count(108), _count(2**40)), "whole"),
+        "negative_storage.pt": (_with_storage_of(good, _count(-1)), "whole"),
     }  # fmt: skip
+
+
+def _count(number: int) -> bytes:
+    """A whole number as a pickle writes it: in one byte, or in eight."""
+    return b"K" + bytes([number]) if 0 <= number < 256 else b"\x8a\x08" + struct.pack("<q", number)
+
+
+def _with_storage_of(content: bytes, count: bytes) -> bytes:
+    """A torch zip file that claims another size for the storage of 108 numbers."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in members if name.endswith("data.pkl"))
+    assert _count(108) in members[name]
+    return zipped(members | {name: members[name].replace(_count(108), count)})
+
+
+def _kept(**values: float) -> dict[str, torch.Tensor]:
+    """Buffers of a normalisation."""
+    return {name: torch.full((3,), value) for name, value in values.items()}
 
 
 def _without_storage(content: bytes) -> bytes:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.checkpoints import ARCHITECTURE_FILE, hostile_files, saved, state
 
 from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.models.checkpoint import read_checkpoint
 from measurebench.models.loading import load_model
+from tests.models.checkpoints import ARCHITECTURE_FILE, hostile_files, saved, state
 
 NAMES = sorted(hostile_files(Path("nowhere")))
 
@@ -34,7 +34,8 @@ def test_hostile_file_is_refused_in_plain_words_and_runs_nothing(name: str, corp
     message = str(caught.value)
     assert expected_word in message
     assert name in message
-    assert ("expected" in message) and ("got" in message)
+    assert "expected" in message
+    assert "got" in message
     assert "\n" not in message
     assert "Traceback" not in message
     assert caught.value.exit_status == 2

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.checkpoints import ARCHITECTURE_FILE, network, prefixed, safetensors_bytes, saved, state
 
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.specs import Normalization
 from measurebench.models import load_model
 from measurebench.models.identity import model_digest
+from tests.models.checkpoints import ARCHITECTURE_FILE, network, prefixed, safetensors_bytes, saved, state
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from tests.models.checkpoints import network, prefixed, state
 
 from measurebench.core.errors import BadInputError
 from measurebench.models.states import candidates, fit, kept_normalization, state_at
+from tests.models.checkpoints import network, prefixed, state
 
 
 def test_optimizer_state_is_no_candidate() -> None:
     content = {"net": state(), "optimizer": {"momentum": {"a.b": torch.ones(3)}}, "lr_scheduler": {"x": torch.ones(2)}}
-    assert [place for place, _ in candidates({**content, "scheduler": {"x": torch.ones(1)}})][0] == ("net",)
+    assert next(place for place, _ in candidates({**content, "scheduler": {"x": torch.ones(1)}})) == ("net",)
     assert ("optimizer", "momentum") not in [place for place, _ in candidates(content)]
 
 
@@ -65,3 +65,21 @@ def test_normalisation_is_read_from_buffers_of_any_shape() -> None:
     assert kept is not None
     assert (kept.mean, kept.std) == ((0.5,) * 3, (0.25,) * 3)
     assert kept_normalization({"n_classes": torch.tensor(10)}) is None
+
+
+def test_wrapper_that_holds_the_network_twice_is_read_once() -> None:
+    # As the robustness library writes: module.model.*, the same again under the attacker, its own normalisation.
+    weights = prefixed("module.model.") | prefixed("module.attacker.model.")
+    weights |= {
+        f"module.{place}.new_{name}": torch.full((3, 1, 1), 0.5)
+        for place in ("normalizer", "attacker.normalize")
+        for name in ("mean", "std")
+    }
+    fitted = fit(network(seed=5), weights, "x")
+    assert fitted.prefix == "module.model."
+    assert torch.equal(fitted.state["fc.weight"], state()["fc.weight"])
+    kept = kept_normalization(fitted.extras)
+    assert kept is not None
+    assert kept.mean == (0.5,) * 3
+    with pytest.raises(BadInputError, match="attacker"):
+        fit(network(), weights | {"module.attacker.model.fc.bias": torch.ones(10)}, "x")

@@ -48,17 +48,17 @@ def batch_dependent(images: Tensor, logits: Tensor) -> Tensor:
 
 
 SPOILT = {
-    "probabilities": (lambda x, z: z.softmax(1), "softmax out of the network"),
+    "probabilities": (lambda _, z: z.softmax(1), "softmax out of the network"),
     "a tuple": (lambda x, z: (z, x), "got tuple"),
-    "another width": (lambda x, z: z[:, :4], "expected 5 classes, got 4"),
-    "another shape": (lambda x, z: z[:, :, None], r"expected logits of shape \[6, 5\]"),
-    "NaN": (lambda x, z: z * float("nan"), "NaN or infinity for 6 of 6"),
-    "a constant": (lambda x, z: z[:1].expand(len(z), -1).clone(), "the same row for all 6"),
+    "another width": (lambda _, z: z[:, :4], "expected 5 classes, got 4"),
+    "another shape": (lambda _, z: z[:, :, None], r"expected logits of shape \[6, 5\]"),
+    "NaN": (lambda _, z: z * float("nan"), "NaN or infinity for 6 of 6"),
+    "a constant": (lambda _, z: z[:1].expand(len(z), -1).clone(), "the same row for all 6"),
     "noise": (noisy, "draws random numbers"),
     "the batch": (batch_dependent, "depend on the batch"),
     "changed images": (changed_in_place, "changed in place"),
     "an exception": (raising, "ValueError: no such shape"),
-    "no gradient": (lambda x, z: z.detach(), "hides the gradient"),
+    "no gradient": (lambda _, z: z.detach(), "hides the gradient"),
     "a rounded input": (lambda x, z: z.detach() + 0 * x.sum(), "zero for every pixel"),
 }
 
@@ -68,7 +68,7 @@ def test_well_behaved_network_passes() -> None:
 
 
 def test_log_probabilities_serve_as_logits() -> None:
-    preflight(Behaving(lambda x, z: z.log_softmax(1)), IMAGES, LABELS, 5)
+    preflight(Behaving(lambda _, z: z.log_softmax(1)), IMAGES, LABELS, 5)
 
 
 @pytest.mark.parametrize("name", sorted(SPOILT))

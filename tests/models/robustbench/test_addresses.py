@@ -16,8 +16,8 @@ TABLE = {
 
 @pytest.fixture(autouse=True)
 def _table(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(addresses, "model_entries", lambda dataset, threat: TABLE)
-    monkeypatch.setattr(addresses, "timm_address", lambda *names: "https://example.org/x.pth.tar")
+    monkeypatch.setattr(addresses, "model_entries", lambda *_: TABLE)
+    monkeypatch.setattr(addresses, "timm_address", lambda *_: "https://example.org/x.pth.tar")
     monkeypatch.setenv("MEASUREBENCH_CACHE", str(tmp_path))
     monkeypatch.delenv("MEASUREBENCH_MIRROR", raising=False)
 

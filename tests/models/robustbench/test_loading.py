@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.checkpoints import network, prefixed, saved, state
 from torch import nn
 
 from measurebench.core.download import DownloadError, Patience, Remote
@@ -19,6 +18,7 @@ from measurebench.models.robustbench import loading
 from measurebench.models.robustbench.addresses import Part
 from measurebench.models.robustbench.loading import load_zoo_model
 from measurebench.models.robustbench.zoo import weights_folder
+from tests.models.checkpoints import network, prefixed, saved, state
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 QUICK = Patience(stall_seconds=2.0, attempts=1)
@@ -63,7 +63,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, net: nn.Module, n_files: int = 0) 
             for i, file in enumerate(files)
         ]
 
-    monkeypatch.setattr(loading, "construct", lambda dataset, threat, name: net)
+    monkeypatch.setattr(loading, "construct", lambda *_: net)
     monkeypatch.setattr(loading, "parts_of", parts)
 
 
