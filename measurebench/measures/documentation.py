@@ -61,7 +61,8 @@ def write_documentation(root: Path) -> list[Path]:
 
 def _properties() -> str:
     lines = [f"- `{name}`: {text}" for name, text in PROPERTIES.items()]
-    return "\n".join(["Properties, each shown to hold where it is declared and not to hold where it is not:", "", *lines, ""])
+    head = "Properties, each shown to hold where it is declared and not to hold where it is not:"
+    return "\n".join([head, "", *lines, ""])
 
 
 def _overview(known: list[MeasureInfo]) -> str:

@@ -105,9 +105,7 @@ def parameter_names(network: nn.Module, normalization: bool = False) -> list[str
         if is_normalization(module)
         for parameter in module.parameters(recurse=False)
     }
-    return [
-        name for name, parameter in network.named_parameters() if normalization or id(parameter) not in inside
-    ]
+    return [name for name, parameter in network.named_parameters() if normalization or id(parameter) not in inside]
 
 
 def uncounted_weights(network: nn.Module) -> list[str]:

@@ -19,9 +19,7 @@ def margins(scores: Tensor, labels: Tensor) -> Tensor:
 
 def log_probabilities(context: MeasureContext, examples: Examples) -> Tensor:
     """Return log softmax of the logits, float64 [n, K]."""
-    return context.shared(
-        f"{examples} log probabilities", lambda: F.log_softmax(context.logits(examples).double(), 1)
-    )
+    return context.shared(f"{examples} log probabilities", lambda: F.log_softmax(context.logits(examples).double(), 1))
 
 
 def logit_margins(context: MeasureContext, examples: Examples) -> Tensor:

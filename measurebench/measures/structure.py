@@ -67,9 +67,7 @@ class _Watch(TorchFunctionMode):
         self.readers: dict[int, int] = {}
         self.alive: list[Tensor] = []  # an id names a tensor only as long as the tensor lives
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = _tensors(result)
         if self.depth or not outputs:

@@ -60,7 +60,7 @@ def order_statistic(values: Tensor, k: int) -> OrderStatistic:
 
 def percentile_rank(n: int, percent: float) -> int:
     """Return the rank k = max(1, floor(percent / 100 * n)) of a percentile among n values."""
-    return max(1, int(math.floor(percent * n / 100 + 1e-9)))
+    return max(1, math.floor(percent * n / 100 + 1e-9))
 
 
 def correlation_error(concordance: Tensor) -> float | None:

@@ -41,7 +41,8 @@ class BoundaryThickness:
         unit="pixel units (L2)",
         formula="mean_x ||x - x_r||_2 * share of s in [0, 1] with alpha < p_i(x(s)) - p_t(x(s)) < beta,"
         " x(s) = (1-s) x + s x_r",
-        source="Yang et al. 2020, "Boundary thickness and robustness in learning models", definition of thickness; alpha 0, beta 0.75, 128 points",
+        source='Yang et al. 2020, "Boundary thickness and robustness in learning models", definition of thickness;'
+        " alpha 0, beta 0.75, 128 points",
         hypothesis="-",
         inputs=("clean",),
         cost="20(F+B)+128F",

@@ -89,9 +89,7 @@ class LocalLinearity:
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean of the errors where the ascent ends."""
-        points = Ascent("llr", self.steps, self.step_fraction)(
-            context, lambda rows, x: self._error(context, rows, x)
-        )
+        points = Ascent("llr", self.steps, self.step_fraction)(context, lambda rows, x: self._error(context, rows, x))
         with torch.no_grad():
             errors = context.batches.cat(lambda rows: self._error(context, rows, points[rows]), context.n)
         return MeasureValue.mean(errors)

@@ -9,7 +9,7 @@ from measurebench.core.info import Examples, MeasureInfo
 from measurebench.core.threat import Norm
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
-from measurebench.measures.smoothness.ascent import Ascent
+from measurebench.measures.smoothness.ascent import Ascent, Start
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 _GUARD = 1e-6  # what public code adds to every pixel of the difference
@@ -55,7 +55,8 @@ class LocalLipschitz:
             formula="mean_x ||f(x) - f(x*)||_1 / ||x - x*||"
             if at_pgd
             else "mean_x max_{||x'-x|| <= eps} ||f(x) - f(x')||_1 / ||x - x'||",
-            source="Yang et al. 2020, "A closer look at accuracy vs. robustness", empirical local Lipschitz constant; the norm of the input is the threat model's",
+            source='Yang et al. 2020, "A closer look at accuracy vs. robustness", empirical local Lipschitz constant;'
+            " the norm of the input is the threat model's",
             hypothesis="+",
             inputs=("clean", "examples") if at_pgd else ("examples",),
             cost="shared" if at_pgd else "10(F+B)+F",
@@ -92,7 +93,6 @@ class LocalLipschitz:
 
     def _search(self, context: MeasureContext, guard: float) -> Tensor:
         published = self.variant == "reference"
-        ascent = Ascent(
-            "local_lip", self.steps, self.step_fraction, "gaussian" if published else "uniform", -1.0 if published else 1.0
-        )
+        start: Start = "gaussian" if published else "uniform"
+        ascent = Ascent("local_lip", self.steps, self.step_fraction, start, -1.0 if published else 1.0)
         return ascent(context, lambda rows, points: ratio(context, rows, points, guard))

@@ -27,9 +27,7 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
     convolution is the adjoint of one on its output.
     """
     module = _convolution(layer)
-    kernel = layer.weight.double().reshape(
-        layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1
-    )
+    kernel = layer.weight.double().reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
     grid = _grid(module, input_shape)
     largest = 0.0
     frequencies = _half(grid, module.stride)
@@ -77,7 +75,8 @@ def _phases(frequencies: Tensor, grid: Sequence[int], module: _ConvNd) -> Tensor
 def padded_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
     """Return the squared operator norm of the convolution as it is, padding included, by Lanczos iteration.
 
-    The operator and its adjoint are applied by the library's own convolution, float64, residual below 1e-8 of the eigenvalue.
+    The operator and its adjoint are applied by the library's own convolution, in float64; the residual is below
+    1e-8 of the eigenvalue.
     """
     module = _convolution(layer)
     zeros = torch.zeros(1, *input_shape, dtype=torch.float64, device=layer.weight.device)

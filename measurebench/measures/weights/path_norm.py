@@ -19,17 +19,31 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 from measurebench.measures.weights.blocks import check_fold, layers_of, structure_of, weight_value
 
 _ACTIVATIONS = frozenset(
-    "relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu selu_ celu celu_ gelu silu mish softplus tanh hardtanh"
-    " hardtanh_ hardswish hardsigmoid prelu rrelu softsign logsigmoid tanhshrink hardshrink softshrink threshold"
-    " threshold_ abs neg clamp clamp_ clamp_min clamp_min_ clip relu6_".split()
-)
-_AFFINE = frozenset("sub add mul div true_divide rsub sub_ add_ mul_ div_ __rsub__ __radd__ __rmul__".split())
-_PRODUCTS = frozenset("mul mul_ matmul bmm einsum div div_ true_divide baddbmm __matmul__".split())
+    [
+        "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_",
+        "gelu", "silu", "mish", "softplus", "tanh", "hardtanh", "hardtanh_", "hardswish", "hardsigmoid",
+        "prelu", "rrelu", "softsign", "logsigmoid", "tanhshrink", "hardshrink", "softshrink", "threshold",
+        "threshold_", "abs", "neg", "clamp", "clamp_", "clamp_min", "clamp_min_", "clip", "relu6_",
+    ]
+)  # fmt: skip
+_AFFINE = frozenset(
+    [
+        "sub", "add", "mul", "div", "true_divide", "rsub", "sub_", "add_", "mul_", "div_", "__rsub__",
+        "__radd__", "__rmul__",
+    ]
+)  # fmt: skip
+_PRODUCTS = frozenset(
+    [
+        "mul", "mul_", "matmul", "bmm", "einsum", "div", "div_", "true_divide", "baddbmm", "__matmul__",
+    ]
+)  # fmt: skip
 _UNDEFINED = frozenset(
-    "layer_norm group_norm instance_norm rms_norm local_response_norm softmax log_softmax normalize"
-    " scaled_dot_product_attention multi_head_attention_forward _native_multi_head_attention"
-    " _transformer_encoder_layer_fwd".split()
-)
+    [
+        "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "softmax",
+        "log_softmax", "normalize", "scaled_dot_product_attention", "multi_head_attention_forward",
+        "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
+    ]
+)  # fmt: skip
 
 
 class _Paths(TorchFunctionMode):
@@ -46,9 +60,7 @@ class _Paths(TorchFunctionMode):
         self.parameters = {id(parameter) for parameter in parameters}
         self.gates: dict[int, int] = {}
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         tensors = [leaf for leaf in tree_leaves([args, kwargs]) if isinstance(leaf, Tensor)]
         data = [tensor for tensor in tensors if id(tensor) in self.data]
