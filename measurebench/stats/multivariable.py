@@ -18,7 +18,7 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     """Return a row per measure (standardised coefficient, selection frequency) and how well all predict together.
 
     The penalty is chosen by cross-validation over whole units inside each training fold, so that the R2 is of
-    models never seen. Measures missing for more than a fifth of the models are left out, then incomplete models.
+    models never seen; coefficients and selection use the largest penalty within one standard error. Measures missing for more than a fifth of the models are left out, then incomplete models.
     """
     names = [n for n, x in people.measures.items() if np.isnan(x).mean() <= MAX_MISSING and _varies(x)]
     complete = np.all([np.isfinite(people.measures[n]) for n in names], axis=0) if names else np.zeros(0, bool)
@@ -38,14 +38,16 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
         warnings.simplefilter("ignore")
         summary["cv_r2"] = _cross_validated(x, y, units, seed)
         chosen = _lasso_cv(x, y, units, seed)
-        frequency = _selection(x, y, units, float(chosen.alpha_), seed)
-    summary["penalty"] = float(chosen.alpha_)
+        penalty = _one_error_rule(chosen)
+        frequency = _selection(x, y, units, penalty, seed)
+        coefficients = _lasso(penalty, x, y).coef_
+    summary["penalty"] = penalty
     table = [
         {
             "measure": n, "coefficient": float(c), "selection_frequency": float(f), "n_models": len(rows),
             "n_draws": DRAWS,
         }
-        for n, c, f in zip(names, chosen.coef_, frequency, strict=True)
+        for n, c, f in zip(names, coefficients, frequency, strict=True)
     ]  # fmt: skip
     return table, summary
 
@@ -75,15 +77,27 @@ def _cross_validated(x: Floats, y: Floats, units: Ints, seed: int) -> float:
     return float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
-def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:
-    """Return the share of bootstrap samples of units in which each coefficient is not zero."""
+def _one_error_rule(path: Any) -> float:
+    """Return the largest penalty whose error lies within one standard error of the smallest: it selects sparingly."""
+    errors = path.mse_path_.mean(axis=1)
+    spread = path.mse_path_.std(axis=1, ddof=1) / np.sqrt(path.mse_path_.shape[1])
+    best = int(np.argmin(errors))
+    return float(path.alphas_[errors <= errors[best] + spread[best]].max())
+
+
+def _lasso(penalty: float, x: Floats, y: Floats, weights: Floats | None = None) -> Any:
     from sklearn.linear_model import Lasso
 
+    return Lasso(alpha=penalty, max_iter=5000).fit(x, y, sample_weight=weights)
+
+
+def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:
+    """Return the share of bootstrap samples of units in which each coefficient is not zero."""
     rng = np.random.default_rng(seed + 8)
     present, local = np.unique(units, return_inverse=True)
     selected = np.zeros(x.shape[1])
     for _ in range(DRAWS):
         counts = np.bincount(rng.integers(len(present), size=len(present)), minlength=len(present))
-        lasso = Lasso(alpha=penalty, max_iter=5000).fit(x, y, sample_weight=counts[local].astype(float))
+        lasso = _lasso(penalty, x, y, counts[local].astype(float))
         selected += np.abs(lasso.coef_) > 1e-12
     return selected / DRAWS

@@ -13,6 +13,7 @@ from measurebench.stats.resampling import Floats, Ints
 
 CONVERGED_AT = 0.15
 MIN_CLUSTERS = 10
+MIN_RUNS = 4
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
 
@@ -83,7 +84,7 @@ def population(
     if len(table) < 2:
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
     notes: list[str] = []
-    table = table.reset_index(drop=True)
+    table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
     unit, units = _units(table, run, cluster, notes)
     return Population(
         table, target, numbers(table, target, "target"), {n: numbers(table, n, "measure") for n in names},
@@ -110,6 +111,11 @@ def _level(value: object) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def _natural(ids: pd.Series) -> pd.Series:
+    """Sort m2 before m10: the order of rows must not matter, and the order of numbers should be seen."""
+    return ids.str.replace(r"\d+", lambda match: match.group().zfill(12), regex=True)
 
 
 def _identified(table: pd.DataFrame) -> pd.DataFrame:
@@ -206,6 +212,9 @@ def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tup
             chosen, unit = papers, cluster
         else:
             notes.append(f"{n_papers} values of {cluster} are too few to resample; {unit} is the unit instead.")
+    if len(set(chosen)) < MIN_RUNS <= len(table):
+        notes.append(f"{len(set(chosen))} values of {unit} are too few to resample; model_id is the unit instead.")
+        chosen, unit = own, "model_id"
     units = np.unique(np.array(chosen, dtype=object).astype(str), return_inverse=True)[1]
     notes.append(f"Resampled by {unit}: {len(np.unique(units))} units for {len(table)} models.")
     return unit, units.astype(np.int64)

@@ -26,6 +26,8 @@ class Fit:
 
     def slope(self, column: int) -> tuple[float, float, float, float]:
         """Return slope, 95 % interval and p-value of one column."""
+        if self.covariance == "none":
+            return float(self.result.params[column]), NAN, NAN, NAN
         low, high = self.result.conf_int()[column]
         return float(self.result.params[column]), float(low), float(high), float(self.result.pvalues[column])
 
@@ -33,13 +35,17 @@ class Fit:
 def fit(y: Floats, design: Floats, units: Ints) -> Fit:
     """Fit y on a design that holds its own constant: R2 = 1 - SSE/SST, errors clustered by unit, else HC3.
 
-    HC3 needs every leverage below one; where a model has a level of its own, HC1 is used. t distribution.
+    HC3 needs every leverage below one; where a model has a level of its own, HC1 is used. t distribution. Models of
+    one single unit have no error that could be known: no interval then.
     """
     import statsmodels.api as sm
 
     model = sm.OLS(y, design)
     plain = model.fit()
-    if len(np.unique(units)) < len(units):
+    n_units = len(np.unique(units))
+    if n_units < 2:
+        robust, kind = plain, "none"
+    elif n_units < len(units):
         robust = plain.get_robustcov_results("cluster", groups=units, use_t=True)
         kind = "cluster"
     else:

@@ -146,7 +146,8 @@ def _summary(axis: str, parts: list[Environments], draws: Draws) -> list[Estimat
     label = f"{names[worst][0]} -> {names[worst][1]}"
     value = float(losses[worst])
     extreme = np.abs(np.minimum(0.5, permuted.max(axis=1)) - 0.5)
-    p = permutation_p(max(0.0, 0.5 - value), extreme) if np.ptp(permuted) > 0 else NAN
+    p = permutation_p(max(0.0, 0.5 - value), extreme)
+    reason = reason or ("" if np.isfinite(p) else "no exchange makes the worst error small: no p-value")
     return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
 
 

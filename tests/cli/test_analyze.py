@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from measurebench.cli.app import run_command_line
+from tests.stats.tables import grid
+
+QUICK = ["--bootstrap", "40"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    grid().to_csv(path, index=False)
+    return path
+
+
+def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    arguments = ["analyze", str(table), "--out", str(out), "--measures", "signal,noise", *QUICK]
+    assert run_command_line([*arguments, "--model", "AT-plain-False-64-best"]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["analysis.json", "correlations.csv", "regressions.csv"]
+    said = capsys.readouterr().out
+    assert "48 models, 24 independent units" in said
+    assert "- signal " in said
+    assert "AT-plain-False-64-best: signal = " in said
+    assert set(pd.read_csv(out / "correlations.csv")["measure"]) == {"signal", "noise"}
+    written = json.loads((out / "analysis.json").read_text())
+    assert [step["name"] for step in written["filters"]][:2] == ["where", "failed"]
+    assert len(written["standing"]) == 2
+
+
+def test_where_and_settings_reach_the_analysis(table: Path, tmp_path: Path) -> None:
+    options = ["--where", 'defense != "MART"', "--settings", "architecture,defense", "--measures", "signal"]
+    assert run_command_line(["analyze", str(table), "--out", str(tmp_path), *options, *QUICK]) == 0
+    written = json.loads((tmp_path / "analysis.json").read_text())
+    assert written["n_models"] == 32
+    assert written["settings"] == ["architecture", "defense"]
+    assert len(written["filters"][0]["left_out"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--target", "robust_gab_pgd"], "did you mean 'robust_gap_pgd'"),
+        (["--measures", "architecture"], "expected numbers, got"),
+        (["--where", "defense =="], "an expression over columns"),
+        (["--bootstrap", "2"], "at least 20 draws"),
+    ],
+)
+def test_bad_options_end_with_status_2_and_one_message(table: Path, tmp_path: Path, capsys, options, expected) -> None:
+    assert run_command_line(["analyze", str(table), "--out", str(tmp_path), *options]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "Traceback" not in said

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, norm
+
+from measurebench.stats.concordance import concordances, ranks_of
+from measurebench.stats.resampling import (
+    bootstrap_p,
+    bootstrap_weights,
+    exchanges,
+    percentile_interval,
+    permutation_p,
+)
+
+
+def test_a_draw_has_as_many_units_as_the_table() -> None:
+    weights = bootstrap_weights(7, 50, 0)
+    assert np.all(weights.sum(axis=1) == 7)
+    assert len(np.unique(weights, axis=0)) > 40
+
+
+def test_two_seeds_draw_differently_and_one_seed_alike() -> None:
+    assert not np.array_equal(bootstrap_weights(9, 20, 0), bootstrap_weights(9, 20, 1))
+    assert np.array_equal(bootstrap_weights(9, 20, 0), bootstrap_weights(9, 20, 0))
+
+
+def test_exchanges_move_whole_runs_inside_their_stratum_only() -> None:
+    runs = np.repeat(np.arange(6), 2)
+    strata = np.repeat([0, 1], 6)
+    moved = exchanges(strata, runs, 200, 0)
+    assert np.all(np.sort(moved, axis=1) == np.arange(12))
+    assert np.all(strata[moved] == strata)
+    assert np.all(runs[moved[:, ::2]] == runs[moved[:, 1::2]])
+    assert len(np.unique(moved, axis=0)) > 20
+
+
+def test_runs_of_unlike_size_stay_where_they_are() -> None:
+    moved = exchanges(np.zeros(6, np.int64), np.array([0, 1, 1, 2, 2, 2]), 20, 0)
+    assert np.all(moved == np.arange(6))
+
+
+def test_a_run_that_spans_two_strata_is_exchanged_as_one() -> None:
+    # three runs, each with a best (0) and a last (1) checkpoint
+    moved = exchanges(np.array([0, 1, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 2]), 50, 0)
+    assert np.all(moved[:, 1::2] == moved[:, ::2] + 1)
+    assert len(np.unique(moved, axis=0)) == 6
+
+
+def test_permutation_p_values_agree_with_the_exact_ones_of_scipy() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=12), rng.normal(size=12)
+    y += x
+    moves = exchanges(np.zeros(12, np.int64), np.arange(12), 4000, 0)
+    found = concordances(x[None], ranks_of(y)[moves])[0][0]
+    statistic = float(concordances(x[None], ranks_of(y)[None])[0][0, 0])
+    exact = kendalltau(x, y, method="exact").pvalue
+    # 4 standard errors of a share of 4000 draws
+    assert permutation_p(statistic, found) == pytest.approx(exact, abs=4 * np.sqrt(exact / 4000) + 1e-3)
+
+
+def test_the_normal_tail_of_large_tables_agrees_with_kendalls_variance() -> None:
+    rng = np.random.default_rng(6)
+    n = 400
+    x, y = rng.normal(size=n), rng.normal(size=n)
+    y += 0.15 * x
+    moves = exchanges(np.zeros(n, np.int64), np.arange(n), 300, 0)
+    found = concordances(x[None], ranks_of(y)[moves])[0][0]
+    statistic = float(concordances(x[None], ranks_of(y)[None])[0][0, 0])
+    # The centre of 300 permutations is uncertain by 0.06 standard deviations, their spread by 4 %.
+    z_found = (statistic - found.mean()) / found.std(ddof=1)
+    z_known = statistic / np.sqrt(n * (n - 1) * (2 * n + 5) / 18 * 4)
+    assert z_found == pytest.approx(z_known, rel=0.15)
+    assert permutation_p(statistic, found, n) == pytest.approx(2 * norm.sf(abs(z_found)))
+
+
+def test_no_interval_without_width_is_given() -> None:
+    assert np.isnan(percentile_interval(np.ones(100))).all()
+    assert np.isnan(percentile_interval(np.full(100, np.nan))).all()
+    low, high = percentile_interval(np.arange(1001) / 1000)
+    assert (low, high) == pytest.approx((0.025, 0.975))
+
+
+def test_bootstrap_p_is_small_where_no_draw_crosses_the_null() -> None:
+    assert bootstrap_p(np.linspace(0.1, 0.2, 999)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.linspace(-1, 1, 999)) > 0.9
