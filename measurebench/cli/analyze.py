@@ -35,7 +35,7 @@ def analyze(
 
     Any table with a row per model will do: a target, one measure. What cannot be computed says why.
     """
-    from measurebench.reporting.infos import measure_infos
+    from measurebench.core.infos import measure_infos
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
     from measurebench.store.tables import read_table

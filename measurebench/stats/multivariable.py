@@ -18,7 +18,8 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     """Return a row per measure (standardised coefficient, selection frequency) and how well all predict together.
 
     The penalty is chosen by cross-validation over whole units inside each training fold, so that the R2 is of
-    models never seen; coefficients and selection use the largest penalty within one standard error. Measures missing for more than a fifth of the models are left out, then incomplete models.
+    models never seen; coefficients and selection use the largest penalty within one standard error. Measures
+    missing for more than a fifth of the models are left out, then incomplete models.
     """
     names = [n for n, x in people.measures.items() if np.isnan(x).mean() <= MAX_MISSING and _varies(x)]
     complete = np.all([np.isfinite(people.measures[n]) for n in names], axis=0) if names else np.zeros(0, bool)
