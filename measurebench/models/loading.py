@@ -17,7 +17,16 @@ from measurebench.models.identity import code_sha256
 from measurebench.models.loaded import LoadedModel
 from measurebench.models.normalized import normalized
 from measurebench.models.references import resolve
-from measurebench.models.states import Fitted, State, candidates, describe, fit, kept_normalization, state_at
+from measurebench.models.states import (
+    Fitted,
+    State,
+    candidates,
+    describe,
+    fit,
+    kept_normalization,
+    state_at,
+    wrapper_prefix,
+)
 
 
 def load_model(
@@ -105,17 +114,17 @@ def _built(spec: ModelSpec, state: State) -> nn.Module:
     # In the order of registration, which the file need not keep: the first convolution, the last matrix.
     first = next((key for key, shape in shapes.items() if len(shape) == 4), None)
     last = next((key for key, shape in reversed(shapes.items()) if len(shape) == 2), None)
-    in_channels = _size(state, first, 1) or builtin.image_shape[0]
-    n_classes = _size(state, last, 0) or 10
+    prefix = wrapper_prefix([key for key in shapes if not key.endswith("num_batches_tracked")], state)
+    in_channels = _size(state, prefix, first, 1) or builtin.image_shape[0]
+    n_classes = _size(state, prefix, last, 0) or 10
     if (n_classes, in_channels) == (10, builtin.image_shape[0]):
         return default
     return architectures.build(spec, n_classes, in_channels)
 
 
-def _size(state: State, key: str | None, axis: int) -> int | None:
-    """Return the length of one axis of the file's tensor of this name, whatever prefix the file puts before it."""
-    found = [value for name, value in state.items() if key and (name == key or name.endswith(f".{key}"))]
-    tensor = found[0] if len(found) == 1 else state.get(key or "")
+def _size(state: State, prefix: str, key: str | None, axis: int) -> int | None:
+    """Return the length of one axis of the file's tensor of this name, where it has it."""
+    tensor = state.get(prefix + key) if key else None
     return int(tensor.shape[axis]) if tensor is not None and tensor.ndim > axis else None
 
 

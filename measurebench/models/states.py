@@ -107,7 +107,7 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
     Raises BadInputError that lists both sides.
     """
     wanted = network.state_dict()
-    prefix = _prefix([key for key in wanted if not key.endswith((*_COUNTERS, *constants))], state)
+    prefix = wrapper_prefix([key for key in wanted if not key.endswith((*_COUNTERS, *constants))], state)
     found = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     others = {key: value for key, value in state.items() if not key.startswith(prefix)}
     missing = [key for key in wanted if key not in found]
@@ -138,7 +138,7 @@ def is_extra(key: str) -> bool:
     return key.rpartition(".")[2].lstrip("_") in _EXTRAS
 
 
-def _prefix(names: list[str], state: State) -> str:
+def wrapper_prefix(names: list[str], state: State) -> str:
     """Return the prefix under which the file keeps the network's keys; empty where none fits better."""
     if not names or all(name in state for name in names):
         return ""

@@ -146,6 +146,17 @@ def test_built_in_takes_classes_and_channels_from_the_file(tmp_path: Path) -> No
     assert model.network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_classes_and_channels_are_found_among_names_that_end_alike(prefix: str, tmp_path: Path) -> None:
+    # Every block of a residual network has a conv1; only the first of all tells the channels. In any order of keys.
+    from measurebench.models.architectures import built_in
+
+    weights = built_in()["wrn-16-4"].build(n_classes=7, in_channels=1).state_dict()
+    (tmp_path / "x.pt").write_bytes(saved({prefix + key: weights[key] for key in sorted(weights)}))
+    model = load_model(str(tmp_path / "x.pt"), architecture="wrn-16-4", normalization="none")
+    assert model.network(torch.zeros(1, 1, 32, 32)).shape == (1, 7)
+
+
 def test_digest_before_and_after_loading_agree_and_follow_weights_and_code(folder: Path) -> None:
     first = load(folder, saved(state()))
     assert model_digest(first.spec) == first.digest

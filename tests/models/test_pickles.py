@@ -11,13 +11,6 @@ from measurebench.models.pickles import _imports, globals_of, harmless_globals
 from tests.models.checkpoints import Canary, Evaluated, saved, state
 
 
-class Twice:
-    """Names the same function twice, so that the pickle keeps its name and recalls it."""
-
-    def __init__(self, path: Path) -> None:
-        self.pair = [Canary(path), Canary(path), Evaluated(path)]
-
-
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_imports_are_found_in_every_protocol(protocol: int, tmp_path: Path) -> None:
     content = pickle.dumps(
