@@ -51,8 +51,8 @@ class DisplacementSearch:
     _values: dict[tuple[float, int], float] = field(default_factory=dict, repr=False)
 
     def fall(self, level: float, n_draws: int | None = None) -> float:
-        """Return how far the mean over draws lies below the start."""
-        return float(self.falls(level, self.n_draws if n_draws is None else n_draws).mean())
+        """Return how far the mean over draws lies below the start, to twelve digits: many falls hit the target."""
+        return round(float(self.falls(level, self.n_draws if n_draws is None else n_draws).mean()), 12)
 
     def falls(self, level: float, n_draws: int) -> Tensor:
         """Return the fall of each draw, float64 [draws]."""
@@ -69,13 +69,21 @@ class DisplacementSearch:
                 f"accuracy {self.start:.4g} cannot fall by {self.target:g}: it lies below that from the start"
             )
         low, high = self._octave(self._coarse())
-        log_slope = (self.fall(high) - self.fall(low)) / math.log(high / low)
+        octave = low, high
         low, high = self._narrowed(low, high)
         below, above = self.fall(low), self.fall(high)
         share = (self.target - below) / (above - below)
         falls = self.falls(high, self.n_draws)
         error = float(falls.std(correction=1)) / math.sqrt(self.n_draws) if self.n_draws > 1 else 0.0
-        return Displacement(low * (high / low) ** share, log_slope, error, len(self._values))
+        level = low * (high / low) ** share
+        return Displacement(level, self._log_slope(level, *octave), error, len(self._values))
+
+    def _log_slope(self, level: float, low: float, high: float) -> float:
+        """Slope of the fall over the logarithm of the level, from the nearest levels at least 5 % away on each side."""
+        levels = [known for known, draw in self._values if draw == self.n_draws - 1]
+        low = max([known for known in levels if known <= level / 1.05], default=low)
+        high = min([known for known in levels if known >= level * 1.05], default=high)
+        return (self.fall(high) - self.fall(low)) / math.log(high / low)
 
     def _level(self, octave: int) -> float:
         return self.largest * 2.0**-octave

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from measurebench.core.threat import ThreatModel
+from measurebench.measures.context import MeasureContext, MeasureSettings
+from measurebench.measures.hessian import LossHessian, flattened, lanczos, quadratic_forms, traces, unflattened
+from tests.golden import flatness_reference as reference
+from tests.measures.flatness.nets import KINDS, examples, network
+
+
+def hessian_of(kind, width=1, n=6, batch_size=256):
+    net = network(kind, width)
+    images, labels = examples(net, n)
+    settings = MeasureSettings(ThreatModel.parse("Linf", "8/255"))
+    context = MeasureContext(net, images, labels, settings, batch_size=batch_size)
+    names = [name for name in context.parameters if kind != "wide" or name == "3.weight"]
+    dense = reference.dense_hessian(net, images, labels, names)
+    return LossHessian(context, "clean", names, n), dense
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_traces_and_spectrum_are_those_of_the_dense_hessian(kind):
+    hessian, dense = hessian_of(kind)
+    weights = hessian.weights
+    vector = torch.cos(torch.arange(hessian.size, dtype=torch.float64))
+    product = flattened(hessian.products([unflattened(vector, weights)])[0])
+    assert torch.allclose(product, dense @ vector, rtol=1e-9, atol=1e-12)
+    eigenvalues = torch.linalg.eigvalsh(dense)
+    spectrum = lanczos(hessian, "lanczos", 60)
+    assert float(spectrum.ritz[-1]) == pytest.approx(float(eigenvalues[-1]), rel=1e-9)
+    found, exact = spectrum.ritz.flip(0), eigenvalues.flip(0)[: len(spectrum.ritz)]
+    assert (found <= exact + 1e-9).all()  # Cauchy's interlacing
+    sums = traces(hessian, "hess_trace", 60).sum(1)
+    error = float(sums.std()) / len(sums) ** 0.5
+    assert abs(float(sums.mean()) - float(dense.trace())) < 4 * error + 1e-9
+
+
+def test_the_trace_estimate_is_the_quadratic_form_of_its_probes():
+    hessian, dense = hessian_of("residual")
+    names = list(hessian.names)
+    rows = traces(hessian, "hess_trace", 5)
+    for draw, row in enumerate(rows):
+        noise = reference.normals(hessian.context.network, names, 0, "hess_trace", draw)
+        z = torch.cat([noise[name].flatten() for name in names]).sign()
+        assert float(row.sum()) == pytest.approx(float(z @ dense @ z), rel=1e-9)
+
+
+def test_batches_change_no_product():
+    whole, _ = hessian_of("convolutional")
+    parts, _ = hessian_of("convolutional", batch_size=4)
+    vector = unflattened(torch.sin(torch.arange(whole.size, dtype=torch.float64)), whole.weights)
+    first, second = (flattened(h.products([vector])[0]) for h in (whole, parts))
+    assert torch.allclose(first, second, rtol=1e-12, atol=1e-14)
+    assert whole._graph is not None
+    assert parts._graph is None
+
+
+def test_groups_of_examples_average_to_the_whole():
+    hessian, dense = hessian_of("residual")
+    vector = torch.ones(hessian.size, dtype=torch.float64)
+    forms = quadratic_forms(hessian, unflattened(vector, hessian.weights), n_groups=3)
+    assert len(forms) == 3
+    assert float(forms.mean()) == pytest.approx(float(vector @ dense @ vector), rel=1e-9)
+
+
+def test_as_many_steps_as_rows_give_every_eigenvalue():
+    hessian, dense = hessian_of("wide")  # last weight alone: 320 rows, of rank 6 * 9 at most
+    spectrum = lanczos(hessian, "lanczos", 120)
+    eigenvalues = torch.linalg.eigvalsh(dense)
+    positive = eigenvalues[eigenvalues > 1e-9]
+    assert torch.allclose(spectrum.ritz[-len(positive) :], positive, rtol=1e-7, atol=1e-10)
