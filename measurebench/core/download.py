@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -151,11 +152,12 @@ def _continue(address: str, partial: Path, stall_seconds: float) -> bool:
         expected = response.headers.get("Content-Length")
         start = have if goes_on else 0
         with partial.open("ab" if goes_on else "wb") as file:
-            received = _copy(response, file.write)
+            shown = _Progress(partial.name.removesuffix(".partial"), start, int(expected) if expected else None)
+            received = _copy(response, file.write, shown)
     return expected is None or start + received >= start + int(expected)
 
 
-def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object]) -> int:
+def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object], shown: "_Progress") -> int:
     """Write what comes, chunk by chunk; a connection that closes early ends it without an error."""
     received = 0
     while True:
@@ -164,9 +166,33 @@ def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object]) 
         except http.client.IncompleteRead as error:
             chunk = error.partial
         if not chunk:
+            shown.end()
             return received
         write(chunk)
         received += len(chunk)
+        shown.show(received)
+
+
+class _Progress:
+    """A line on a terminal that says how far a download is; silent elsewhere."""
+
+    def __init__(self, name: str, start: int, expected: int | None) -> None:
+        self.name, self.start = name, start
+        self.total = None if expected is None else start + expected
+        self.last = 0.0
+
+    def show(self, received: int) -> None:
+        """Rewrite the line, at most five times a second."""
+        if sys.stderr.isatty() and time.monotonic() - self.last > 0.2:
+            self.last = time.monotonic()
+            of = f" of {self.total / 1e6:,.0f}" if self.total else ""
+            sys.stderr.write(f"\rdownloading {self.name}: {(self.start + received) / 1e6:,.0f}{of} MB ")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Leave the line behind."""
+        if self.last:
+            sys.stderr.write("\n")
 
 
 def _whole_after_416(error: urllib.error.HTTPError, have: int, partial: Path) -> bool:

@@ -15,7 +15,7 @@ from measurebench.models.checkpoint import Checkpoint, read_checkpoint
 from measurebench.models.fits import best_fit
 from measurebench.models.identity import code_sha256
 from measurebench.models.loaded import LoadedModel
-from measurebench.models.normalized import normalized
+from measurebench.models.normalized import chosen_normalization, normalized
 from measurebench.models.references import resolve
 from measurebench.models.states import (
     Fitted,
@@ -68,7 +68,7 @@ def _load_local(spec: ModelSpec) -> LoadedModel:
     checkpoint = read_checkpoint(Path(spec.locator), allow_pickle=spec.allow_pickle, sha256=spec.file_sha256)
     spec = replace(spec, file_sha256=checkpoint.sha256)
     network, fitted, place = _network(spec, checkpoint)
-    used = _normalization(spec, fitted)
+    used = chosen_normalization(spec, kept_normalization(fitted.extras))
     initial, initial_sha256 = _initial(spec, used)
     digest = spec.digest(initial_sha256, code_sha256(spec))
     notes = _notes(checkpoint, fitted, place)
@@ -175,44 +175,6 @@ def _filled(network: nn.Module, fitted: Fitted, spec: ModelSpec) -> nn.Module:
 def _plain(tensor: Tensor) -> Tensor:
     """Return half-precision weights as float32."""
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _normalization(spec: ModelSpec, fitted: Fitted) -> Normalization:
-    """Return the normalisation to use: the stated one, else the file's own, else (in a manifest) none."""
-    kept = kept_normalization(fitted.extras)
-    stated = spec.normalization
-    if not stated.stated:
-        if kept is None and not _is_in_manifest(spec):
-            raise BadInputError(
-                f"{spec.locator}: normalization", "none, cifar10 or imagenet", "nothing",
-                "say with --normalization how images were scaled in training (none: they were not)",
-            )  # fmt: skip
-        return kept or Normalization()
-    if kept is not None and not _same(stated, kept):
-        raise BadInputError(
-            f"{spec.locator}: normalization", f"that of the file's own buffers, {_text(kept)}", _text(stated),
-            "leave it out to use the file's",
-        )  # fmt: skip
-    return stated
-
-
-def _is_in_manifest(spec: ModelSpec) -> bool:
-    """Tell a manifest's entry, where nothing said means none, from a checkpoint named alone."""
-    return spec.source != "local" or spec.reference.endswith(f"#{spec.id}")
-
-
-def _same(a: Normalization, b: Normalization) -> bool:
-    """Compare two normalisations to a thousandth; mean 0 and deviation 1 is none."""
-    first, second = ((n.mean or (0.0,) * 3, n.std or (1.0,) * 3) for n in (a, b))
-    pairs = zip(first[0] + first[1], second[0] + second[1], strict=False)
-    return all(abs(x - y) < 1e-3 for x, y in pairs)
-
-
-def _text(normalization: Normalization) -> str:
-    """Write a normalisation."""
-    if not normalization.mean:
-        return "none"
-    return f"mean {[round(x, 4) for x in normalization.mean]}, std {[round(x, 4) for x in normalization.std]}"
 
 
 def _initial(spec: ModelSpec, normalization: Normalization) -> tuple[nn.Module | None, str | None]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.specs import Normalization
+from measurebench.core.specs import ModelSpec, Normalization
 
 
 class Normalized(nn.Module):
@@ -30,3 +30,43 @@ class Normalized(nn.Module):
 def normalized(network: nn.Module, normalization: Normalization) -> nn.Module:
     """Return the network with its normalisation in front; the network itself where there is none."""
     return Normalized(network, normalization) if normalization.mean else network
+
+
+def chosen_normalization(spec: ModelSpec, kept: Normalization | None) -> Normalization:
+    """Return the normalisation to use: the stated one, else the one kept in the file, else (in a manifest) none.
+
+    Raises BadInputError where the two differ, and where a checkpoint named alone has neither.
+    """
+    stated = spec.normalization
+    if not stated.stated:
+        if kept is None and not _is_in_manifest(spec):
+            raise BadInputError(
+                f"{spec.locator}: normalization", "none, cifar10 or imagenet", "nothing",
+                "say with --normalization how images were scaled in training (none: they were not)",
+            )  # fmt: skip
+        return kept or Normalization()
+    if kept is not None and not _same(stated, kept):
+        raise BadInputError(
+            f"{spec.locator}: normalization", f"that of the file's own buffers, {_text(kept)}", _text(stated),
+            "leave it out to use the file's",
+        )  # fmt: skip
+    return stated
+
+
+def _is_in_manifest(spec: ModelSpec) -> bool:
+    """Tell a manifest's entry, where nothing said means none, from a checkpoint named alone."""
+    return spec.source != "local" or spec.reference.endswith(f"#{spec.id}")
+
+
+def _same(a: Normalization, b: Normalization) -> bool:
+    """Compare two normalisations to a thousandth; mean 0 and deviation 1 is none."""
+    first, second = ((n.mean or (0.0,) * 3, n.std or (1.0,) * 3) for n in (a, b))
+    pairs = zip(first[0] + first[1], second[0] + second[1], strict=False)
+    return all(abs(x - y) < 1e-3 for x, y in pairs)
+
+
+def _text(normalization: Normalization) -> str:
+    """Write a normalisation."""
+    if not normalization.mean:
+        return "none"
+    return f"mean {[round(x, 4) for x in normalization.mean]}, std {[round(x, 4) for x in normalization.std]}"
