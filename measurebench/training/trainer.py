@@ -24,6 +24,7 @@ from measurebench.training.awp import kept_buffers, perturbed
 from measurebench.training.batches import Batches, LabelledImages
 from measurebench.training.config import TrainingConfig
 from measurebench.training.evaluation import Score, score
+from measurebench.training.sgd import SGD
 
 State = dict[str, Tensor]
 _HELD_OUT_SHARE = 0.02  # of the training images, where a dataset has no validation images of its own
@@ -93,9 +94,7 @@ class Run:
         self.config, self.device = config, device
         self.network = initial_network(config, dataset).to(device).train()
         self.initial = checkpoint_of(self.network)
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
-        )
+        self.optimizer = SGD(self.network.parameters(), config.learning_rate, config.momentum, config.weight_decay)
         self.train, self.validation = fitting_and_validation(dataset, config)
         self.batches = Batches(
             LabelledImages.of(self.train, device),
@@ -111,8 +110,7 @@ class Run:
         """Train one epoch; its random numbers depend on the seed and its number alone."""
         started, config, number = time.perf_counter(), self.config, self.progress.epoch
         generator = torch.Generator().manual_seed(seed_from("epoch", config.seed, number))
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.rate(number)
+        self.optimizer.rate = config.rate(number)
         total, count = 0.0, 0
         for images, labels in self.batches.epoch(generator):
             loss = self.update(images, labels, generator)
@@ -136,7 +134,7 @@ class Run:
             share = self.config.radius_share(self.progress.epoch)
             with self._autocast():
                 adversarial = self.attack(self.network, images, labels, self.objective, generator, share)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.rule is None or self.progress.epoch < self.config.awp_warmup:
             loss = self._backward(images, adversarial, labels)
         else:

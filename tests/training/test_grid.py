@@ -60,12 +60,18 @@ def test_further_axes_stand_in_the_name() -> None:
     ("tables", "message"),
     [
         ({"axis": {}}, r"a key of the file: expected a name that is known here, got 'axis'; did you mean 'axes'"),
-        ({"axes": {"defence": ["AT"]}}, r"axes: expected a name that is known here, got 'defence'; did you mean 'defense'"),
+        (
+            {"axes": {"defence": ["AT"]}},
+            r"axes: expected a name that is known here, got 'defence'; did you mean 'defense'",
+        ),
         ({"runs": [{"defense": "AT", "step": 3}]}, r"runs, number 1: .*'step'; did you mean 'steps'"),
         ({"runs": [{"defense": "At"}]}, r"runs, number 1: defense: expected Standard, AT, TRADES, MART, got 'At'"),
         ({"runs": [{"defense": "AT"}], "rules": [{"drop": ["steps"]}]}, r"rules, number 1: expected the key 'when'"),
         ({"axes": {"defense": ["AT"], "checkpoint": ["worst"]}}, r"checkpoint: expected last, best, or both"),
-        ({"dataset": "cifar10", "runs": [{"defense": "AT"}]}, r"dataset: expected a grid for digits, got one for 'cifar10'"),
+        (
+            {"dataset": "cifar10", "runs": [{"defense": "AT"}]},
+            r"dataset: expected a grid for digits, got one for 'cifar10'",
+        ),
         ({"axes": ["AT"]}, r"axes: expected a table, got list"),
         ({}, r"expected at least one run"),
     ],
