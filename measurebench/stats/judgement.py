@@ -11,6 +11,7 @@ from measurebench.core.info import MeasureInfo
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
+    "holds_undivided": "holds over all models, which no defense divides",
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "holds inside defenses, not over all models",
     "turns_with_defense": "turns its sign with the defense",
@@ -86,6 +87,8 @@ def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) 
         return ("within_defenses_only" if shown else "indistinguishable"), False
     if _explained(total, held):
         return "explained_by_train_accuracy", False
+    if not inside:
+        return "holds_undivided", False
     judged = [row for row in inside if np.isfinite(row["estimate"])]
     if len(judged) > 1 and len(shown) == len(judged) == len(inside):
         return "holds_everywhere", False

@@ -46,6 +46,12 @@ def test_verdicts_follow_from_how_the_table_was_made(slopes: dict, offsets: dict
     assert VERDICTS[verdict] in row["sentence"]
 
 
+def test_without_defenses_nothing_is_said_about_what_happens_inside_them() -> None:
+    row = _judge(_table({"AT": 1.0}, SAME).drop(columns="defense"))
+    assert row["verdict"] == "holds_undivided"
+    assert "inside" not in row["sentence"].lower()
+
+
 def test_a_simpson_reversal_is_named() -> None:
     row = _judge(_table(*REVERSED))
     assert row["reversal"]
