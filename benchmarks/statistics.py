@@ -174,7 +174,7 @@ def main() -> None:
         "## Coverage",
         "",
         f"Share of 95 % intervals that hold the true tau_b; {REPETITIONS} tables, {DRAWS} draws",
-        "each; two checkpoints to a run, correlated 0.9. A share of 95 % is itself known to within 2.2 percentage points.",
+        "each; two checkpoints to a run, correlated 0.9. The shares are known to within 2.2 percentage points.",
         "",
         "| runs | models | true tau_b | resampled by run | resampled by row |",
         "|---|---|---|---|---|",
