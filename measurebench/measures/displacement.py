@@ -79,11 +79,18 @@ class DisplacementSearch:
         return Displacement(level, self._log_slope(level, *octave), error, len(self._values))
 
     def _log_slope(self, level: float, low: float, high: float) -> float:
-        """Slope of the fall over the logarithm of the level, from the nearest levels at least 5 % away on each side."""
+        """Slope of the fall over the logarithm of the level: of the parabola through it and a level on each side.
+
+        These are the nearest ones at least 5 % away, so that single examples matter little.
+        """
         levels = [known for known, draw in self._values if draw == self.n_draws - 1]
         low = max([known for known in levels if known <= level / 1.05], default=low)
         high = min([known for known in levels if known >= level * 1.05], default=high)
-        return (self.fall(high) - self.fall(low)) / math.log(high / low)
+        left, right = math.log(level / low), math.log(high / level)
+        if min(left, right) < 0.03:
+            return (self.fall(high) - self.fall(low)) / (left + right)
+        before, after = (self.target - self.fall(low)) / left, (self.fall(high) - self.target) / right
+        return (before * right + after * left) / (left + right)
 
     def _level(self, octave: int) -> float:
         return self.largest * 2.0**-octave

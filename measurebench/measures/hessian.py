@@ -1,7 +1,7 @@
 """The Hessian of the mean loss in the weights, by products with vectors: never formed, double backward only."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -39,6 +39,11 @@ class LossHessian:
     def size(self) -> int:
         """Number of rows of H."""
         return sum(weight.numel() for weight in self.weights.values())
+
+    @property
+    def is_small(self) -> bool:
+        """Whether unit vectors serve as probes."""
+        return self.size <= EXACT_BELOW
 
     def products(self, vectors: Sequence[Tensors]) -> list[dict[str, Tensor]]:
         """Return H v for each vector, float64, by parameter name."""
@@ -78,26 +83,30 @@ class LossHessian:
             return weights, list(torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True))
 
 
-def diagonal_probes(hessian: LossHessian, stream: str, n_probes: int) -> Iterator[list[Tensors]]:
+def diagonal_probes(hessian: LossHessian, stream: str, n_probes: int) -> Iterator[list[dict[str, Tensor]]]:
     """Yield probes z with E[z z'] = I in groups of eight: the unit vectors of a small H, random signs else.
 
     Unit vectors are scaled by the square root of their number, so that the mean of z' H z is the trace either way.
     """
     weights = hessian.weights
-    if hessian.size <= EXACT_BELOW:
+    if hessian.is_small:
         basis = math.sqrt(hessian.size) * torch.eye(hessian.size, dtype=torch.float64)
-        vectors: list[Tensors] = [unflattened(row.to(next(iter(weights.values())).device), weights) for row in basis]
-        yield vectors
+        yield [unflattened(row.to(next(iter(weights.values())).device), weights) for row in basis]
         return
     noise = WeightNoise(weights, hessian.context.settings.seed, stream)
     for start in range(0, n_probes, 8):
         yield [noise.signs(draw) for draw in range(start, min(start + 8, n_probes))]
 
 
-def traces(hessian: LossHessian, stream: str, n_probes: int) -> Tensor:
-    """Return z_l' (H z)_l per probe and parameter, float64 [probes, parameters]: the mean is each block's trace."""
+def traces(hessian: LossHessian, stream: str, n_probes: int, scales: Mapping[str, float] | None = None) -> Tensor:
+    """Return z_l' (H z)_l per probe and parameter l, float64 [probes, parameters].
+
+    The mean over probes is each block's trace, times the square of the block's scale where ``scales`` are given.
+    """
     rows = []
     for probes in diagonal_probes(hessian, stream, n_probes):
+        if scales:
+            probes = [{name: scales[name] * part for name, part in probe.items()} for probe in probes]
         for probe, product in zip(probes, hessian.products(probes), strict=True):
             rows.append(torch.stack([(probe[name].double() * product[name]).sum() for name in hessian.names]))
     return torch.stack(rows).cpu()

@@ -1,14 +1,13 @@
 """Trace of the Hessian of the loss in the weights, and the Weight-Curvature Index that rests on it."""
 
-import math
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
-from measurebench.measures.hessian import EXACT_BELOW, LossHessian, traces
+from measurebench.measures.hessian import LossHessian, traces
 from measurebench.measures.layers import weight_layers
 from measurebench.measures.perturbation import length
 from measurebench.measures.registry import register
@@ -38,36 +37,25 @@ WCI = MeasureInfo(
     source="arXiv 2410.07719; the place of the square root is inferred",
     hypothesis="+",
     inputs=("weights", "examples"),
-    cost="shared with hess_trace",
+    cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
     tier="new",
     explanation="Curvature of the loss per layer, in units of the layer's own norm.",
     properties=("logit_shift_invariant", "rescale_invariant"),
-    departures="One probe serves all layers; a layer whose estimated trace is negative counts zero.",
+    departures="One probe serves all layers, scaled by each layer's norm, which leaves the estimate unchanged under"
+    " rescaling; a layer whose estimated trace is negative counts zero; biases and normalisation layers stay out.",
 )
-
-
-@dataclass(frozen=True)
-class TraceProbes:
-    """How the trace is estimated, and whether biases and normalisation layers are left out."""
-
-    examples: Examples = "clean"
-    n_probes: int = 30
-    n_examples: int = 128
-    weights_only: bool = False
-
-    def blocks(self, context: MeasureContext) -> tuple[list[str], Tensor]:
-        """Return parameter names and the estimates z_l' (H z)_l, float64 [probes, parameters], found once."""
-        names = parameters_of_hessian(context, self.weights_only)
-        hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
-        key = f"{self.examples} traces, {self.n_probes} probes, {self.n_examples} examples, {self.weights_only}"
-        return names, context.shared(key, lambda: traces(hessian, "hess_trace", self.n_probes))
 
 
 @register(examples="clean")
 @register(examples="pgd")
 @dataclass(frozen=True)
-class HessianTrace(TraceProbes):
+class HessianTrace:
     """Trace of the Hessian of the mean loss; standard error across probes (0 where the diagonal is exact)."""
+
+    examples: Examples = "clean"
+    n_probes: int = 30
+    n_examples: int = 128
+    weights_only: bool = False
 
     @property
     def info(self) -> MeasureInfo:
@@ -76,21 +64,25 @@ class HessianTrace(TraceProbes):
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean over probes of z' H z."""
-        names, blocks = self.blocks(context)
-        sums = blocks.sum(1)
-        exact = is_exact(context, names)
-        error = 0.0 if exact else standard_error(sums)
-        return MeasureValue(float(sums.mean()), error, None, {"exact": exact}, min(self.n_examples, context.n))
+        names = parameters_of_hessian(context, self.weights_only)
+        hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
+        sums = traces(hessian, "hess_trace", self.n_probes).sum(1)
+        error = 0.0 if hessian.is_small else standard_error(sums)
+        return MeasureValue(float(sums.mean()), error, None, {"exact": hessian.is_small}, hessian.n)
 
 
 @register(examples="clean")
 @register(examples="pgd")
 @dataclass(frozen=True)
-class WeightCurvatureIndex(TraceProbes):
+class WeightCurvatureIndex:
     """Sum over weight layers of the Frobenius norm times the root of the Hessian's trace in that layer.
 
     Undefined where no layer has a weight among the parameters.
     """
+
+    examples: Examples = "clean"
+    n_probes: int = 30
+    n_examples: int = 128
 
     @property
     def info(self) -> MeasureInfo:
@@ -99,23 +91,17 @@ class WeightCurvatureIndex(TraceProbes):
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the index; its standard error by the delta method across probes; negative traces as diagnostic."""
-        names, blocks = self.blocks(context)
-        weights = dict.fromkeys(layer.parameter for layer in weight_layers(context.network) if layer.parameter)
-        if not weights:
+        names = parameters_of_hessian(context, weights_only=True)
+        if not names:
             raise UndefinedMeasureError("the network has no convolution, linear or attention weight")
-        chosen = [names.index(name) for name in weights]
-        norms = [length([context.parameters[name]]) for name in weights]
-        layer_traces = blocks[:, chosen]
-        means = layer_traces.mean(0).clamp_min(0)
-        roots = [norm * math.sqrt(float(trace)) for norm, trace in zip(norms, means, strict=True)]
-        slopes = means.new_tensor(
-            [norm / root * norm / 2 if root else 0.0 for norm, root in zip(norms, roots, strict=True)]
-        )
-        error = 0.0 if is_exact(context, names) else standard_error(layer_traces @ slopes)
-        n_negative = int((layer_traces.mean(0) < 0).sum())
-        return MeasureValue(
-            math.fsum(roots), error, None, {"n_negative_traces": n_negative}, min(self.n_examples, context.n)
-        )
+        hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
+        norms = {name: length([weight]) for name, weight in hessian.weights.items()}
+        squares = traces(hessian, "wci", self.n_probes, norms)
+        means = squares.mean(0)
+        roots = means.clamp_min(0).sqrt()
+        slopes = torch.where(roots > 0, 0.5 / roots, 0.0)
+        error = 0.0 if hessian.is_small else standard_error(squares @ slopes)
+        return MeasureValue(float(roots.sum()), error, None, {"n_negative_traces": int((means < 0).sum())}, hessian.n)
 
 
 def parameters_of_hessian(context: MeasureContext, weights_only: bool) -> list[str]:
@@ -123,8 +109,3 @@ def parameters_of_hessian(context: MeasureContext, weights_only: bool) -> list[s
     if not weights_only:
         return list(context.parameters)
     return list(dict.fromkeys(layer.parameter for layer in weight_layers(context.network) if layer.parameter))
-
-
-def is_exact(context: MeasureContext, names: list[str]) -> bool:
-    """Tell whether the Hessian is small enough for its exact diagonal."""
-    return sum(context.parameters[name].numel() for name in names) <= EXACT_BELOW

@@ -23,7 +23,7 @@ INFO = MeasureInfo(
     cost="F",
     tier="new",
     explanation="Curvature of the loss in the last layer's weights, in units of those weights.",
-    properties=("logit_shift_invariant", "rescale_invariant"),
+    properties=("rescale_invariant",),
     departures="The trace is not estimated: for cross-entropy Tr H_{s,s'} = mean_x (p_s [s=s'] - p_s p_s') ||phi||^2,"
     " phi the input of the last layer; its bias is left out.",
 )
