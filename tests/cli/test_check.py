@@ -77,6 +77,24 @@ def test_untried_model_says_what_to_give(manifest: Path, capsys: pytest.CaptureF
     assert "give --dataset to run the preflight" in out
 
 
+def test_warnings_of_autoattack_are_shown_on_request(
+    manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.attacks.autoattack import ShardResult
+    from measurebench.cli import masking
+
+    def warns(network: object, images: torch.Tensor, *rest: object) -> ShardResult:
+        return ShardResult(images, ("it seems to be a randomized defense",), 3)
+
+    monkeypatch.setattr(masking, "attack_shard", warns)
+    arguments = [f"{manifest.parent}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "2"]
+    status, out, _ = checked(capsys, *arguments, "--autoattack")
+    assert status == 0
+    assert "AutoAttack: 2 of 2 correct images withstand it" in out
+    assert "hint  AutoAttack's warning: it seems to be a randomized defense" in out
+    assert "AutoAttack" not in checked(capsys, *arguments)[1]
+
+
 def test_wrong_dataset_is_told_from_a_wrong_model(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = checked(capsys, f"{manifest.parent}#net0", "--dataset", "digits", *NO_ATTACK)
     assert status == 2

@@ -2,7 +2,10 @@
 
 import hashlib
 import http.server
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,6 +207,25 @@ def test_two_at_once_download_once(address: str, tmp_path: Path) -> None:
         paths = list(pool.map(lambda _: get(address, "whole", tmp_path), range(4)))
     assert {path.read_bytes() for path in paths} == {CONTENT}
     assert len(Server.requests) == 1
+
+
+def test_killed_download_is_continued_by_the_next_process(address: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from measurebench.core.download import Remote, fetch\n"
+        "fetch(Remote(sys.argv[1]), Path(sys.argv[2]), bool)"
+    )
+    target = tmp_path / "weights.pt"
+    process = subprocess.Popen([sys.executable, "-c", code, f"{address}/stalls", str(target)])
+    partial = tmp_path / "weights.pt.partial"
+    deadline = time.monotonic() + 60
+    while not (partial.is_file() and partial.stat().st_size == 30_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    Server.release.set()
+    assert not target.exists()
+    assert get(address, "stalls", tmp_path).read_bytes() == CONTENT
+    assert Server.requests[-1] == ("/stalls", "bytes=30000-")
 
 
 def test_cache_that_cannot_be_written_is_named(address: str, tmp_path: Path) -> None:
