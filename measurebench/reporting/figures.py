@@ -38,14 +38,16 @@ def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str
 
 
 def standalone(figure: Figure) -> dict[str, Any]:
-    """Return a figure's specification with its data, title, size and the light colours."""
+    """Return a figure's specification with its data, title, size and the light colours; of many rows the first."""
     spec: dict[str, Any] = resolved({**figure.spec, "config": vega_config()})
     spec["title"] = {"text": wrapped(figure.title), "anchor": "start", "fontSize": 13, "offset": 10}
     spec["background"] = "#ffffff"
     spec["padding"] = 8
     if spec.get("width") == "container":
         spec["width"] = WIDTH
-    spec["datasets"] = {**spec.get("datasets", {}), **{name: _rows(table) for name, table in figure.data.items()}}
+    if figure.limit < figure.rows:
+        spec["height"] = spec["height"] * figure.limit / figure.rows
+    spec["datasets"] = {**spec.get("datasets", {}), **{name: _rows(table, figure) for name, table in figure.data.items()}}
     return spec
 
 
@@ -56,7 +58,9 @@ def wrapped(text: str, width: int = 88) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(table: pd.DataFrame, figure: Figure) -> list[dict[str, Any]]:
+    if figure.limit < figure.rows and "order" in table.columns:
+        table = table[table["order"] < figure.limit]
     plain: Mapping[str, Any] = embedded(table)["columns"]
     values = {
         name: column if isinstance(column, list) else [None if c < 0 else column["levels"][c] for c in column["codes"]]

@@ -2,12 +2,14 @@
 
 import base64
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
 
+PICTURES = ("clean", "perturbation", "adversarial")
 _FIELDS = {
     "model_id": str, "index": int, "true": str, "clean_label": str, "clean_confidence": float, "adversarial_label": str,
     "adversarial_confidence": float, "target": str, "factor": float, "distance": float, "threat_model": str,
@@ -47,6 +49,23 @@ class GalleryItem:
         return self.adversarial_label != self.clean_label
 
 
+def write_gallery(folder: Path, entries: Sequence[Mapping[str, Any]], pictures: Sequence[tuple[bytes, bytes, bytes]]) -> Path:
+    """Write ``folder/gallery.json`` and three PNG files per entry (clean, perturbation, adversarial); return its path.
+
+    ``entries`` hold the fields of ``GalleryItem`` but the pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i, (entry, files) in enumerate(zip(entries, pictures, strict=True)):
+        names = {kind: f"{i:03d}-{kind}.png" for kind in PICTURES}
+        for name, content in zip(names.values(), files, strict=True):
+            (folder / name).write_bytes(content)
+        rows.append({**entry, **names})
+    path = folder / "gallery.json"
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
 def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     """Read ``folder/gallery.json`` and the PNG files that it names; () where there is no gallery."""
     path = folder / "gallery.json"
@@ -74,7 +93,7 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
             values[name] = kind(entry[name])
         except (TypeError, ValueError):
             raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])) from None
-    for name in ("clean", "perturbation", "adversarial"):
+    for name in PICTURES:
         values[name] = _address(folder / Path(values[name]).name, where)
     return GalleryItem(**values)
 

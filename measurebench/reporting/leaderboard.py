@@ -20,7 +20,7 @@ from measurebench.reporting.charts.leaderboard import papers as papers_chart
 from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.figures import check_formats, write_figures
-from measurebench.reporting.infos import measure_infos
+from measurebench.core.infos import measure_infos
 from measurebench.reporting.leaderboard_data import leaderboard
 from measurebench.reporting.page import Section
 from measurebench.reporting.ranking import ranked
@@ -182,6 +182,9 @@ def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
         ("intervals", "Wilson, 95 %, 10,000 test images; differences by Newcombe's method without pairing"),
         ("reliability", f"unknown for {unknown}" if unknown else "stated for all"),
     ]
+    if table["reported_accuracy"].isna().all():
+        note = "what RobustBench ranks by: AutoAttack's accuracy, or a stronger attack's where one is known"
+        rows.append(("robust accuracy", f"{note}; --model-info tells the two apart"))
     radii = sorted({str(value) for value in table["radius"].dropna()})
     if radii:
         rows.append(("radii", f"{listed(radii)}; an entry with another radius than most is ranked as it stands"))
@@ -206,6 +209,7 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
         "measures": [measured.about(table, name, infos) for name in measures],
         "measure": measures[0] if measures else None,
         "sort": {"key": "rank", "direction": 1},
+        "noun": "entries",
         "file": f"robustbench-cifar10-{norm}",
     }  # fmt: skip
 

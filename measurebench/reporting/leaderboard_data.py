@@ -77,7 +77,8 @@ def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
     paper = re.fullmatch(r"\[(.*)\]\((.*?)\)", cells[2])
     return {
         "model_id": cells[1], "paper": plain(paper[1] if paper else cells[2]), "link": paper[2].strip() if paper else None,
-        "clean_accuracy": fraction(cells[3]), "autoattack_accuracy": fraction(cells[4]), "architecture": plain(cells[5]),
+        "clean_accuracy": fraction(cells[3]), "autoattack_accuracy": fraction(cells[4]),
+        "best_known_accuracy": fraction(cells[4]), "architecture": plain(cells[5]),
         "norm": norm, **venue(cells[6]),
     }  # fmt: skip
 

@@ -131,6 +131,7 @@ def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
         "measure": study.ranked[0],
         "sort": {"key": study.analysis.target, "direction": -1},
         "file": study.name,
+        "noun": "models",
     }
 
 

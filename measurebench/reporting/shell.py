@@ -71,6 +71,8 @@ def figure_data(figures: Sequence[Figure], dynamic: Sequence[str] = ()) -> dict[
             "columns": [{"key": c.key, "label": c.label, "format": c.format} for c in figure.columns],
             "brush": figure.brush,
             "picks": figure.picks,
+            "rows": figure.rows,
+            "limit": figure.limit,
             "dynamic": figure.id in dynamic,
         }
         for figure in figures

@@ -12,7 +12,7 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.reporting.gallery import GalleryItem, read_gallery
-from measurebench.reporting.infos import measure_infos
+from measurebench.core.infos import measure_infos
 from measurebench.reporting.wording import defined
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.population import is_standard, level_names
@@ -149,8 +149,16 @@ def load_study(
     found = None if options else _belonging(table, folder, analysis)
     if found is None:
         found = analyze(table, infos=known, **(options or {}))
-    gallery = read_gallery(folder / "gallery") if folder else ()
+    gallery = next((g for place in _gallery_places(folder) if (g := read_gallery(place))), ())
     return Study.of(name or "study", table, found, infos=known, provenance=told, gallery=gallery)
+
+
+def _gallery_places(folder: Path | None) -> list[Path]:
+    """Return where a study's gallery may lie: in its folder, or beside a folder called "records"."""
+    if folder is None:
+        return []
+    beside = [folder.resolve().parent / "gallery"] if folder.resolve().name == "records" else []
+    return [folder / "gallery", *beside]
 
 
 def _name(path: Path) -> str:

@@ -40,6 +40,7 @@ def figure(study: Study) -> Figure | None:
         "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. Circle: τ; diamond: "
         "partial τ with train robust accuracy held fixed; lines are 95 % intervals.",
         picks=True,
+        rows=len(rows),
     )
 
 

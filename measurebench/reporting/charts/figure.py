@@ -1,7 +1,7 @@
 """What every chart is: a specification over named data, a title that states what is seen, and its data as a table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from measurebench.reporting.theme import series
 
 Format = str
+ROWS_AT_FIRST = 30
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Figure:
     ``spec`` is Vega-Lite; ``data`` maps the names it uses to their tables; ``dataset`` and ``columns`` say what its data
     table shows; ``summary`` tells in words what is seen; ``reading`` explains how to read it. ``brush``: dragging
     selects models; ``picks``: a click chooses the measure of its datum.
+    ``rows``: how many rows the chart has where it has rows; they carry ``order``, and the page draws the first ones.
     """
 
     id: str
@@ -40,7 +42,12 @@ class Figure:
     brush: bool = False
     picks: bool = False
     open_table: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    rows: int = 0
+
+    @property
+    def limit(self) -> int:
+        """How many rows are drawn at first: all, unless that would be more than a screen or two."""
+        return min(self.rows, ROWS_AT_FIRST)
 
 
 def specification(chart: Any) -> dict[str, Any]:

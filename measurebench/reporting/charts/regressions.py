@@ -33,6 +33,7 @@ def figure(study: Study) -> Figure | None:
         "Diamond: the measure alone. The bar runs from what the settings explain (dashed) to what settings and measure "
         "explain together. R² never falls when something is added; the table has the adjusted one and the p-value.",
         picks=True,
+        rows=len(rows),
     )
 
 

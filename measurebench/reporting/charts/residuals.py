@@ -37,7 +37,7 @@ def figure(study: Study) -> Figure | None:
     return Figure(
         "residuals",
         title,
-        f"Predicted with {per}. " + (f"The furthest: {listed(told, 5)}." if told else ""),
+        f"Predicted with {per}." + (f" The furthest: {listed(told, 5)}." if told else ""),
         specification(_chart(study, named_models=bool(len(strange)))),
         {"residuals": rows},
         "residuals",

@@ -38,6 +38,7 @@ def figure(study: Study, statistic: str) -> Figure | None:
         COLUMNS,
         _READING[statistic],
         picks=True,
+        rows=len(study.ranked),
     )
 
 

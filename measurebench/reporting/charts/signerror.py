@@ -37,6 +37,7 @@ def figure(study: Study) -> Figure | None:
         "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin. Pairs of models "
         "whose gaps differ by no more than chance do not count.",
         picks=True,
+        rows=len(rows),
     )
 
 

@@ -16,7 +16,7 @@ function chartRows(name, chart) {
     const some = state.selected.size > 0;
     return visible().map((row) => ({ ...row, _dim: some && !state.selected.has(row._i), ...(measure ? { _x: row[measure] } : {}) }));
   }
-  const rows = dataset(name);
+  const rows = dataset(name).filter((row) => !chart.limit || row.order === undefined || row.order < chart.limit);
   if (name === "fits") return rows.filter((row) => row.measure === measure && visibleDefense(row._defense)).map((row) => ({ ...row }));
   return rows.map((row) => ({ ...row }));
 }
@@ -29,13 +29,14 @@ function visibleDefense(name) {
 
 function specOf(chart) {
   const text = JSON.stringify(page.figures[chart.id].spec);
-  if (!chart.dynamic) return JSON.parse(text);
+  if (!chart.dynamic) return chart.limit ? shortened(JSON.parse(text), chart) : JSON.parse(text);
   const about = page.measures?.find((measure) => measure.id === state.measure);
   const spec = JSON.parse(text, (_, value) => (value === "@title" ? about.axis : value));
   if (state.log && canLog()) for (const layer of spec.layer ? flat(spec) : [spec]) if (layer.encoding?.x?.field === "_x") layer.encoding.x.scale = { type: "log", nice: false };
   return spec;
 }
 
+const shortened = (spec, chart) => ({ ...spec, height: (spec.height * chart.limit) / page.figures[chart.id].rows });
 const flat = (spec) => (spec.layer ? spec.layer.flatMap(flat) : [spec]);
 const canLog = () => models.every((row) => !isNumber(row[state.measure]) || row[state.measure] > 0);
 
@@ -198,7 +199,7 @@ function wrapped(text, width) {
 // Each chart's data as a table, built when it is opened.
 function dataRows(chart) {
   const about = page.figures[chart.id];
-  const rows = about.dataset === "models" ? chartRows("models", chart) : chartRows(about.dataset, chart);
+  const rows = about.dataset === "models" ? chartRows("models", chart) : dataset(about.dataset).map((row) => ({ ...row }));
   const columns = about.columns.map((column) => (column.key === "_x" ? { ...column, label: page.measures.find((measure) => measure.id === state.measure).title } : column));
   const keep = about.dataset === "models" ? rows.filter((row) => columns.some((column) => isNumber(row[column.key]))) : rows.filter((row) => !row.sign);
   return { columns, rows: keep, picks: about.picks };
@@ -227,8 +228,14 @@ function fillData(chart, host, sort = null) {
 
 function setUpChart(figure) {
   const id = figure.dataset.chart;
-  const chart = { id, figure, holder: figure.querySelector(".chart"), dynamic: Boolean(page.figures[id].dynamic), drawing: null, view: null };
+  const chart = { id, figure, holder: figure.querySelector(".chart"), dynamic: Boolean(page.figures[id].dynamic), drawing: null, view: null, limit: page.figures[id].limit < page.figures[id].rows ? page.figures[id].limit : 0 };
   charts.push(chart);
+  const more = figure.querySelector("button[data-all]");
+  more?.addEventListener("click", () => {
+    chart.limit = chart.limit ? 0 : page.figures[id].limit;
+    more.textContent = chart.limit ? more.dataset.all : more.dataset.first;
+    redraw(chart);
+  });
   const host = figure.querySelector(".data-host");
   const details = figure.querySelector("details.data");
   let sort = null;

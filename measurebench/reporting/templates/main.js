@@ -3,7 +3,7 @@ const byId = (id) => document.getElementById(id);
 
 function tellView() {
   const n = visible().length;
-  const parts = [n === models.length ? `All ${n.toLocaleString("en")} models` : `${n.toLocaleString("en")} of ${models.length.toLocaleString("en")} models`];
+  const parts = [n === models.length ? `All ${n.toLocaleString("en")} ${page.noun}` : `${n.toLocaleString("en")} of ${models.length.toLocaleString("en")} ${page.noun}`];
   if (state.selected.size) parts.push(`${state.selected.size.toLocaleString("en")} selected`);
   byId("view-told").textContent = parts.join(", ");
   byId("clear").hidden = !toHash();

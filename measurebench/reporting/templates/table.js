@@ -35,13 +35,24 @@ function filterCell(column) {
   return element("td", {}, input);
 }
 
+// Long texts get room, so that a title does not become a column of single words.
+const widths = {};
+function width(column) {
+  if (!(column.key in widths)) {
+    const longest = Math.max(...models.slice(0, 200).map((row) => shown(row[column.key], "text").length), 0);
+    widths[column.key] = longest > 34 ? "long" : longest > 14 ? "mid" : null;
+  }
+  return widths[column.key];
+}
+
 function bodyCell(column, row) {
   const value = row[column.key];
   const text = shown(value, column.format);
-  const kind = column.format === "text" ? null : "num";
+  const kind = column.format === "text" ? width(column) : "num";
+  const head = column.key === "model_id";
   const link = column.link && row[column.link];
   const content = link && /^https?:\/\//.test(link) ? element("a", { href: link, rel: "noopener noreferrer" }, text) : text;
-  return element("td", { class: kind, title: isNumber(value) && kind ? String(value) : text.length > 40 ? text : null }, content);
+  return element(head ? "th" : "td", { class: kind, scope: head ? "row" : null, title: isNumber(value) && kind === "num" ? String(value) : null }, content);
 }
 
 function toggle(row, on) {
@@ -56,9 +67,7 @@ function bodyRow(row, columns) {
   const box = element("input", { type: "checkbox", "aria-label": `Select ${row.model_id}`, "data-row": row._i });
   box.checked = chosen;
   box.addEventListener("change", () => toggle(row, box.checked));
-  const [first, ...rest] = columns;
-  const head = first ? element("th", { scope: "row" }, ...bodyCell(first, row).childNodes) : null;
-  return element("tr", { class: chosen ? "chosen" : null }, element("td", { class: "box" }, box), ...(head ? [head] : []), ...rest.map((column) => bodyCell(column, row)));
+  return element("tr", { class: chosen ? "chosen" : null }, element("td", { class: "box" }, box), ...columns.map((column) => bodyCell(column, row)));
 }
 
 let bodyParts = null;

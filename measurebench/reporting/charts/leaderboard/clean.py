@@ -8,9 +8,14 @@ from measurebench.reporting.ranking import frontier, frontiers_by_year
 from measurebench.reporting.wording import count, percent
 
 
+FLOOR = 0.2  # a network that no attack leaves standing marks no trade-off
+
+
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return entries with the frontier after each third of the years and after the last."""
     known = table.dropna(subset=["clean_accuracy", "autoattack_accuracy"])
+    below = int((known["autoattack_accuracy"] < FLOOR).sum())
+    known = known[known["autoattack_accuracy"] >= FLOOR]
     if known.empty:
         return None
     best = frontier(known)
@@ -27,7 +32,8 @@ def figure(table: pd.DataFrame) -> Figure | None:
         {"models": table, "frontiers": lines[["until", "model_id", "clean_accuracy", "autoattack_accuracy"]]},
         "models",
         ACCURACY_COLUMNS,
-        "A line joins the entries that were on the frontier by the end of the year written beside it.",
+        "A line joins the entries that were on the frontier by the end of the year written beside it."
+        + (f" Not drawn: {count(below, 'entry', 'entries')} below {percent(FLOOR, 0)} robust accuracy." if below else ""),
         brush=True,
     )  # fmt: skip
 
@@ -36,7 +42,7 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
     import altair as alt
 
     robust = table["autoattack_accuracy"].dropna()
-    low = max(0.0, float(robust.quantile(0.03)) - 0.03)
+    low = float(robust[robust >= FLOOR].min()) - 0.02
     x = percent_axis("clean_accuracy", "clean accuracy")
     y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y", (low, float(robust.max()) + 0.02))
     base = alt.Chart(named("frontiers"))

@@ -24,7 +24,6 @@ def figure(table: pd.DataFrame) -> Figure | None:
         "models",
         (Column("venue_name", "venue"), *ACCURACY_COLUMNS),
         "Each mark is an entry; venues are ordered by their median.",
-        brush=True,
     )
 
 

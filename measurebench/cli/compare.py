@@ -1,0 +1,28 @@
+"""``measurebench compare``: which conclusions changed between two tables."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A results folder or a table.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one: version, data set or seed.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for index.html; without it, the table is printed.")] = None,
+    target: Annotated[str, typer.Option(help="Column to predict.")] = "",
+) -> int:
+    """Tell for each measure whether its association with the gap turned, came, went or stayed."""
+    from measurebench.reporting.compare import CHANGES, comparison, write_comparison
+    from measurebench.reporting.study import load_study
+    from measurebench.reporting.wording import fixed
+
+    options: dict[str, Any] | None = {"target": target} if target else None
+    if out is not None:
+        page = write_comparison(first, second, out, options=options)
+        typer.echo(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
+        return 0
+    table = comparison(load_study(first, options=options), load_study(second, options=options))
+    for row in table.to_dict("records"):
+        typer.echo(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {CHANGES[row['change']]}")
+    return 0

@@ -1,0 +1,85 @@
+"""Pictures of attacked images: arrays to PNG, and the strip of clean image, perturbation and adversarial image."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from measurebench.core.errors import BadInputError
+
+Image = npt.NDArray[np.float32]
+SIDE = 224
+GREY = 0.5
+
+
+def amplified(clean: Image, adversarial: Image) -> tuple[Image, float]:
+    """Return the perturbation [C, H, W] around grey, as large as can be shown, and the factor it was amplified by."""
+    change = adversarial - clean
+    largest = float(np.abs(change).max())
+    factor = GREY / largest if largest > 0 else 1.0
+    # A round factor is easier to think of; it must not push any pixel over the edge.
+    factor = float(np.floor(factor)) if factor >= 2 else factor
+    return (GREY + factor * change).astype(np.float32), factor
+
+
+def png_bytes(image: Image) -> bytes:
+    """Return an image [C, H, W] in [0, 1], grey or colour, as PNG."""
+    buffer = io.BytesIO()
+    _pillow(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def read_picture(path: Path, size: int | None) -> Image:
+    """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with Pillow.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except FileNotFoundError:
+        raise BadInputError(str(path), "a picture", "no such file") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
+    if size is not None:
+        picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+    return np.moveaxis(np.asarray(picture, dtype=np.float32) / 255, -1, 0).copy()
+
+
+def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:
+    """Return images side by side, each enlarged by whole pixels, with two lines of caption each, as PNG."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=14)
+    tiles = [_enlarged(_pillow(image)) for image in images]
+    width, height, gap = max(SIDE, tiles[0].width), tiles[0].height, 16
+    canvas = Pillow.new("RGB", (len(tiles) * width + (len(tiles) + 1) * gap, height + 64), "white")
+    draw = ImageDraw.Draw(canvas)
+    for i, (tile, (first, second)) in enumerate(zip(tiles, captions, strict=True)):
+        left = gap + i * (width + gap)
+        canvas.paste(tile, (left, gap))
+        draw.text((left, height + gap + 6), first, fill="#1c2127", font=font)
+        draw.text((left, height + gap + 24), second, fill="#56616c", font=font)
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _pillow(image: Image) -> Any:
+    from PIL import Image as Pillow
+
+    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise BadInputError("image", "one or three channels, [C, H, W]", f"shape {tuple(image.shape)}")
+    return Pillow.fromarray(pixels[0]) if image.shape[0] == 1 else Pillow.fromarray(np.moveaxis(pixels, 0, -1))
+
+
+def _enlarged(tile: Any) -> Any:
+    from PIL import Image as Pillow
+
+    times = max(1, SIDE // max(tile.size))
+    return tile.convert("RGB").resize((tile.width * times, tile.height * times), Pillow.Resampling.NEAREST)

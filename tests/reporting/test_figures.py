@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.charts import accuracy, heatmap
+from measurebench.reporting.figures import standalone, wrapped, write_figures
+from measurebench.reporting.study import Study
+
+
+def test_a_chart_is_written_in_every_format(study: Study, tmp_path: Path) -> None:
+    figure = accuracy.figure(study)
+    assert figure
+    paths = write_figures([figure], tmp_path, ("svg", "png", "pdf"))
+    assert [path.name for path in paths] == ["accuracy.svg", "accuracy.png", "accuracy.pdf"]
+    starts = [path.read_bytes()[:4] for path in paths]
+    assert starts[0] == b"<svg"
+    assert starts[1:] == [b"\x89PNG", b"%PDF"]
+    assert "var(--" not in paths[0].read_text()
+
+
+def test_a_file_holds_its_data_and_its_title(study: Study) -> None:
+    spec = standalone(heatmap.figure(study))
+    assert len(spec["datasets"]["tau"]) == len(study.ranked) * (len(study.defenses) + 2)
+    assert spec["width"] == 620
+    assert spec["title"]["text"]
+
+
+def test_an_unknown_format_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="format: expected svg, png or pdf, got 'gif'"):
+        write_figures([], tmp_path, ("gif",))
+
+
+def test_long_titles_are_broken_between_words() -> None:
+    assert wrapped("one two three", 8) == ["one two", "three"]
