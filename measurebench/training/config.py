@@ -90,7 +90,7 @@ class TrainingConfig:
             if getattr(self, name) not in choices:
                 value = getattr(self, name)
                 expected = ", ".join(choice for choice in choices if choice)
-                raise BadInputError(f"{where}: {name}", expected, repr(value), near_names(value, choices))
+                raise BadInputError(f"{where}: {name}", expected, repr(value), _near(value, choices))
         least = {
             "epochs": 1,
             "batch_size": 2,
@@ -161,6 +161,12 @@ class TrainingConfig:
     def digest(self) -> str:
         """Return the digest of all settings."""
         return digest_json(self.to_json())
+
+
+def _near(value: str, choices: tuple[str, ...]) -> str:
+    """Return the hint ``did you mean ...``, which forgives upper and lower case."""
+    same = [choice for choice in choices if choice and choice.lower() == value.lower()]
+    return f"did you mean {same[0]!r}?" if same else near_names(value, filter(None, choices))
 
 
 def _without_steps(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def train_all(
     every run that ends; ``on_epoch`` of every epoch, where one run trains in this process.
     """
     dataset = source.load()
+    _check(runs, dataset)
     with _writing(folder):
         _refuse_others(folder, runs, dataset)
         waiting = [run for run in runs if not _is_finished(RunFiles(folder, run))]
@@ -78,6 +79,19 @@ def train_all(
         finally:
             write_manifest(folder)
     return [outcomes[run.name] for run in runs]
+
+
+def _check(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
+    """Find out before anything is trained whether a run names an architecture or images that are not there."""
+    from measurebench.training.trainer import extra_split, initial_network
+
+    met: set[str] = set()
+    for run in runs:
+        extra_split(run.config, dataset)
+        look = f"{run.config.architecture} {run.config.architecture_kwargs}"
+        if look not in met:
+            initial_network(run.config, dataset)
+            met.add(look)
 
 
 @contextmanager

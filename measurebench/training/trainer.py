@@ -96,12 +96,11 @@ class Run:
         self.initial = checkpoint_of(self.network)
         self.optimizer = SGD(self.network.parameters(), config.learning_rate, config.momentum, config.weight_decay)
         self.train, self.validation = fitting_and_validation(dataset, config)
+        extra = extra_split(config, dataset)
         self.batches = Batches(
-            LabelledImages.of(self.train, device),
-            config.batch_size,
-            _extra(config, dataset, device),
-            config.extra_fraction,
-        )
+            LabelledImages.of(self.train, device), config.batch_size,
+            None if extra is None else LabelledImages.of(extra, device), config.extra_fraction,
+        )  # fmt: skip
         self.augment = augmentation_for(dataset.name, self.train.images.shape[2]) if config.augmentation else None
         self.objective, self.attack, self.rule = config.objective, config.attack, config.weight_perturbation
         self.progress = Progress()
@@ -230,16 +229,14 @@ class Run:
         self.progress = replace(progress, best=best, best_score=Score(**state["progress"]["best_score"]))
 
 
-def _extra(config: TrainingConfig, dataset: Dataset, device: str) -> LabelledImages | None:
+def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
     """Return the extra images, where the settings ask for them."""
-    if not config.extra_data:
-        return None
-    if dataset.extra is None:
+    if config.extra_data and dataset.extra is None:
         raise BadInputError(
             f"dataset {dataset.name}", "extra training images (extra_data = true)", "a dataset without any",
             "give them with --extra-data FILE.npz",
         )  # fmt: skip
-    return LabelledImages.of(dataset.extra, device)
+    return dataset.extra if config.extra_data else None
 
 
 def run_identity(config: TrainingConfig, dataset: Dataset) -> str:

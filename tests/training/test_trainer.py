@@ -157,14 +157,14 @@ def test_a_run_that_goes_on_from_a_state_ends_with_the_same_bits(digits, tmp_pat
     config = _config(epochs=4, optimizer=optimizer, extra_data=True)
     whole = train(config, digits)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop_after_two(progress) -> None:
         if progress.epoch == 3:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(config, digits, state_path=tmp_path / "state.pt", save_every_seconds=0, on_epoch=stop_after_two)
     resumed = train(config, digits, state_path=tmp_path / "state.pt")
     assert _same(resumed.last, whole.last)
