@@ -41,10 +41,14 @@ def attack(
     index: Annotated[int, typer.Option(min=0, help="Number of a test image of the dataset.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="Images in a gallery.")] = GALLERY_SIZE,
     target: Annotated[str, typer.Option(help="Class to reach, by name or number; untargeted without it.")] = "",
-    dataset: Annotated[str, typer.Option(help="Where --index and the class names come from. [default: the model's]")] = "",
+    dataset: Annotated[
+        str, typer.Option(help="Where --index and the class names come from. [default: the model's]")
+    ] = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the dataset in its original form.")] = None,
     classes: Annotated[Path | None, typer.Option(help="A file with one class name per line.")] = None,
-    architecture: Annotated[str | None, typer.Option(help="For a checkpoint: built-in name or module:callable.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="For a checkpoint: built-in name or module:callable.")
+    ] = None,
     normalization: Annotated[str | None, typer.Option(help="For a checkpoint: none, cifar10 or imagenet.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side to which a picture file is scaled.")] = None,
     norm: Annotated[str, typer.Option(help="Linf or L2. [default: the model's]")] = "",
@@ -158,7 +162,8 @@ def attacked(
     if bool(outcome.violations.any()):
         raise BadInputError("attack", f"images within {threat}", "one outside")
     entries = [
-        _entry(loaded, subjects, i, clean, after, target, float(outcome.distances[i])) | {"threat_model": str(threat), "attack": f"PGD-{steps}"}
+        _entry(loaded, subjects, i, clean, after, target, float(outcome.distances[i]))
+        | {"threat_model": str(threat), "attack": f"PGD-{steps}"}
         for i in range(len(images))
     ]
     return _shown(entries, subjects.images, adversarial.numpy())
@@ -227,4 +232,6 @@ def _write(entries: list[dict[str, Any]], pictures: list[Any], out: Path | None,
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_bytes(strip(pictures[0], captions))
     except OSError as error:
-        raise BadInputError(str(gallery or out), "a place that can be written to", error.strerror or str(error)) from error
+        raise BadInputError(
+            str(gallery or out), "a place that can be written to", error.strerror or str(error)
+        ) from error

@@ -16,7 +16,7 @@ def leaderboard(
         Path | None, typer.Option(help="A results folder or table whose measures join by model id.")
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every chart as a file of its own.")] = None,
-    format: Annotated[str, typer.Option(help="Formats of the figures: svg, png, pdf; commas between.")] = "svg,png",  # noqa: A002
+    format: Annotated[str, typer.Option(help="Formats of the figures: svg, png, pdf; commas between.")] = "svg,png",
 ) -> int:
     """Write DIR/index.html: the ranking with intervals, claims against findings, frontier, parameters, papers.
 

@@ -15,11 +15,18 @@ IDENTITY = {
     "measurebench_version": "version", "config_digest": "configuration",
 }  # fmt: skip
 OUTCOMES = {
-    "clean_accuracy_train": "clean, train", "clean_accuracy_test": "clean, test", "pgd_accuracy_train": "PGD, train",
-    "pgd_accuracy_test": "PGD, test", "autoattack_accuracy_train": "AutoAttack, train",
-    "autoattack_accuracy_test": "AutoAttack, test", "robust_gap_pgd": "gap, PGD", "robust_gap_autoattack": "gap, AutoAttack",
-    "n_train": "n train", "n_test": "n test", "n_autoattack": "n AutoAttack",
-}  # fmt: skip
+    "clean_accuracy_train": "clean, train",
+    "clean_accuracy_test": "clean, test",
+    "pgd_accuracy_train": "PGD, train",
+    "pgd_accuracy_test": "PGD, test",
+    "autoattack_accuracy_train": "AutoAttack, train",
+    "autoattack_accuracy_test": "AutoAttack, test",
+    "robust_gap_pgd": "gap, PGD",
+    "robust_gap_autoattack": "gap, AutoAttack",
+    "n_train": "n train",
+    "n_test": "n test",
+    "n_autoattack": "n AutoAttack",
+}
 _FIRST = {"model_id", "defense", "architecture", "clean_accuracy_test"}
 MAX_LEVELS = 12
 SHOWN_SETTINGS = 3

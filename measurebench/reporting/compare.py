@@ -30,7 +30,11 @@ _COLUMNS = {
 
 
 def write_comparison(
-    first: Path | str | pd.DataFrame, second: Path | str | pd.DataFrame, out: Path | str, *, options: Mapping[str, Any] | None = None
+    first: Path | str | pd.DataFrame,
+    second: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path."""
     studies = (load_study(first, options=options), load_study(second, options=options))
@@ -44,7 +48,9 @@ def comparison(first: Study, second: Study) -> pd.DataFrame:
     """
     names = list(dict.fromkeys([*first.ranked, *second.ranked]))
     if not set(first.ranked) & set(second.ranked):
-        raise BadInputError("compare", "tables with at least one measure in common", "none", "do both have the study's names?")
+        raise BadInputError(
+            "compare", "tables with at least one measure in common", "none", "do both have the study's names?"
+        )
     rows = [_row(name, first, second) for name in names]
     order = {change: i for i, change in enumerate(CHANGES)}
     rows.sort(key=lambda row: (order[row["change"]], -abs(row["difference"] or 0.0), row["measure"]))
@@ -95,8 +101,11 @@ def comparison_page(first: Study, second: Study) -> str:
         _data(table, figure, f"{first.name}-{second.name}"),
         title=f"{first.name} and {second.name} compared",
         description="Which conclusions about measures changed between two studies.",
-        kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} ({count(len(second.table), 'model')})",
-        sentence=f"{count(len(changed), 'conclusion')} of {len(table)} changed" if len(changed) else f"No conclusion of {len(table)} changed",
+        kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} "
+        f"({count(len(second.table), 'model')})",
+        sentence=f"{count(len(changed), 'conclusion')} of {len(table)} changed"
+        if len(changed)
+        else f"No conclusion of {len(table)} changed",
         lead=_lead(best, changed),
         changes=[(CHANGES[name], int(counts[name])) for name in CHANGES if name in counts],
         figure=figure,
@@ -106,14 +115,25 @@ def comparison_page(first: Study, second: Study) -> str:
 
 
 def _lead(best: list[str], changed: pd.DataFrame) -> str:
-    told = f"Both name {best[0]} the best predictor. " if best[0] == best[1] else f"The best predictor was {best[0]}, and is {best[1]}. "
-    return told + (f"Changed: {listed(list(changed['title']))}." if len(changed) else "What differs is within what chance would do.")
+    told = (
+        f"Both name {best[0]} the best predictor. "
+        if best[0] == best[1]
+        else f"The best predictor was {best[0]}, and is {best[1]}. "
+    )
+    return told + (
+        f"Changed: {listed(list(changed['title']))}."
+        if len(changed)
+        else "What differs is within what chance would do."
+    )
 
 
 def _about(study: Study) -> tuple[str, str]:
     row = study.estimate(study.ranked[0])
     told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
-    return study.name, f"{count(study.analysis.n_models, 'model')} in the statistics, target {study.analysis.target}, {told}"
+    return (
+        study.name,
+        f"{count(study.analysis.n_models, 'model')} in the statistics, target {study.analysis.target}, {told}",
+    )
 
 
 def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:
@@ -122,11 +142,21 @@ def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:
         "figures": figure_data([figure]),
         "datasets": datasets([figure], {"models": embedded(shown.drop(columns=["_i"]))}),
         "columns": [
-            {"key": key, "label": label, "format": kind, "group": "columns", "shown": True} for key, (label, kind) in _COLUMNS.items()
+            {"key": key, "label": label, "format": kind, "group": "columns", "shown": True}
+            for key, (label, kind) in _COLUMNS.items()
         ],
         "filters": [
-            {"key": "change", "label": "change",
-             "levels": [{"level": str(k), "n": int(v)} for k, v in shown["change"].value_counts().sort_index().items()]}
+            {
+                "key": "change",
+                "label": "change",
+                "levels": [
+                    {"level": str(k), "n": int(v)} for k, v in shown["change"].value_counts().sort_index().items()
+                ],
+            }
         ],
-        "measures": [], "measure": None, "sort": {"key": "order", "direction": 1}, "file": name, "noun": "measures",
-    }  # fmt: skip
+        "measures": [],
+        "measure": None,
+        "sort": {"key": "order", "direction": 1},
+        "file": name,
+        "noun": "measures",
+    }

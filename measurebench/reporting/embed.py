@@ -21,8 +21,8 @@ def script_json(value: Any) -> str:
 def columns(table: pd.DataFrame, digits: int = DIGITS) -> dict[str, Any]:
     """Return a table as ``{"n": rows, "columns": {name: values}}``.
 
-    Numbers keep ``digits`` significant digits; a column of repeated texts becomes ``{"levels": [...], "codes": [...]}``;
-    a missing value is null (code -1).
+    Numbers keep ``digits`` significant digits; a column of repeated texts becomes ``{"levels": [...], "codes":
+    [...]}``; a missing value is null (code -1).
     """
     return {"n": len(table), "columns": {str(name): _column(table[name], digits) for name in table.columns}}
 

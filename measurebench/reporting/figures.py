@@ -47,7 +47,10 @@ def standalone(figure: Figure) -> dict[str, Any]:
         spec["width"] = WIDTH
     if figure.limit < figure.rows:
         spec["height"] = spec["height"] * figure.limit / figure.rows
-    spec["datasets"] = {**spec.get("datasets", {}), **{name: _rows(table, figure) for name, table in figure.data.items()}}
+    spec["datasets"] = {
+        **spec.get("datasets", {}),
+        **{name: _rows(table, figure) for name, table in figure.data.items()},
+    }
     return spec
 
 

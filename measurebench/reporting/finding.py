@@ -68,7 +68,8 @@ def _sentence(study: Study) -> str:
         clause = clause.removesuffix(", and ")
         return f"{clause} (τ = {fixed(row['estimate'])})"
     if turning:
-        return f"{clause}{count(len(turning), 'measure')} {'points' if len(turning) == 1 else 'point'} the other way once the defense changes"
+        verb = "points" if len(turning) == 1 else "point"
+        return f"{clause}{count(len(turning), 'measure')} {verb} the other way once the defense changes"
     return f"{clause}no measure certainly changes direction from one defense to another"
 
 
@@ -86,7 +87,8 @@ def _lead(study: Study) -> str:
         f"A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
         f"keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs from "
         f"{points(gap.min())} to {points(gap.max())} percentage points over {count(len(gap), 'model')}, and "
-        f"{count(len(study.ranked), 'measure')} {'is' if len(study.ranked) == 1 else 'are'} asked whether they could have told."
+        f"{count(len(study.ranked), 'measure')} {'is' if len(study.ranked) == 1 else 'are'} asked whether they "
+        "could have told."
     )
 
 
@@ -106,7 +108,7 @@ def _spread(study: Study) -> Number:
     gap = study.measured["_target"]
     error = study.analysis.gap_error.get("median_standard_error")
     told = f"from {points(gap.min())} to {points(gap.max())} points"
-    if defined(error):
+    if error is not None and defined(error):
         told += f"; one gap is known to ± {points(1.96 * error)} (95 %)"
     return Number(
         "middle half of the gaps, in points", f"{points(gap.quantile(0.25))} to {points(gap.quantile(0.75))}", told
@@ -129,7 +131,8 @@ def _best_inside(study: Study) -> Number:
             name, row = best
             names.append(name)
             lines.append(
-                f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}"
+                f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} "
+                f"{interval(row['ci_low'], row['ci_high'])}"
             )
     if not lines:
         return Number("best predictor inside each defense", "one defense only", "nothing to compare")

@@ -49,7 +49,9 @@ class GalleryItem:
         return self.adversarial_label != self.clean_label
 
 
-def write_gallery(folder: Path, entries: Sequence[Mapping[str, Any]], pictures: Sequence[tuple[bytes, bytes, bytes]]) -> Path:
+def write_gallery(
+    folder: Path, entries: Sequence[Mapping[str, Any]], pictures: Sequence[tuple[bytes, bytes, bytes]]
+) -> Path:
     """Write ``folder/gallery.json`` and three PNG files per entry (clean, perturbation, adversarial); return its path.
 
     ``entries`` hold the fields of ``GalleryItem`` but the pictures.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.infos import measure_infos
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.charts.leaderboard import (
     best_known,
@@ -20,7 +21,6 @@ from measurebench.reporting.charts.leaderboard import papers as papers_chart
 from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.figures import check_formats, write_figures
-from measurebench.core.infos import measure_infos
 from measurebench.reporting.leaderboard_data import leaderboard
 from measurebench.reporting.page import Section
 from measurebench.reporting.ranking import ranked
@@ -56,7 +56,13 @@ _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "weights": ("weights available", "text", "model", False),
     "footnote": ("footnote", "text", "paper", False),
 }
-_FILTERS = {"training_data": "training data", "reliable": "reliable", "published_in": "published in", "year": "year", "weights": "weights available"}
+_FILTERS = {
+    "training_data": "training data",
+    "reliable": "reliable",
+    "published_in": "published in",
+    "year": "year",
+    "weights": "weights available",
+}
 _PRESENT = {True: "yes", False: "no"}
 
 
@@ -81,7 +87,9 @@ def write_leaderboard(
         table, names = joined(table, records)
     page = write_text(Path(out) / "index.html", leaderboard_page(table, norm, names))
     if figures is not None:
-        write_figures([figure for section in sections(table, names) for figure in section.figures], Path(figures), formats)
+        write_figures(
+            [figure for section in sections(table, names) for figure in section.figures], Path(figures), formats
+        )
     return page
 
 
@@ -95,7 +103,7 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
         overestimation=table["reported_accuracy"] - table["autoattack_accuracy"],
         reliable=[{True: "no", False: "yes"}.get(value, "unknown") for value in table["unreliable"]],
         weights=[_PRESENT.get(value, "no") for value in table["in_zoo"]],
-        year=[None if pd.isna(value) else int(value) for value in table["year"]],
+        year=table["year"].astype("Int64"),
     )
 
 
@@ -115,20 +123,48 @@ def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.
 def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
     """Return the page's sections of charts."""
     planned = (
-        Section("ranking", "How sure the ranking is", "Ranking",
-                "A place in a table looks exact. Over 10,000 test images it is not: entries whose difference could be chance share a range of places.",
-                "stack", _present(ranking_chart.figure(table), best_known.figure(table))),
-        Section("claims", "What was claimed and what was found", "Claims",
-                "AutoAttack evaluates every entry in the same way, after its authors reported a figure of their own.", "pair",
-                _present(reported.figure(table), *overestimation.figures(table))),
-        Section("progress", "Clean and robust accuracy over the years", "Progress",
-                "Robustness costs accuracy on clean images. The frontier joins the entries that no other beats in both.", "pair",
-                _present(clean.figure(table), year.figure(table), parameters.figure(table), venue.figure(table))),
-        Section("papers", "One row per paper", "Papers",
-                "Most papers enter several networks. Folded together, the field is smaller than the table.", "stack", (papers_chart.figure(table),)),
-        Section("measures", "Measures of the entries", "Measures", "What was measured on the entries, against their robust accuracy.",
-                "stack", _present(measured.figure(table, measures[0], measure_infos()) if measures else None)),
-    )  # fmt: skip
+        Section(
+            "ranking",
+            "How sure the ranking is",
+            "Ranking",
+            "A place in a table looks exact. Over 10,000 test images it is not: entries whose difference could "
+            "be chance share a range of places.",
+            "stack",
+            _present(ranking_chart.figure(table), best_known.figure(table)),
+        ),
+        Section(
+            "claims",
+            "What was claimed and what was found",
+            "Claims",
+            "AutoAttack evaluates every entry in the same way, after its authors reported a figure of their own.",
+            "pair",
+            _present(reported.figure(table), *overestimation.figures(table)),
+        ),
+        Section(
+            "progress",
+            "Clean and robust accuracy over the years",
+            "Progress",
+            "Robustness costs accuracy on clean images. The frontier joins the entries that no other beats in both.",
+            "pair",
+            _present(clean.figure(table), year.figure(table), parameters.figure(table), venue.figure(table)),
+        ),
+        Section(
+            "papers",
+            "One row per paper",
+            "Papers",
+            "Most papers enter several networks. Folded together, the field is smaller than the table.",
+            "stack",
+            (papers_chart.figure(table),),
+        ),
+        Section(
+            "measures",
+            "Measures of the entries",
+            "Measures",
+            "What was measured on the entries, against their robust accuracy.",
+            "stack",
+            _present(measured.figure(table, measures[0], measure_infos()) if measures else None),
+        ),
+    )
     return tuple(section for section in planned if section.figures)
 
 
@@ -152,7 +188,8 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
         _data(table, figures, measures, norm),
         title=f"RobustBench CIFAR-10 {norm}: {sentence}",
         description=f"RobustBench's CIFAR-10 {norm} leaderboard with intervals, overestimation, frontier and papers.",
-        kicker=f"RobustBench \u00b7 CIFAR-10 \u00b7 {norm} \u00b7 {count(len(table), 'entry', 'entries')} \u00b7 {count(table['paper_key'].nunique(), 'paper')}",
+        kicker=f"RobustBench \u00b7 CIFAR-10 \u00b7 {norm} \u00b7 {count(len(table), 'entry', 'entries')} "
+        f"\u00b7 {count(table['paper_key'].nunique(), 'paper')}",
         sentence=sentence,
         lead=_lead(table),
         sections=[(section.id, section.label) for section in parts] + [("models", "Entries"), ("methods", "Sources")],
@@ -203,18 +240,27 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
         "datasets": datasets(figures, {"models": models}),
         "columns": [
             {"key": name, "label": label, "format": kind, "group": group, "shown": shown, "link": links.get(name)}
-            for name, (label, kind, group, shown) in _COLUMNS.items() if name in names
-        ] + [{"key": name, "label": measure_name(name, infos), "format": "number", "group": "measures", "shown": False} for name in extra],
-        "filters": [_filter(table, key, label) for key, label in _FILTERS.items() if 1 < table[key].nunique(dropna=False) <= 14],
+            for name, (label, kind, group, shown) in _COLUMNS.items()
+            if name in names
+        ]
+        + [
+            {"key": name, "label": measure_name(name, infos), "format": "number", "group": "measures", "shown": False}
+            for name in extra
+        ],
+        "filters": [
+            _filter(table, key, label) for key, label in _FILTERS.items() if 1 < table[key].nunique(dropna=False) <= 14
+        ],
         "measures": [measured.about(table, name, infos) for name in measures],
         "measure": measures[0] if measures else None,
         "sort": {"key": "rank", "direction": 1},
         "noun": "entries",
         "file": f"robustbench-cifar10-{norm}",
-    }  # fmt: skip
+    }
 
 
 def _filter(table: pd.DataFrame, key: str, label: str) -> dict[str, Any]:
-    texts = ["not stated" if pd.isna(value) else str(int(value)) if key == "year" else str(value) for value in table[key]]
+    texts = [
+        "not stated" if pd.isna(value) else str(int(value)) if key == "year" else str(value) for value in table[key]
+    ]
     counts = pd.Series(texts).value_counts().sort_index()
     return {"key": key, "label": label, "levels": [{"level": str(level), "n": int(n)} for level, n in counts.items()]}

@@ -43,7 +43,14 @@ def leaderboard(norm: str = "Linf", model_info: Path | None = None) -> pd.DataFr
     if not found:
         raise BadInputError("robustbench", f"a table of {norm} models in its package metadata", "none")
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
-    for name in ("clean_accuracy", "autoattack_accuracy", "reported_accuracy", "best_known_accuracy", "n_parameters", "year"):
+    for name in (
+        "clean_accuracy",
+        "autoattack_accuracy",
+        "reported_accuracy",
+        "best_known_accuracy",
+        "n_parameters",
+        "year",
+    ):
         table[name] = pd.to_numeric(table[name])
     return table.sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
 
@@ -64,7 +71,7 @@ def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]
 
 def _description() -> str:
     try:
-        return importlib.metadata.metadata("robustbench").get_payload() or ""  # type: ignore[attr-defined, no-any-return]
+        return importlib.metadata.metadata("robustbench").get_payload() or ""  # type: ignore[attr-defined]
     except importlib.metadata.PackageNotFoundError:
         raise BadInputError("robustbench", "the installed package", "none", "pip install robustbench") from None
 
@@ -76,11 +83,16 @@ def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
         return None
     paper = re.fullmatch(r"\[(.*)\]\((.*?)\)", cells[2])
     return {
-        "model_id": cells[1], "paper": plain(paper[1] if paper else cells[2]), "link": paper[2].strip() if paper else None,
-        "clean_accuracy": fraction(cells[3]), "autoattack_accuracy": fraction(cells[4]),
-        "best_known_accuracy": fraction(cells[4]), "architecture": plain(cells[5]),
-        "norm": norm, **venue(cells[6]),
-    }  # fmt: skip
+        "model_id": cells[1],
+        "paper": plain(paper[1] if paper else cells[2]),
+        "link": paper[2].strip() if paper else None,
+        "clean_accuracy": fraction(cells[3]),
+        "autoattack_accuracy": fraction(cells[4]),
+        "best_known_accuracy": fraction(cells[4]),
+        "architecture": plain(cells[5]),
+        "norm": norm,
+        **venue(cells[6]),
+    }
 
 
 def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
@@ -101,15 +113,24 @@ def _info(path: Path, norm: str) -> dict[str, Any]:
     autoattack, external = fraction(raw["autoattack_acc"]), fraction(raw.get("external"))
     footnote = plain(raw.get("footnote"))
     return {
-        "model_id": path.stem, "paper": plain(raw.get("name")), "link": plain(raw.get("link")), "authors": plain(raw.get("authors")),
-        "clean_accuracy": fraction(raw.get("clean_acc")), "autoattack_accuracy": autoattack,
+        "model_id": path.stem,
+        "paper": plain(raw.get("name")),
+        "link": plain(raw.get("link")),
+        "authors": plain(raw.get("authors")),
+        "clean_accuracy": fraction(raw.get("clean_acc")),
+        "autoattack_accuracy": autoattack,
         "reported_accuracy": fraction(raw.get("reported")),
         "best_known_accuracy": min(value for value in (autoattack, external) if value is not None),
-        "unreliable": raw.get("unreliable"), "extra_data": raw.get("additional_data"),
-        "synthetic_data": synthetic(footnote), "architecture": plain(raw.get("architecture")), "norm": norm,
-        "radius": radius(norm, raw.get("eps"), str(path)), "forward_passes": raw.get("number_forward_passes"),
-        "footnote": footnote, **venue(raw.get("venue")),
-    }  # fmt: skip
+        "unreliable": raw.get("unreliable"),
+        "extra_data": raw.get("additional_data"),
+        "synthetic_data": synthetic(footnote),
+        "architecture": plain(raw.get("architecture")),
+        "norm": norm,
+        "radius": radius(norm, raw.get("eps"), str(path)),
+        "forward_passes": raw.get("number_forward_passes"),
+        "footnote": footnote,
+        **venue(raw.get("venue")),
+    }
 
 
 def fraction(value: Any) -> float | None:
@@ -155,8 +176,12 @@ def venue(value: Any) -> dict[str, Any]:
     name = re.split(r",|\s(?=(?:19|20)\d\d)", text)[0].strip()
     kind = "preprint" if name.lower() in _PREPRINTS else "conference or journal"
     return {
-        "venue": text, "venue_name": name or None, "published_in": kind, "year": int(year[1]) if year else None, "month": month
-    }  # fmt: skip
+        "venue": text,
+        "venue_name": name or None,
+        "published_in": kind,
+        "year": int(year[1]) if year else None,
+        "month": month,
+    }
 
 
 def paper_key(title: str | None, model_id: str) -> str:
@@ -178,7 +203,11 @@ def _curated(norm: str) -> dict[str, dict[str, str]]:
 def _completed(row: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
     """Add the package's notes where the sources are silent, and what follows from the rest."""
     flags = {"true": True, "false": False}
-    made = {"n_parameters": notes.get("n_parameters") or None, "defense": notes.get("defense") or None, "cluster": notes.get("cluster") or None}
+    made: dict[str, Any] = {
+        "n_parameters": notes.get("n_parameters") or None,
+        "defense": notes.get("defense") or None,
+        "cluster": notes.get("cluster") or None,
+    }
     for name in ("extra_data", "synthetic_data"):
         stated, noted = row.get(name), flags.get(notes.get(name, ""))
         # Entries that say "no extra data" and speak of synthetic images in the footnote are about real images only.

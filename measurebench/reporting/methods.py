@@ -10,24 +10,60 @@ from measurebench.reporting.study import Study
 from measurebench.reporting.wording import count, fixed, listed, setting_name, target_name
 
 TERMS = (
-    ("Robust accuracy", "The share of images whose prediction stays right under an attack that may change every image within a fixed limit."),
-    ("PGD", "Projected gradient descent: the attack climbs the loss in small steps and is put back inside the limit after each."),
-    ("AutoAttack", "Four attacks run one after another; what survives all of them counts as robust. The field's common yardstick."),
-    ("Robust generalization gap", "Robust accuracy on training images minus robust accuracy on test images, in percentage points."),
+    (
+        "Robust accuracy",
+        "The share of images whose prediction stays right under an attack that may change every image within a "
+        "fixed limit.",
+    ),
+    (
+        "PGD",
+        "Projected gradient descent: the attack climbs the loss in small steps and is put back inside the "
+        "limit after each.",
+    ),
+    (
+        "AutoAttack",
+        "Four attacks run one after another; what survives all of them counts as robust. The field's common yardstick.",
+    ),
+    (
+        "Robust generalization gap",
+        "Robust accuracy on training images minus robust accuracy on test images, in percentage points.",
+    ),
     ("Measure", "A number computed from a trained network, without test images, that might tell how large its gap is."),
-    ("Kendall's τ", "Take two models: does the one with the larger measure have the larger gap? τ is the share of pairs that say yes minus the share that say no."),
-    ("ψ (granulated)", "τ among models that differ in one training setting only, averaged over all the rest. It asks whether the measure follows the effect of that setting."),
-    ("π (conditional)", "τ among models that agree in one training setting, averaged over its values. A large π beside a small ψ warns of a confounder."),
-    ("Robust sign error", "How often the measure gets the direction of a change of the gap wrong: 0 never, 0.5 like a coin; the maximum over all changes of a setting is its worst case."),
-    ("Interval", "95 %, from resampling whole training runs with replacement, since checkpoints of one run are not independent."),
+    (
+        "Kendall's τ",
+        "Take two models: does the one with the larger measure have the larger gap? τ is the share of pairs "
+        "that say yes minus the share that say no.",
+    ),
+    (
+        "ψ (granulated)",
+        "τ among models that differ in one training setting only, averaged over all the rest. It asks whether "
+        "the measure follows the effect of that setting.",
+    ),
+    (
+        "π (conditional)",
+        "τ among models that agree in one training setting, averaged over its values. A large π beside a small "
+        "ψ warns of a confounder.",
+    ),
+    (
+        "Robust sign error",
+        "How often the measure gets the direction of a change of the gap wrong: 0 never, 0.5 like a coin; the "
+        "maximum over all changes of a setting is its worst case.",
+    ),
+    (
+        "Interval",
+        "95 %, from resampling whole training runs with replacement, since checkpoints of one run are not independent.",
+    ),
     ("Adjusted p", "The chance of so strong an association without any, corrected for the number of questions asked."),
-)  # fmt: skip
+)
 LIMITS = (
-    "An association is not a cause: a measure may follow the gap because both follow a training setting. Sections on settings and regressions show how far that goes.",
-    "The gap holds train robust accuracy in itself. Measures of the training loss follow it nearly by construction, so the control is shown beside every claim.",
+    "An association is not a cause: a measure may follow the gap because both follow a training setting. "
+    "Sections on settings and regressions show how far that goes.",
+    "The gap holds train robust accuracy in itself. Measures of the training loss follow it nearly by "
+    "construction, so the control is shown beside every claim.",
     "The gap is a difference of two sampled proportions; models that lie closer than its error cannot be told apart.",
-    "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, more for some defenses than for others.",
-)  # fmt: skip
+    "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, more for some defenses "
+    "than for others.",
+)
 
 
 def methods(study: Study) -> list[tuple[str, str]]:
@@ -124,9 +160,15 @@ def glossary(study: Study) -> list[dict[str, Any]]:
     versions = study.provenance.get("measure_versions") or {}
     return [
         {
-            "id": name, "title": info.title, "explanation": info.explanation, "formula": info.formula, "unit": info.unit,
-            "expected": expected[info.hypothesis], "version": versions.get(name, info.version), "source": info.source,
+            "id": name,
+            "title": info.title,
+            "explanation": info.explanation,
+            "formula": info.formula,
+            "unit": info.unit,
+            "expected": expected[info.hypothesis],
+            "version": versions.get(name, info.version),
+            "source": info.source,
         }
         for name in study.by_family
         if (info := study.infos.get(name))
-    ]  # fmt: skip
+    ]

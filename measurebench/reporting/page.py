@@ -40,23 +40,51 @@ def sections(study: Study) -> tuple[Section, ...]:
     """Return the sections of charts that the study has data for."""
     best = study.ranked[0]
     planned = (
-        Section("gap", "Robust on training images, less so on new ones", "The gap",
-                "Every model was attacked on images it was trained on and on images it never saw.", "pair",
-                _present(accuracy.figure(study), gap.figure(study))),
-        Section("measures", "Which measure tells the gap, and under which defense", "Measures",
-                "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
-                "stack", (heatmap.figure(study), scatter.figure(study, best))),
-        Section("settings", "Setting by setting", "Settings",
-                "A correlation over many models can come from one training setting that moves both the measure and the gap. "
-                "Comparing models that differ in a single setting, or agree in one, takes that apart.", "stack",
-                _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study))),
-        Section("residuals", "Which models break the pattern", "Exceptions",
-                "Lines through the best measure predict a gap for every model. These are the models that did something else.",
-                "stack", _present(residuals.figure(study))),
-        Section("regressions", "What a measure adds", "Regressions",
-                "Whoever knows how a model was trained can already guess its gap. A measure is worth what it tells beyond that.",
-                "pair", _present(regressions.figure(study), control.figure(study))),
-    )  # fmt: skip
+        Section(
+            "gap",
+            "Robust on training images, less so on new ones",
+            "The gap",
+            "Every model was attacked on images it was trained on and on images it never saw.",
+            "pair",
+            _present(accuracy.figure(study), gap.figure(study)),
+        ),
+        Section(
+            "measures",
+            "Which measure tells the gap, and under which defense",
+            "Measures",
+            "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
+            "stack",
+            (heatmap.figure(study), scatter.figure(study, best)),
+        ),
+        Section(
+            "settings",
+            "Setting by setting",
+            "Settings",
+            "A correlation over many models can come from one training setting that moves both the measure and "
+            "the gap. "
+            "Comparing models that differ in a single setting, or agree in one, takes that apart.",
+            "stack",
+            _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study)),
+        ),
+        Section(
+            "residuals",
+            "Which models break the pattern",
+            "Exceptions",
+            "Lines through the best measure predict a gap for every model. These are the models that did "
+            "something else.",
+            "stack",
+            _present(residuals.figure(study)),
+        ),
+        Section(
+            "regressions",
+            "What a measure adds",
+            "Regressions",
+            "Whoever knows how a model was trained can already guess its gap. A measure is worth what it tells "
+            "beyond that.",
+            "pair",
+            _present(regressions.figure(study), control.figure(study)),
+        ),
+    )
     return tuple(section for section in planned if section.figures)
 
 

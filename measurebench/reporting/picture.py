@@ -46,7 +46,8 @@ def read_picture(path: Path, size: int | None) -> Image:
         raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
-    return np.moveaxis(np.asarray(picture, dtype=np.float32) / 255, -1, 0).copy()
+    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
+    return np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
 
 
 def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:

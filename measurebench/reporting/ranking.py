@@ -37,7 +37,7 @@ def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = 
     )
 
 
-def _certainly_greater(p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _certainly_greater(p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Return [i, j]: is i's proportion above j's with the lower end of the difference above zero?"""
     difference = p[:, None] - p[None, :]
     below = np.sqrt((p - low)[:, None] ** 2 + (high - p)[None, :] ** 2)
@@ -66,4 +66,8 @@ def papers(table: pd.DataFrame) -> pd.DataFrame:
     best = table.loc[grouped["autoattack_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
     best["n_entries"] = grouped.size()
     best["weakest"] = grouped["autoattack_accuracy"].min()
-    return best.reset_index().sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
+    return (
+        best.reset_index()
+        .sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True])
+        .reset_index(drop=True)
+    )

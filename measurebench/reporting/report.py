@@ -27,8 +27,9 @@ def write_report(
 ) -> Path:
     """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
 
-    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats``, ``analysis`` the folder of an
-    analysis made before, ``options`` go to ``measurebench.analyze``. Raises BadInputError for input that cannot be used.
+    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats``, ``analysis`` the folder of
+    an analysis made before, ``options`` go to ``measurebench.analyze``. Raises BadInputError for input that cannot
+    be used.
     """
     check_formats(formats)
     study = load_study(source, name=name, analysis=analysis, options=options)

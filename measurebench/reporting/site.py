@@ -28,7 +28,13 @@ class Published:
     files: tuple[tuple[str, int, str], ...]
 
 
-def write_site(out: Path | str, studies: Sequence[Path | str], *, norms: Sequence[str] = ("Linf", "L2"), model_info: Path | str | None = None) -> Path:
+def write_site(
+    out: Path | str,
+    studies: Sequence[Path | str],
+    *,
+    norms: Sequence[str] = ("Linf", "L2"),
+    model_info: Path | str | None = None,
+) -> Path:
     """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
 
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
@@ -49,7 +55,15 @@ def write_site(out: Path | str, studies: Sequence[Path | str], *, norms: Sequenc
         write_leaderboard(out / address, norm=norm, model_info=model_info)
         text = "The leaderboard with intervals, claims against findings, frontier and papers."
         published.append(Published(address, f"RobustBench, CIFAR-10, {norm}", text, _files(out / address)))
-    listing = [{"address": p.address, "title": p.title, "text": p.text, "files": [dict(zip(("name", "bytes", "sha256"), f, strict=True)) for f in p.files]} for p in published]
+    listing = [
+        {
+            "address": p.address,
+            "title": p.title,
+            "text": p.text,
+            "files": [dict(zip(("name", "bytes", "sha256"), f, strict=True)) for f in p.files],
+        }
+        for p in published
+    ]
     write_text(out / "index.json", json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
     write_text(out / ".nojekyll", "")
     return write_text(out / "index.html", _index(published))

@@ -11,8 +11,8 @@ import pandas as pd
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
-from measurebench.reporting.gallery import GalleryItem, read_gallery
 from measurebench.core.infos import measure_infos
+from measurebench.reporting.gallery import GalleryItem, read_gallery
 from measurebench.reporting.wording import defined
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.population import is_standard, level_names

@@ -28,12 +28,25 @@ def study_table(n_models: int = 36, n_measures: int = len(MEASURES), seed: int =
         gap = float({"Standard": 0.005, "AT": 0.13, "TRADES": 0.08}[defense] + 0.03 * rng.standard_normal())
         test = float(np.clip((0.04 if defense == "Standard" else 0.5) + 0.05 * rng.standard_normal(), 0.01, 0.9))
         row = {
-            "model_id": f"{defense.lower()}-{architecture}-{i:04d}", "source": "digits", "architecture": architecture,
-            "n_parameters": 1000 * (1 + i % 5), "defense": defense, "dataset": "digits", "norm": "Linf", "radius": "1/8",
-            "run": f"run{i}", "setting_augmentation": augmentation, "setting_batch_size": batch, "n_train": 500,
-            "n_test": 500, "clean_accuracy_train": 0.99, "clean_accuracy_test": 0.95, "pgd_accuracy_train": test + gap,
-            "pgd_accuracy_test": test, "robust_gap_pgd": gap,
-        }  # fmt: skip
+            "model_id": f"{defense.lower()}-{architecture}-{i:04d}",
+            "source": "digits",
+            "architecture": architecture,
+            "n_parameters": 1000 * (1 + i % 5),
+            "defense": defense,
+            "dataset": "digits",
+            "norm": "Linf",
+            "radius": "1/8",
+            "run": f"run{i}",
+            "setting_augmentation": augmentation,
+            "setting_batch_size": batch,
+            "n_train": 500,
+            "n_test": 500,
+            "clean_accuracy_train": 0.99,
+            "clean_accuracy_test": 0.95,
+            "pgd_accuracy_train": test + gap,
+            "pgd_accuracy_test": test,
+            "robust_gap_pgd": gap,
+        }
         for k in range(n_measures):
             name = MEASURES[k] if k < len(MEASURES) else f"extra_measure_{k}"
             row[name] = gap * 3 + (0.02 + 0.05 * k) * float(rng.standard_normal()) + 5

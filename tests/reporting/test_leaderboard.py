@@ -44,7 +44,9 @@ def test_the_same_leaderboard_gives_the_same_bytes(rich: pd.DataFrame) -> None:
 
 
 def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) -> None:
-    records = pd.DataFrame({"model_id": ["robustbench:Linf/Wong2020Fast", "Carmon2019Unlabeled"], "x_grad_norm_pgd": [1.5, 2.5]})
+    records = pd.DataFrame(
+        {"model_id": ["robustbench:Linf/Wong2020Fast", "Carmon2019Unlabeled"], "x_grad_norm_pgd": [1.5, 2.5]}
+    )
     table, names = joined(rich, records)
     assert names == ["x_grad_norm_pgd"]
     values = table.set_index("model_id")["x_grad_norm_pgd"]

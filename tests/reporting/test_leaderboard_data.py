@@ -17,22 +17,39 @@ from measurebench.reporting.leaderboard_data import (
 )
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "robustbench_model_info"
-MARKDOWN = """
-### CIFAR-10
-#### Linf, eps=8/255
-| <sub>#</sub> | <sub>Model ID</sub> | <sub>Paper</sub> | <sub>Clean</sub> | <sub>Robust</sub> | <sub>Arch</sub> | <sub>Venue</sub> |
-|:---:|---|---|:---:|:---:|:---:|:---:|
-|  <sub>**1**</sub>  | <sub><sup>**A2024**</sup></sub> | <sub>*[On [0, 1] images](https://e.org/a)*</sub> | <sub>93.68%</sub> | <sub>73.71%</sub> | <sub>WRN</sub> | <sub>ICML 2024</sub> |
-#### L2, eps=0.5
-| <sub>**1**</sub> | <sub>**B**</sub> | <sub>No link</sub> | <sub>90%</sub> | <sub>70.5%</sub> | <sub>RN</sub> | <sub>N/A</sub> |
-### CIFAR-100
-#### Linf, eps=8/255
-| <sub>**1**</sub> | <sub>**C**</sub> | <sub>*[C](c)*</sub> | <sub>60%</sub> | <sub>30%</sub> | <sub>RN</sub> | <sub>ICLR 2020</sub> |
-"""
+HEAD = "| <sub>#</sub> | <sub>Model ID</sub> | <sub>Paper</sub> | Clean | Robust | Arch | <sub>Venue</sub> |\n|:---:|"
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(f"<sub>{cell}</sub>" for cell in cells) + " |"
+
+
+MARKDOWN = "\n".join(
+    [
+        "### CIFAR-10",
+        "#### Linf, eps=8/255",
+        HEAD,
+        row(
+            "**1**",
+            "<sup>**A2024**</sup>",
+            "*[On [0, 1] images](https://e.org/a)*",
+            "93.68%",
+            "73.71%",
+            "WRN",
+            "ICML 2024",
+        ),
+        "#### L2, eps=0.5",
+        row("**1**", "**B**", "No link", "90%", "70.5%", "RN", "N/A"),
+        "### CIFAR-100",
+        "#### Linf, eps=8/255",
+        row("**1**", "**C**", "*[C](c)*", "60%", "30%", "RN", "ICLR 2020"),
+    ]
+)
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("73.71", 0.7371), ("58", 0.58), (" 7.40% ", 0.074), (73.71, 0.7371), ("N/A", None), (None, None), ("", None)]
+    ("text", "value"),
+    [("73.71", 0.7371), ("58", 0.58), (" 7.40% ", 0.074), (73.71, 0.7371), ("N/A", None), (None, None), ("", None)],
 )
 def test_numbers_as_strings_become_fractions(text: object, value: float | None) -> None:
     assert fraction(text) == value
@@ -98,7 +115,14 @@ def test_the_packaged_table_is_read_per_data_set_and_norm() -> None:
 
 
 def write_entry(folder: Path, name: str, **fields: object) -> None:
-    entry = {"name": "P", "link": "https://e.org", "clean_acc": "90.0", "autoattack_acc": "50.00", "reported": "60", "eps": "8/255"}
+    entry = {
+        "name": "P",
+        "link": "https://e.org",
+        "clean_acc": "90.0",
+        "autoattack_acc": "50.00",
+        "reported": "60",
+        "eps": "8/255",
+    }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(entry | fields))
 
@@ -106,7 +130,11 @@ def write_entry(folder: Path, name: str, **fields: object) -> None:
 def test_reliability_has_three_values(tmp_path: Path) -> None:
     for name, fields in {"yes": {"unreliable": False}, "no": {"unreliable": True}, "unknown": {}}.items():
         write_entry(tmp_path / "cifar10" / "Linf", name, **fields)
-    assert {e["model_id"]: e["unreliable"] for e in info_entries("Linf", tmp_path)} == {"yes": False, "no": True, "unknown": None}
+    assert {e["model_id"]: e["unreliable"] for e in info_entries("Linf", tmp_path)} == {
+        "yes": False,
+        "no": True,
+        "unknown": None,
+    }
 
 
 def test_best_known_accuracy_is_the_lower_of_autoattack_and_external(tmp_path: Path) -> None:
@@ -134,7 +162,9 @@ def test_a_folder_without_entries_is_refused(tmp_path: Path) -> None:
 
 
 def test_synthetic_data_does_not_count_as_none(tmp_path: Path) -> None:
-    write_entry(tmp_path, "made-up-id", additional_data=False, footnote="It uses additional 1M synthetic images in training.")
+    write_entry(
+        tmp_path, "made-up-id", additional_data=False, footnote="It uses additional 1M synthetic images in training."
+    )
     table = leaderboard("Linf", tmp_path).set_index("model_id")
     assert table.loc["made-up-id", "training_data"] == "synthetic images"
     assert not table.loc["made-up-id", "in_zoo"]

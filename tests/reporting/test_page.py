@@ -48,7 +48,7 @@ def test_every_chart_has_title_summary_axes_and_table(study: Study) -> None:
         assert len(figure.title) > 20
         assert figure.summary.endswith(".")
         assert figure.columns
-        assert set(column.key for column in figure.columns) <= set(figure.data[figure.dataset].columns) | {"_x"}
+        assert {column.key for column in figure.columns} <= set(figure.data[figure.dataset].columns) | {"_x"}
 
 
 def test_all_eight_sections_are_there(page: str) -> None:

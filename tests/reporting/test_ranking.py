@@ -31,7 +31,12 @@ def test_ranks_are_as_open_as_newcombes_intervals_say() -> None:
 
 
 def test_the_frontier_holds_what_none_beats_in_both() -> None:
-    table = entries(("a", 0.9, 0.5, 2019, "p"), ("b", 0.8, 0.6, 2020, "p"), ("c", 0.85, 0.55, 2021, "q"), ("d", 0.84, 0.5, 2021, "q"))
+    table = entries(
+        ("a", 0.9, 0.5, 2019, "p"),
+        ("b", 0.8, 0.6, 2020, "p"),
+        ("c", 0.85, 0.55, 2021, "q"),
+        ("d", 0.84, 0.5, 2021, "q"),
+    )
     assert set(frontier(table)["model_id"]) == {"a", "b", "c"}
 
 

@@ -4,7 +4,8 @@ from measurebench.reporting.wording import count, fixed, interval, listed, p_tex
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.1234, "0.12"), (-0.5, "\u22120.50"), (-0.001, "0.00"), (None, "\u2013"), (float("nan"), "\u2013")]
+    ("value", "text"),
+    [(0.1234, "0.12"), (-0.5, "\u22120.50"), (-0.001, "0.00"), (None, "\u2013"), (float("nan"), "\u2013")],
 )
 def test_numbers_have_a_true_minus_and_no_negative_zero(value: float, text: str) -> None:
     assert fixed(value) == text
@@ -30,7 +31,11 @@ def test_small_p_values_are_not_shown_as_zero() -> None:
 
 
 def test_counts_agree_in_number() -> None:
-    assert (count(1, "model"), count(1344, "model"), count(2, "entry", "entries")) == ("1 model", "1,344 models", "2 entries")
+    assert (count(1, "model"), count(1344, "model"), count(2, "entry", "entries")) == (
+        "1 model",
+        "1,344 models",
+        "2 entries",
+    )
 
 
 def test_signs_stand_before_both_directions() -> None:

@@ -24,19 +24,23 @@ def figure(study: Study) -> Figure | None:
     above = int((models[train] > models[test]).sum())
     return Figure(
         "accuracy",
-        f"{above} of {count(len(models), 'model')} {'is' if above == 1 else 'are'} more robust on training images than on test images",
+        f"{above} of {count(len(models), 'model')} {'is' if above == 1 else 'are'} more robust on training "
+        "images than on test images",
         f"Robust accuracy runs from {percent(models[train].min())} to {percent(models[train].max())} on training "
         f"images and from {percent(models[test].min())} to {percent(models[test].max())} on test images.",
         specification(_chart(study, train, test)),
         {"models": study.table},
         "models",
         (
-            Column("model_id", "model"), Column("_defense", "defense"), Column(train, "train robust accuracy", "percent"),
-            Column(test, "test robust accuracy", "percent"), Column("_target", target_name(study.analysis.target), "points"),
+            Column("model_id", "model"),
+            Column("_defense", "defense"),
+            Column(train, "train robust accuracy", "percent"),
+            Column(test, "test robust accuracy", "percent"),
+            Column("_target", target_name(study.analysis.target), "points"),
         ),
         f"Each mark is a model. Its distance below the dashed diagonal is its {target_name(study.analysis.target)}.",
         brush=True,
-    )  # fmt: skip
+    )
 
 
 def _chart(study: Study, train: str, test: str) -> Any:

@@ -8,9 +8,15 @@ from measurebench.reporting.charts.figure import Column, Figure, named, specific
 from measurebench.reporting.wording import count, fixed
 
 _COLUMNS = (
-    Column("title", "measure"), Column("change", "change"), Column("tau_a", "τ, first", "tau"), Column("low_a", "low", "tau"),
-    Column("high_a", "high", "tau"), Column("tau_b", "τ, second", "tau"), Column("low_b", "low", "tau"), Column("high_b", "high", "tau"),
-)  # fmt: skip
+    Column("title", "measure"),
+    Column("change", "change"),
+    Column("tau_a", "τ, first", "tau"),
+    Column("low_a", "low", "tau"),
+    Column("high_a", "high", "tau"),
+    Column("tau_b", "τ, second", "tau"),
+    Column("low_b", "low", "tau"),
+    Column("high_b", "high", "tau"),
+)
 
 
 def figure(table: pd.DataFrame, first: str, second: str) -> Figure:

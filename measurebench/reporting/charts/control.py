@@ -4,15 +4,20 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
+from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
 from measurebench.reporting.study import Study, is_sure
 from measurebench.reporting.wording import count, measure_name
 
 _COLUMNS = (
-    Column("title", "measure"), Column("tau", "τ", "tau"), Column("tau_low", "τ, low", "tau"), Column("tau_high", "τ, high", "tau"),
-    Column("partial", "partial τ", "tau"), Column("partial_low", "partial, low", "tau"),
-    Column("partial_high", "partial, high", "tau"), Column("n_models", "n models", "integer"),
-)  # fmt: skip
+    Column("title", "measure"),
+    Column("tau", "τ", "tau"),
+    Column("tau_low", "τ, low", "tau"),
+    Column("tau_high", "τ, high", "tau"),
+    Column("partial", "partial τ", "tau"),
+    Column("partial_low", "partial, low", "tau"),
+    Column("partial_high", "partial, high", "tau"),
+    Column("n_models", "n models", "integer"),
+)
 
 
 def figure(study: Study) -> Figure | None:
@@ -27,7 +32,8 @@ def figure(study: Study) -> Figure | None:
     turned = [row for row in shown if row["partial_sure"] and (row["partial"] > 0) != (row["tau"] > 0)]
     return Figure(
         "control",
-        f"{len(left)} of {count(len(shown), 'association')} {'stands' if len(left) == 1 else 'stand'} when train robust accuracy is held fixed"
+        f"{len(left)} of {count(len(shown), 'association')} {'stands' if len(left) == 1 else 'stand'} when "
+        "train robust accuracy is held fixed"
         if shown
         else "No association is shown over all models, so the control has nothing to take away",
         f"{count(len(turned), 'association')} {'turns' if len(turned) == 1 else 'turn'} sign under the control."
@@ -37,7 +43,8 @@ def figure(study: Study) -> Figure | None:
         {"control": pd.DataFrame(rows)},
         "control",
         _COLUMNS,
-        "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. Circle: τ; diamond: "
+        "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. "
+        "Circle: τ; diamond: "
         "partial τ with train robust accuracy held fixed; lines are 95 % intervals.",
         picks=True,
         rows=len(rows),
@@ -49,11 +56,19 @@ def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
     if not (tau and partial):
         return None
     return {
-        "measure": name, "title": measure_name(name, study.infos), "order": study.ranked.index(name), "tau": tau["estimate"],
-        "tau_low": tau["ci_low"], "tau_high": tau["ci_high"], "tau_sure": is_sure(tau), "partial": partial["estimate"],
-        "partial_low": partial["ci_low"], "partial_high": partial["ci_high"], "partial_sure": is_sure(partial),
+        "measure": name,
+        "title": measure_name(name, study.infos),
+        "order": study.ranked.index(name),
+        "tau": tau["estimate"],
+        "tau_low": tau["ci_low"],
+        "tau_high": tau["ci_high"],
+        "tau_sure": is_sure(tau),
+        "partial": partial["estimate"],
+        "partial_low": partial["ci_low"],
+        "partial_high": partial["ci_high"],
+        "partial_sure": is_sure(partial),
         "n_models": partial["n_models"],
-    }  # fmt: skip
+    }
 
 
 def _chart(n_rows: int) -> Any:
@@ -79,8 +94,7 @@ def _series(name: str, shape: str, color: str, shift: int) -> Any:
     line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(
         y=y, x=alt.X(field=f"{name}_low", type="quantitative", scale=scale), x2=alt.X2(field=f"{name}_high")
     )
-    tips = [alt.Tooltip(field=c.key, type="nominal" if c.format == "text" else "quantitative", title=c.label,
-                        **({} if c.format == "text" else {"format": ".3~f"})) for c in _COLUMNS]  # fmt: skip
+    tips = tooltips(_COLUMNS)
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
         y=y, x=alt.X(field=name, type="quantitative", scale=scale, title="rank correlation with the gap"), tooltip=tips
     )

@@ -25,8 +25,8 @@ class Column:
 class Figure:
     """A chart over data sets that it names and does not hold.
 
-    ``spec`` is Vega-Lite; ``data`` maps the names it uses to their tables; ``dataset`` and ``columns`` say what its data
-    table shows; ``summary`` tells in words what is seen; ``reading`` explains how to read it. ``brush``: dragging
+    ``spec`` is Vega-Lite; ``data`` maps the names it uses to their tables; ``dataset`` and ``columns`` say what its
+    data table shows; ``summary`` tells in words what is seen; ``reading`` explains how to read it. ``brush``: dragging
     selects models; ``picks``: a click chooses the measure of its datum.
     ``rows``: how many rows the chart has where it has rows; they carry ``order``, and the page draws the first ones.
     """
@@ -81,6 +81,20 @@ def defense_channels(defenses: tuple[str, ...], legend: bool = True) -> dict[str
             field="_defense", type="nominal", scale=alt.Scale(domain=domain, range=shapes), legend=shown
         ),
     }
+
+
+def tooltips(columns: tuple[Column, ...]) -> list[Any]:
+    """Return what a mark tells when it is pointed at: the columns of the data table."""
+    import altair as alt
+
+    formats = {"percent": ".1%", "percent2": ".2%", "points": ".1%", "integer": ",", "text": ""}
+    return [
+        alt.Tooltip(
+            field=column.key, type="nominal" if column.format == "text" else "quantitative", title=column.label,
+            format=formats.get(column.format, ".3~f"),
+        )
+        for column in columns
+    ]  # fmt: skip
 
 
 def dimmed(full: float = 0.85, faint: float = 0.08) -> Any:

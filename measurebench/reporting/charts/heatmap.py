@@ -20,7 +20,8 @@ def figure(study: Study) -> Figure:
     rows = [row for i, name in enumerate(study.ranked) for row in _rows(study, name, i, columns)]
     turning = turning_measures(study)
     title = (
-        f"{count(len(turning), 'measure')} of {len(study.ranked)} {'turns' if len(turning) == 1 else 'turn'} sign between defenses, in both with certainty"
+        f"{count(len(turning), 'measure')} of {len(study.ranked)} {'turns' if len(turning) == 1 else 'turn'} "
+        "sign between defenses, in both with certainty"
         if turning
         else f"No measure of {len(study.ranked)} certainly turns its sign between defenses"
         if len(levels) > 1
@@ -38,7 +39,8 @@ def figure(study: Study) -> Figure:
         "tau",
         COLUMNS,
         "τ is 1 where a larger value of the measure always means a larger gap, −1 where it always means a smaller one, "
-        "0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below 0.05. Choose a cell to see its models.",
+        "0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below 0.05. Choose "
+        "a cell to see its models.",
         picks=True,
         rows=len(study.ranked),
     )

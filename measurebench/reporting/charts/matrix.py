@@ -21,19 +21,37 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
     import altair as alt
 
     x = alt.X(
-        field="column", type="nominal", sort=columns, title=None,
-        axis=alt.Axis(orient="top", labelAngle=0, labelExpr=_LABEL, labelFontSize=11,
-                      labelColor="var(--ink)", domain=False, ticks=False, labelLimit=110, labelOverlap=False, labelPadding=18, labelLineHeight=13),
-    )  # fmt: skip
+        field="column",
+        type="nominal",
+        sort=columns,
+        title=None,
+        axis=alt.Axis(
+            orient="top",
+            labelAngle=0,
+            labelExpr=_LABEL,
+            labelFontSize=11,
+            labelColor="var(--ink)",
+            domain=False,
+            ticks=False,
+            labelLimit=110,
+            labelOverlap=False,
+            labelPadding=18,
+            labelLineHeight=13,
+        ),
+    )
     y = alt.Y(
         field="title", type="nominal", sort=alt.EncodingSortField(field="order", op="min"), title=None,
         axis=alt.Axis(labelLimit=210, labelFontSize=11.5, labelColor="var(--ink)", domain=False, ticks=False),
     )  # fmt: skip
     base = alt.Chart(named(dataset)).encode(x=x, y=y)
-    cells = base.transform_filter("!datum.sign").mark_rect(cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer").encode(
-        color=alt.condition("isValid(datum.estimate)", _scale(TAU_FILLS, statistic), alt.value("var(--panel)")),
-        tooltip=_tooltip(statistic),
-    )  # fmt: skip
+    cells = (
+        base.transform_filter("!datum.sign")
+        .mark_rect(cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
+        .encode(
+            color=alt.condition("isValid(datum.estimate)", _scale(TAU_FILLS, statistic), alt.value("var(--panel)")),
+            tooltip=_tooltip(statistic),
+        )
+    )
     layers = cells + _numbers(base) + _intervals(base) + _signs(base)
     return layers.resolve_scale(color="independent").properties(width="container", height=30 * n_rows)
 
@@ -98,7 +116,7 @@ def _intervals(base: Any) -> Any:
     return (
         base.transform_filter("!datum.sign && isValid(datum.ci_low)")
         .transform_calculate(_interval="format(datum.ci_low, '.2f') + ' to ' + format(datum.ci_high, '.2f')")
-        .mark_text(dy=8, fontSize=9.5, opacity={"expr": f"{_WIDE} ? 0.85 : 0"}, aria=False)  # type: ignore[arg-type]
+        .mark_text(dy=8, fontSize=9.5, opacity={"expr": f"{_WIDE} ? 0.85 : 0"}, aria=False)
         .encode(text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", legend=False))
     )
 

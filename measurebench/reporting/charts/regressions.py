@@ -4,15 +4,20 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
+from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
 from measurebench.reporting.study import Study
 from measurebench.reporting.wording import defined, fixed, measure_name, percent
 
 _COLUMNS = (
-    Column("title", "measure"), Column("simple", "R², measure alone", "tau"), Column("settings", "R², settings alone", "tau"),
-    Column("both", "R², settings and measure", "tau"), Column("delta", "added", "tau"), Column("adjusted", "adjusted R²", "tau"),
-    Column("p_value", "p of the measure", "p"), Column("n_models", "n models", "integer"),
-)  # fmt: skip
+    Column("title", "measure"),
+    Column("simple", "R², measure alone", "tau"),
+    Column("settings", "R², settings alone", "tau"),
+    Column("both", "R², settings and measure", "tau"),
+    Column("delta", "added", "tau"),
+    Column("adjusted", "adjusted R²", "tau"),
+    Column("p_value", "p of the measure", "p"),
+    Column("n_models", "n models", "integer"),
+)
 
 
 def figure(study: Study) -> Figure | None:
@@ -25,7 +30,8 @@ def figure(study: Study) -> Figure | None:
         "regressions",
         f"Training settings alone explain {percent(base, 0)} of the variance of the gap; {best['title']} adds most, "
         f"{percent(best['delta'], 1)}",
-        f"With {best['title']} R² rises from {fixed(base)} to {fixed(best['both'])} over {int(best['n_models']):,} models.",
+        f"With {best['title']} R² rises from {fixed(base)} to {fixed(best['both'])} over "
+        f"{int(best['n_models']):,} models.",
         specification(_chart(base, len(rows))),
         {"regressions": rows},
         "regressions",
@@ -46,12 +52,18 @@ def _rows(study: Study) -> pd.DataFrame:
     both = table[(table["model"] == "settings_plus_measure") & table["r2"].notna()]
     rows = [
         {
-            "measure": row["measure"], "title": measure_name(row["measure"], study.infos), "settings": row["r2"] - row["delta_r2"],
-            "simple": simple.get(row["measure"]), "both": row["r2"], "delta": row["delta_r2"], "adjusted": row["adj_r2"],
-            "p_value": row["p_value"], "n_models": row["n_models"],
+            "measure": row["measure"],
+            "title": measure_name(row["measure"], study.infos),
+            "settings": row["r2"] - row["delta_r2"],
+            "simple": simple.get(row["measure"]),
+            "both": row["r2"],
+            "delta": row["delta_r2"],
+            "adjusted": row["adj_r2"],
+            "p_value": row["p_value"],
+            "n_models": row["n_models"],
         }
         for row in both.to_dict("records")
-    ]  # fmt: skip
+    ]
     if not rows:
         return pd.DataFrame()
     return (
@@ -71,8 +83,7 @@ def _chart(settings: float, n_rows: int) -> Any:
     )  # fmt: skip
     scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(named("regressions"))
-    tips = [alt.Tooltip(field=c.key, type="nominal" if c.format == "text" else "quantitative", title=c.label,
-                        **({} if c.format == "text" else {"format": ".3~f"})) for c in _COLUMNS]  # fmt: skip
+    tips = tooltips(_COLUMNS)
     added = base.mark_bar(height=7, color="var(--s1)", cornerRadius=2).encode(
         y=y, x=alt.X(field="settings", type="quantitative", scale=scale, title="share of variance explained (R²)"),
         x2=alt.X2(field="both"), tooltip=tips,

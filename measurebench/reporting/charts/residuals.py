@@ -29,7 +29,8 @@ def figure(study: Study) -> Figure | None:
     strange = rows[rows["size"] > STRANGE].sort_values("size", ascending=False)
     per = "one line per defense" if (rows["model"] == "within_defense").all() else "one line for all models"
     title = (
-        f"{count(len(strange), 'model')} of {len(rows):,} {'lies' if len(strange) == 1 else 'lie'} far from what {name} predicts"
+        f"{count(len(strange), 'model')} of {len(rows):,} {'lies' if len(strange) == 1 else 'lie'} far from "
+        f"what {name} predicts"
         if len(strange)
         else f"No model of {len(rows):,} lies far from what {name} predicts"
     )
@@ -42,13 +43,17 @@ def figure(study: Study) -> Figure | None:
         {"residuals": rows},
         "residuals",
         (
-            Column("model_id", "model"), Column("_defense", "defense"), Column("observed", "gap found", "points"),
-            Column("predicted", "gap predicted", "points"), Column("residual", "difference", "points"),
+            Column("model_id", "model"),
+            Column("_defense", "defense"),
+            Column("observed", "gap found", "points"),
+            Column("predicted", "gap predicted", "points"),
+            Column("residual", "difference", "points"),
             Column("studentized", "in standard deviations", "tau"),
         ),
-        f"Above zero the gap is larger than predicted. Named are models beyond {fixed(STRANGE, 1)} studentized residuals.",
+        f"Above zero the gap is larger than predicted. Named are models beyond {fixed(STRANGE, 1)} studentized "
+        "residuals.",
         open_table=len(rows) <= 60,
-    )  # fmt: skip
+    )
 
 
 def _rows(study: Study) -> pd.DataFrame:

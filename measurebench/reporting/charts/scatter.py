@@ -84,7 +84,8 @@ def inside(study: Study, measure: str) -> str:
     for level in study.defenses:
         if row := study.estimate(measure, "tau_within", level):
             told.append(
-                f"{level} τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}, {count(int(row['n_models']), 'model')}"
+                f"{level} τ = {fixed(row['estimate'])} {interval(row['ci_low'], row['ci_high'])}, "
+                f"{count(int(row['n_models']), 'model')}"
             )
     expected = {"+": "larger", "-": "smaller"}.get(study.infos[measure].hypothesis if measure in study.infos else "")
     folklore = f" Expected beforehand: larger values with {expected} gaps." if expected else ""
@@ -139,7 +140,8 @@ def _lines(study: Study, x: Any, y: Any) -> Any:
         .transform_calculate(_x=f"datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}")
         .transform_calculate(
             _target="datum.intercept + datum.slope * datum._x",
-            _half="datum.t_quantile * datum.residual_sd * sqrt(1 / datum.n_models + pow(datum._x - datum.x_mean, 2) / datum.x_sum_squares)",
+            _half="datum.t_quantile * datum.residual_sd * sqrt(1 / datum.n_models + pow(datum._x - "
+            "datum.x_mean, 2) / datum.x_sum_squares)",
         )
         .transform_calculate(_low="datum._target - datum._half", _high="datum._target + datum._half")
     )

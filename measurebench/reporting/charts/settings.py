@@ -12,9 +12,11 @@ from measurebench.reporting.wording import fixed, interval, listed, measure_name
 
 SYMBOLS = {"psi": "ψ", "pi": "π"}
 _READING = {
-    "psi": "ψ compares models that differ in one setting only and is averaged over all the others: does the measure follow "
+    "psi": "ψ compares models that differ in one setting only and is averaged over all the others: does the "
+    "measure follow "
     "the effect of that setting?",
-    "pi": "π compares models that share the value of one setting. A large π beside a small ψ is the mark of a confounder.",
+    "pi": "π compares models that share the value of one setting. A large π beside a small ψ is the mark of a "
+    "confounder.",
 }
 _KEYS = ("estimate", "ci_low", "ci_high", "n_models", "p_adjusted")
 

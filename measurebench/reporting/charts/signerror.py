@@ -28,13 +28,16 @@ def figure(study: Study) -> Figure | None:
     best = rows[0]
     return Figure(
         "sign-error",
-        f"{count(better, 'measure')} of {len(rows)} {'beats' if better == 1 else 'beat'} a coin in the worst change of a setting",
-        f"The smallest worst-case sign error is {fixed(best['worst'])} ({best['title']}; {fixed(best['mean'])} on average).",
+        f"{count(better, 'measure')} of {len(rows)} {'beats' if better == 1 else 'beat'} a coin in the worst "
+        "change of a setting",
+        f"The smallest worst-case sign error is {fixed(best['worst'])} ({best['title']}; {fixed(best['mean'])} "
+        "on average).",
         specification(_chart(len(rows))),
         {"sign_error": pd.DataFrame(rows)},
         "sign_error",
         _COLUMNS,
-        "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin. Pairs of models "
+        "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin. "
+        "Pairs of models "
         "whose gaps differ by no more than chance do not count.",
         picks=True,
         rows=len(rows),
@@ -46,10 +49,16 @@ def _row(study: Study, name: str) -> dict[str, Any] | None:
     if not (mean and worst):
         return None
     return {
-        "measure": name, "title": measure_name(name, study.infos), "mean": mean["estimate"], "mean_low": mean["ci_low"],
-        "mean_high": mean["ci_high"], "worst": worst["estimate"], "worst_low": worst["ci_low"],
-        "worst_high": worst["ci_high"], "n_pairs": mean["n_pairs"],
-    }  # fmt: skip
+        "measure": name,
+        "title": measure_name(name, study.infos),
+        "mean": mean["estimate"],
+        "mean_low": mean["ci_low"],
+        "mean_high": mean["ci_high"],
+        "worst": worst["estimate"],
+        "worst_low": worst["ci_low"],
+        "worst_high": worst["ci_high"],
+        "n_pairs": mean["n_pairs"],
+    }
 
 
 def _chart(n_rows: int) -> Any:

@@ -8,10 +8,13 @@ from measurebench.reporting.charts.figure import Column, Figure, named, specific
 from measurebench.reporting.wording import count, points
 
 _COLUMNS = (
-    Column("model_id", "model"), Column("rank", "rank, AutoAttack", "integer"), Column("rank_known", "rank, best known", "integer"),
-    Column("autoattack_accuracy", "AutoAttack", "percent2"), Column("best_known_accuracy", "best known", "percent2"),
+    Column("model_id", "model"),
+    Column("rank", "rank, AutoAttack", "integer"),
+    Column("rank_known", "rank, best known", "integer"),
+    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+    Column("best_known_accuracy", "best known", "percent2"),
     Column("drop", "lower by", "points"),
-)  # fmt: skip
+)
 
 
 def figure(table: pd.DataFrame) -> Figure | None:
@@ -22,10 +25,11 @@ def figure(table: pd.DataFrame) -> Figure | None:
     if lower.empty:
         return None
     moved = int((lower["rank"] != lower["rank_known"]).sum())
-    furthest = lower.loc[(lower["rank_known"] - lower["rank"]).idxmax()]
+    furthest = lower.iloc[int((lower["rank_known"] - lower["rank"]).to_numpy().argmax())]
     return Figure(
         "best-known",
-        f"A stronger attack is known for {count(len(lower), 'entry', 'entries')}, and moves {moved} of them in the ranking",
+        f"A stronger attack is known for {count(len(lower), 'entry', 'entries')}, and moves {moved} of them in "
+        "the ranking",
         f"{furthest['model_id']} falls furthest, from rank {int(furthest['rank'])} to {int(furthest['rank_known'])} "
         f"({points(furthest['drop'], 2)} points).",
         specification(_chart(len(lower))),
@@ -33,16 +37,26 @@ def figure(table: pd.DataFrame) -> Figure | None:
         "best_known",
         _COLUMNS,
         "Filled: the rank by AutoAttack; open: by the lowest accuracy that anyone has shown.",
-    )  # fmt: skip
+    )
 
 
 def _chart(n_rows: int) -> Any:
     import altair as alt
 
-    y = alt.Y(field="model_id", type="nominal", title=None, sort=alt.EncodingSortField(field="rank", op="min"), axis=alt.Axis(labelLimit=220, grid=True))
+    y = alt.Y(
+        field="model_id",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="rank", op="min"),
+        axis=alt.Axis(labelLimit=220, grid=True),
+    )
     base = alt.Chart(named("best_known"))
-    line = base.mark_rule(strokeWidth=1.4).encode(y=y, x=alt.X(field="rank", type="quantitative"), x2=alt.X2(field="rank_known"))
-    before = base.mark_point(filled=True, size=60, opacity=1, color="var(--s1)").encode(y=y, x=alt.X(field="rank", type="quantitative", title="rank"))
+    line = base.mark_rule(strokeWidth=1.4).encode(
+        y=y, x=alt.X(field="rank", type="quantitative"), x2=alt.X2(field="rank_known")
+    )
+    before = base.mark_point(filled=True, size=60, opacity=1, color="var(--s1)").encode(
+        y=y, x=alt.X(field="rank", type="quantitative", title="rank")
+    )
     after = base.mark_point(filled=False, shape="diamond", size=64, strokeWidth=2, opacity=1, color="var(--s2)").encode(
         y=y, x=alt.X(field="rank_known", type="quantitative")
     )

@@ -1,12 +1,13 @@
 """Clean against AutoAttack accuracy, and how the frontier between them moved by year."""
 
+from typing import Any
+
 import pandas as pd
 
 from measurebench.reporting.charts.figure import Figure, named, specification
 from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
 from measurebench.reporting.ranking import frontier, frontiers_by_year
 from measurebench.reporting.wording import count, percent
-
 
 FLOOR = 0.2  # a network that no attack leaves standing marks no trade-off
 
@@ -26,34 +27,47 @@ def figure(table: pd.DataFrame) -> Figure | None:
     return Figure(
         "clean",
         f"{count(len(best), 'entry is', 'entries are')} beaten by none in clean and robust accuracy at once",
-        f"The frontier runs from {percent(best['clean_accuracy'].iloc[0])} clean and {percent(best['autoattack_accuracy'].iloc[0])} "
-        f"robust to {percent(best['clean_accuracy'].iloc[-1])} clean and {percent(best['autoattack_accuracy'].iloc[-1])} robust.",
+        f"The frontier runs from {percent(best['clean_accuracy'].iloc[0])} clean and "
+        f"{percent(best['autoattack_accuracy'].iloc[0])} "
+        f"robust to {percent(best['clean_accuracy'].iloc[-1])} clean and "
+        f"{percent(best['autoattack_accuracy'].iloc[-1])} robust.",
         specification(_chart(table, shown)),
         {"models": table, "frontiers": lines[["until", "model_id", "clean_accuracy", "autoattack_accuracy"]]},
         "models",
         ACCURACY_COLUMNS,
         "A line joins the entries that were on the frontier by the end of the year written beside it."
-        + (f" Not drawn: {count(below, 'entry', 'entries')} below {percent(FLOOR, 0)} robust accuracy." if below else ""),
+        + (
+            f" Not drawn: {count(below, 'entry', 'entries')} below {percent(FLOOR, 0)} robust accuracy."
+            if below
+            else ""
+        ),
         brush=True,
-    )  # fmt: skip
+    )
 
 
 def _chart(table: pd.DataFrame, years: list[str]) -> object:
     import altair as alt
 
+    number: Any = {"op": "row_number", "as": "_n"}
     robust = table["autoattack_accuracy"].dropna()
     low = float(robust[robust >= FLOOR].min()) - 0.02
     x = percent_axis("clean_accuracy", "clean accuracy")
     y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y", (low, float(robust.max()) + 0.02))
     base = alt.Chart(named("frontiers"))
     lines = base.mark_line(color="var(--ink)", strokeWidth=1.4, clip=True).encode(
-        x=x, y=y, detail=alt.Detail(field="until", type="nominal"),
-        opacity=alt.Opacity(field="until", type="ordinal", legend=None, scale=alt.Scale(domain=years, range=[0.25, 0.9])),
-    )  # fmt: skip
+        x=x,
+        y=y,
+        detail=alt.Detail(field="until", type="nominal"),
+        opacity=alt.Opacity(
+            field="until", type="ordinal", legend=None, scale=alt.Scale(domain=years, range=[0.25, 0.9])
+        ),
+    )
     first = base.transform_window(
-        [alt.WindowFieldDef(op="row_number", **{"as": "_n"})], groupby=["until"],
+        [alt.WindowFieldDef.from_dict(number)], groupby=["until"],
         sort=[alt.SortField("clean_accuracy", order="descending")],
     ).transform_filter("datum._n == 1")  # fmt: skip
-    names = first.mark_text(align="left", dx=7, fontSize=10.5, color="var(--muted)", clip=True).encode(x=x, y=y, text=alt.Text(field="until", type="nominal"))
+    names = first.mark_text(align="left", dx=7, fontSize=10.5, color="var(--muted)", clip=True).encode(
+        x=x, y=y, text=alt.Text(field="until", type="nominal")
+    )
     points = entries(table, x, y, ("clean_accuracy", "autoattack_accuracy"))
     return (lines + points + names).properties(width="container", height=340)

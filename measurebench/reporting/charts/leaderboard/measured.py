@@ -24,7 +24,11 @@ def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) 
         specification(chart.properties(width="container", height=340)),
         {"models": table.assign(_x=table[measure])},
         "models",
-        (Column("model_id", "model"), Column("_x", measure, "number"), Column("autoattack_accuracy", "AutoAttack", "percent2")),
+        (
+            Column("model_id", "model"),
+            Column("_x", measure, "number"),
+            Column("autoattack_accuracy", "AutoAttack", "percent2"),
+        ),
         "Each mark is an entry for which the measure is known.",
         brush=True,
     )
@@ -36,8 +40,14 @@ def about(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -
     tau = both[measure].corr(both["autoattack_accuracy"], method="kendall") if len(both) > 2 else float("nan")
     info = infos.get(measure)
     return {
-        "id": measure, "title": measure_name(measure, infos), "axis": axis_title(measure, infos),
-        "sentence": f"{measure_name(measure, infos)} and robust accuracy: Kendall's τ = {fixed(tau)} over {len(both)} entries",
-        "inside": "Entries of one paper are not independent, so no interval is given here; `measurebench analyze` resamples papers.",
-        "explanation": info.explanation if info else "", "formula": info.formula if info else "", "source": info.source if info else "",
-    }  # fmt: skip
+        "id": measure,
+        "title": measure_name(measure, infos),
+        "axis": axis_title(measure, infos),
+        "sentence": f"{measure_name(measure, infos)} and robust accuracy: Kendall's τ = {fixed(tau)} over "
+        f"{len(both)} entries",
+        "inside": "Entries of one paper are not independent, so no interval is given here; `measurebench "
+        "analyze` resamples papers.",
+        "explanation": info.explanation if info else "",
+        "formula": info.formula if info else "",
+        "source": info.source if info else "",
+    }

@@ -24,9 +24,11 @@ def _distribution(table: pd.DataFrame, known: pd.DataFrame) -> Figure:
     close, above, below = (int(hits.sum()) for hits in (over.abs() <= TOLERANCE, over > TOLERANCE, over < -TOLERANCE))
     return Figure(
         "overestimation",
-        f"{close} of {count(len(known), 'report')} {'agrees' if close == 1 else 'agree'} with AutoAttack to half a point; "
+        f"{close} of {count(len(known), 'report')} {'agrees' if close == 1 else 'agree'} with AutoAttack to "
+        "half a point; "
         f"{above} are too high, {below} too low",
-        f"Median {points(over.median(), 2)} points, upper quartile {points(over.quantile(0.75))}, maximum {points(over.max())}.",
+        f"Median {points(over.median(), 2)} points, upper quartile {points(over.quantile(0.75))}, maximum "
+        f"{points(over.max())}.",
         specification(_strip(table)),
         {"models": table},
         "models",
@@ -39,7 +41,10 @@ def _x() -> object:
     import altair as alt
 
     return alt.X(
-        field="overestimation", type="quantitative", title="reported minus AutoAttack (points)", axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=7)
+        field="overestimation",
+        type="quantitative",
+        title="reported minus AutoAttack (points)",
+        axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=7),
     )
 
 
@@ -48,14 +53,22 @@ def _strip(table: pd.DataFrame) -> object:
 
     y = alt.Y(field="_jitter", type="quantitative", axis=None, scale=alt.Scale(domain=[0, 1]))
     chart = entries(table, _x(), y, ("overestimation",), brushed=False)
-    return chart.transform_calculate(_jitter="0.1 + 0.8 * ((datum._i * 0.618034) % 1)").properties(width="container", height=160)
+    return chart.transform_calculate(_jitter="0.1 + 0.8 * ((datum._i * 0.618034) % 1)").properties(
+        width="container", height=160
+    )
 
 
 def _by_venue(table: pd.DataFrame, known: pd.DataFrame) -> Figure:
     import altair as alt
 
     medians = known.groupby("venue_name")["overestimation"].median().sort_values(ascending=False, kind="stable")
-    y = alt.Y(field="venue_name", type="nominal", sort=list(medians.index), title=None, axis=alt.Axis(labelLimit=130, grid=True))
+    y = alt.Y(
+        field="venue_name",
+        type="nominal",
+        sort=list(medians.index),
+        title=None,
+        axis=alt.Axis(labelLimit=130, grid=True),
+    )
     chart = entries(table, _x(), y, ("overestimation", "venue_name"), brushed=False)
     return Figure(
         "overestimation-venue",

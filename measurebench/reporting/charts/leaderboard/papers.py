@@ -10,16 +10,22 @@ from measurebench.reporting.wording import count
 
 SHOWN = 30
 _COLUMNS = (
-    Column("paper", "paper"), Column("venue", "venue"), Column("n_entries", "entries", "integer"), Column("model_id", "best entry"),
-    Column("autoattack_accuracy", "best", "percent2"), Column("weakest", "weakest", "percent2"),
-)  # fmt: skip
+    Column("paper", "paper"),
+    Column("venue", "venue"),
+    Column("n_entries", "entries", "integer"),
+    Column("model_id", "best entry"),
+    Column("autoattack_accuracy", "best", "percent2"),
+    Column("weakest", "weakest", "percent2"),
+)
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Return the range of robust accuracy over each paper's entries, for the thirty best papers."""
     rows = papers(table.dropna(subset=["autoattack_accuracy"]))
     several = int((rows["n_entries"] > 1).sum())
-    rows = rows[["paper", "venue", "n_entries", "model_id", "autoattack_accuracy", "weakest"]].assign(order=range(len(rows)))
+    rows = rows[["paper", "venue", "n_entries", "model_id", "autoattack_accuracy", "weakest"]].assign(
+        order=range(len(rows))
+    )
     return Figure(
         "papers",
         f"{count(len(table), 'entry', 'entries')} come from {count(len(rows), 'paper')}; {several} have more than one",
@@ -35,15 +41,31 @@ def figure(table: pd.DataFrame) -> Figure:
 def _chart(n_rows: int) -> Any:
     import altair as alt
 
-    y = alt.Y(field="paper", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"), axis=alt.Axis(labelLimit=260, grid=True))
+    y = alt.Y(
+        field="paper",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min"),
+        axis=alt.Axis(labelLimit=260, grid=True),
+    )
     base = alt.Chart(named("papers")).transform_filter(f"datum.order < {SHOWN}")
     scale = alt.Scale(zero=False)
     line = base.mark_rule(strokeWidth=2, color="var(--s1)", opacity=0.5).encode(
         y=y, x=alt.X(field="weakest", type="quantitative", scale=scale), x2=alt.X2(field="autoattack_accuracy")
     )
-    tips = [alt.Tooltip(field="paper", type="nominal"), alt.Tooltip(field="n_entries", type="quantitative", title="entries")]
+    tips = [
+        alt.Tooltip(field="paper", type="nominal"),
+        alt.Tooltip(field="n_entries", type="quantitative", title="entries"),
+    ]
     best = base.mark_point(filled=True, size=56, opacity=1, color="var(--s1)").encode(
-        y=y, tooltip=tips,
-        x=alt.X(field="autoattack_accuracy", type="quantitative", scale=scale, title="AutoAttack accuracy", axis=alt.Axis(format=".0%", tickCount=6)),
-    )  # fmt: skip
+        y=y,
+        tooltip=tips,
+        x=alt.X(
+            field="autoattack_accuracy",
+            type="quantitative",
+            scale=scale,
+            title="AutoAttack accuracy",
+            axis=alt.Axis(format=".0%", tickCount=6),
+        ),
+    )
     return (line + best).properties(width="container", height=20 * n_rows)

@@ -14,17 +14,24 @@ def figure(table: pd.DataFrame) -> Figure | None:
         return None
     tau = known["n_parameters"].corr(known["autoattack_accuracy"], method="kendall")
     small = known[known["n_parameters"] < 2e7]
-    best = small.loc[small["autoattack_accuracy"].idxmax()] if len(small) else None
+    best = small.iloc[int(small["autoattack_accuracy"].to_numpy().argmax())] if len(small) else None
     return Figure(
         "parameters",
-        f"Larger networks are {'more' if tau > 0 else 'not more'} robust: Kendall's τ of parameters and robust accuracy is {fixed(tau)}",
+        f"Larger networks are {'more' if tau > 0 else 'not more'} robust: Kendall's τ of parameters and robust "
+        f"accuracy is {fixed(tau)}",
         f"Known for {count(len(known), 'entry', 'entries')}."
-        + (f" The best below 20 million parameters reaches {percent(best['autoattack_accuracy'])} ({best['model_id']})." if best is not None else ""),
+        + (
+            f" The best below 20 million parameters reaches {percent(best['autoattack_accuracy'])} "
+            f"({best['model_id']})."
+            if best is not None
+            else ""
+        ),
         specification(_chart(table)),
         {"models": table},
         "models",
         (*ACCURACY_COLUMNS, Column("architecture", "architecture"), Column("n_parameters", "parameters", "integer")),
-        "The axis of parameters is logarithmic. Counted in the networks themselves, so known only for entries with weights.",
+        "The axis of parameters is logarithmic. Counted in the networks themselves, so known only for entries "
+        "with weights.",
         brush=True,
     )
 
@@ -33,8 +40,11 @@ def _chart(table: pd.DataFrame) -> object:
     import altair as alt
 
     x = alt.X(
-        field="n_parameters", type="quantitative", title="parameters", scale=alt.Scale(type="log", nice=False, padding=12),
+        field="n_parameters",
+        type="quantitative",
+        title="parameters",
+        scale=alt.Scale(type="log", nice=False, padding=12),
         axis=alt.Axis(format="~s", tickCount=5),
-    )  # fmt: skip
+    )
     y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y")
     return entries(table, x, y, ("n_parameters", "autoattack_accuracy")).properties(width="container", height=320)

@@ -4,15 +4,27 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, defense_channels, dimmed, named, specification
+from measurebench.reporting.charts.figure import (
+    Column,
+    Figure,
+    defense_channels,
+    dimmed,
+    named,
+    specification,
+    tooltips,
+)
 from measurebench.reporting.charts.leaderboard.entries import kinds, percent_axis
 from measurebench.reporting.wording import percent
 
 _COLUMNS = (
-    Column("rank", "rank", "integer"), Column("model_id", "model"), Column("autoattack_accuracy", "AutoAttack", "percent2"),
-    Column("low", "low", "percent2"), Column("high", "high", "percent2"), Column("rank_best", "best possible rank", "integer"),
+    Column("rank", "rank", "integer"),
+    Column("model_id", "model"),
+    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+    Column("low", "low", "percent2"),
+    Column("high", "high", "percent2"),
+    Column("rank_best", "best possible rank", "integer"),
     Column("rank_worst", "worst possible rank", "integer"),
-)  # fmt: skip
+)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -34,7 +46,8 @@ def figure(table: pd.DataFrame) -> Figure:
         {"models": table},
         "models",
         _COLUMNS,
-        "Lines are Wilson's 95 % intervals. Two entries differ where Newcombe's interval of their difference excludes zero; "
+        "Lines are Wilson's 95 % intervals. Two entries differ where Newcombe's interval of their difference "
+        "excludes zero; "
         "that all were measured on the same images makes this careful.",
     )
 
@@ -46,10 +59,17 @@ def _chart(table: pd.DataFrame) -> Any:
     x = alt.X(field="rank", type="quantitative", title="rank", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=8))
     channels = defense_channels(kinds(table))
     spans = base.mark_rule(strokeWidth=1.4).encode(
-        x=x, y=alt.Y(field="low", type="quantitative", scale=alt.Scale(zero=False)), y2=alt.Y2(field="high"), color=channels["color"]
+        x=x,
+        y=alt.Y(field="low", type="quantitative", scale=alt.Scale(zero=False)),
+        y2=alt.Y2(field="high"),
+        color=channels["color"],
     )
-    tips = [alt.Tooltip(field=c.key, type="nominal" if c.format == "text" else "quantitative", title=c.label) for c in _COLUMNS]
+    tips = tooltips(_COLUMNS)
     marks = base.mark_point(filled=True, size=34).encode(
-        x=x, y=percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), opacity=dimmed(), tooltip=tips, **channels
+        x=x,
+        y=percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"),
+        opacity=dimmed(),
+        tooltip=tips,
+        **channels,
     )
     return (spans + marks).properties(width="container", height=320)

@@ -14,17 +14,19 @@ def figure(table: pd.DataFrame) -> Figure | None:
         return None
     over = known["reported_accuracy"] - known["autoattack_accuracy"]
     far, under = int((over > 0.05).sum()), int((over < 0).sum())
-    worst = known.loc[over.idxmax()]
+    worst = known.iloc[int(over.to_numpy().argmax())]
     return Figure(
         "reported",
         f"{far} of {count(len(known), 'entry', 'entries')} reported over 5 points more than AutoAttack finds",
-        f"The largest difference is {points(over.max())} points ({worst['model_id']}); {under} reported less than AutoAttack "
+        f"The largest difference is {points(over.max())} points ({worst['model_id']}); {under} reported less "
+        "than AutoAttack "
         f"finds. The median is {points(over.median(), 2)} points.",
         specification(_chart(table, known)),
         {"models": table},
         "models",
         (*ACCURACY_COLUMNS, Column("reported_accuracy", "reported", "percent2")),
-        f"Below the dashed line AutoAttack finds less than was reported. Reported values lie up to {percent(known['reported_accuracy'].max())}.",
+        "Below the dashed line AutoAttack finds less than was reported. Reported values lie up to "
+        f"{percent(known['reported_accuracy'].max())}.",
         brush=True,
     )
 

@@ -17,8 +17,10 @@ def figure(table: pd.DataFrame) -> Figure | None:
     several = known["venue_name"].value_counts()
     return Figure(
         "venue",
-        f"{count(len(medians), 'venue')}; the median entry is most robust at {medians.index[0]} ({percent(medians.iloc[0])})",
-        f"{preprints} of {count(len(known), 'entry', 'entries')} name a preprint as their venue. {several.index[0]} has most entries, {several.iloc[0]}.",
+        f"{count(len(medians), 'venue')}; the median entry is most robust at {medians.index[0]} "
+        f"({percent(medians.iloc[0])})",
+        f"{preprints} of {count(len(known), 'entry', 'entries')} name a preprint as their venue. "
+        f"{several.index[0]} has most entries, {several.iloc[0]}.",
         specification(_chart(table, list(medians.index))),
         {"models": table},
         "models",

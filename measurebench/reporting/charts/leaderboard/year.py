@@ -18,7 +18,8 @@ def figure(table: pd.DataFrame) -> Figure | None:
     span = max(1, int(last["year"] - first["year"]))
     return Figure(
         "year",
-        f"The best robust accuracy rose from {percent(first['best'])} in {int(first['year'])} to {percent(last['best'])} in {int(last['year'])}",
+        f"The best robust accuracy rose from {percent(first['best'])} in {int(first['year'])} to "
+        f"{percent(last['best'])} in {int(last['year'])}",
         f"That is {points((last['best'] - first['best']) / span)} points a year.",
         specification(_chart(table)),
         {"models": table, "records": records},
@@ -32,9 +33,17 @@ def figure(table: pd.DataFrame) -> Figure | None:
 def _chart(table: pd.DataFrame) -> object:
     import altair as alt
 
-    x = alt.X(field="year", type="quantitative", title="year", scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(format="d", tickMinStep=1))
+    x = alt.X(
+        field="year",
+        type="quantitative",
+        title="year",
+        scale=alt.Scale(zero=False, padding=14),
+        axis=alt.Axis(format="d", tickMinStep=1),
+    )
     line = alt.Chart(named("records")).mark_line(interpolate="step-after", color="var(--muted)").encode(
         x=x, y=percent_axis("best", "AutoAttack accuracy", "y")
     )  # fmt: skip
-    marks = entries(table, x, percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), ("year", "autoattack_accuracy"))
+    marks = entries(
+        table, x, percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), ("year", "autoattack_accuracy")
+    )
     return (line + marks).properties(width="container", height=300)
