@@ -112,7 +112,16 @@ def _overall_words(title: str, total: Row | None, verdict: str) -> str:
     words = (
         f"{title} {VERDICTS[verdict]}: tau_b = {_number(total['estimate'])}{interval} over {total['n_models']:,} models"
     )
-    return words + (f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value).")
+    return words + (f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value).") + _doubt_words(total, verdict)
+
+
+def _doubt_words(total: Row, verdict: str) -> str:
+    """Say why an interval without zero is no association shown: the settings, or the number of measures tried."""
+    if verdict != "indistinguishable" or total["ci_low"] <= 0 <= total["ci_high"] or not np.isfinite(total["ci_low"]):
+        return ""
+    if total["p_value"] <= ALPHA:
+        return f" Alone it would be shown (p {_p(total['p_value'])}), but not among as many measures as were tried."
+    return f" The interval leaves out zero, yet gaps exchanged at random do as much (p {_p(total['p_value'])})."
 
 
 def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | None) -> str:

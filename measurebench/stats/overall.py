@@ -19,7 +19,7 @@ from measurebench.stats.rank import (
 from measurebench.stats.resampling import (
     Floats,
     bootstrap_p,
-    exchanges,
+    donations,
     n_permutations,
     percentile_interval,
     permutation_p,
@@ -66,7 +66,7 @@ def permuted_overall(samples: list[Sample]) -> Floats:
     """Return the concordance of each sample of one cohort after exchanging whole units: [samples, permutations]."""
     cohort = samples[0].cohort
     draws = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moves = exchanges(np.zeros(len(cohort.y), np.int64), cohort.units, draws, cohort.draws.seed + 1)
+    moves = donations(cohort.units, draws, cohort.draws.seed + 1)
     return concordances(np.stack([s.x for s in samples]), ranks_of(cohort.y)[moves])[0]
 
 
@@ -138,8 +138,7 @@ def _spearman(sample: Sample) -> Estimate:
     point = weighted_spearman(x, y, own, ones)[0]
     ranks = MidRanks.among(sample.x, cohort.units, cohort.draws.weights)
     draws = weighted_spearman(ranks, cohort.ranks_y, cohort.units, cohort.draws.weights)
-    moves = exchanges(
-        np.zeros(sample.n, np.int64),
+    moves = donations(
         cohort.units,
         n_permutations(sample.n, cohort.draws.permutations),
         cohort.draws.seed + 1,

@@ -91,3 +91,20 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
             shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
             result[:, rows.ravel()] = rows[shuffled].reshape(draws, -1)
     return result
+
+
+def donations(units: Ints, draws: int, seed: int) -> Ints:
+    """Return row indices [draws, models] by which whole units take each other's values, whatever their sizes.
+
+    A random order of the units names each one's donor; its models take the donor's in order, from the first again
+    when the donor has fewer. Where all units are of one size this is an exchange. Exchanging only within sizes would
+    leave the differences between sizes in every draw, and find too little where a few runs have more models.
+    """
+    order = np.argsort(units, kind="stable")
+    _, first, sizes = np.unique(units[order], return_index=True, return_counts=True)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(len(units)) - first[owner]
+    donors = np.argsort(np.random.default_rng(seed).random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
+    result = np.empty((draws, len(units)), np.int64)
+    result[:, order] = order[first[donors] + place % sizes[donors]]
+    return result

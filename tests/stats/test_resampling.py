@@ -6,6 +6,7 @@ from measurebench.stats.concordance import concordances, ranks_of
 from measurebench.stats.resampling import (
     bootstrap_p,
     bootstrap_weights,
+    donations,
     exchanges,
     percentile_interval,
     permutation_p,
@@ -82,3 +83,36 @@ def test_no_interval_without_width_is_given() -> None:
 def test_bootstrap_p_is_small_where_no_draw_crosses_the_null() -> None:
     assert bootstrap_p(np.linspace(0.1, 0.2, 999)) == pytest.approx(2 / 1000)
     assert bootstrap_p(np.linspace(-1, 1, 999)) > 0.9
+
+
+def test_donations_of_equal_units_exchange_them_whole() -> None:
+    units = np.array([0, 1, 0, 1, 2, 2])
+    for row in donations(units, 50, 0):
+        assert sorted(row) == list(range(6))
+        pairs = {tuple(row[[0, 2]]), tuple(row[[1, 3]]), tuple(row[[4, 5]])}
+        assert pairs == {(0, 2), (1, 3), (4, 5)}
+
+
+def test_donations_reach_every_unit_whatever_its_size() -> None:
+    units = np.array([5, 5, 5, 1, 2])
+    moves = donations(units, 400, 0)
+    assert set(moves[:, 0]) == {0, 3, 4}
+    assert set(moves[:, 3]) == {0, 3, 4}
+    # A donor of one model gives its value to all three; a donor of three gives its first to a unit of one.
+    assert all(len(set(row[:3])) in (1, 3) for row in moves)
+
+
+def test_a_rank_test_by_donations_keeps_its_level_with_unequal_units() -> None:
+    # 6 runs of two models that share most of their values, 18 of one: nothing goes with anything, so 5 % of the tests
+    # may reject; of 400, 20, and 40 or more would be 4.6 standard deviations away.
+    rng = np.random.default_rng(0)
+    units = np.r_[np.repeat(np.arange(6), 2), np.arange(6, 24)]
+    moves = donations(units, 200, 1)
+    rejected = 0
+    for _ in range(400):
+        x, y = (rng.normal(size=24)[units] + 0.1 * rng.normal(size=30) for _ in range(2))
+        sx = np.sign(x[:, None] - x)
+        ranks = np.argsort(np.argsort(y))
+        permuted = np.array([(sx * np.sign(ranks[move][:, None] - ranks[move])).sum() for move in moves])
+        rejected += permutation_p(float((sx * np.sign(y[:, None] - y)).sum()), permuted, 30) <= 0.05
+    assert 5 <= rejected < 40
