@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
@@ -77,7 +78,8 @@ class LossHessian:
         parameters = self.context.parameters
         weights = [parameters[name].requires_grad_(True) for name in self.names]
         images = self.context.examples(self.examples)[rows]
-        with torch.enable_grad():
+        # fused attention has no second derivative
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             logits = self.context.logits_with({**parameters, **dict(zip(self.names, weights, strict=True))}, images)
             loss = F.cross_entropy(logits, self.context.labels[rows], reduction="sum")
             return weights, list(torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True))

@@ -1,11 +1,25 @@
 import pytest
 import torch
+from torch import nn
 
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.hessian import LossHessian, flattened, lanczos, quadratic_forms, traces, unflattened
 from tests.golden import flatness_reference as reference
 from tests.measures.flatness.nets import KINDS, examples, network
+
+
+class Attention(nn.Module):
+    """Patches, one encoder block and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(1, 4, 4, stride=4)
+        self.block = nn.TransformerEncoderLayer(4, 2, 6, activation="gelu", batch_first=True)
+        self.head = nn.Linear(4, 10)
+
+    def forward(self, images):
+        return self.head(self.block(self.embed(images).flatten(2).transpose(1, 2)).mean(1))
 
 
 def hessian_of(kind, width=1, n=6, batch_size=256):
@@ -69,3 +83,20 @@ def test_as_many_steps_as_rows_give_every_eigenvalue():
     eigenvalues = torch.linalg.eigvalsh(dense)
     positive = eigenvalues[eigenvalues > 1e-9]
     assert torch.allclose(spectrum.ritz[-len(positive) :], positive, rtol=1e-7, atol=1e-10)
+
+
+def test_products_pass_through_attention():
+    torch.manual_seed(0)
+    net = Attention().double().eval().requires_grad_(False)
+    images, labels = examples(net, 5)
+    context = MeasureContext(net, images, labels, MeasureSettings(ThreatModel.parse("Linf", "8/255")))
+    hessian = LossHessian(context, "clean", list(context.parameters), 5)
+    vector = torch.cos(torch.arange(hessian.size, dtype=torch.float64))
+    found = flattened(hessian.products([unflattened(vector, hessian.weights)])[0])
+    # H v is the change of the gradient along v: central differences are right to h^2 = 1e-10
+    moved = {name: 1e-5 * part for name, part in unflattened(vector, hessian.weights).items()}
+    up, down = (
+        flattened(reference.weight_gradient(reference.moved(net, {n: s * p for n, p in moved.items()}), images, labels))
+        for s in (1, -1)
+    )
+    assert torch.allclose(found, (up - down) / 2e-5, rtol=1e-6, atol=1e-8)

@@ -59,7 +59,7 @@ class Posterior:
     largest_sigma: float = 2.0
     magnitude_floor: float = 1e-3
     n_draws: int = 10
-    tolerance: float = 0.01
+    tolerance: float = 0.03
     n_examples: int = 1000
     variant: str = "definition"
 

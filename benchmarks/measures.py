@@ -1,0 +1,224 @@
+"""Time, memory and passes of the core measures beside straightforward code; writes results/measures.md.
+
+Run as ``python -m benchmarks.measures``. Both sides run in one process, on one thread, in turns. Passes are counted
+from outside, by hooks on the network; memory by watching every tensor that an operation returns.
+"""
+
+import copy
+import platform
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from benchmarks.plain_measures import REFERENCES
+from measurebench.datasets import load_dataset
+from measurebench.measures.api import measure
+from measurebench.models.architectures import built_in
+
+BATCH = 100
+RESULT = Path(__file__).parent / "results" / "measures.md"
+
+
+@dataclass
+class Case:
+    """One network with its images; ``initial`` stands for the weights before training."""
+
+    name: str
+    network: nn.Module
+    initial: nn.Module
+    images: Tensor
+    labels: Tensor
+    radius: float
+
+
+class Passes:
+    """Forward and backward passes per example, counted by hooks on a network (its copies carry them along)."""
+
+    def __init__(self, network: nn.Module, n: int) -> None:
+        self.n, self.forward, self.backward = n, 0.0, 0.0
+        network.register_forward_hook(self._forward)
+
+    def _forward(self, _module: nn.Module, _inputs: Any, logits: Tensor) -> None:
+        self.forward += len(logits) / self.n
+        if logits.requires_grad:
+            logits.register_hook(self._backward)
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backward += len(gradient) / self.n
+
+    def taken(self) -> tuple[float, float]:
+        """Return the passes since the last call."""
+        found = self.forward, self.backward
+        self.forward = self.backward = 0.0
+        return found
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "Passes":
+        return self
+
+
+class Memory(TorchDispatchMode):
+    """Bytes of the tensors that operations returned and that are still alive: now, and at the most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.note(leaf)
+        return result
+
+    def note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self.forget, key, size)
+
+    def forget(self, key: int, size: int) -> None:
+        self.seen.discard(key)
+        self.now -= size
+
+
+@dataclass
+class Cost:
+    """Processor seconds, peak of live tensors in MiB, passes per example."""
+
+    seconds: float
+    memory: float
+    forward: float
+    backward: float
+
+
+def cost(function: Callable[[Case], object], case: Case, passes: Passes) -> Cost:
+    """Run a function for its time, and once more, on one batch, for its memory."""
+    passes.taken()
+    start = time.process_time()
+    function(case)
+    seconds = time.process_time() - start
+    forward, backward = passes.taken()
+    watch = Memory()
+    with watch:
+        function(replace(case, images=case.images[:BATCH], labels=case.labels[:BATCH]))
+    passes.taken()
+    return Cost(seconds, watch.peak / 2**20, forward, backward)
+
+
+def digits(name: str) -> Case:
+    """Return a digits network trained for a moment against one-step attacks, and the training images."""
+    torch.manual_seed(0)
+    split = load_dataset("digits").train.first(500)
+    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    network = built_in()[name].build(n_classes=10, in_channels=1)
+    initial = copy.deepcopy(network).eval()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(15):
+        for rows in torch.randperm(500).split(50):
+            x, y = images[rows], labels[rows]
+            start = (x + torch.empty_like(x).uniform_(-0.125, 0.125)).requires_grad_(True)
+            (slope,) = torch.autograd.grad(nn.functional.cross_entropy(network(start), y), start)
+            attacked = (x + 0.125 * slope.sign()).clamp(0, 1)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(attacked), y).backward()
+            optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return Case(name, network.eval().requires_grad_(False), initial, images, labels, 0.125)
+
+
+def resnet18(n: int = 4) -> Case:
+    """Return an untrained ResNet-18 on random images with its own predictions as labels (costs do not depend on it)."""
+    torch.manual_seed(0)
+    network = built_in()["resnet-18"].build(n_classes=10, in_channels=3).eval().requires_grad_(False)
+    images = torch.rand(n, 3, 32, 32)
+    initial = copy.deepcopy(network)
+    return Case("resnet-18", network, initial, images, network(images).argmax(1), 0.01 / 255)
+
+
+def compare(case: Case) -> list[str]:
+    """Return the table's rows of one network: each core measure, then all of them."""
+    passes = Passes(case.network, len(case.images))
+
+    def ours(names: list[str]) -> Callable[[Case], object]:
+        return lambda c: measure(
+            c.network, c.images, c.labels, names, radius=c.radius, initial_network=c.initial, batch_size=BATCH
+        )
+
+    def theirs(names: list[str]) -> Callable[[Case], object]:
+        return lambda c: [REFERENCES[name](c.network, c.initial, c.images, c.labels, c.radius) for name in names]
+
+    ours(["average_ce_pgd"])(case), theirs(["average_ce_pgd"])(case)  # what is loaded once is not compared
+    rows = []
+    for names in [*([name] for name in REFERENCES), list(REFERENCES)]:
+        here, there = cost(ours(names), case, passes), cost(theirs(names), case, passes)
+        title = names[0] if len(names) == 1 else f"**all {len(names)}**"
+        rows.append(row(title, here, there))
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def row(title: str, here: Cost, there: Cost) -> str:
+    """Format one line of the table."""
+    cells = [
+        title,
+        f"{there.seconds:.3f}",
+        f"{here.seconds:.3f}",
+        f"{there.seconds / max(here.seconds, 1e-4):.1f}x",
+        f"{there.memory:.1f}",
+        f"{here.memory:.1f}",
+        f"{there.memory / here.memory:.2f}x" if here.memory else "-",
+        f"{there.forward:.0f} / {there.backward:.0f}",
+        f"{here.forward:.0f} / {here.backward:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEAD = """| measure | plain, s | measurebench, s | ratio | plain, MiB | measurebench, MiB | ratio | plain F / B | measurebench F / B |
+|---|---|---|---|---|---|---|---|---|"""  # noqa: E501
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    lines = [
+        "# The core measures beside straightforward code",
+        "",
+        "Each measure asked for alone, then all at once, beside `benchmarks/plain_measures.py`, which computes each by",
+        "a loop of its own as public codes do: a fresh attack per measure, a copy of the network per random draw,",
+        "boundary thickness one image at a time. Batches of 100 on both sides. Seconds are processor time on one",
+        "thread; memory is the peak of live tensors that operations returned, on one batch; F / B are forward and",
+        "backward passes per image, counted by hooks on the network.",
+        "",
+        f"Python {platform.python_version()}, torch {torch.__version__}, measurebench {version('measurebench')},"
+        f" {platform.machine()}, {processor()}.",
+    ]
+    for case in (digits("digits-plain"), digits("digits-resnet"), resnet18()):
+        n_weights = sum(p.numel() for p in case.network.parameters())
+        lines += ["", f"## {case.name}: {n_weights:,} parameters, {len(case.images)} images", "", HEAD, *compare(case)]
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text("\n".join(lines) + "\n")
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
