@@ -120,7 +120,9 @@ def _best(study: Study) -> Number:
     if best is None:
         return Number("best predictor over all models", "none", "no rank correlation could be computed")
     name, row = best
-    told = f"τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
+    way = "larger values, larger gaps" if row["estimate"] > 0 else "larger values, smaller gaps"
+    told = f"{way}; τ = {fixed(row['estimate'])}, 95 % "
+    told += f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
     return Number("best predictor over all models", measure_name(name, study.infos), told)
 
 
@@ -132,7 +134,7 @@ def _best_inside(study: Study) -> Number:
             names.append(name)
             lines.append(
                 f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} "
-                f"{interval(row['ci_low'], row['ci_high'])}"
+                f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
             )
     if not lines:
         return Number("best predictor inside each defense", "one defense only", "nothing to compare")
@@ -143,12 +145,9 @@ def _best_inside(study: Study) -> Number:
 def _turning(study: Study) -> Number:
     turning = turning_measures(study)
     leaning = [name for name in study.ranked if _leans(study, name)]
-    told = f"{listed([measure_name(n, study.infos) for n in turning], 4)}; " if turning else ""
-    return Number(
-        "measures whose sign turns between defenses",
-        f"{len(turning)} of {len(study.ranked)}",
-        f"{told}shown in both defenses. By the estimates alone, {len(leaning)} would.",
-    )
+    shown = listed([measure_name(name, study.infos) for name in turning], 4) if turning else "No turn is certain"
+    told = f"{shown}. By the estimates alone, without their intervals, {len(leaning)} turn."
+    return Number("measures whose sign turns between defenses", f"{len(turning)} of {len(study.ranked)}", told)
 
 
 def _leans(study: Study, name: str) -> bool:

@@ -151,7 +151,8 @@ def _told(value: Any) -> str:
 
 def _command(run: Mapping[str, Any]) -> str:
     line = run.get("command") or run.get("command_line") or run.get("argv") or ""
-    return " ".join(map(str, line)) if isinstance(line, list) else str(line)
+    text = " ".join(map(str, line)) if isinstance(line, list) else str(line)
+    return text.replace("__main__.py", "python -m measurebench", 1) if text.startswith("__main__.py") else text
 
 
 def glossary(study: Study) -> list[dict[str, Any]]:

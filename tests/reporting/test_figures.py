@@ -1,10 +1,15 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import vl_convert
 
 from measurebench.core.errors import BadInputError
 from measurebench.reporting.charts import accuracy, heatmap
+from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.figures import standalone, wrapped, write_figures
+from measurebench.reporting.report import static_figures
+from measurebench.reporting.shell import VEGA_LITE
 from measurebench.reporting.study import Study
 
 
@@ -24,6 +29,18 @@ def test_a_file_holds_its_data_and_its_title(study: Study) -> None:
     assert len(spec["datasets"]["tau"]) == len(study.ranked) * (len(study.defenses) + 2)
     assert spec["width"] == 620
     assert spec["title"]["text"]
+
+
+def test_every_specification_compiles(study: Study) -> None:
+    for figure in static_figures(study):
+        compiled = vl_convert.vegalite_to_vega(standalone(figure), vl_version=VEGA_LITE)
+        assert {"marks", "scales", "data"} <= set(compiled)
+
+
+def test_charts_of_many_rows_show_the_first_thirty() -> None:
+    figure = Figure("x", "t", "s", {"height": 1320}, {"d": pd.DataFrame({"order": range(132)})}, "d", (), rows=132)
+    spec = standalone(figure)
+    assert (spec["height"], len(spec["datasets"]["d"])) == (300, 30)
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ class Figure:
     ``spec`` is Vega-Lite; ``data`` maps the names it uses to their tables; ``dataset`` and ``columns`` say what its
     data table shows; ``summary`` tells in words what is seen; ``reading`` explains how to read it. ``brush``: dragging
     selects models; ``picks``: a click chooses the measure of its datum.
-    ``rows``: how many rows the chart has where it has rows; they carry ``order``, and the page draws the first ones.
+    ``rows``: how many rows the chart has where it has rows; they carry ``order``, and the page draws the first
+    ones. ``min_width``: below so many pixels it is moved sideways rather than squeezed.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Figure:
     picks: bool = False
     open_table: bool = False
     rows: int = 0
+    min_width: int = 0
 
     @property
     def limit(self) -> int:
@@ -52,7 +54,7 @@ class Figure:
 
 def specification(chart: Any) -> dict[str, Any]:
     """Return an Altair chart as a plain specification, without the configuration that the page holds once."""
-    spec: dict[str, Any] = chart.to_dict()
+    spec: dict[str, Any] = chart.to_dict(validate=False)  # a third of the time; tests compile them all
     for name in ("config", "$schema"):
         spec.pop(name, None)
     # A chart as wide as its place, and as high as its rows need.
@@ -112,6 +114,10 @@ def brush() -> Any:
     return alt.selection_interval(name="brush", encodings=["x", "y"], mark=mark)
 
 
+NUMBER_LABEL = (
+    "datum.value != 0 && (abs(datum.value) >= 1e6 || abs(datum.value) < 1e-3)"
+    " ? format(datum.value, '.2~e') : format(datum.value, '~r')"
+)
 POINTS_LABEL = "format(datum.value * 100, '~r')"
 
 

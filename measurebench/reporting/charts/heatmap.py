@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.reporting.charts.figure import Figure, specification
-from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix
+from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
 from measurebench.reporting.study import ALL, Study, is_sure
 from measurebench.reporting.wording import MINUS, count, listed, measure_name
 
@@ -43,6 +43,7 @@ def figure(study: Study) -> Figure:
         "a cell to see its models.",
         picks=True,
         rows=len(study.ranked),
+        min_width=matrix_width(len(columns) + 1),
     )
 
 

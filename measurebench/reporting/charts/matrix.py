@@ -13,6 +13,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def matrix_width(n_columns: int) -> int:
+    """Return the width in pixels below which the numbers would run into each other."""
+    return 170 + 48 * n_columns
+
+
 def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any:
     """Return the chart over rows ``title, column, estimate, ci_low, ci_high, n_models, p_adjusted, sign, sure, order``.
 
@@ -46,7 +51,7 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
     base = alt.Chart(named(dataset)).encode(x=x, y=y)
     cells = (
         base.transform_filter("!datum.sign")
-        .mark_rect(cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
+        .mark_rect(invalid="show", cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
         .encode(
             color=alt.condition("isValid(datum.estimate)", _scale(TAU_FILLS, statistic), alt.value("var(--panel)")),
             tooltip=_tooltip(statistic),
@@ -100,8 +105,10 @@ def _numbers(base: Any) -> Any:
     )
     ink = alt.condition("isValid(datum.estimate)", _scale(TAU_INKS, "", legend=False), alt.value("var(--muted)"))
     shared = {"text": alt.Text(field="_shown", type="nominal"), "color": ink}
-    sure = text.transform_filter("datum.sure").mark_text(fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False)
-    unsure = text.transform_filter("!datum.sure").mark_text(dy=_ROOM, fontSize=11.5, aria=False)
+    sure = text.transform_filter("datum.sure").mark_text(
+        invalid="show", fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False
+    )
+    unsure = text.transform_filter("!datum.sure").mark_text(invalid="show", dy=_ROOM, fontSize=11.5, aria=False)
     return sure.encode(**shared) + unsure.encode(**shared)
 
 

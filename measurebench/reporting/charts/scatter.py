@@ -1,10 +1,12 @@
 """One measure against the gap: a colour, a shape and a fitted line with its band per defense."""
 
+import re
 from typing import Any
 
 import pandas as pd
 
 from measurebench.reporting.charts.figure import (
+    NUMBER_LABEL,
     POINTS_LABEL,
     Column,
     Figure,
@@ -16,6 +18,7 @@ from measurebench.reporting.charts.figure import (
 )
 from measurebench.reporting.study import ALL, Study, is_sure
 from measurebench.reporting.wording import (
+    MINUS,
     axis_title,
     count,
     fixed,
@@ -79,7 +82,8 @@ def inside(study: Study, measure: str) -> str:
     """Return the judgement of the analysis in words; without one, tau inside each defense."""
     judged = study.analysis.judgements
     if len(said := judged.loc[judged["measure"] == measure, "sentence"]):
-        return str(said.iloc[0]).replace("tau_b", "τ").replace("tau ", "τ ")
+        text = str(said.iloc[0]).replace("tau_b", "τ").replace("tau ", "τ ")
+        return re.sub(r"(?<!\w)-(?=\d)", MINUS, text)
     told = []
     for level in study.defenses:
         if row := study.estimate(measure, "tau_within", level):
@@ -100,7 +104,7 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
         type="quantitative",
         title=title,
         scale=alt.Scale(zero=False),
-        axis=alt.Axis(tickCount=6, format="~g"),
+        axis=alt.Axis(tickCount=6, labelExpr=NUMBER_LABEL),
     )
     y = alt.Y(
         field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",

@@ -6,7 +6,7 @@ import pandas as pd
 
 from measurebench.reporting.charts.figure import Figure, specification
 from measurebench.reporting.charts.heatmap import expected_sign
-from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix
+from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
 from measurebench.reporting.study import Study, is_sure
 from measurebench.reporting.wording import fixed, interval, listed, measure_name, setting_name
 
@@ -41,6 +41,7 @@ def figure(study: Study, statistic: str) -> Figure | None:
         _READING[statistic],
         picks=True,
         rows=len(study.ranked),
+        min_width=matrix_width(len(columns)),
     )
 
 

@@ -37,6 +37,11 @@ function specOf(chart) {
 }
 
 const shortened = (spec, chart) => ({ ...spec, height: (spec.height * chart.limit) / page.figures[chart.id].rows });
+// On a telephone names of rows may not take half of the width.
+function narrowed(layer) {
+  const axis = layer.encoding?.y?.axis;
+  if (axis?.labelLimit) axis.labelLimit = Math.min(axis.labelLimit, 132);
+}
 const flat = (spec) => (spec.layer ? spec.layer.flatMap(flat) : [spec]);
 const canLog = () => models.every((row) => !isNumber(row[state.measure]) || row[state.measure] > 0);
 
@@ -44,6 +49,7 @@ async function draw(chart) {
   if (chart.drawing) return chart.drawing;
   chart.drawing = (async () => {
     const spec = specOf(chart);
+    if (innerWidth < 640) flat(spec).forEach(narrowed);
     const patch = (compiled) => ({ ...compiled, data: withRows(compiled.data, chart) });
     const result = await vegaEmbed(chart.holder, spec, { renderer: "svg", actions: false, config: page.config, tooltip: { theme: "page" }, patch });
     chart.view = result.view;

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.reporting.charts.figure import Column, Figure, specification
+from measurebench.reporting.charts.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import entries, percent_axis
 from measurebench.reporting.wording import axis_title, fixed, measure_name
 
@@ -15,7 +15,13 @@ def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) 
     import altair as alt
 
     told = about(table, measure, infos)
-    x = alt.X(field="_x", type="quantitative", title="@title", scale=alt.Scale(zero=False), axis=alt.Axis(format="~g"))
+    x = alt.X(
+        field="_x",
+        type="quantitative",
+        title="@title",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(labelExpr=NUMBER_LABEL),
+    )
     chart = entries(table, x, percent_axis("_target", "AutoAttack accuracy", "y"), ("_x", "_target"))
     return Figure(
         "scatter",

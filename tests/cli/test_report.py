@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from measurebench.cli.app import run_command_line
+from tests.reporting.synthetic import study_table
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "models.csv"
+    keep = ["model_id", "defense", "run", "robust_gap_pgd", "pgd_accuracy_train", "pgd_accuracy_test", "local_lip"]
+    study_table(18)[keep].to_csv(path, index=False)
+    return path
+
+
+def test_report_writes_one_page_from_any_table(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["report", str(table), "--out", str(tmp_path / "page")]) == 0
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["index.html"]
+    assert "index.html" in capsys.readouterr().out
+
+
+def test_report_of_nothing_says_what_was_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["report", str(tmp_path / "none.csv"), "--out", str(tmp_path)]) == 2
+    assert "expected a results folder or a table" in capsys.readouterr().err
+
+
+def test_report_names_an_unknown_format(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["report", str(table), "--out", str(tmp_path), "--figures", str(tmp_path), "--format", "gif"]
+    assert run_command_line(arguments) == 2
+    assert "expected svg, png or pdf, got 'gif'" in capsys.readouterr().err
+
+
+def test_an_unknown_target_is_named(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["report", str(table), "--out", str(tmp_path), "--target", "robust_gap_pdg"]) == 2
+    assert "robust_gap_pgd" in capsys.readouterr().err
+
+
+def test_compare_prints_what_changed(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["compare", str(table), str(table)]) == 0
+    assert "no change that could not be chance" in capsys.readouterr().out
+
+
+def test_leaderboard_refuses_an_unknown_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["leaderboard", "--out", str(tmp_path), "--norm", "L1"]) == 2
+    assert "expected Linf or L2, got 'L1'" in capsys.readouterr().err
