@@ -1,0 +1,107 @@
+"""Is it faster to train many small networks at once? One adversarial update of K digits networks, two ways.
+
+One by one, as the trainer does; and with the weights of K networks stacked and torch.func.vmap over them. Both
+compute the same update (checked), on one CPU thread. Run: python benchmarks/stacked_training.py
+"""
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from measurebench.datasets import load_dataset
+from measurebench.models.architectures import find
+
+RADIUS, STEPS, RATE, N_NETWORKS = 0.15, 10, 0.1, 8
+
+
+def one_by_one(networks: list[nn.Module], images: Tensor, labels: Tensor) -> None:
+    """Ten PGD steps and one step of gradient descent for each network in turn."""
+    for network in networks:
+        network.eval()
+        points = images
+        for _ in range(STEPS):
+            points = points.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(network(points), labels, reduction="sum"), points)
+            points = moved(points, gradient, images)
+        network.train()
+        gradients = torch.autograd.grad(F.cross_entropy(network(points.detach()), labels), list(network.parameters()))
+        with torch.no_grad():
+            for parameter, slope in zip(network.parameters(), gradients, strict=True):
+                parameter.sub_(RATE * slope)
+
+
+def moved(points: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
+    """One projected step."""
+    points = points.detach() + 0.25 * RADIUS * gradient.sign()
+    return (images + (points - images).clamp(-RADIUS, RADIUS)).clamp(0, 1)
+
+
+def stacked(networks: list[nn.Module]) -> tuple[Callable[[Tensor, Tensor], None], dict[str, Tensor]]:
+    """Return the same update for all networks at once, and their stacked parameters."""
+    parameters, buffers = stack_module_state(networks)
+    parameters = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    base = copy.deepcopy(networks[0]).to("meta")
+
+    def loss(weights: dict[str, Tensor], state: dict[str, Tensor], x: Tensor, y: Tensor, reduction: str) -> Tensor:
+        return F.cross_entropy(functional_call(base, (weights, state), (x,)), y, reduction=reduction)
+
+    attack = vmap(grad(lambda w, b, x, y: loss(w, b, x, y, "sum"), argnums=2), in_dims=(0, 0, 0, None))
+    train = vmap(grad(lambda w, b, x, y: loss(w, b, x, y, "mean")), in_dims=(0, 0, 0, None))
+
+    def update(images: Tensor, labels: Tensor) -> None:
+        points = centres = images.expand(len(networks), *images.shape)
+        base.eval()
+        for _ in range(STEPS):
+            points = moved(points, attack(parameters, buffers, points, labels), centres)
+        base.train()
+        for name, slope in train(parameters, buffers, points, labels).items():
+            parameters[name].sub_(RATE * slope)
+
+    return update, parameters
+
+
+def seconds(update: Callable[[], None], repeats: int) -> float:
+    """CPU seconds per call, after two calls to warm up; the best of three."""
+    update()
+    update()
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        for _ in range(repeats):
+            update()
+        best = min(best, (time.process_time() - started) / repeats)
+    return best
+
+
+def main() -> None:
+    """Print milliseconds per network and update, and how they compare."""
+    torch.set_num_threads(1)
+    train = load_dataset("digits").train
+    print(f"{N_NETWORKS} networks, PGD-{STEPS} update, one thread, torch {torch.__version__}")
+    for name in ("digits-plain", "digits-resnet", "digits-preact"):
+        for batch_size in (32, 64, 128):
+            images, labels = torch.tensor(train.images[:batch_size]), torch.tensor(train.labels[:batch_size])
+            networks = [find(name).build() for _ in range(N_NETWORKS)]
+            update, parameters = stacked(copy.deepcopy(networks))
+            check = copy.deepcopy(networks)
+            one_by_one(check, images, labels)
+            update(images, labels)
+            for i, network in enumerate(check):
+                for key, parameter in network.named_parameters():
+                    torch.testing.assert_close(parameters[key][i], parameter.detach(), atol=2e-4, rtol=1e-2)
+            each = seconds(lambda: one_by_one(networks, images, labels), 2) / N_NETWORKS * 1e3
+            together = seconds(lambda: update(images, labels), 2) / N_NETWORKS * 1e3
+            print(
+                f"{name:14s} batch {batch_size:3d}: {each:6.1f} ms one by one, {together:6.1f} ms stacked, "
+                f"{each / together:.2f} times as fast",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
