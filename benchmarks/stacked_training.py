@@ -78,29 +78,30 @@ def seconds(update: Callable[[], None], repeats: int) -> float:
     return best
 
 
+def compare(name: str, images: Tensor, labels: Tensor) -> str:
+    """Check that both ways agree, and return how long each takes per network."""
+    networks = [find(name).build() for _ in range(N_NETWORKS)]
+    update, parameters = stacked(copy.deepcopy(networks))
+    check = copy.deepcopy(networks)
+    one_by_one(check, images, labels)
+    update(images, labels)
+    for i, network in enumerate(check):
+        for key, parameter in network.named_parameters():
+            torch.testing.assert_close(parameters[key][i], parameter.detach(), atol=2e-4, rtol=1e-2)
+    each = seconds(lambda: one_by_one(networks, images, labels), 2) / N_NETWORKS * 1e3
+    together = seconds(lambda: update(images, labels), 2) / N_NETWORKS * 1e3
+    return f"{each:6.1f} ms one by one, {together:6.1f} ms stacked, {each / together:.2f} times as fast"
+
+
 def main() -> None:
     """Print milliseconds per network and update, and how they compare."""
     torch.set_num_threads(1)
     train = load_dataset("digits").train
     print(f"{N_NETWORKS} networks, PGD-{STEPS} update, one thread, torch {torch.__version__}")
     for name in ("digits-plain", "digits-resnet", "digits-preact"):
-        for batch_size in (32, 64, 128):
-            images, labels = torch.tensor(train.images[:batch_size]), torch.tensor(train.labels[:batch_size])
-            networks = [find(name).build() for _ in range(N_NETWORKS)]
-            update, parameters = stacked(copy.deepcopy(networks))
-            check = copy.deepcopy(networks)
-            one_by_one(check, images, labels)
-            update(images, labels)
-            for i, network in enumerate(check):
-                for key, parameter in network.named_parameters():
-                    torch.testing.assert_close(parameters[key][i], parameter.detach(), atol=2e-4, rtol=1e-2)
-            each = seconds(lambda: one_by_one(networks, images, labels), 2) / N_NETWORKS * 1e3
-            together = seconds(lambda: update(images, labels), 2) / N_NETWORKS * 1e3
-            print(
-                f"{name:14s} batch {batch_size:3d}: {each:6.1f} ms one by one, {together:6.1f} ms stacked, "
-                f"{each / together:.2f} times as fast",
-                flush=True,
-            )
+        for n in (32, 64, 128):
+            result = compare(name, torch.tensor(train.images[:n]), torch.tensor(train.labels[:n]))
+            print(f"{name:14s} batch {n:3d}: {result}", flush=True)
 
 
 if __name__ == "__main__":
