@@ -63,16 +63,13 @@ class LossHessian:
         kept = [i for i, gradient in enumerate(gradients) if gradient.requires_grad]
         if not kept:
             return [tuple(torch.zeros_like(w) for w in weights) for _ in vectors]
-        return [
-            torch.autograd.grad(
-                [gradients[i] for i in kept],
-                weights,
-                [vector[self.names[i]].to(weights[i]) for i in kept],
-                retain_graph=True,
-                materialize_grads=True,
-            )
-            for vector in vectors
-        ]
+        found = []
+        for vector in vectors:
+            # a number needs no grad_outputs, for which torch would import a system of symbolic algebra
+            with torch.enable_grad():
+                inner = torch.stack([(gradients[i] * vector[self.names[i]].to(weights[i])).sum() for i in kept]).sum()
+            found.append(torch.autograd.grad(inner, weights, retain_graph=True, materialize_grads=True))
+        return found
 
     def _gradient(self, rows: slice) -> tuple[list[Tensor], list[Tensor]]:
         parameters = self.context.parameters
