@@ -5,7 +5,6 @@ import torch
 
 from measurebench.measures.api import measure
 from measurebench.measures.flatness.adaptive_sharpness import AdaptiveSharpness, AverageAdaptiveSharpness
-from measurebench.measures.flatness.keskar_sharpness import KeskarSharpness
 from tests.golden import flatness_reference as reference
 from tests.measures.flatness.nets import KINDS, examples, linear_fixture, network, relu_pair
 
@@ -25,15 +24,6 @@ def test_adaptive_sharpness_agrees_with_the_plain_reference(kind, norm, rho):
     assert found.value == pytest.approx(reference.ascend(net, images, labels, scale, norm, rho, 5), rel=1e-8)
 
 
-def test_keskar_sharpness_agrees_with_the_plain_reference():
-    net = network("residual", 2)
-    images, labels = examples(net, 4)
-    scale = {name: p.abs() + 1 for name, p in net.named_parameters()}
-    rise = reference.ascend(net, images, labels, scale, "linf", 1e-3, 5)
-    expected = 100 * rise / (1 + float(reference.mean_loss(net, images, labels)))
-    assert value(KeskarSharpness(n_steps=5), net, images, labels).value == pytest.approx(expected, rel=1e-8)
-
-
 def dual_norms():
     net, images, labels = linear_fixture()
     gradient = reference.weight_gradient(net, images, labels)
@@ -49,13 +39,6 @@ def test_a_small_ball_gives_the_dual_norm_of_the_scaled_gradient():
     fixture = linear_fixture()
     assert value(AdaptiveSharpness("l2", rho=1e-6), *fixture).value == pytest.approx(1e-6 * l2, rel=1e-4)
     assert value(AdaptiveSharpness("linf", rho=1e-6), *fixture).value == pytest.approx(1e-6 * l1, rel=1e-4)
-
-
-def test_keskar_sharpness_of_a_tiny_box_is_the_dual_norm():
-    loss = 2.031728682282
-    l1 = sum(float(((p.abs() + 1) * g).abs().sum()) for p, g in dual_norms())
-    found = value(KeskarSharpness(radius=1e-6), *linear_fixture())
-    assert found.value == pytest.approx(100 * 1e-6 * l1 / (1 + loss), rel=1e-4)
 
 
 def test_the_worst_case_lies_above_every_random_point_of_the_ball():
@@ -74,15 +57,6 @@ def test_adaptive_sharpness_survives_rescaling(item):
     )
     values = [value(item, relu_pair(c), images, labels).value for c in (1.0, 10.0)]
     assert values[1] == pytest.approx(values[0], rel=1e-9)
-
-
-def test_keskar_sharpness_does_not_survive_rescaling():
-    images, labels = (
-        torch.rand(9, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
-        torch.arange(9) % 4,
-    )
-    values = [value(KeskarSharpness(), relu_pair(c), images, labels).value for c in (1.0, 10.0)]
-    assert abs(values[1] / values[0] - 1) > 0.1
 
 
 def test_the_average_form_is_half_rho_squared_times_the_weighted_hessian_diagonal():
