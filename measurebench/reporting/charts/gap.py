@@ -76,7 +76,7 @@ def _chart(study: Study) -> Any:
             [alt.AggregatedFieldDef(op="median", field="_target", **{"as": "_median"})], groupby=["_defense"]
         )
         .transform_calculate(_jitter="0.5")
-        .mark_tick(color="var(--ink)", thickness=2.5, bandSize=34)
+        .mark_point(shape="stroke", angle=90, size=1000, filled=False, strokeWidth=2.5, color="var(--ink)", opacity=1)
     )
     medians = middle.encode(x=alt.X(field="_median", type="quantitative"), y=y, yOffset=offset)
     return (marks + medians).properties(width="container", height=max(44, 260 // max(1, len(rows))) * len(rows))

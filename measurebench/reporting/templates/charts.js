@@ -14,7 +14,13 @@ function chartRows(name, chart) {
   const measure = chart.dynamic ? state.measure : null;
   if (name === "models") {
     const some = state.selected.size > 0;
-    return visible().map((row) => ({ ...row, _dim: some && !state.selected.has(row._i), ...(measure ? { _x: row[measure] } : {}) }));
+    return visible().map((row) => {
+      // Inherits the model's columns: copying a thousand rows of a hundred columns for every chart would be felt.
+      const drawn = Object.create(row);
+      drawn._dim = some && !state.selected.has(row._i);
+      if (measure) drawn._x = row[measure];
+      return drawn;
+    });
   }
   const rows = dataset(name).filter((row) => !chart.limit || row.order === undefined || row.order < chart.limit);
   if (name === "fits") return rows.filter((row) => row.measure === measure && visibleDefense(row._defense)).map((row) => ({ ...row }));
@@ -205,7 +211,7 @@ function wrapped(text, width) {
 // Each chart's data as a table, built when it is opened.
 function dataRows(chart) {
   const about = page.figures[chart.id];
-  const rows = about.dataset === "models" ? chartRows("models", chart) : dataset(about.dataset).map((row) => ({ ...row }));
+  const rows = about.dataset === "models" ? chartRows("models", chart) : [...dataset(about.dataset)];
   const columns = about.columns.map((column) => (column.key === "_x" ? { ...column, label: page.measures.find((measure) => measure.id === state.measure).title } : column));
   const keep = about.dataset === "models" ? rows.filter((row) => columns.some((column) => isNumber(row[column.key]))) : rows.filter((row) => !row.sign);
   return { columns, rows: keep, picks: about.picks };
