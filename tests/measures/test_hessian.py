@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -22,19 +24,25 @@ class Attention(nn.Module):
         return self.head(self.block(self.embed(images).flatten(2).transpose(1, 2)).mean(1))
 
 
-def hessian_of(kind, width=1, n=6, batch_size=256):
-    net = network(kind, width)
+def hessian_of(kind, n=6, batch_size=256):
+    net = network(kind, 1)
     images, labels = examples(net, n)
     settings = MeasureSettings(ThreatModel.parse("Linf", "8/255"))
     context = MeasureContext(net, images, labels, settings, batch_size=batch_size)
     names = [name for name in context.parameters if kind != "wide" or name == "3.weight"]
-    dense = reference.dense_hessian(net, images, labels, names)
-    return LossHessian(context, "clean", names, n), dense
+    return LossHessian(context, "clean", names, n)
+
+
+@cache
+def dense_of(kind):
+    hessian = hessian_of(kind)
+    context = hessian.context
+    return reference.dense_hessian(context.network, context.images, context.labels, hessian.names)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_products_traces_and_spectrum_are_those_of_the_dense_hessian(kind):
-    hessian, dense = hessian_of(kind)
+    hessian, dense = hessian_of(kind), dense_of(kind)
     weights = hessian.weights
     vector = torch.cos(torch.arange(hessian.size, dtype=torch.float64))
     product = flattened(hessian.products([unflattened(vector, weights)])[0])
@@ -50,7 +58,7 @@ def test_products_traces_and_spectrum_are_those_of_the_dense_hessian(kind):
 
 
 def test_the_trace_estimate_is_the_quadratic_form_of_its_probes():
-    hessian, dense = hessian_of("residual")
+    hessian, dense = hessian_of("residual"), dense_of("residual")
     names = list(hessian.names)
     rows = traces(hessian, "hess_trace", 5)
     for draw, row in enumerate(rows):
@@ -60,8 +68,7 @@ def test_the_trace_estimate_is_the_quadratic_form_of_its_probes():
 
 
 def test_batches_change_no_product():
-    whole, _ = hessian_of("convolutional")
-    parts, _ = hessian_of("convolutional", batch_size=4)
+    whole, parts = hessian_of("convolutional"), hessian_of("convolutional", batch_size=4)
     vector = unflattened(torch.sin(torch.arange(whole.size, dtype=torch.float64)), whole.weights)
     first, second = (flattened(h.products([vector])[0]) for h in (whole, parts))
     assert torch.allclose(first, second, rtol=1e-12, atol=1e-14)
@@ -70,7 +77,7 @@ def test_batches_change_no_product():
 
 
 def test_groups_of_examples_average_to_the_whole():
-    hessian, dense = hessian_of("residual")
+    hessian, dense = hessian_of("residual"), dense_of("residual")
     vector = torch.ones(hessian.size, dtype=torch.float64)
     forms = quadratic_forms(hessian, unflattened(vector, hessian.weights), n_groups=3)
     assert len(forms) == 3
@@ -78,7 +85,7 @@ def test_groups_of_examples_average_to_the_whole():
 
 
 def test_as_many_steps_as_rows_give_every_eigenvalue():
-    hessian, dense = hessian_of("wide")  # last weight alone: 320 rows, of rank 6 * 9 at most
+    hessian, dense = hessian_of("wide"), dense_of("wide")  # last weight alone: 320 rows, of rank 6 * 9 at most
     spectrum = lanczos(hessian, "lanczos", 120)
     eigenvalues = torch.linalg.eigvalsh(dense)
     positive = eigenvalues[eigenvalues > 1e-9]
