@@ -1,7 +1,7 @@
 """Average-case flatness of the robust loss (Stutz et al. 2021)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ INFO = MeasureInfo(
     cost="10 x (10(F+B)+F) on the first 128 examples (clean: 10 F)",
     explanation="Mean rise of the adversarial loss when every layer's weights move by half their norm in a random"
     " direction and the examples are attacked anew.",
-    properties=("rescale_invariant",),
+    properties=("logit_shift_invariant", "rescale_invariant"),
     departures="Both terms take PGD's ten steps with the same single random start; the directions are drawn once for"
     " all examples; the first 128 examples by default (Stutz et al.: 1,000), for the draws bring far more spread than"
     " the examples do. Clean images: the clean loss.",
@@ -57,10 +57,7 @@ class AverageFlatness:
     @property
     def info(self) -> MeasureInfo:
         """Info for the kind of examples."""
-        # a new attack takes the sign of gradients, where the rounding of shifted logits can turn a zero
-        shift = ("logit_shift_invariant",) if self.examples == "clean" else ()
-        info = replace(INFO, properties=(*shift, *INFO.properties))
-        return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
+        return INFO.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean rise over draws and examples; both parts of the standard error as diagnostics."""

@@ -1,6 +1,6 @@
 """Worst-case flatness of the robust loss (Stutz et al. 2021)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -31,7 +31,7 @@ INFO = MeasureInfo(
     cost="n_restarts x (20(F+B)+F) on the first 128 examples",
     explanation="Rise of the adversarial loss when weights and images conspire, every layer within a small share"
     " of its norm.",
-    properties=("rescale_invariant",),
+    properties=("logit_shift_invariant", "rescale_invariant"),
     departures="One weight perturbation for the first 128 examples (theirs: one per batch of 128); the first of the"
     " restarts begins at the weights themselves and at x*, so that the value cannot be negative; three restarts.",
 )
@@ -56,10 +56,7 @@ class WorstFlatness:
     @property
     def info(self) -> MeasureInfo:
         """Info for the kind of examples."""
-        # a new attack takes the sign of gradients, where the rounding of shifted logits can turn a zero
-        shift = ("logit_shift_invariant",) if self.examples == "clean" else ()
-        info = replace(INFO, properties=(*shift, *INFO.properties))
-        return info.on(self.examples)
+        return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean rise over examples at the best iterate of all restarts."""
