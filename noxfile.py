@@ -21,18 +21,37 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Measure the whole digits zoo with every measure and AutoAttack, and write reports/quickstart/index.html."""
+    """Measure the whole digits zoo, with the core list and AutoAttack, and write reports/quickstart/index.html."""
     install(session)
     records = str(QUICKSTART / "records")
     session.run(
         *("measurebench", "run", "digits:*", "--dataset", "digits", "--out", records),
-        *("--measures", "all", "--autoattack-examples", "32", *session.posargs),
+        *("--autoattack-examples", "16", *session.posargs),
         env=ONE_THREAD,
     )
+    gallery = ("--gallery", str(QUICKSTART / "gallery"), "--target", "8")
+    session.run("measurebench", "attack", "digits:resnet-at-10-b64-s0-last", *gallery, env=ONE_THREAD)
     session.run("measurebench", "export", records, "--out", str(QUICKSTART / "models.csv"))
     session.run("measurebench", "analyze", records, "--out", str(QUICKSTART / "analysis"))
-    session.run("measurebench", "report", records, "--out", str(QUICKSTART))
+    session.run(
+        *("measurebench", "report", records, "--analysis", str(QUICKSTART / "analysis"), "--out", str(QUICKSTART)),
+        env=ONE_THREAD,
+    )
     session.log(f"the page: {QUICKSTART / 'index.html'}")
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Build reports/site/, ready for any static host, from the quickstart's study and RobustBench's leaderboard."""
+    install(session)
+    if not (QUICKSTART / "records").is_dir():
+        session.error("expected the quickstart's study; run nox -s quickstart first")
+    session.run(
+        *("python", "-c"),
+        "from measurebench.reporting import write_site;"
+        f"write_site('reports/site', ['{QUICKSTART / 'records'}'], norms=('Linf', 'L2'))",
+    )
+    session.log("the site: reports/site/index.html")
 
 
 @nox.session

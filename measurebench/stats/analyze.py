@@ -45,7 +45,7 @@ def analyze(
     run: str = "run",
     cluster: str = "cluster",
     bootstrap: int = 2000,
-    permutations: int = 1000,
+    permutations: int | None = None,
     seed: int = 0,
     where: str | None = None,
     exclude_standard: bool = False,
@@ -60,17 +60,19 @@ def analyze(
     accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
     ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
     ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
-    ``infos`` what is known of the measures (title, hypothesis). The same table, options and seed give the same
+    ``infos`` what is known of the measures (title, hypothesis).
+    ``permutations`` defaults to ``enough_permutations``. The same table, options and seed give the same
     numbers. Ties count as in tau_b; missing and infinite values leave a model out of that measure alone; what
     cannot be computed is NaN with its reason in ``undefined``. Raises BadInputError, naming what was expected.
     """
-    _check_counts(bootstrap, permutations)
     people = usable_settings(
         population(
             table, target=target, measures=measures, settings=settings, defense=defense, run=run, cluster=cluster,
             where=where, exclude_standard=exclude_standard, converged_at=converged_at,
         )
     )  # fmt: skip
+    permutations = enough_permutations(len(people.measures)) if permutations is None else permutations
+    _check_counts(bootstrap, permutations)
     infos = infos or {}
     question, control = _question(people, partial, infos)
     findings = find(people, Draws.of(people, bootstrap, permutations, seed), question)
@@ -88,6 +90,14 @@ def analyze(
         gap_error=gap_error(question.error, people.y), filters=people.filters, notes=_notes(people, question),
         provenance=options | _provenance(table), **tables,
     )  # fmt: skip
+
+
+def enough_permutations(n_measures: int) -> int:
+    """Return how many permutations let Holm's smallest p over so many measures fall to 0.01; 1,000 at least.
+
+    The smallest p-value that k permutations can give is 1 / (1 + k), and Holm multiplies it by the number of tests.
+    """
+    return max(1000, 100 * n_measures)
 
 
 def _check_counts(bootstrap: int, permutations: int) -> None:

@@ -271,3 +271,10 @@ def test_power_grows_with_the_number_of_runs() -> None:
 
     assert null_deviation(1344) == pytest.approx(0.0182, abs=5e-5)  # the study's 1,344 models
     assert detectable_tau(1344, 0.05) < detectable_tau(48, 0.05) < 0.4
+
+
+def test_holm_leaves_room_however_many_measures_are_tried() -> None:
+    from measurebench.stats.analyze import enough_permutations
+
+    for n_measures in (1, 18, 132, 1000):
+        assert n_measures / (1 + enough_permutations(n_measures)) <= 0.01
