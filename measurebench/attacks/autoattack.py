@@ -32,17 +32,17 @@ class ShardResult:
 
 
 class _Counting(nn.Module):
-    """The network, counting the images that pass through it."""
+    """The network, counting the images that pass through it; float32 outside (the attack's own), ``dtype`` within."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.dtype = network, dtype
         self.n_forward = 0
 
     def forward(self, images: Tensor) -> Tensor:
         self.n_forward += len(images)
-        logits: Tensor = self.network(images)
-        return logits
+        logits: Tensor = self.network(images.to(self.dtype))
+        return logits.to(images.dtype)
 
 
 class _Flags(logging.Handler):
@@ -102,7 +102,7 @@ def attack_shard(
 
     if n_classes < _CLASSES_FOR_DLR:
         raise ModelError(f"AutoAttack: expected at least {_CLASSES_FOR_DLR} classes (DLR loss), got {n_classes}")
-    counting = _Counting(network).eval()
+    counting = _Counting(network, images.dtype).eval()
     with _isolated() as flags:
         attack = AutoAttack(
             counting,
@@ -113,7 +113,7 @@ def attack_shard(
         )
         attack.verbose = False
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, n_classes - 1)
-        adversarial, _ = attack.run_standard_evaluation(images, labels, batch_size=len(images))
+        adversarial, _ = attack.run_standard_evaluation(images.float(), labels, batch_size=len(images))
     return ShardResult(adversarial.detach(), tuple(flags.messages), counting.n_forward)
 
 

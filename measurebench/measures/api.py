@@ -104,13 +104,18 @@ def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
 
 @contextmanager
 def _as_found(network: nn.Module) -> Iterator[None]:
-    """Leave modes and gradients of the network as they were, whatever happens."""
+    """Leave modes and gradients of the network as they were, whatever happens.
+
+    Its parameters need no gradients meanwhile: attacks of others call ``backward`` and would add to what is there.
+    """
     modes = {name: module.training for name, module in network.named_modules()}
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    gradients = {name: (parameter.grad, parameter.requires_grad) for name, parameter in network.named_parameters()}
+    network.requires_grad_(False)
     try:
         yield
     finally:
         for name, module in network.named_modules():
             module.training = modes[name]
         for name, parameter in network.named_parameters():
-            parameter.grad = gradients[name]
+            parameter.grad, needed = gradients[name]
+            parameter.requires_grad_(needed)

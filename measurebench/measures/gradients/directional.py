@@ -12,6 +12,7 @@ from measurebench.measures.batching import out_of_memory
 from measurebench.measures.context import MeasureContext
 
 _STEP = 1e-3  # of the central difference, relative to the weights' norm
+_LINEAR = 1e-3  # far above what float32 rounds off, far below what a missing part would leave
 
 
 def directional_derivatives(
@@ -40,7 +41,9 @@ def directional_derivatives(
                 (shares * each).sum(), list(leaves.values()), create_graph=True, materialize_grads=True
             )
             along = [(g * v).sum() for g, v in zip(gradients, tangents.values(), strict=True)]
-            (derivatives,) = torch.autograd.grad(torch.stack(along).sum(), shares, materialize_grads=True)
+            total = torch.stack(along).sum()
+            (derivatives,) = torch.autograd.grad(total, shares)
+        _check_linear(derivatives, total.detach())
         return derivatives
 
     def difference(rows: slice) -> Tensor:
@@ -56,6 +59,16 @@ def directional_derivatives(
         if out_of_memory(error):
             raise
         return context.batches.cat(difference, context.n)
+
+
+def _check_linear(derivatives: Tensor, total: Tensor) -> None:
+    """Raise RuntimeError where the derivatives do not add up to the total.
+
+    An operation that can be differentiated only once drops its part of the second derivative without a word.
+    """
+    size = torch.maximum(total.abs(), derivatives.abs().sum())
+    if bool((derivatives.sum() - total).abs() > _LINEAR * size):
+        raise RuntimeError("an operation of the network has no second derivative")
 
 
 def _length(vectors: Mapping[str, Tensor]) -> float:

@@ -71,7 +71,8 @@ class OverMargin:
             inputs=(*base.inputs, "examples"),
             cost="shared",
             explanation=_EXPLANATION,
-            properties=("logit_shift_invariant", "rescale_invariant"),
+            # the path norm sums whatever leads to the logits, what is added to all of them too
+            properties=(("logit_shift_invariant",) if log else ()) + ("rescale_invariant",),
             departures=base.departures,
         )
         return info.on(self.examples)
