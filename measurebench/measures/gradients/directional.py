@@ -15,9 +15,7 @@ _STEP = 1e-3  # of the central difference, relative to the weights' norm
 _LINEAR = 1e-3  # far above what float32 rounds off, far below what a missing part would leave
 
 
-def directional_derivatives(
-    context: MeasureContext, examples: Examples, direction: Mapping[str, Tensor]
-) -> Tensor:
+def directional_derivatives(context: MeasureContext, examples: Examples, direction: Mapping[str, Tensor]) -> Tensor:
     """Return d/dt CE(f(x; w + t v), y) at t = 0 for every example, float64 [n].
 
     ``direction`` v by parameter name; parameters without one stay. With weights c_i = 1 of the examples, v . grad_w

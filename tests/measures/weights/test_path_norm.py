@@ -28,7 +28,7 @@ def mlp(*activations: nn.Module) -> nn.Sequential:
 
 def by_hand(net: nn.Sequential) -> float:
     """1' (W2 o W2)(W1 o W1) 1."""
-    return float((net[-1].weight.square() @ net[0].weight.square()).sum())
+    return float((net[-1].weight.square() @ net[0].weight.square()).sum().detach())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_paths_of_a_residual_block_add_up() -> None:
     torch.manual_seed(0)
     net = Residual().double()
     a, b, c = (layer.weight.square() for layer in (net.first, net.branch, net.last))
-    assert value(net, (2,)) == pytest.approx(float((c @ (torch.eye(2) + b) @ a).sum()), rel=1e-13)
+    assert value(net, (2,)) == pytest.approx(float((c @ (torch.eye(2) + b) @ a).sum().detach()), rel=1e-13)
 
 
 def test_batch_norm_is_folded_or_a_squared_layer() -> None:
@@ -99,8 +99,8 @@ def test_batch_norm_is_folded_or_a_squared_layer() -> None:
     w, b, v, c = net[0].weight, net[0].bias, net[3].weight, net[3].bias
     folded = v.square() @ ((scale[:, None] * w).square().sum(1) + (shift + scale * b).square()) + c.square()
     layered = v.square() @ (scale.square() * (w.square().sum(1) + b.square()) + shift.square()) + c.square()
-    assert value(net, (2,)) == pytest.approx(float(folded.sum()), rel=1e-12)
-    assert value(net, (2,), PathNorm(bn="layer")) == pytest.approx(float(layered.sum()), rel=1e-12)
+    assert value(net, (2,)) == pytest.approx(float(folded.sum().detach()), rel=1e-12)
+    assert value(net, (2,), PathNorm(bn="layer")) == pytest.approx(float(layered.sum().detach()), rel=1e-12)
 
 
 def test_a_norm_without_weights_folds_as_well() -> None:
@@ -111,7 +111,7 @@ def test_a_norm_without_weights_folds_as_well() -> None:
     scale = (norm.running_var + norm.eps) ** -0.5
     w, b, v = net[0].weight, net[0].bias, net[3].weight
     hidden = (scale[:, None] * w).square().sum(1) + (scale * (b - norm.running_mean)).square()
-    assert value(net, (2,)) == pytest.approx(float((v.square() @ hidden).sum()), rel=1e-10)
+    assert value(net, (2,)) == pytest.approx(float((v.square() @ hidden).sum().detach()), rel=1e-10)
 
 
 def test_rescaling_layers_leaves_path_norm_as_it_is() -> None:
