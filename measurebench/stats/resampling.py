@@ -50,8 +50,8 @@ def bootstrap_p(draws: Floats, null: float = 0.0) -> float:
 
 
 def n_permutations(n_models: int, asked: int) -> int:
-    """Return how many permutations are drawn: all that were asked for, or a fifth where the normal tail is used."""
-    return asked if n_models < NORMAL_FROM else max(min(asked, 200), asked // 5)
+    """Return how many permutations are drawn: all that were asked for, or at most 200 where the normal tail is used."""
+    return asked if n_models < NORMAL_FROM else min(asked, 200)
 
 
 def permutation_p(statistic: float, permuted: Floats, n_models: int = 0) -> float:
