@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.specs import ModelSpec
 from measurebench.models import LoadedModel, preflight, verify_clean_accuracy
-from measurebench.models.verify import accuracy_finding
+from measurebench.models.verify import accuracy_finding, preflight_findings
 
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(6) % 5
@@ -64,11 +64,12 @@ SPOILT = {
 
 
 def test_well_behaved_network_passes() -> None:
+    assert preflight_findings(Behaving(), IMAGES, LABELS, 5) == []
     preflight(Behaving(), IMAGES, LABELS, 5)
 
 
 def test_log_probabilities_serve_as_logits() -> None:
-    preflight(Behaving(lambda _, z: z.log_softmax(1)), IMAGES, LABELS, 5)
+    assert preflight_findings(Behaving(lambda _, z: z.log_softmax(1)), IMAGES, LABELS, 5) == []
 
 
 @pytest.mark.parametrize("name", sorted(SPOILT))
