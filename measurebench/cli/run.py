@@ -7,6 +7,13 @@ import typer
 
 from measurebench.core.errors import BadInputError, near_names
 
+# Options of the command that are fields of RunOptions, by the same name and in the same form.
+_AS_GIVEN = (
+    *("dataset", "data_dir", "measures", "attacks", "norm", "radius", "train_examples", "test_examples"),
+    *("autoattack_examples", "autoattack_train_examples", "device", "precision", "seed"),
+    *("allow_pickle", "offline", "retry_failed"),
+)
+
 
 def run(
     context: typer.Context,
@@ -69,25 +76,10 @@ def run(
     from measurebench.models.references import resolve
 
     options = RunOptions(
-        dataset=values["dataset"],
-        data_dir=values["data_dir"],
-        measures=values["measures"],
-        attacks=values["attacks"],
-        norm=values["norm"],
-        radius=values["radius"],
-        train_examples=values["train_examples"],
-        test_examples=values["test_examples"],
-        autoattack_examples=values["autoattack_examples"],
-        autoattack_train_examples=values["autoattack_train_examples"],
+        **{name: values[name] for name in _AS_GIVEN},
         splits=_splits(values["split"]),
-        device=values["device"],
-        precision=values["precision"],
         batch_size=_auto_or_number(values["batch_size"], "--batch-size"),
-        seed=values["seed"],
         measure_settings=settings,
-        allow_pickle=values["allow_pickle"],
-        offline=values["offline"],
-        retry_failed=values["retry_failed"],
     )
     specs = resolve(
         models,
