@@ -123,7 +123,8 @@ def _summary(axis: str, parts: list[Environments], draws: Draws) -> list[Estimat
         return [Estimate(name, axis, "", 0, 0, NAN, reason=reason) for name in ("sign_error_mean", "sign_error_max")]
     losses = np.concatenate([env.losses[env.kept] for env in kept])
     drawn = np.concatenate([env.drawn(draws)[:, env.kept] for env in kept], axis=1)
-    permuted = np.concatenate([env.permuted[:, env.kept] for env in kept], axis=1)
+    fewest = min(len(env.permuted) for env in kept)
+    permuted = np.concatenate([env.permuted[:fewest, env.kept] for env in kept], axis=1)
     names = [pair for env in kept for pair, keep in zip(env.names, env.kept, strict=True) if keep]
     worst = int(np.argmax(losses))
     mean_draws, max_draws = drawn.mean(axis=1), drawn.max(axis=1)

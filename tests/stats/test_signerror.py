@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
@@ -55,3 +56,15 @@ def test_few_sure_pairs_give_a_reason_in_place_of_a_number() -> None:
     assert analysis.select("sign_error_max")["estimate"].isna().all()
     reasons = analysis.undefined.query("statistic == 'sign_error_max'")["reason"]
     assert reasons.str.contains("surely differ").all()
+
+
+def test_settings_with_many_and_with_few_pairs_are_judged_together() -> None:
+    # From 300 pairs on fewer exchanges are drawn: the settings then have unequal numbers of them.
+    table = pd.concat([grid(k).assign(setting_seed=k) for k in range(12)], ignore_index=True)
+    table["model_id"] = [f"m{k}" for k in range(len(table))]
+    table["run"] = table["model_id"]
+    table = table.assign(n_train=100_000, n_test=100_000)
+    analysis = analyze(table, measures=["signal"], bootstrap=20, permutations=250)
+    pairs = analysis.matching.set_index("axis")["n_pairs"]
+    assert pairs["setting_stop"] < 300 < pairs["setting_seed"]
+    assert 0 <= analysis.select("sign_error_max")["estimate"].iloc[0] <= 1
