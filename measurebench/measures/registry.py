@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import measurebench.measures as package
@@ -47,11 +48,16 @@ def register(**parameters: Any) -> Callable[[M], M]:
 
 def all_measures() -> Registry[Measure]:
     """Return every measure: importing the family folders registers what they define."""
+    _import_families()
+    return _MEASURES
+
+
+@cache
+def _import_families() -> None:
     for family in FAMILIES:
         folder = importlib.import_module(f"{package.__name__}.{family}")
         for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
             importlib.import_module(module.name)
-    return _MEASURES
 
 
 def find_measure(name: str) -> Measure:
@@ -74,10 +80,9 @@ def select_measures(names: str | Iterable[str | Measure]) -> list[Measure]:
     """
     if isinstance(names, str):
         if names == "all":
-            return [all_measures()[name] for name in all_measures()]
+            return [measure for _, measure in all_measures().items()]
         if names == "core":
-            everything = [all_measures()[name] for name in all_measures()]
-            return [measure for measure in everything if measure.info.tier in ("core", "accuracy")]
+            return [measure for _, measure in all_measures().items() if measure.info.tier in ("core", "accuracy")]
         names = [name.strip() for name in names.split(",") if name.strip()]
     chosen = [find_measure(item) if isinstance(item, str) else item for item in names]
     if not chosen:

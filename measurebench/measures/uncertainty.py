@@ -27,6 +27,12 @@ def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> Measu
     return MeasureValue(root, error, squares.double().cpu().sqrt(), diagnostics, mean.n).checked()
 
 
+def wilson_interval(k: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval for k of n (Wilson 1927): the p with (k/n - p)^2 = z^2 p (1 - p) / n."""
+    center, spread = (k + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2) * math.sqrt(k * (n - k) / n + _Z**2 / 4)
+    return (0.0 if k == 0 else center - spread), (1.0 if k == n else center + spread)
+
+
 @dataclass(frozen=True)
 class OrderStatistic:
     """The k-th smallest of n values, with the 95 % interval between the order statistics that binomial ranks give.

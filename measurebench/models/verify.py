@@ -197,9 +197,7 @@ def verify_clean_accuracy(model: LoadedModel, n_correct: int, n: int, expected: 
 
 def accuracy_finding(published: float, n_correct: int, n: int) -> Finding | None:
     """Compare a count of correct predictions with the published accuracy."""
-    from scipy.stats import binomtest
-
-    if float(binomtest(n_correct, n, published).pvalue) >= SIGNIFICANCE:
+    if _two_sided(n_correct, n, published) >= SIGNIFICANCE:
         return None
     accuracy = n_correct / n
     if accuracy > published:
@@ -214,6 +212,13 @@ def accuracy_finding(published: float, n_correct: int, n: int) -> Finding | None
         f"{accuracy:.4f} ({n_correct} of {n} images)",
         cause,
     )
+
+
+def _two_sided(k: int, n: int, probability: float) -> float:
+    """Return twice the smaller tail of the binomial distribution at k: its exact p-value, never above 1."""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(min(bdtr(k, n, probability), bdtr(n - k, n, 1 - probability))))
 
 
 def _name(model: LoadedModel | nn.Module) -> str:

@@ -14,6 +14,15 @@ def test_committed_split_is_what_its_rule_gives() -> None:
     assert json.loads(data_folder("digits", "split.json").read_text())["indices"] == split_indices(labels)
 
 
+def test_images_are_those_that_scikit_learn_loads() -> None:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits_images()
+    bunch = load_digits()
+    assert np.array_equal(images[:, 0] * 16, bunch.images)
+    assert np.array_equal(labels, bunch.target)
+
+
 def test_splits_are_disjoint_and_class_balanced() -> None:
     data = load_dataset("digits")
     rows = [data.split(name).indices for name in ("train", "extra", "validation", "test")]

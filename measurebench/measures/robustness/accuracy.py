@@ -9,16 +9,14 @@ from measurebench.attacks.plugin import attack_name
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
+from measurebench.measures.uncertainty import wilson_interval
 from measurebench.measures.value import MeasureValue
 
 
 def accuracy(right: Tensor, **diagnostics: str | float | int | None) -> MeasureValue:
     """Return the fraction of True in bool [n], its binomial standard error and its 95 % Wilson interval."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
-    low, high = interval.low, interval.high
-    return MeasureValue.mean(right.double(), wilson_low=float(low), wilson_high=float(high), **diagnostics)
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return MeasureValue.mean(right.double(), wilson_low=low, wilson_high=high, **diagnostics)
 
 
 @register()
