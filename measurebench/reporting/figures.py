@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.reporting.bundle import VEGA_LITE
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.embed import columns as embedded
-from measurebench.reporting.shell import VEGA_LITE
 from measurebench.reporting.theme import resolved, vega_config
 
 FORMATS = ("svg", "png", "pdf")

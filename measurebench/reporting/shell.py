@@ -1,4 +1,4 @@
-"""The shell of all pages: templates, the one bundle of chart code, the one block of data."""
+"""The shell of all pages: templates, and the one block of data that goes into them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -7,22 +7,11 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.reporting import theme
+from measurebench.reporting.bundle import javascript_bundle
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.embed import script_json
 from measurebench.reporting.wording import fixed, percent
-
-VEGA_LITE = "6.4"
-
-
-@cache
-def javascript_bundle() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that defines them on ``window``."""
-    import vl_convert
-
-    make: Any = vl_convert.javascript_bundle  # its stub asks for an argument that has a default
-    bundle: str = make(vl_version=VEGA_LITE)
-    return bundle.replace("</script", "<\\/script")
 
 
 def version() -> str:

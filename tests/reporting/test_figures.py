@@ -5,11 +5,11 @@ import pytest
 import vl_convert
 
 from measurebench.core.errors import BadInputError
+from measurebench.reporting.bundle import VEGA_LITE
 from measurebench.reporting.charts import accuracy, heatmap
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.figures import standalone, wrapped, write_figures
 from measurebench.reporting.report import static_figures
-from measurebench.reporting.shell import VEGA_LITE
 from measurebench.reporting.study import Study
 
 

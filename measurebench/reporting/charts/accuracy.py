@@ -61,7 +61,7 @@ def _chart(study: Study, train: str, test: str) -> Any:
     points = (
         alt.Chart(named("models"))
         .transform_filter("isValid(datum._target)")
-        .mark_point(filled=True, clip=True)
+        .mark_point(filled=True, clip=True, aria=False)
         .encode(
             x=alt.X(field=train, type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images"),
             y=alt.Y(field=test, type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images"),
@@ -76,4 +76,4 @@ def _chart(study: Study, train: str, test: str) -> Any:
         )
         .add_params(brush())
     )
-    return (diagonal + points).properties(width="container", height=340)
+    return alt.layer(diagonal, points).properties(width="container", height=340)

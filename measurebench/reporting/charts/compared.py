@@ -42,11 +42,12 @@ def _chart(n_rows: int) -> Any:
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
         x=alt.X(field="zero", type="quantitative")
     )  # fmt: skip
-    layers = zero + _series("a", "circle", "var(--s1)", -5) + _series("b", "diamond", "var(--s2)", 5)
+    series = (_series("a", "circle", "var(--s1)", -5), _series("b", "diamond", "var(--s2)", 5))
+    layers = alt.layer(zero, *series[0], *series[1])
     return layers.properties(width="container", height=28 * n_rows)
 
 
-def _series(side: str, shape: str, color: str, shift: int) -> Any:
+def _series(side: str, shape: str, color: str, shift: int) -> list[Any]:
     import altair as alt
 
     y = alt.Y(
@@ -61,4 +62,4 @@ def _series(side: str, shape: str, color: str, shift: int) -> Any:
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
         y=y, x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the gap, over all models")
     )
-    return line + mark
+    return [line, mark]

@@ -77,11 +77,12 @@ def _chart(n_rows: int) -> Any:
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
         x=alt.X(field="zero", type="quantitative")
     )  # fmt: skip
-    layers = zero + _series("tau", "circle", "var(--s1)", -5) + _series("partial", "diamond", "var(--s2)", 5)
+    series = (_series("tau", "circle", "var(--s1)", -5), _series("partial", "diamond", "var(--s2)", 5))
+    layers = alt.layer(zero, *series[0], *series[1])
     return layers.properties(width="container", height=28 * n_rows)
 
 
-def _series(name: str, shape: str, color: str, shift: int) -> Any:
+def _series(name: str, shape: str, color: str, shift: int) -> list[Any]:
     """Return an estimate with its interval, moved a little off the middle of the row."""
     import altair as alt
 
@@ -98,4 +99,4 @@ def _series(name: str, shape: str, color: str, shift: int) -> Any:
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
         y=y, x=alt.X(field=name, type="quantitative", scale=scale, title="rank correlation with the gap"), tooltip=tips
     )
-    return line + mark
+    return [line, mark]

@@ -103,7 +103,7 @@ def dimmed(full: float = 0.85, faint: float = 0.08) -> Any:
     """Return an opacity that fades models outside the reader's selection."""
     import altair as alt
 
-    return alt.condition("datum._dim === true", alt.value(faint), alt.value(full))
+    return alt.OpacityValue(full, condition={"test": "datum._dim === true", "value": faint})
 
 
 def brush() -> Any:

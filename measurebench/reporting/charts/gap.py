@@ -56,7 +56,7 @@ def _chart(study: Study) -> Any:
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
     marks = (
         base.transform_calculate(_jitter="0.15 + 0.7 * ((datum._i * 0.618034) % 1)")
-        .mark_point(filled=True, size=38)
+        .mark_point(filled=True, size=38, aria=False)
         .encode(
             x=x,
             y=y,
@@ -79,4 +79,4 @@ def _chart(study: Study) -> Any:
         .mark_point(shape="stroke", angle=90, size=1000, filled=False, strokeWidth=2.5, color="var(--ink)", opacity=1)
     )
     medians = middle.encode(x=alt.X(field="_median", type="quantitative"), y=y, yOffset=offset)
-    return (marks + medians).properties(width="container", height=max(44, 260 // max(1, len(rows))) * len(rows))
+    return alt.layer(marks, medians).properties(width="container", height=max(44, 260 // max(1, len(rows))) * len(rows))

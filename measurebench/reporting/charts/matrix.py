@@ -53,11 +53,11 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
         base.transform_filter("!datum.sign")
         .mark_rect(invalid="show", cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
         .encode(
-            color=alt.condition("isValid(datum.estimate)", _scale(TAU_FILLS, statistic), alt.value("var(--panel)")),
+            color=_where_known(_scale(TAU_FILLS, statistic), "var(--panel)"),
             tooltip=_tooltip(statistic),
         )
     )
-    layers = cells + _numbers(base) + _intervals(base) + _signs(base)
+    layers = alt.layer(cells, *_numbers(base), _intervals(base), _signs(base))
     return layers.resolve_scale(color="independent").properties(width="container", height=30 * n_rows)
 
 
@@ -92,24 +92,30 @@ def _scale(colors: tuple[str, ...], title: str, legend: bool = True) -> Any:
     )
 
 
+def _where_known(color: Any, otherwise: str) -> Any:
+    import altair as alt
+
+    return alt.ColorValue(otherwise, condition={"test": "isValid(datum.estimate)", **color.to_dict()})
+
+
 # A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
 _LEGEND = "datum.index == 0 ? '\u2212' : datum.index == 8 ? '+' : datum.index == 4 ? '0' : ''"
 
 
-def _numbers(base: Any) -> Any:
+def _numbers(base: Any) -> list[Any]:
     """Write each estimate, in bold where it is shown to differ from zero."""
     import altair as alt
 
     text = base.transform_filter("!datum.sign").transform_calculate(
         _shown="isValid(datum.estimate) ? format(datum.estimate, '.2f') : '\u2013'",
     )
-    ink = alt.condition("isValid(datum.estimate)", _scale(TAU_INKS, "", legend=False), alt.value("var(--muted)"))
+    ink = _where_known(_scale(TAU_INKS, "", legend=False), "var(--muted)")
     shared = {"text": alt.Text(field="_shown", type="nominal"), "color": ink}
     sure = text.transform_filter("datum.sure").mark_text(
         invalid="show", fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False
     )
     unsure = text.transform_filter("!datum.sure").mark_text(invalid="show", dy=_ROOM, fontSize=11.5, aria=False)
-    return sure.encode(**shared) + unsure.encode(**shared)
+    return [sure.encode(**shared), unsure.encode(**shared)]
 
 
 _WIDE = "bandwidth('x') > 78"

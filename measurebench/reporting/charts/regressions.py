@@ -97,4 +97,4 @@ def _chart(settings: float, n_rows: int) -> Any:
     line = alt.Chart(alt.InlineData(values=[{"r2": settings}])).mark_rule(strokeDash=[4, 4]).encode(
         x=alt.X(field="r2", type="quantitative", scale=scale)
     )  # fmt: skip
-    return (line + added + alone + end).properties(width="container", height=22 * n_rows)
+    return alt.layer(line, added, alone, end).properties(width="container", height=22 * n_rows)

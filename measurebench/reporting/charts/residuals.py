@@ -85,7 +85,7 @@ def _chart(study: Study, named_models: bool) -> Any:
     )
     y = alt.Y(field="residual", type="quantitative", title="found minus predicted (points)", axis=axis)
     base = alt.Chart(named("residuals")).encode(x=x, y=y)
-    marks = base.mark_point(filled=True).encode(
+    marks = base.mark_point(filled=True, aria=False).encode(
         opacity=alt.value(0.85),
         tooltip=[
             alt.Tooltip(field="model_id", type="nominal", title="model"),
@@ -103,4 +103,4 @@ def _chart(study: Study, named_models: bool) -> Any:
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 4]).encode(
         y=alt.Y(field="zero", type="quantitative")
     )  # fmt: skip
-    return (zero + marks + names if named_models else zero + marks).properties(width="container", height=320)
+    return alt.layer(zero, marks, *([names] if named_models else [])).properties(width="container", height=320)

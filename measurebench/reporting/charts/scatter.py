@@ -113,7 +113,7 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
     points = (
         alt.Chart(named("models"))
         .transform_filter("isValid(datum._target) && isValid(datum._x)")
-        .mark_point(filled=True)
+        .mark_point(filled=True, aria=False)
         .encode(
             x=x,
             y=y,
@@ -128,11 +128,11 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
         )
         .add_params(brush())
     )
-    chart = _lines(study, x, y) + points if len(fits) else points
+    chart = alt.layer(*_lines(study, x, y), points) if len(fits) else points
     return chart.properties(width="container", height=380)
 
 
-def _lines(study: Study, x: Any, y: Any) -> Any:
+def _lines(study: Study, x: Any, y: Any) -> list[Any]:
     """Draw intercept + slope x, and the band t s sqrt(1/n + (x - mean)^2 / sum of squares) around it."""
     import altair as alt
 
@@ -152,4 +152,4 @@ def _lines(study: Study, x: Any, y: Any) -> Any:
     band = base.mark_area(opacity=0.13).encode(
         x=x, y=alt.Y(field="_low", type="quantitative"), y2=alt.Y2(field="_high"), color=color
     )
-    return band + base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=color)
+    return [band, base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=color)]

@@ -88,4 +88,4 @@ def _chart(n_rows: int) -> Any:
     coin = alt.Chart(alt.InlineData(values=[{"coin": 0.5}])).mark_rule(strokeDash=[4, 4]).encode(
         x=alt.X(field="coin", type="quantitative", scale=scale)
     )  # fmt: skip
-    return (coin + span + worst + mean).properties(width="container", height=22 * n_rows)
+    return alt.layer(coin, span, worst, mean).properties(width="container", height=22 * n_rows)

@@ -43,7 +43,7 @@ def entries(table: pd.DataFrame, x: Any, y: Any, needed: tuple[str, ...], brushe
     chart = (
         alt.Chart(named("models"))
         .transform_filter(" && ".join(f"isValid(datum.{name})" for name in needed))
-        .mark_point(filled=True, size=50)
+        .mark_point(filled=True, size=50, aria=False)
         .encode(x=x, y=y, opacity=dimmed(0.8), tooltip=tips, **defense_channels(kinds(table)), **channels)
     )
     return chart.add_params(brush()) if brushed else chart

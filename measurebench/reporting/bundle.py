@@ -1,0 +1,62 @@
+"""The chart code of all pages: Vega, Vega-Lite and vega-embed as one script, bundled once per version and kept."""
+
+import hashlib
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from measurebench.core.digests import digest_json
+from measurebench.core.paths import cache_folder
+
+VEGA_LITE = "6.4"
+SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
+
+
+@cache
+def javascript_bundle() -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script that defines them on ``window``.
+
+    Bundling takes two seconds, so the script is kept in the cache folder under a name that holds the version of
+    vl-convert-python and a digest of what was asked of it. A file that is damaged is made anew; a folder that cannot
+    be written to costs the two seconds again.
+    """
+    path = bundle_path()
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    bundle = _bundled()
+    _keep(path, bundle)
+    return bundle
+
+
+def bundle_path() -> Path:
+    """Return where the script is kept for the installed version of vl-convert-python."""
+    from importlib.metadata import version
+
+    asked = digest_json([SNIPPET, VEGA_LITE])
+    return cache_folder() / "pages" / f"vl-convert-{version('vl-convert-python')}-{asked}.js"
+
+
+def _bundled() -> str:
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(SNIPPET, vl_version=VEGA_LITE)
+    return bundle.replace("</script", "<\\/script")
+
+
+def _read(path: Path) -> str | None:
+    """Return a kept script whose first line is the SHA-256 of the rest, None for anything else."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content.decode() if hashlib.sha256(content).hexdigest().encode() == digest else None
+
+
+def _keep(path: Path, bundle: str) -> None:
+    """Keep the script where that is possible: a page must come out on a machine without a home, too."""
+    from measurebench.store.folder import write_atomically
+
+    content = bundle.encode()
+    with suppress(OSError):
+        write_atomically(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
