@@ -1,6 +1,5 @@
 // Charts: drawn when they come into sight, fed with the current view, and selecting in it.
 const charts = [];
-const printing = matchMedia("print");
 
 function dataNames(spec, found = new Set()) {
   if (spec && typeof spec === "object") {
@@ -15,9 +14,8 @@ function chartRows(name, chart) {
   if (name === "models") {
     const some = state.selected.size > 0;
     return visible().map((row) => {
-      // Inherits the model's columns: copying a thousand rows of a hundred columns for every chart would be felt.
-      const drawn = Object.create(row);
-      drawn._dim = some && !state.selected.has(row._i);
+      const drawn = { _i: row._i, _dim: some && !state.selected.has(row._i) };
+      for (const field of chart.fields) drawn[field] = row[field];
       if (measure) drawn._x = row[measure];
       return drawn;
     });
@@ -25,6 +23,13 @@ function chartRows(name, chart) {
   const rows = dataset(name).filter((row) => !chart.limit || row.order === undefined || row.order < chart.limit);
   if (name === "fits") return rows.filter((row) => row.measure === measure && visibleDefense(row._defense)).map((row) => ({ ...row }));
   return rows.map((row) => ({ ...row }));
+}
+
+// Vega copies its rows several times: of a hundred columns a chart gets those that its specification names.
+function fieldsOf({ spec, columns }) {
+  const text = JSON.stringify(spec).replaceAll("\\", "");
+  const shownBelow = new Set(columns.map((column) => column.key));
+  return Object.keys(models[0] || {}).filter((key) => shownBelow.has(key) || text.includes(key));
 }
 
 let defensesInView = null;
@@ -56,17 +61,38 @@ async function draw(chart) {
   chart.drawing = (async () => {
     const spec = specOf(chart);
     if (innerWidth < 640) flat(spec).forEach(narrowed);
+    const colors = isCrowded(chart) ? colorsNow() : null;
     const patch = (compiled) => ({ ...compiled, data: withRows(compiled.data, chart) });
-    const result = await vegaEmbed(chart.holder, spec, { renderer: "svg", actions: false, config: page.config, tooltip: { theme: "page" }, patch });
+    const result = await vegaEmbed(chart.holder, colors ? resolved(spec, colors) : spec, { renderer: colors ? "canvas" : "svg", actions: false, config: colors ? resolved(page.config, colors) : page.config, tooltip: { theme: "page" }, patch });
+    chart.view?.finalize();
     chart.view = result.view;
     wire(chart);
-    const svg = chart.holder.querySelector("svg");
-    svg?.setAttribute("role", "img");
-    svg?.setAttribute("aria-labelledby", `${chart.id}-title`);
-    svg?.setAttribute("aria-describedby", `${chart.id}-summary`);
+    const picture = chart.holder.querySelector("svg, canvas");
+    picture?.setAttribute("role", "img");
+    picture?.setAttribute("aria-labelledby", `${chart.id}-title`);
+    picture?.setAttribute("aria-describedby", `${chart.id}-summary`);
     chart.figure.dataset.drawn = "true";
   })();
   return chart.drawing;
+}
+
+// Many marks are painted: as elements each would have to be styled, laid out and kept.
+const CROWDED = 500;
+const isCrowded = ({ id }) => !page.figures[id].rows && page.datasets[page.figures[id].dataset].n > CROWDED;
+const crowded = () => charts.filter((chart) => chart.drawing && isCrowded(chart));
+
+// What is painted knows no CSS variables: it takes the colours of the moment, and those of paper for printing.
+let onPaper = false;
+function colorsNow() {
+  if (onPaper) return page.colors;
+  const style = getComputedStyle(document.documentElement);
+  return Object.fromEntries(Object.keys(page.colors).map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+function setPaper(on) {
+  onPaper = on;
+  crowded().forEach(redraw);
+  if (on) charts.forEach(draw);
 }
 
 // Rows go in after compilation, which would copy them, and before the first run, which would be without extent.
@@ -180,10 +206,10 @@ listeners.push((what) => {
 });
 
 // Outside the page there are no CSS variables: a file gets the light colours.
-function resolved(value) {
-  if (typeof value === "string" && value.startsWith("var(--")) return page.colors[value.slice(6, -1)];
-  if (Array.isArray(value)) return value.map(resolved);
-  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, resolved(part)]));
+function resolved(value, colors = page.colors) {
+  if (typeof value === "string" && value.startsWith("var(--")) return colors[value.slice(6, -1)];
+  if (Array.isArray(value)) return value.map((part) => resolved(part, colors));
+  if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, resolved(part, colors)]));
   return value;
 }
 
@@ -240,7 +266,7 @@ function fillData(chart, host, sort = null) {
 
 function setUpChart(figure) {
   const id = figure.dataset.chart;
-  const chart = { id, figure, holder: figure.querySelector(".chart"), dynamic: Boolean(page.figures[id].dynamic), drawing: null, view: null, limit: page.figures[id].limit < page.figures[id].rows ? page.figures[id].limit : 0 };
+  const chart = { id, figure, holder: figure.querySelector(".chart"), dynamic: Boolean(page.figures[id].dynamic), drawing: null, view: null, fields: fieldsOf(page.figures[id]), limit: page.figures[id].limit < page.figures[id].rows ? page.figures[id].limit : 0 };
   charts.push(chart);
   const more = figure.querySelector("button[data-all]");
   more?.addEventListener("click", () => {

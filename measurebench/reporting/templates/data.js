@@ -26,6 +26,11 @@ function dataset(name) {
 }
 const models = dataset("models");
 
+// Made once: a formatter per cell would be felt in a table of thousands of cells.
+const grouped = new Intl.NumberFormat("en");
+const collator = new Intl.Collator("en", { numeric: true });
+const whole = (value) => grouped.format(value).replace("-", "\u2212");
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 function fixed(value, digits) {
@@ -34,7 +39,7 @@ function fixed(value, digits) {
 }
 
 function compact(value) {
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString("en").replace("-", "\u2212");
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return whole(value);
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
     const [mantissa, exponent] = value.toExponential(2).split("e");
@@ -45,7 +50,7 @@ function compact(value) {
 
 const formats = {
   text: (value) => String(value),
-  integer: (value) => Math.round(value).toLocaleString("en").replace("-", "\u2212"),
+  integer: (value) => whole(Math.round(value)),
   number: compact,
   percent: (value) => `${fixed(value * 100, 1)} %`,
   percent2: (value) => `${fixed(value * 100, 2)} %`,
@@ -97,6 +102,6 @@ function csvOf(keys, rows) {
 function compare(a, b, direction) {
   const missing = (value) => value === null || value === undefined || value === "";
   if (missing(a) || missing(b)) return missing(a) - missing(b);
-  const order = isNumber(a) && isNumber(b) ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  const order = isNumber(a) && isNumber(b) ? a - b : collator.compare(String(a), String(b));
   return direction * order;
 }

@@ -54,7 +54,11 @@ function setUpScheme() {
   if (!["auto", "light", "dark"].includes(choice)) choice = "auto";
   select.value = choice;
   setScheme(choice);
-  select.addEventListener("change", () => setScheme(select.value));
+  select.addEventListener("change", () => {
+    setScheme(select.value);
+    crowded().forEach(redraw);
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => crowded().forEach(redraw));
 }
 
 function save(kind, rows) {
@@ -118,6 +122,33 @@ function rebuild() {
   tellView();
 }
 
+// The first frame goes before the charts below: they wait for the reader's first move, or for the moment after.
+function whenMoving(run) {
+  const moves = ["scroll", "wheel", "pointerdown", "keydown", "touchstart", "focusin"];
+  const once = () => {
+    clearTimeout(late);
+    moves.forEach((move) => removeEventListener(move, once));
+    run();
+  };
+  const late = setTimeout(once, 600);
+  moves.forEach((move) => addEventListener(move, once, { passive: true }));
+}
+
+const whenIdle = (run) => (window.requestIdleCallback ? requestIdleCallback(run, { timeout: 400 }) : setTimeout(run, 50));
+
+// A chart that comes near is drawn at once; the others one after another while the reader does nothing else.
+function drawTheRest() {
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) draw(charts.find((chart) => chart.figure === entry.target));
+  }, { rootMargin: "400px" });
+  charts.forEach((chart) => seen.observe(chart.figure));
+  const next = () => {
+    const waiting = charts.find((chart) => !chart.drawing);
+    if (waiting) draw(waiting).finally(() => whenIdle(next));
+  };
+  whenIdle(next);
+}
+
 async function start() {
   setUpScheme();
   readHash();
@@ -125,13 +156,10 @@ async function start() {
   rebuild();
   listeners.push(tellView);
   document.querySelectorAll("figure[data-chart]").forEach(setUpChart);
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) draw(charts.find((chart) => chart.figure === entry.target));
-  }, { rootMargin: "400px" });
   const near = charts.filter((chart) => chart.figure.getBoundingClientRect().top < innerHeight);
   await Promise.all(near.map(draw));
-  charts.forEach((chart) => seen.observe(chart.figure));
-  addEventListener("beforeprint", () => charts.forEach(draw));
+  addEventListener("beforeprint", () => setPaper(true));
+  addEventListener("afterprint", () => setPaper(false));
   addEventListener("hashchange", () => {
     if (!writing && readHash()) {
       rebuild();
@@ -139,5 +167,7 @@ async function start() {
     }
   });
   document.documentElement.dataset.ready = "true";
+  performance.mark("ready");
+  whenMoving(drawTheRest);
 }
 start();

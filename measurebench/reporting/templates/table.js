@@ -140,12 +140,14 @@ listeners.push((what) => {
   if (what === "measure" || what === "columns") buildColumns();
 });
 
+// The list of all columns is built when it is opened: there may be hundreds.
+const columnList = document.getElementById("columns");
+columnList?.parentElement.addEventListener("toggle", buildColumns);
 function buildColumns() {
-  const host = document.getElementById("columns");
-  if (!host) return;
+  if (!columnList?.parentElement.open) return;
   const on = new Set(shownColumns().map((column) => column.key));
   const groups = [...new Set(page.columns.map((column) => column.group))];
-  host.replaceChildren(...groups.map((group) => columnGroup(group, on)));
+  columnList.replaceChildren(...groups.map((group) => columnGroup(group, on)));
 }
 
 function columnGroup(group, on) {
