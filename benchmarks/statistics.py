@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 
 from measurebench.stats import analyze
 from measurebench.stats.granulated import matching
-from measurebench.stats.rank import pair_counts, point_counts
+from measurebench.stats.rank import Drawn, pair_counts, point_counts
 from measurebench.stats.resampling import bootstrap_weights, exchanges, percentile_interval, permutation_p
 
 RESULT = Path(__file__).parent / "results" / "statistics.md"
@@ -62,8 +62,8 @@ def speed_rows(table: pd.DataFrame) -> list[str]:
     x, y = table["measure_9"].to_numpy(), table["robust_gap_pgd"].to_numpy()
     units = np.unique(table["run"], return_inverse=True)[1]
     weights = bootstrap_weights(int(units.max()) + 1, 2000, 0)
-    seconds(lambda: pair_counts(x, y, units, weights))
-    ours = seconds(lambda: pair_counts(x, y, units, weights).tau_b)
+    seconds(lambda: pair_counts(x, y, Drawn.of(units, weights)))
+    ours = seconds(lambda: pair_counts(x, y, Drawn.of(units, weights)).tau_b)
     members = [np.flatnonzero(units == u) for u in range(units.max() + 1)]
 
     def loop() -> None:
@@ -118,7 +118,7 @@ def coverage_rows() -> list[str]:
             x, y, runs = simulate(rng, n_runs, rho)
             for way, units in enumerate((runs, np.arange(len(x)))):
                 weights = bootstrap_weights(int(units.max()) + 1, DRAWS, k)
-                low, high = percentile_interval(pair_counts(x, y, units, weights).tau_b)
+                low, high = percentile_interval(pair_counts(x, y, Drawn.of(units, weights)).tau_b)
                 hits[way] += low <= truth <= high
         by_run, by_row = hits / REPETITIONS
         rows.append(f"| {n_runs} | {2 * n_runs} | {truth:+.2f} | {by_run:.1%} | {by_row:.1%} |")

@@ -12,12 +12,12 @@ from measurebench.stats.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.gaperror import TargetError, noise
 from measurebench.stats.granulated import Matching, granulated, matching, moves, permuted_signs, psi_mean
 from measurebench.stats.information import Cells, conditional_information
-from measurebench.stats.overall import kendall, overall, partial, permuted_overall, r2
+from measurebench.stats.overall import Control, kendall, overall, partial, permuted_overall, r2
 from measurebench.stats.population import Population, is_standard
 from measurebench.stats.rank import PairCounts
 from measurebench.stats.resampling import Floats, Ints
 from measurebench.stats.signerror import Environments, environments, sign_errors
-from measurebench.stats.topweighted import top_weighted
+from measurebench.stats.topweighted import Top, top_weighted
 
 
 @dataclass
@@ -66,21 +66,22 @@ _OVERALL = ("tau_b", "tau_a", "spearman")
 
 def _rank(people: Population, samples: list[Sample], question: Question, findings: Findings) -> None:
     """Statistics over all models of a cohort."""
-    rows = samples[0].cohort.rows
+    cohort = samples[0].cohort
+    rows = cohort.rows
     permuted = permuted_overall(samples)
-    controls = {name: z[rows] for name, z in question.controls.items()}
+    controls = [Control.of(name, z[rows], cohort) for name, z in question.controls.items()]
     counts: list[PairCounts] = []
     settings = {a: np.unique(names, return_inverse=True)[1][rows] for a, names in people.levels.items()}
     cells = Cells.of(settings, len(rows))
-    top_is_low = people.target.startswith("robust_gap")
+    top = Top.of(cohort, top_is_low=people.target.startswith("robust_gap"))
     for sample, moved in zip(samples, permuted, strict=True):
         estimates, drawn = overall(sample, moved)
         counts.append(drawn)
         findings.rows[sample.name] += estimates + partial(sample, controls, drawn.tau_b)
-        further = [top_weighted(sample, top_is_low), r2(sample), conditional_information(sample, cells)]
+        further = [top_weighted(sample, top), r2(sample), conditional_information(sample, cells)]
         findings.supplement[sample.name] += [(people.target, row) for row in further]
     if question.error is not None:
-        measured = noise(samples, question.error, counts, samples[0].cohort.draws.seed)
+        measured = noise(samples, question.error, counts, cohort.draws.seed)
         for sample, estimates in zip(samples, measured, strict=True):
             findings.supplement[sample.name] += [(people.target, row) for row in estimates]
     for target, y in question.second_targets.items():

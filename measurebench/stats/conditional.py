@@ -1,16 +1,18 @@
 """Conditional statistics: tau inside each level of a setting, and its mean pi over the levels."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from measurebench.stats.concordance import concordances, ranks_of
 from measurebench.stats.estimates import NAN, Cohort, Estimate, Sample, flaw, interval_reason, n_pairs
 from measurebench.stats.population import UNSTATED
-from measurebench.stats.rank import pair_counts, point_counts
+from measurebench.stats.rank import collapsed, pair_counts, point_counts
 from measurebench.stats.resampling import (
     Floats,
     Ints,
+    Singles,
     bootstrap_p,
     exchanges,
     n_permutations,
@@ -25,6 +27,44 @@ class Level:
 
     name: str
     rows: Ints
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One level of a setting within a cohort: its models as a cohort of their own, shared by all measures."""
+
+    level: Level
+    whole: Cohort
+    cohort: Cohort
+
+    @classmethod
+    def of(cls, level: Level, whole: Cohort) -> "Inside":
+        """Take the models of a level out of a cohort."""
+        return cls(level, whole, whole.at(level.rows))
+
+    @cached_property
+    def _whole_units(self) -> Ints | None:
+        """The numbers of the level's units in the cohort, or None where some of their models are at another level."""
+        local = self.whole.drawn.local
+        present = np.unique(local[self.level.rows])
+        return present if np.count_nonzero(np.isin(local, present)) == len(self.level.rows) else None
+
+    def pairs(self, sample: Sample) -> Singles:
+        """Return the products of the signs of measure and target summed by unit: [units, units] of the level."""
+        if self._whole_units is not None:
+            return sample.pairs[np.ix_(self._whole_units, self._whole_units)]
+        rows = self.level.rows
+        return collapsed(sample.signs[np.ix_(rows, rows)], self.cohort.drawn.local)
+
+    def concordance(self, permuted: Ints, samples: list[Sample]) -> Floats:
+        """Return the concordance of each sample with the target's ranks after each exchange: [samples, permutations].
+
+        ``permuted`` [permutations, models of the cohort].
+        """
+        rows = self.level.rows
+        if len(rows) < 2:
+            return np.full((len(samples), len(permuted)), NAN)
+        return concordances(np.stack([s.x[rows] for s in samples]), permuted[:, rows])[0]
 
 
 @dataclass(frozen=True)
@@ -54,57 +94,42 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     strata = np.full(len(cohort.y), -1, np.int64)
     for k, level in enumerate(levels):
         strata[level.rows] = k
-    moves = exchanges(
-        strata,
-        cohort.units,
-        n_permutations(len(cohort.y), cohort.draws.permutations),
-        cohort.draws.seed + 2,
-    )
-    xs = np.stack([s.x for s in samples])
-    permuted = [_permuted(xs, cohort.y, level.rows, moves) for level in levels]
+    n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
+    moved = ranks_of(cohort.y)[exchanges(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
+    parts = [Inside.of(level, cohort) for level in levels]
+    permuted = [part.concordance(moved, samples) for part in parts]
     results = []
     for m, sample in enumerate(samples):
-        inside = [_inside(axis, lv, sample, permuted[k][m]) for k, lv in enumerate(levels)]
+        inside = [_inside(axis, part, sample, permuted[k][m]) for k, part in enumerate(parts)]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))
     return results
 
 
-def _permuted(xs: Floats, y: Floats, rows: Ints, moves: Ints) -> Floats:
-    """Concordance inside a level after each exchange: [samples, permutations]."""
-    if len(rows) < 2:
-        return np.full((len(xs), len(moves)), NAN)
-    return concordances(xs[:, rows], ranks_of(y)[moves[:, rows]])[0]
-
-
-def _inside(axis: str, level: Level, sample: Sample, permuted: Floats) -> LevelResult:
-    rows, cohort = level.rows, sample.cohort
-    x, y, units, n = sample.x[rows], cohort.y[rows], cohort.units[rows], len(rows)
+def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats) -> LevelResult:
+    cohort, level = part.cohort, part.level.name
+    x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
     reason = flaw(x, y)
     if reason:
-        missing = [
-            Estimate(name, axis, level.name, n, n_pairs(n), NAN, reason=reason) for name in ("tau_within", "tau_a")
-        ]
+        missing = [Estimate(name, axis, level, n, n_pairs(n), NAN, reason=reason) for name in ("tau_within", "tau_a")]
         return LevelResult(missing, NAN, np.full(len(cohort.draws.weights), NAN), np.full(len(permuted), NAN))
-    signs = sample.signs[np.ix_(rows, rows)]
-    point, draws = point_counts(x, y, signs), pair_counts(x, y, units, cohort.draws.weights, signs)
+    pairs = part.pairs(sample)
+    point = point_counts(x, y, float(pairs.sum(dtype=np.float64)))
+    draws = pair_counts(x, y, cohort.drawn, pairs, ties_y=cohort.ties_y)
     p = permutation_p(float(point.concordance[0]), permuted, n)
     estimates = []
-    for name, value, drawn in (
-        ("tau_within", point.tau_b, draws.tau_b),
-        ("tau_a", point.tau_a, draws.tau_a),
-    ):
+    for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
         low, high = percentile_interval(drawn)
-        reason = interval_reason(len(np.unique(units))) if np.isnan(low) else ""
+        reason = interval_reason(cohort.drawn.n_units) if np.isnan(low) else ""
         reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
-        estimates.append(Estimate(name, axis, level.name, n, n_pairs(n), float(value[0]), low, high, p, reason))
+        estimates.append(Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason))
     scale = float(point.tau_b[0] / point.concordance[0]) if point.concordance[0] else _scale(x, y)
     return LevelResult(estimates, float(point.tau_b[0]), draws.tau_b, permuted * scale)
 
 
 def _scale(x: Floats, y: Floats) -> float:
     """Return 1 / sqrt of the untied pairs: what turns a concordance of zero, permuted, into a tau_b."""
-    counts = point_counts(x, y)
+    counts = point_counts(x, y, 0.0)
     untied = (counts.total - counts.ties_x) * (counts.total - counts.ties_y)
     return float(1 / np.sqrt(untied[0]))
 
@@ -121,7 +146,7 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
     draws = mean_defined(np.stack([level.draws for level in defined]))
     permuted = np.mean([level.permuted for level in defined], axis=0)
     low, high = percentile_interval(draws)
-    reason = interval_reason(len(np.unique(sample.cohort.units))) if np.isnan(low) else ""
+    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
     p = permutation_p(estimate, permuted, sample.n)
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate("pi", axis, "", n_models, pairs, estimate, low, high, p, reason), draws
@@ -136,7 +161,7 @@ def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
     estimate = float(np.mean([row.estimate for row, _ in defined]))
     draws = mean_defined(np.stack([drawn for _, drawn in defined]))
     low, high = percentile_interval(draws)
-    reason = interval_reason(len(np.unique(sample.cohort.units))) if np.isnan(low) else ""
+    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
     pairs = sum(row.n_pairs for row, _ in defined)
     return Estimate("pi_mean", "", "", sample.n, pairs, estimate, low, high, bootstrap_p(draws), reason)
 

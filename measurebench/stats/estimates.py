@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population import Population
-from measurebench.stats.rank import MidRanks, Signs, sign_matrix
-from measurebench.stats.resampling import Floats, Ints, Singles, bootstrap_weights
+from measurebench.stats.rank import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
+from measurebench.stats.resampling import Floats, Ints, Singles, bootstrap_weights, donations, n_permutations
 
 NAN = float("nan")
 
@@ -53,12 +53,28 @@ class Draws:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The models on which a measure has a value, with the target's share of the work done once."""
+    """The models on which a measure has a value, with all that does not depend on the measure computed once."""
 
     rows: Ints
     y: Floats
     units: Ints
     draws: Draws
+
+    @classmethod
+    def of(cls, people: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
+        """Take the models at these rows of the population, with another target ``y`` [models] where given."""
+        return cls(rows, (people.y if y is None else y)[rows], people.units[rows], draws)
+
+    def at(self, inside: Ints) -> "Cohort":
+        """Return the part of the cohort at these positions; itself where that is all of it."""
+        if len(inside) == len(self.rows):
+            return self
+        return Cohort(self.rows[inside], self.y[inside], self.units[inside], self.draws)
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The models in every bootstrap draw."""
+        return Drawn.of(self.units, self.draws.weights)
 
     @cached_property
     def signs_y(self) -> Signs:
@@ -66,19 +82,29 @@ class Cohort:
         return sign_matrix(self.y)
 
     @cached_property
-    def ranks_y(self) -> MidRanks:
-        """The target's ranks in every bootstrap draw."""
-        return MidRanks.among(self.y, self.units, self.draws.weights)
+    def ties_y(self) -> Floats:
+        """The target's ties in every draw."""
+        return ties(self.y, self.drawn)
 
     @cached_property
-    def tau_with_target(self) -> dict[str, Floats]:
-        """tau_b of a control and the target in every draw, kept by the control's name."""
-        return {}
+    def ranks_y(self) -> MidRanks:
+        """The target's ranks in every draw."""
+        return MidRanks.among(self.y, self.drawn)
 
-    @classmethod
-    def of(cls, people: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
-        """Take the models at these rows of the population, with another target ``y`` [models] where given."""
-        return cls(rows, (people.y if y is None else y)[rows], people.units[rows], draws)
+    @cached_property
+    def donors(self) -> Ints:
+        """Whose target each model takes in each permutation: [permutations, n]."""
+        return donations(self.units, n_permutations(len(self.y), self.draws.permutations), self.draws.seed + 1)
+
+    @cached_property
+    def own_ranks_y(self) -> MidRanks:
+        """The target's ranks in the table itself: [n, 1]."""
+        return MidRanks.among(self.y, Drawn.once(len(self.y)))
+
+    @cached_property
+    def donated_ranks_y(self) -> Singles:
+        """The target's ranks in each permutation: [permutations, n]."""
+        return self.own_ranks_y.centred[:, 0][self.donors]
 
 
 class Sample:
@@ -94,10 +120,25 @@ class Sample:
         """How many models have a value."""
         return len(self.x)
 
-    @property
+    @cached_property
     def flaw(self) -> str:
         """Say why no rank correlation exists, or return an empty string."""
         return flaw(self.x, self.cohort.y)
+
+    @cached_property
+    def pairs(self) -> Singles:
+        """The product of both sign matrices summed by unit: [units, units]."""
+        return collapsed(self.signs, self.cohort.drawn.local)
+
+    @cached_property
+    def concordance(self) -> float:
+        """The sum of the product of both sign matrices."""
+        return float(self.pairs.sum(dtype=np.float64))
+
+    @cached_property
+    def ties_x(self) -> Floats:
+        """The measure's ties in every bootstrap draw."""
+        return ties(self.x, self.cohort.drawn)
 
 
 def flaw(x: Floats, y: Floats) -> str:

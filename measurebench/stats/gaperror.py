@@ -109,7 +109,7 @@ def noise(samples: list[Sample], error: TargetError, draws: list[PairCounts], se
         if sample.flaw:
             rows.append([_missing(sample, name, sample.flaw) for name in _NAMES])
             continue
-        point = point_counts(sample.x, cohort.y, sample.signs)
+        point = point_counts(sample.x, cohort.y, sample.concordance)
         taus = ratio(numerator, np.sqrt(untied * (point.total - point.ties_x)))
         rows.append(_both(sample, float(point.tau_b[0]), taus, counts.tau_b))
     return rows

@@ -1,29 +1,28 @@
 """Statistics over all models: tau_b, tau_a, Spearman, partial tau and R2."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from measurebench.stats.concordance import concordances, ranks_of
-from measurebench.stats.estimates import NAN, Estimate, Sample, interval_reason, n_pairs
+from measurebench.stats.estimates import NAN, Cohort, Estimate, Sample, interval_reason, n_pairs
 from measurebench.stats.rank import (
+    Drawn,
     MidRanks,
     PairCounts,
+    Signs,
+    collapsed,
     pair_counts,
     partial_tau,
     point_counts,
     sign_matrix,
+    ties,
     weighted_r2,
     weighted_spearman,
 )
-from measurebench.stats.resampling import (
-    Floats,
-    bootstrap_p,
-    donations,
-    n_permutations,
-    percentile_interval,
-    permutation_p,
-)
+from measurebench.stats.resampling import Floats, Ints, bootstrap_p, percentile_interval, permutation_p
 
 
 def overall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCounts]:
@@ -39,8 +38,8 @@ def overall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
 def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCounts]:
     """Return tau_b and tau_a over all models, and the pair counts of the bootstrap draws."""
     cohort = sample.cohort
-    draws = pair_counts(sample.x, cohort.y, cohort.units, cohort.draws.weights, sample.signs)
-    point = point_counts(sample.x, cohort.y, sample.signs)
+    draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.pairs, sample.ties_x, cohort.ties_y)
+    point = point_counts(sample.x, cohort.y, sample.concordance)
     p = permutation_p(float(point.concordance[0]), permuted, sample.n)
     rows = [
         bootstrapped("tau_b", "", "", sample, point.tau_b[0], draws.tau_b, p),
@@ -57,59 +56,85 @@ def bootstrapped(
     if flaw:
         return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), NAN, reason=flaw)
     low, high = percentile_interval(draws)
-    units = len(np.unique(sample.cohort.units))
-    reason = interval_reason(units) if np.isnan(low) else "" if np.isfinite(p) else "no unit can be exchanged"
+    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), float(estimate), low, high, p, reason)
 
 
 def permuted_overall(samples: list[Sample]) -> Floats:
     """Return the concordance of each sample of one cohort after exchanging whole units: [samples, permutations]."""
     cohort = samples[0].cohort
-    draws = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moves = donations(cohort.units, draws, cohort.draws.seed + 1)
-    return concordances(np.stack([s.x for s in samples]), ranks_of(cohort.y)[moves])[0]
+    return concordances(np.stack([s.x for s in samples]), ranks_of(cohort.y)[cohort.donors])[0]
 
 
-def partial(sample: Sample, controls: Mapping[str, Floats], taus: Floats) -> list[Estimate]:
+@dataclass(frozen=True)
+class Control:
+    """A quantity to hold fixed on the models of a cohort that have it, with what no measure changes computed once.
+
+    ``inside`` [n] are their positions in the cohort, ``cohort`` those models alone, ``z`` [n] the control there.
+    """
+
+    name: str
+    inside: Ints
+    cohort: Cohort
+    z: Floats
+
+    @classmethod
+    def of(cls, name: str, z: Floats, cohort: Cohort) -> "Control":
+        """Take a control with one value per model of the cohort, NaN where missing."""
+        inside = np.flatnonzero(np.isfinite(z))
+        return cls(name, inside, cohort.at(inside), z[inside])
+
+    @cached_property
+    def signs(self) -> Signs:
+        """The control's sign for every pair: [n, n]."""
+        return sign_matrix(self.z)
+
+    @cached_property
+    def ties(self) -> Floats:
+        """The control's ties in every draw."""
+        return ties(self.z, self.cohort.drawn)
+
+    @cached_property
+    def with_target(self) -> tuple[Floats, Floats]:
+        """tau_b of the control and the target: in the table [1], and in every draw."""
+        return self.with_measure(self.cohort.y, self.cohort.signs_y, self.cohort.ties_y)
+
+    def with_measure(self, x: Floats, signs_x: Signs, ties_x: Floats) -> tuple[Floats, Floats]:
+        """Return tau_b of the control and x [n]: in the table [1], and in every draw."""
+        pairs = collapsed(signs_x * self.signs, self.cohort.drawn.local)
+        point = point_counts(x, self.z, float(pairs.sum(dtype=np.float64)))
+        return point.tau_b, pair_counts(x, self.z, self.cohort.drawn, pairs, ties_x, self.ties).tau_b
+
+
+def partial(sample: Sample, controls: Sequence[Control], taus: Floats) -> list[Estimate]:
     """Return Kendall's partial tau of measure and target for each control held fixed (axis names it).
 
-    ``controls`` have a value per model of the cohort, NaN where missing: those models are left out, of ``taus``
-    (tau_b of measure and target per draw) too. The p-value inverts the bootstrap interval.
+    Models without a control are left out, of ``taus`` (tau_b of measure and target per draw) too. The p-value
+    inverts the bootstrap interval.
     """
-    return [_partial(sample, name, z, taus) for name, z in controls.items() if name != sample.name]
+    return [_partial(sample, control, taus) for control in controls if control.name != sample.name]
 
 
-def _partial(sample: Sample, name: str, z: Floats, taus: Floats) -> Estimate:
-    cohort = sample.cohort
-    keep = np.flatnonzero(np.isfinite(z))
-    x, y, z, units = sample.x[keep], cohort.y[keep], z[keep], cohort.units[keep]
-    pairs = n_pairs(len(keep))
-    if sample.flaw or len(keep) < 3 or np.all(z == z[0]):
+def _partial(sample: Sample, control: Control, taus: Floats) -> Estimate:
+    n, name = len(control.inside), control.name
+    if sample.flaw or n < 3 or np.all(control.z == control.z[0]):
         reason = sample.flaw or f"{name} is constant or missing"
-        return Estimate("partial_tau", name, "", len(keep), pairs, NAN, reason=reason)
-    inner = np.ix_(keep, keep)
-    signs = {"xy": sample.signs[inner], "z": sign_matrix(z)}
-    signs["xz"] = sample.signs_x[inner] * signs["z"]
-    signs["yz"] = cohort.signs_y[inner] * signs["z"]
-    point = partial_tau(
-        point_counts(x, y, signs["xy"]).tau_b,
-        point_counts(x, z, signs["xz"]).tau_b,
-        point_counts(y, z, signs["yz"]).tau_b,
-    )[0]
+        return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
+    known = sample if n == sample.n else Sample(sample.name, sample.x[control.inside], control.cohort)
+    cohort = control.cohort
+    point_xz, draws_xz = control.with_measure(known.x, known.signs_x, known.ties_x)
+    point_yz, draws_yz = control.with_target
+    point = partial_tau(point_counts(known.x, cohort.y, known.concordance).tau_b, point_xz, point_yz)[0]
     if np.isnan(point):
         reason = f"{name} orders the measure or the target completely"
-        return Estimate("partial_tau", name, "", len(keep), pairs, NAN, reason=reason)
-    weights = cohort.draws.weights
-    if len(keep) < sample.n:
-        taus = pair_counts(x, y, units, weights, signs["xy"]).tau_b
-    with_z = pair_counts(x, z, units, weights, signs["xz"]).tau_b
-    known = cohort.tau_with_target
-    if name not in known:
-        known[name] = pair_counts(y, z, units, weights, signs["yz"]).tau_b
-    draws = partial_tau(taus, with_z, known[name])
+        return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
+    if known is not sample:
+        taus = pair_counts(known.x, cohort.y, cohort.drawn, known.pairs, known.ties_x, cohort.ties_y).tau_b
+    draws = partial_tau(taus, draws_xz, draws_yz)
     low, high = percentile_interval(draws)
-    reason = interval_reason(len(np.unique(units))) if np.isnan(low) else ""
-    return Estimate("partial_tau", name, "", len(keep), pairs, float(point), low, high, bootstrap_p(draws), reason)
+    reason = interval_reason(cohort.drawn.n_units) if np.isnan(low) else ""
+    return Estimate("partial_tau", name, "", n, n_pairs(n), float(point), low, high, bootstrap_p(draws), reason)
 
 
 def r2(sample: Sample) -> Estimate:
@@ -133,16 +158,10 @@ def _spearman(sample: Sample) -> Estimate:
     cohort = sample.cohort
     if sample.flaw:
         return bootstrapped("spearman", "", "", sample, NAN, np.empty(0), NAN)
-    own, ones = np.arange(sample.n), np.ones((1, sample.n), np.float32)
-    x, y = MidRanks.among(sample.x, own, ones), MidRanks.among(cohort.y, own, ones)
-    point = weighted_spearman(x, y, own, ones)[0]
-    ranks = MidRanks.among(sample.x, cohort.units, cohort.draws.weights)
-    draws = weighted_spearman(ranks, cohort.ranks_y, cohort.units, cohort.draws.weights)
-    moves = donations(
-        cohort.units,
-        n_permutations(sample.n, cohort.draws.permutations),
-        cohort.draws.seed + 1,
-    )
-    permuted = y.centred[0][moves] @ x.centred[0] / np.sqrt(x.spread[0] * y.spread[0])
+    once = Drawn.once(sample.n)
+    x, y = MidRanks.among(sample.x, once), cohort.own_ranks_y
+    point = weighted_spearman(x, y, once)[0]
+    draws = weighted_spearman(MidRanks.among(sample.x, cohort.drawn), cohort.ranks_y, cohort.drawn)
+    permuted = cohort.donated_ranks_y @ x.centred[:, 0] / np.sqrt(x.spread[0] * y.spread[0])
     p = permutation_p(float(point), permuted.astype(np.float64), sample.n)
     return bootstrapped("spearman", "", "", sample, point, draws, p)

@@ -1,6 +1,8 @@
 """Rank correlations of weighted models: pairs as matrices, all bootstrap draws in one product."""
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from measurebench.stats.resampling import Floats, Ints, Singles
 
 Signs = np.ndarray[Any, np.dtype[np.int8]]
-_BLOCKS = 8
+_BLOCKS = 4
 _EXACT = 2**24
 
 
@@ -17,6 +19,64 @@ def sign_matrix(values: Floats) -> Signs:
     ranks = np.unique(values, return_inverse=True)[1].astype(np.int32)
     greater = ranks[:, None] > ranks[None, :]
     return np.asarray(greater.view(np.int8) - greater.T.view(np.int8))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Models in every bootstrap draw, and all that depends on their units and weights alone.
+
+    ``local`` [n] numbers each model's unit among those present; ``weights`` [draws, units present] says how often
+    a unit was drawn. One object serves every measure with values on these models.
+    """
+
+    local: Ints
+    weights: Singles
+
+    @classmethod
+    def of(cls, units: Ints, weights: Singles) -> "Drawn":
+        """Take the units of these models out of ``weights`` [draws, all units]."""
+        present, local = np.unique(units, return_inverse=True)
+        return cls(local, weights if len(present) == weights.shape[1] else weights[:, present])
+
+    @classmethod
+    def once(cls, n: int) -> "Drawn":
+        """Return the table itself as one draw: n models, each a unit, each once."""
+        return cls(np.arange(n), np.ones((1, n), np.float32))
+
+    @property
+    def n_units(self) -> int:
+        """How many units the models form."""
+        return int(self.weights.shape[1])
+
+    @cached_property
+    def by_unit(self) -> Singles:
+        """How often each unit was drawn, unit by unit: [units, draws]."""
+        return np.ascontiguousarray(self.weights.T)
+
+    @cached_property
+    def by_model(self) -> Singles:
+        """How often each model was drawn, model by model: [n, draws]."""
+        return self.by_unit[self.local]
+
+    @cached_property
+    def size(self) -> Floats:
+        """How many models each draw holds: [draws]."""
+        return self.power_sum(1)
+
+    @cached_property
+    def same(self) -> Floats:
+        """The sum of squared weights, the pairs of a model with itself: [draws]."""
+        return self.power_sum(2)
+
+    @cached_property
+    def cubes(self) -> Floats:
+        """The sum of cubed weights: [draws]."""
+        return self.power_sum(3)
+
+    def power_sum(self, exponent: int) -> Floats:
+        """Sum a power of the weights over the models: [draws]."""
+        sizes = np.bincount(self.local).astype(np.float64)
+        return np.asarray(np.power(self.weights, exponent, dtype=np.float64) @ sizes)
 
 
 @dataclass(frozen=True)
@@ -45,32 +105,44 @@ class PairCounts:
         return ratio(self.concordance, np.sqrt((self.total - self.ties_x) * (self.total - self.ties_y)))
 
 
-def pair_counts(x: Floats, y: Floats, units: Ints, weights: Singles, signs: Signs | None = None) -> PairCounts:
-    """Count pairs in every draw; ``weights`` [draws, all units] says how often a unit was drawn.
+def pair_counts(
+    x: Floats,
+    y: Floats,
+    drawn: Drawn,
+    pairs: Singles | None = None,
+    ties_x: Floats | None = None,
+    ties_y: Floats | None = None,
+) -> PairCounts:
+    """Count pairs in every draw; x, y: [n].
 
-    x, y, units: [n], the unit of each model. ``signs``: the product of both sign matrices where the caller has
-    it. Sums of integers below 2^24 are exact in float32, the type of the matrix product.
+    What the caller has already is not computed again: ``pairs``, the products of both signs summed by unit
+    (``collapsed``), and the ``ties`` of x and of y. Sums of integers below 2^24 are exact in float32, the type of
+    the matrix product.
     """
-    if signs is None:
-        signs = sign_matrix(x) * sign_matrix(y)
-    present, local = np.unique(units, return_inverse=True)
-    chosen = weights if len(present) == weights.shape[1] else weights[:, present]
-    concordance = quadratic(chosen, collapsed(signs, local))
-    sizes = np.bincount(local).astype(np.float32)
-    total = (chosen @ sizes).astype(np.float64) ** 2
-    same = np.einsum("bu,bu,u->b", chosen, chosen, sizes, dtype=np.float64)
-    ties_x, ties_y = _ties(x, local, chosen, same), _ties(y, local, chosen, same)
-    return PairCounts(concordance, total, same, ties_x, ties_y)
+    if pairs is None:
+        pairs = collapsed(sign_matrix(x) * sign_matrix(y), drawn.local)
+    return PairCounts(
+        quadratic(drawn.weights, pairs),
+        drawn.size**2,
+        drawn.same,
+        ties(x, drawn) if ties_x is None else ties_x,
+        ties(y, drawn) if ties_y is None else ties_y,
+    )
 
 
-def point_counts(x: Floats, y: Floats, signs: Signs | None = None) -> PairCounts:
-    """Count pairs of the table itself: every model once, one entry."""
-    if signs is None:
-        signs = sign_matrix(x) * sign_matrix(y)
-    n = len(x)
-    ties = [float((np.unique(v, return_counts=True)[1].astype(float) ** 2).sum()) for v in (x, y)]
-    values = (float(signs.sum(dtype=np.int64)), float(n) ** 2, float(n), *ties)
+def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> PairCounts:
+    """Count pairs of the table itself: every model once, one entry. ``concordance`` where the caller has it."""
+    if concordance is None:
+        concordance = float((sign_matrix(x) * sign_matrix(y)).sum(dtype=np.int64))
+    n = float(len(x))
+    values = (concordance, n**2, n, *(float((tie_sizes(v).astype(float) ** 2).sum()) for v in (x, y)))
     return PairCounts(*(np.array([v]) for v in values))
+
+
+def tie_sizes(values: Floats) -> Ints:
+    """Return how many entries share each distinct value."""
+    ordered = np.sort(values)
+    return np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True]))
 
 
 def partial_tau(tau_xy: Floats, tau_xz: Floats, tau_yz: Floats) -> Floats:
@@ -81,7 +153,7 @@ def partial_tau(tau_xy: Floats, tau_xz: Floats, tau_yz: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class MidRanks:
-    """Ranks among the drawn models, equal values sharing their mean rank, centred: [draws, n], float32.
+    """Ranks among the drawn models, equal values sharing their mean rank, centred: [n, draws], float32.
 
     ``spread`` is the sum of their squares over the drawn models: (N^3 - N - sum of t^3 - t over ties) / 12.
     """
@@ -90,24 +162,34 @@ class MidRanks:
     spread: Floats
 
     @classmethod
-    def among(cls, values: Floats, units: Ints, weights: Singles) -> "MidRanks":
-        """Rank ``values`` [n] in every draw of ``weights`` [draws, all units]."""
+    def among(cls, values: Floats, drawn: Drawn) -> "MidRanks":
+        """Rank ``values`` [n] in every draw."""
         order = np.argsort(values, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
-        drawn = weights[:, units[order]]
-        groups = drawn if len(starts) == len(values) else np.add.reduceat(drawn, starts, axis=1)
-        below = np.cumsum(groups, axis=1)
-        total = below[:, -1].astype(np.float64)
-        below -= groups / 2 + below[:, -1:] / 2
+        first = np.r_[True, np.diff(values[order]) != 0]
+        groups, cubes = drawn.by_model[order], drawn.cubes
+        if not first.all():
+            groups = np.add.reduceat(groups, np.flatnonzero(first), axis=0)
+            cubes = np.einsum("gb,gb,gb->b", groups, groups, groups, dtype=np.float64)
+        ranks = _cumulated(groups)
+        groups /= 2
+        ranks -= groups
+        ranks -= drawn.size.astype(np.float32) / 2
         group = np.empty(len(values), np.int64)
-        group[order] = np.cumsum(np.isin(np.arange(len(values)), starts)) - 1
-        ties = np.einsum("bg,bg,bg->b", groups, groups, groups, dtype=np.float64)
-        return cls(below[:, group], (total**3 - ties) / 12)
+        group[order] = np.cumsum(first) - 1
+        return cls(ranks[group], (drawn.size**3 - cubes) / 12)
 
 
-def weighted_spearman(x: MidRanks, y: MidRanks, units: Ints, weights: Singles) -> Floats:
+def _cumulated(rows: Singles) -> Singles:
+    """Return cumulative sums over the first axis; row by row, which is far faster than numpy's own for wide rows."""
+    result = rows.copy()
+    for above, here in itertools.pairwise(result):
+        here += above
+    return result
+
+
+def weighted_spearman(x: MidRanks, y: MidRanks, drawn: Drawn) -> Floats:
     """Return Spearman's rho in every draw, with ties as in a table of the drawn models: [draws]."""
-    products = np.einsum("bn,bn->b", x.centred * weights[:, units], y.centred, dtype=np.float64)
+    products = np.einsum("nb,nb->b", x.centred * drawn.by_model, y.centred, dtype=np.float64)
     return ratio(products, np.sqrt(x.spread * y.spread))
 
 
@@ -141,15 +223,15 @@ def quadratic(weights: Singles, matrix: Singles) -> Floats:
     result = np.zeros(len(weights))
     exact = float(weights[0].sum()) ** 2 * max(1.0, float(np.abs(matrix).max(initial=0))) < _EXACT
     kind = np.float32 if exact else np.float64
-    for rows in np.array_split(np.arange(n), min(_BLOCKS, max(1, n // 64))):
-        start, stop = int(rows[0]), int(rows[-1]) + 1
-        product = weights[:, start:stop] @ matrix[start:stop, start:]
-        product[:, stop - start :] *= 2
-        result += np.einsum("bu,bu->b", product, weights[:, start:], dtype=kind)
+    blocks = min(_BLOCKS, max(1, n // 64))
+    for start, stop in itertools.pairwise(n * k // blocks for k in range(blocks + 1)):
+        columns = matrix[:stop, start:stop].copy()
+        columns[:start] *= 2
+        result += np.einsum("bu,bu->b", weights[:, :stop] @ columns, weights[:, start:stop], dtype=kind)
     return result
 
 
-def collapsed(signs: Signs, local: Ints) -> Singles:
+def collapsed(signs: Signs | Singles, local: Ints) -> Singles:
     """Sum the pairs of models by the units that they belong to: [units, units], float32."""
     if len(local) == int(local.max()) + 1 and bool(np.all(np.diff(local) == 1)):
         return signs.astype(np.float32)
@@ -158,12 +240,12 @@ def collapsed(signs: Signs, local: Ints) -> Singles:
     return np.ascontiguousarray((members @ by_row.T).T)
 
 
-def _ties(values: Floats, local: Ints, weights: Singles, same: Floats) -> Floats:
-    """Sum over groups of equal values of (sum of weights in the group)^2, per draw."""
+def ties(values: Floats, drawn: Drawn) -> Floats:
+    """Sum over groups of equal values of (sum of weights in the group)^2: [draws]."""
     distinct, group = np.unique(values, return_inverse=True)
     if len(distinct) == len(values):
-        return same
-    groups = membership(group, local) @ weights.T
+        return drawn.same
+    groups = membership(group, drawn.local) @ drawn.by_unit
     return np.asarray(np.einsum("gb,gb->b", groups, groups, dtype=np.float64))
 
 

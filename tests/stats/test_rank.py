@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from measurebench.stats.concordance import concordances, ranks_of
-from measurebench.stats.rank import MidRanks, pair_counts, partial_tau, point_counts, weighted_r2, weighted_spearman
+from measurebench.stats.rank import (
+    Drawn,
+    MidRanks,
+    pair_counts,
+    partial_tau,
+    point_counts,
+    weighted_r2,
+    weighted_spearman,
+)
 from measurebench.stats.resampling import bootstrap_weights
 from tests.stats.tables import pair_tau
 
@@ -30,8 +38,9 @@ def _draws(n: int = 40, n_units: int = 16):
 
 def test_every_bootstrap_draw_equals_scipy_on_the_repeated_rows() -> None:
     x, y, units, weights = _draws()
-    tau = pair_counts(x, y, units, weights).tau_b
-    rho = weighted_spearman(MidRanks.among(x, units, weights), MidRanks.among(y, units, weights), units, weights)
+    drawn = Drawn.of(units, weights)
+    tau = pair_counts(x, y, drawn).tau_b
+    rho = weighted_spearman(MidRanks.among(x, drawn), MidRanks.among(y, drawn), drawn)
     r2 = weighted_r2(x, y, units, weights)
     for b in range(len(weights)):
         rows = np.repeat(np.arange(len(x)), weights[b][units].astype(int))
@@ -45,17 +54,17 @@ def test_large_tables_are_collapsed_by_run_without_changing_a_count() -> None:
     x, y = rng.integers(0, 50, 300).astype(float), rng.normal(size=300)
     units = np.repeat(np.arange(150), 2)
     weights = bootstrap_weights(150, 5, 0)
-    counts = pair_counts(x, y, units, weights)
+    counts = pair_counts(x, y, Drawn.of(units, weights))
     for b in range(5):
         rows = np.repeat(np.arange(300), weights[b][units].astype(int))
         assert counts.tau_b[b] == pytest.approx(kendalltau(x[rows], y[rows]).statistic, abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [30, 270])
-def test_concordance_by_bits_and_by_product_equals_the_sum_of_signs(n: int) -> None:
+@pytest.mark.parametrize("n", [2, 3, 30, 271])
+def test_concordance_by_bits_equals_the_sum_of_signs_with_ties_and_without(n: int) -> None:
     rng = np.random.default_rng(n)
     xs = np.stack([rng.normal(size=n), rng.integers(0, 5, n).astype(float)])
-    targets = rng.integers(0, 20, (4, n))
+    targets = np.stack([rng.integers(0, 20, n), rng.permutation(n), rng.integers(0, 2, n)])
     found, untied = concordances(xs, ranks_of(targets.astype(float)))
     for k, target in enumerate(targets):
         signs = np.sign(target[:, None] - target[None, :])
