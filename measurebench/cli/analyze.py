@@ -30,6 +30,9 @@ def analyze(
         bool, typer.Option("--without-standard", help="Leave out models trained without an attack.")
     ] = False,
     model: Annotated[str, typer.Option(help="Also tell where this model stands in the population.")] = "",
+    claims: Annotated[
+        bool, typer.Option("--claims", help="Also judge the published claims of Kim et al. 2023: OUT/claims.csv.")
+    ] = False,
 ) -> int:
     """Judge each measure as a predictor of TARGET and write OUT/{correlations.csv,regressions.csv,analysis.json}.
 
@@ -58,8 +61,22 @@ def analyze(
     )
     written = write_analysis(analysis, out)
     _tell(analysis)
+    if claims:
+        written.append(_write_claims(analysis, out))
     typer.echo(f"Written: {', '.join(str(path) for path in written)}")
     return 0
+
+
+def _write_claims(analysis: "Analysis", out: Path) -> Path:
+    """Print each claim with its verdict and write them as a table."""
+    from measurebench.stats import judged_claims
+
+    judged = judged_claims(analysis)
+    for row in judged.to_dict("records"):
+        of = f" ({row['measure']})" if row["measure"] else ""
+        typer.echo(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
+    judged.to_csv(out / "claims.csv", index=False, lineterminator="\n")
+    return out / "claims.csv"
 
 
 def _names(text: str) -> list[str] | None:

@@ -127,6 +127,14 @@ class Analysis:
             chosen &= rows["level"] == level
         return rows[chosen].reset_index(drop=True)
 
+    def select_within(self, measure: str, axis: str | None = None) -> pd.DataFrame:
+        """Return the defined tau_within of one measure, of every setting's levels or of one axis."""
+        rows = self.correlations
+        chosen = (rows["statistic"] == "tau_within") & (rows["measure"] == measure) & rows["estimate"].notna()
+        if axis is not None:
+            chosen &= rows["axis"] == axis
+        return rows[chosen].reset_index(drop=True)
+
     def ranking(self) -> pd.DataFrame:
         """Return tau_b over all models, the strongest association first, undefined ones last."""
         rows = self.select("tau_b")

@@ -1,0 +1,179 @@
+"""What the study claimed, claim by claim, on another table: holds, does not hold, or is not decided by it.
+
+The claims are those of Kim, Park, Choi and Lee 2023, "Fantastic Robustness Measures: The Secrets of Robust
+Generalization" (NeurIPS), reduced to what an ``Analysis`` can decide; the thresholds are this project's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from measurebench.stats.analysis import Analysis, tidy
+from measurebench.stats.judgement import significant
+
+COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
+HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
+POOR = 0.3  # a rank correlation that is surely smaller than this in size counts as poor
+_MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
+_SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
+_FLATNESS = (
+    "estimated_sharpness_pgd", "estimated_inv_sharpness_pgd", "average_flat_pgd", "pacbayes_flat_pgd",
+    "pacbayes_mag_flat_pgd",
+)  # fmt: skip
+_GRADIENT = "x_grad_norm_pgd"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row: what was claimed of which measure, the number that decides it, and how."""
+
+    claim: str
+    measure: str
+    statistic: str
+    verdict: str
+    found: str
+    estimate: float = float("nan")
+    ci_low: float = float("nan")
+    ci_high: float = float("nan")
+    n_models: int = 0
+
+
+def judged_claims(analysis: Analysis) -> pd.DataFrame:
+    """Return one row per claim and measure; see ``COLUMNS``. A claim about a measure the table lacks says so."""
+    tests: tuple[Callable[[Analysis], Iterator[Verdict]], ...] = (
+        _depends_on_the_setup, _nothing_holds_everywhere, _against_folklore, _flatness_is_poor, _gradient_is_consistent,
+        _thickness_turns,
+    )  # fmt: skip
+    return tidy([vars(row) for test in tests for row in test(analysis)], COLUMNS)
+
+
+def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
+    """Two levels of one setting between which the intervals of tau do not overlap."""
+    claim = "the correlation depends on the training set-up"
+    for measure in analysis.measures:
+        widest: tuple[float, pd.Series, pd.Series] | None = None
+        inside = analysis.select_within(measure)
+        for _, levels in inside.groupby("axis", sort=False):
+            if len(levels) < 2:
+                continue
+            low, high = levels.loc[levels["estimate"].idxmin()], levels.loc[levels["estimate"].idxmax()]
+            apart = float(high["ci_low"] - low["ci_high"])
+            if np.isfinite(apart) and (widest is None or apart > widest[0]):
+                widest = apart, low, high
+        if widest is None:
+            yield Verdict(claim, measure, "tau_within", ABSENT, "no setting has two levels with intervals")
+            continue
+        apart, low, high = widest
+        found = f"{low['axis']}: {_number(low)} at {low['level']}, {_number(high)} at {high['level']}"
+        verdict = HOLDS if apart > 0 else OPEN
+        yield Verdict(claim, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
+
+
+def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
+    judged = analysis.judgements
+    everywhere = list(judged.loc[judged["verdict"] == "holds_everywhere", "measure"])
+    found = f"over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)}"
+    verdict = ABSENT if analysis.defense is None else FAILS if everywhere else HOLDS
+    yield Verdict("no measure holds everywhere", "", "verdicts", verdict, found, n_models=analysis.n_models)
+
+
+def _against_folklore(analysis: Analysis) -> Iterator[Verdict]:
+    for family, signs in (("larger margins", _MARGINS), ("smoother functions", _SMOOTHNESS)):
+        for measure, sign in signs.items():
+            claim = f"{family} go with a larger gap: tau {'above' if sign > 0 else 'below'} 0"
+            row = _row(analysis, measure, "tau_b")
+            if row is None:
+                yield _absent(claim, measure, "tau_b")
+                continue
+            verdict = OPEN if not significant(row) else HOLDS if sign * row["estimate"] > 0 else FAILS
+            yield _of(row, claim, verdict)
+
+
+def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
+    claim = f"flatness correlates poorly: |tau| below {POOR}"
+    for measure in _FLATNESS:
+        row = _row(analysis, measure, "tau_b")
+        if row is None:
+            yield _absent(claim, measure, "tau_b")
+            continue
+        low, high = row["ci_low"], row["ci_high"]
+        inside, outside = low > -POOR and high < POOR, low >= POOR or high <= -POOR
+        yield _of(row, claim, HOLDS if inside else FAILS if outside else OPEN)
+    row = _row(analysis, _FLATNESS[0], "tau_b")
+    claim = "sharper minima can have the smaller gap: tau below 0"
+    if row is not None:
+        yield _of(row, claim, OPEN if not significant(row) else HOLDS if row["estimate"] < 0 else FAILS)
+
+
+def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
+    """One sign inside every defense, something beyond average cross-entropy, and the steadiest of all measures."""
+    claim = "the input gradient norm keeps one sign inside every defense"
+    inside = analysis.select_within(_GRADIENT, analysis.defense)
+    if inside.empty:
+        yield _absent(claim, _GRADIENT, "tau_within")
+        return
+    shown = [bool(significant(row)) for row in inside.to_dict("records")]
+    signs = {float(np.sign(row["estimate"])) for row, yes in zip(inside.to_dict("records"), shown, strict=True) if yes}
+    found = "; ".join(f"{row['level']} {_number(row)}" for _, row in inside.iterrows())
+    verdict = FAILS if len(signs) > 1 else HOLDS if all(shown) else OPEN
+    yield Verdict(claim, _GRADIENT, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
+    claim, held = (
+        "it says more than average cross-entropy does",
+        _row(analysis, _GRADIENT, "partial_tau", "average_ce_pgd"),
+    )
+    yield (
+        _absent(claim, _GRADIENT, "partial_tau") if held is None else _of(held, claim, HOLDS if _clear(held) else OPEN)
+    )
+    weakest = {m: _weakest(analysis.select_within(m, analysis.defense)) for m in analysis.measures}
+    order = sorted(weakest, key=lambda m: -weakest[m])
+    claim, place = "it is the most consistent measure", order.index(_GRADIENT) + 1
+    found = f"place {place} of {len(order)} by the weakest tau inside a defense, {weakest[_GRADIENT]:.2f};"
+    found += f" first is {order[0]}, {weakest[order[0]]:.2f}"
+    yield Verdict(claim, _GRADIENT, "tau_within", HOLDS if place == 1 else FAILS, found, weakest[_GRADIENT])
+
+
+def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
+    claim, measure = "boundary thickness turns with the training method", "boundary_thickness"
+    inside = analysis.select_within(measure, analysis.defense)
+    shown = [row["estimate"] for row in inside.to_dict("records") if significant(row)]
+    if inside.empty:
+        yield _absent(claim, measure, "tau_within")
+        return
+    verdict = HOLDS if shown and min(shown) < 0 < max(shown) else FAILS if len(shown) == len(inside) else OPEN
+    found = "; ".join(f"{row['level']} {_number(row)}" for _, row in inside.iterrows())
+    yield Verdict(claim, measure, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
+
+
+def _weakest(inside: pd.DataFrame) -> float:
+    """Return the smallest tau of one sign over the levels; 0 where the sign changes, or a level has none."""
+    values = inside["estimate"].to_numpy(float)
+    if len(values) == 0 or not np.isfinite(values).all() or len(set(np.sign(values))) > 1:
+        return 0.0
+    return float(np.abs(values).min())
+
+
+def _row(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> pd.Series | None:
+    rows = analysis.select(statistic, axis)
+    rows = rows[rows["measure"] == measure]
+    return None if rows.empty or not np.isfinite(rows["estimate"].iloc[0]) else rows.iloc[0]
+
+
+def _clear(row: pd.Series) -> bool:
+    """Say whether the interval leaves 0 out; a partial tau has no other test."""
+    return bool(row["ci_low"] > 0 or row["ci_high"] < 0)
+
+
+def _of(row: pd.Series, claim: str, verdict: str) -> Verdict:
+    statistic = str(row["statistic"])
+    numbers = (float(row["estimate"]), float(row["ci_low"]), float(row["ci_high"]))
+    return Verdict(claim, str(row["measure"]), statistic, verdict, _number(row), *numbers, int(row["n_models"]))
+
+
+def _absent(claim: str, measure: str, statistic: str) -> Verdict:
+    return Verdict(claim, measure, statistic, ABSENT, "the table has no such number")
+
+
+def _number(row: pd.Series) -> str:
+    return f"{row['estimate']:+.2f} [{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"

@@ -1,0 +1,73 @@
+"""The published claims, on tables made so that the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from measurebench.stats import analyze, judged_claims
+from measurebench.stats.claims import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def judged() -> pd.DataFrame:
+    """Claims on 240 models of three defenses, in one of which boundary thickness turns."""
+    rng = np.random.default_rng(0)
+    n = 240
+    defense = np.array(["AT", "TRADES", "MART"])[np.arange(n) % 3]
+    gap = rng.normal(size=n)
+    noise = rng.normal(size=(6, n))
+    table = pd.DataFrame(
+        {
+            "model_id": [f"m{i}" for i in range(n)],
+            "defense": defense,
+            "setting_augmentation": rng.integers(0, 2, n).astype(bool),
+            "robust_gap_pgd": gap,
+            "prob_margin_pgd": gap + 0.1 * noise[0],
+            "average_ce_pgd": gap + 0.1 * noise[1],
+            "boundary_thickness": np.where(defense == "AT", -gap, gap) + 0.1 * noise[2],
+            "average_flat_pgd": noise[3],
+            "estimated_sharpness_pgd": -gap + 0.1 * noise[4],
+            "x_grad_norm_pgd": gap + 0.5 * noise[5],
+        }
+    )
+    return judged_claims(analyze(table, bootstrap=200))
+
+
+def verdict(judged: pd.DataFrame, claim: str, measure: str) -> str:
+    rows = judged[judged["claim"].str.contains(claim, regex=False) & (judged["measure"] == measure)]
+    assert len(rows) == 1
+    return str(rows["verdict"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("claim", "measure", "expected"),
+    [
+        ("larger margins", "prob_margin_pgd", "holds"),
+        ("larger margins", "average_ce_pgd", "does not hold"),
+        ("larger margins", "inverse_margin_pgd", "cannot be tested"),
+        ("flatness correlates poorly", "average_flat_pgd", "holds"),
+        ("flatness correlates poorly", "estimated_sharpness_pgd", "does not hold"),
+        ("sharper minima", "estimated_sharpness_pgd", "holds"),
+        ("turns with the training method", "boundary_thickness", "holds"),
+        ("depends on the training set-up", "boundary_thickness", "holds"),
+        ("depends on the training set-up", "prob_margin_pgd", "not decided"),
+        ("keeps one sign inside every defense", "x_grad_norm_pgd", "holds"),
+        ("most consistent", "x_grad_norm_pgd", "does not hold"),
+    ],
+)
+def test_a_claim_is_judged_as_the_table_was_made(judged: pd.DataFrame, claim: str, measure: str, expected: str) -> None:
+    assert verdict(judged, claim, measure) == expected
+
+
+def test_a_measure_that_holds_everywhere_refutes_that_none_does(judged: pd.DataFrame) -> None:
+    assert verdict(judged, "no measure holds everywhere", "") == "does not hold"
+
+
+def test_a_table_without_the_studys_measures_or_defenses_tests_nothing_of_them() -> None:
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {"model_id": list("abcdefgh"), "robust_gap_pgd": rng.normal(size=8), "mine": rng.normal(size=8)}
+    )
+    judged = judged_claims(analyze(table, bootstrap=50))
+    assert tuple(judged.columns) == COLUMNS
+    assert set(judged["verdict"]) == {"cannot be tested"}
