@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from measurebench.core.info import Examples
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from measurebench.models.architectures.digits import digits_plain, digits_preact, digits_resnet
+from tests.measures.strided import strided
 
 KINDS = ("convolutional", "residual", "preactivation", "wide")
 THREAT = ThreatModel.parse("Linf", "1/16")
@@ -16,9 +16,9 @@ def network(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.
     """Return a network of 10 classes on 1x8x8 images, with batch norm statistics that are not the initial ones."""
     torch.manual_seed(seed)
     builders = {
-        "convolutional": lambda: digits_plain(width=3),
-        "residual": lambda: digits_resnet(width=3),
-        "preactivation": lambda: digits_preact(width=3),
+        "convolutional": lambda: strided("convolutional", 3),
+        "residual": lambda: strided("residual", 3),
+        "preactivation": lambda: strided("preactivation", 3),
         "wide": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10)),
     }
     net = builders[kind]()

@@ -16,6 +16,7 @@ from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 _BATCHES = 4  # points of segments in one forward pass, in batches of images: no gradients are kept
+_CPU_VALUES = 2**18  # pixel values in one forward pass on a CPU: larger networks' activations leave its caches
 
 
 @register()
@@ -96,6 +97,9 @@ class BoundaryThickness:
             pairs = torch.stack([predicted[example], targets[example]], 1)
             return torch.sub(*probabilities.gather(1, pairs).unbind(1)).cpu()
 
+        points = _BATCHES * context.batches.size
+        if images.device.type == "cpu":
+            points = min(points, max(1, _CPU_VALUES // images[0].numel()))
         with torch.no_grad():
-            batches = Batches(_BATCHES * context.batches.size)
+            batches = Batches(points)
             return batches.cat(run, context.n * self.n_points).reshape(context.n, self.n_points)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from measurebench.models.architectures.digits import digits_plain, digits_preact, digits_resnet
+from tests.measures.strided import strided
 
 KINDS = ("convolutional", "residual", "preactivation", "wide")
 
@@ -12,9 +12,9 @@ def network(kind: str, width: int = 3, dtype: torch.dtype = torch.float64) -> nn
     """Return a network of 10 classes on 1x8x8 images, with batch norm statistics that are not the initial ones."""
     torch.manual_seed(0)
     builders = {
-        "convolutional": lambda: digits_plain(width=width),
-        "residual": lambda: digits_resnet(width=width),
-        "preactivation": lambda: digits_preact(width=width),
+        "convolutional": lambda: strided("convolutional", width),
+        "residual": lambda: strided("residual", width),
+        "preactivation": lambda: strided("preactivation", width),
         "wide": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32 * width), nn.ReLU(), nn.Linear(32 * width, 10)),
     }
     net = builders[kind]()
