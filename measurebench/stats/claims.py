@@ -6,12 +6,13 @@ Generalization" (NeurIPS), reduced to what an ``Analysis`` can decide; the thres
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import Analysis, tidy
-from measurebench.stats.judgement import significant
+from measurebench.stats.judgement import Row, significant
 
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
@@ -53,22 +54,25 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     """Two levels of one setting between which the intervals of tau do not overlap."""
     claim = "the correlation depends on the training set-up"
     for measure in analysis.measures:
-        widest: tuple[float, pd.Series, pd.Series] | None = None
+        widest: tuple[float, Row, Row] | None = None
         inside = analysis.select_within(measure)
         for _, levels in inside.groupby("axis", sort=False):
             if len(levels) < 2:
                 continue
-            low, high = levels.loc[levels["estimate"].idxmin()], levels.loc[levels["estimate"].idxmax()]
+            ordered = _records(levels.sort_values("estimate", kind="stable"))
+            low, high = ordered[0], ordered[-1]
             apart = float(high["ci_low"] - low["ci_high"])
             if np.isfinite(apart) and (widest is None or apart > widest[0]):
                 widest = apart, low, high
         if widest is None:
             yield Verdict(claim, measure, "tau_within", ABSENT, "no setting has two levels with intervals")
             continue
-        apart, low, high = widest
-        found = f"{low['axis']}: {_number(low)} at {low['level']}, {_number(high)} at {high['level']}"
+        apart, lowest, highest = widest
+        found = f"{lowest['axis']}: {_number(lowest)} at {lowest['level']}, {_number(highest)} at {highest['level']}"
         verdict = HOLDS if apart > 0 else OPEN
-        yield Verdict(claim, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
+        yield Verdict(
+            claim, measure, "tau_within", verdict, found, n_models=int(lowest["n_models"] + highest["n_models"])
+        )
 
 
 def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
@@ -114,9 +118,9 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     if inside.empty:
         yield _absent(claim, _GRADIENT, "tau_within")
         return
-    shown = [bool(significant(row)) for row in inside.to_dict("records")]
-    signs = {float(np.sign(row["estimate"])) for row, yes in zip(inside.to_dict("records"), shown, strict=True) if yes}
-    found = "; ".join(f"{row['level']} {_number(row)}" for _, row in inside.iterrows())
+    shown = [bool(significant(row)) for row in _records(inside)]
+    signs = {float(np.sign(row["estimate"])) for row, yes in zip(_records(inside), shown, strict=True) if yes}
+    found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
     verdict = FAILS if len(signs) > 1 else HOLDS if all(shown) else OPEN
     yield Verdict(claim, _GRADIENT, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
     claim, held = (
@@ -137,12 +141,12 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
 def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
     claim, measure = "boundary thickness turns with the training method", "boundary_thickness"
     inside = analysis.select_within(measure, analysis.defense)
-    shown = [row["estimate"] for row in inside.to_dict("records") if significant(row)]
+    shown = [row["estimate"] for row in _records(inside) if significant(row)]
     if inside.empty:
         yield _absent(claim, measure, "tau_within")
         return
     verdict = HOLDS if shown and min(shown) < 0 < max(shown) else FAILS if len(shown) == len(inside) else OPEN
-    found = "; ".join(f"{row['level']} {_number(row)}" for _, row in inside.iterrows())
+    found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
     yield Verdict(claim, measure, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
 
 
@@ -154,18 +158,22 @@ def _weakest(inside: pd.DataFrame) -> float:
     return float(np.abs(values).min())
 
 
-def _row(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> pd.Series | None:
+def _row(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> Row | None:
     rows = analysis.select(statistic, axis)
-    rows = rows[rows["measure"] == measure]
-    return None if rows.empty or not np.isfinite(rows["estimate"].iloc[0]) else rows.iloc[0]
+    found = _records(rows[rows["measure"] == measure])
+    return found[0] if found and np.isfinite(found[0]["estimate"]) else None
 
 
-def _clear(row: pd.Series) -> bool:
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _clear(row: Row) -> bool:
     """Say whether the interval leaves 0 out; a partial tau has no other test."""
     return bool(row["ci_low"] > 0 or row["ci_high"] < 0)
 
 
-def _of(row: pd.Series, claim: str, verdict: str) -> Verdict:
+def _of(row: Row, claim: str, verdict: str) -> Verdict:
     statistic = str(row["statistic"])
     numbers = (float(row["estimate"]), float(row["ci_low"]), float(row["ci_high"]))
     return Verdict(claim, str(row["measure"]), statistic, verdict, _number(row), *numbers, int(row["n_models"]))
@@ -175,5 +183,5 @@ def _absent(claim: str, measure: str, statistic: str) -> Verdict:
     return Verdict(claim, measure, statistic, ABSENT, "the table has no such number")
 
 
-def _number(row: pd.Series) -> str:
+def _number(row: Row) -> str:
     return f"{row['estimate']:+.2f} [{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"
