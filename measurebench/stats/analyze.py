@@ -11,7 +11,7 @@ import pandas as pd
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
-from measurebench.stats.adjust import adjusted
+from measurebench.stats.adjust import adjusted, benjamini_hochberg
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.axes import usable_settings
 from measurebench.stats.cohorts import Findings, Question, find, matching_rows
@@ -153,11 +153,9 @@ def _tables(people: Population, findings: Findings, seed: int) -> dict[str, Any]
 
 def adjusted_supplement(supplement: pd.DataFrame) -> pd.DataFrame:
     """Return the supplement with Benjamini-Hochberg within each statistic, target and axis."""
-    from statsmodels.stats.multitest import multipletests
-
     result = supplement.copy()
     for _, rows in supplement[supplement["p_value"].notna()].groupby(["statistic", "target", "axis"]):
-        result.loc[rows.index, "p_adjusted"] = multipletests(rows["p_value"].to_numpy(), method="fdr_bh")[1]
+        result.loc[rows.index, "p_adjusted"] = benjamini_hochberg(rows["p_value"].to_numpy())
     return result
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from measurebench.stats.conditional import Level, conditional, levels_of, pi_mean
 from measurebench.stats.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.gaperror import TargetError, noise
-from measurebench.stats.granulated import Matching, granulated, matching, moves, permuted_signs, psi_mean
+from measurebench.stats.granulated import Granulated, Matching, granulated, matching, moves, permuted_signs, psi_mean
 from measurebench.stats.information import Cells, conditional_information
 from measurebench.stats.overall import Control, kendall, overall, partial, permuted_overall, r2
 from measurebench.stats.population import Population, is_standard
 from measurebench.stats.rank import PairCounts
 from measurebench.stats.resampling import Floats, Ints
-from measurebench.stats.signerror import Environments, environments, sign_errors
+from measurebench.stats.signerror import Changes, Environments, environments, sign_errors
 from measurebench.stats.topweighted import Top, top_weighted
 
 
@@ -155,34 +155,38 @@ def _by_pair(people: Population, samples: list[Sample], question: Question, find
     cohort = samples[0].cohort
     own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in people.levels.items()}
     matchings = [matching(axis, own, cohort.units) for axis in own]
-    moved = [moves(match, cohort.draws) for match in matchings]
     if len(cohort.y) == len(people.y) or not findings.matchings:
         findings.matchings = matchings
     inverse_n = None if question.error is None else question.error.inverse_n[cohort.rows]
     if inverse_n is not None and not np.all(np.isfinite(inverse_n)):
         inverse_n = None
-    for sample in samples:
-        psis, envs = [], []
-        for match, exchange in zip(matchings, moved, strict=True):
+    signs = [question.signs.get(s.name, 1) for s in samples]
+    psis: list[list[tuple[Matching, Granulated]]] = [[] for _ in samples]
+    envs: list[list[Environments]] = [[] for _ in samples]
+    for match in matchings:
+        exchange = moves(match, cohort.draws)
+        changes = Changes.of(match, cohort.y, inverse_n) if len(match.i) else None
+        for m, sample in enumerate(samples):
             permuted = permuted_signs(match, sample.x, exchange)
-            psis.append((match, granulated(match, sample.x, cohort.y, cohort.draws, permuted)))
-            sign = question.signs.get(sample.name, 1)
-            if len(match.i):
-                envs.append(environments(match, sample.x, cohort.y, inverse_n, sign, permuted))
-        findings.rows[sample.name] += [psi.row for _, psi in psis] + [psi_mean(psis)]
-        findings.rows[sample.name] += sign_errors(envs, cohort.draws)
-        findings.environments += _environment_rows(people, sample, envs, question.signs.get(sample.name, 1))
+            psis[m].append((match, granulated(match, sample.x, cohort.y, cohort.draws, permuted)))
+            if changes is not None:
+                envs[m].append(environments(changes, sample.x, signs[m], permuted, cohort.draws))
+    for m, sample in enumerate(samples):
+        findings.rows[sample.name] += [psi.row for _, psi in psis[m]] + [psi_mean(psis[m])]
+        findings.rows[sample.name] += sign_errors(envs[m])
+        findings.environments += _environment_rows(people, sample, envs[m], signs[m])
 
 
 def _environment_rows(people: Population, sample: Sample, envs: list[Environments], sign: int) -> list[dict[str, Any]]:
     return [
         {
-            "measure": sample.name, "target": people.target, "axis": env.axis, "level_from": a, "level_to": b,
-            "n_pairs": int(env.n_pairs[k]), "effective_n": float(env.effective[k]), "kept": bool(env.kept[k]),
-            "sign_error": float(env.losses[k]), "orientation": "+" if sign > 0 else "-",
+            "measure": sample.name, "target": people.target, "axis": env.changes.match.axis, "level_from": a,
+            "level_to": b, "n_pairs": int(env.changes.n_pairs[k]), "effective_n": float(env.changes.effective[k]),
+            "kept": bool(env.changes.kept[k]), "sign_error": float(env.losses[k]),
+            "orientation": "+" if sign > 0 else "-",
         }
         for env in envs
-        for k, (a, b) in enumerate(env.names)
+        for k, (a, b) in enumerate(env.changes.names)
     ]  # fmt: skip
 
 

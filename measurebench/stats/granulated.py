@@ -10,7 +10,7 @@ from measurebench.stats.resampling import (
     Floats,
     Ints,
     Singles,
-    bootstrap_weights,
+    bootstrap_weights_double,
     exchanges,
     n_permutations,
     percentile_interval,
@@ -194,9 +194,9 @@ def _components(group: Ints, units: Ints) -> Ints:
 
 
 def _interval(sums: Floats, counts: Floats, draws: Draws) -> tuple[float, float]:
-    weights = bootstrap_weights(len(sums), len(draws.weights), draws.seed + 4)
-    drawn = (weights @ sums) / np.maximum(weights @ counts, 1e-300)
-    return percentile_interval(drawn)
+    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.seed + 4)
+    total, number = (weights @ np.stack([sums, counts], axis=1)).T
+    return percentile_interval(total / np.maximum(number, 1e-300))
 
 
 def summed(groups: Ints, values: Floats) -> Floats:

@@ -33,9 +33,11 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     if len(names) < 2 or n_units < MIN_MODELS or np.ptp(people.y[rows]) == 0:
         reason = f"{len(names)} measures with values on {n_units} independent units are too few"
         return [], summary | {"reason": reason}
+    from sklearn import config_context
+
     x = np.stack([people.measures[n][rows] for n in names], axis=1)
     x, y = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300), people.y[rows]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore")
         summary["cv_r2"] = _cross_validated(x, y, units, seed)
         chosen = _lasso_cv(x, y, units, seed)

@@ -38,9 +38,9 @@ def fit(y: Floats, design: Floats, units: Ints) -> Fit:
     HC3 needs every leverage below one; where a model has a level of its own, HC1 is used. t distribution. Models of
     one single unit have no error that could be known: no interval then.
     """
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import OLS
 
-    model = sm.OLS(y, design)
+    model = OLS(y, design)
     plain = model.fit()
     n_units = len(np.unique(units))
     if n_units < 2:

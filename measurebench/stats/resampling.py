@@ -27,17 +27,32 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
     return weights
 
 
+@lru_cache(maxsize=4)
+def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
+    """Return the same weights in float64, for products with float64; kept only while the same few are asked for."""
+    weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
+
+
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile interval of bootstrap draws, without those that are undefined.
 
     NaN where fewer than half of the draws are defined, or where all are equal: an interval without width
     would claim a certainty that resampling cannot give.
     """
-    defined = draws[np.isfinite(draws)]
-    if len(defined) < max(2, len(draws) / 2) or np.ptp(defined) < 1e-12:
+    defined = np.sort(draws[np.isfinite(draws)])
+    if len(defined) < max(2, len(draws) / 2) or defined[-1] - defined[0] < 1e-12:
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _quantile(defined, (1 - level) / 2), _quantile(defined, (1 + level) / 2)
+
+
+def _quantile(ordered: Floats, share: float) -> float:
+    """Return what np.quantile gives by its default, rounding included, from values in order: a tenth of its time."""
+    place = (len(ordered) - 1) * share
+    k = int(place)
+    low, high, part = float(ordered[k]), float(ordered[min(k + 1, len(ordered) - 1)]), place - k
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def bootstrap_p(draws: Floats, null: float = 0.0) -> float:

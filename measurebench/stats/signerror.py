@@ -1,6 +1,7 @@
 """Dziugaite's weighted sign error: how often the order of two models is predicted wrongly."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from measurebench.stats.resampling import (
     Ints,
     Singles,
     bootstrap_p,
-    bootstrap_weights,
+    bootstrap_weights_double,
     percentile_interval,
     permutation_p,
 )
@@ -34,75 +35,111 @@ def pair_weights(difference: Floats, inverse_n: Floats | None) -> Floats:
 
 
 @dataclass(frozen=True)
-class Environments:
-    """The changes v1 -> v2 of one setting for one measure: sums per component, so that they can be resampled."""
+class Changes:
+    """The changes v1 -> v2 of one setting, environments, and how surely each pair's target differs: for all measures.
 
-    axis: str
+    Per pair: ``env`` [pairs] numbers its change, ``sure`` [pairs] is its weight, ``order`` [pairs] the sign of the
+    target's difference. ``weight`` sums by component (those with any, ``rows``) and environment.
+    """
+
+    match: Matching
     names: list[tuple[str, str]]
-    n_pairs: Ints
-    effective: Floats
-    wrong: Floats
+    env: Ints
+    sure: Floats
+    order: Floats
+    rows: Ints
     weight: Floats
-    permuted: Floats
-    models: Ints
+
+    @classmethod
+    def of(cls, match: Matching, y: Floats, inverse_n: Floats | None) -> "Changes":
+        """Weigh the pairs by the target y [n]; ``inverse_n`` [n] is 1/n_train + 1/n_test per model or None."""
+        i, j = match.i, match.j
+        difference = y[i] - y[j]
+        sure = pair_weights(difference, None if inverse_n is None else (inverse_n[i] + inverse_n[j]) / 2)
+        changes, env = np.unique(np.stack([match.low, match.high], axis=1), axis=0, return_inverse=True)
+        names = [(match.levels[a], match.levels[b]) for a, b in changes]
+        env = env.reshape(-1)
+        weight = _summed(match.component, env, len(names), sure)
+        rows = np.flatnonzero(weight.sum(axis=1) > 0)
+        return cls(match, names, env, sure, np.sign(difference), rows, weight[rows])
+
+    def summed(self, values: Floats) -> Floats:
+        """Sum values [pairs] by component and environment."""
+        return _summed(self.match.component, self.env, len(self.names), values)[self.rows]
+
+    @cached_property
+    def n_pairs(self) -> Ints:
+        """How many pairs each environment has."""
+        return np.bincount(self.env, minlength=len(self.names))
+
+    @cached_property
+    def models(self) -> Ints:
+        """The models that take part."""
+        return np.unique(np.r_[self.match.i, self.match.j])
+
+    @cached_property
+    def sure_by_env(self) -> Floats:
+        """Each pair's weight in the column of its environment: [pairs, environments]."""
+        result = np.zeros((len(self.env), len(self.names)))
+        result[np.arange(len(self.env)), self.env] = self.sure
+        return result
+
+    @cached_property
+    def totals(self) -> Floats:
+        """The weight of each environment."""
+        return np.asarray(self.sure_by_env.sum(axis=0))
+
+    @cached_property
+    def effective(self) -> Floats:
+        """The effective number of pairs of each environment, (sum w)^2 / sum w^2."""
+        return _share(self.totals**2, (self.sure_by_env**2).sum(axis=0))
 
     @property
     def kept(self) -> Any:
         """Which environments rest on an effective number of at least 12 pairs."""
         return self.effective >= MIN_EFFECTIVE
 
+
+@dataclass(frozen=True)
+class Environments:
+    """The sign errors of one measure over the changes of one setting.
+
+    ``wrong`` sums by component and environment; ``permuted`` [permutations, environments] holds the errors under
+    exchanges, ``drawn`` [draws, environments] those in every bootstrap draw of independent comparisons.
+    """
+
+    changes: Changes
+    wrong: Floats
+    permuted: Floats
+    drawn: Floats
+
     @property
     def losses(self) -> Floats:
         """The weighted share of wrongly ordered pairs per environment; NaN without weight."""
-        return _share(self.wrong.sum(axis=0), self.weight.sum(axis=0))
-
-    def drawn(self, draws: Draws) -> Floats:
-        """Return the losses in every bootstrap draw of independent comparisons: [draws, environments]."""
-        weights = bootstrap_weights(len(self.wrong), len(draws.weights), draws.seed + 4)
-        return _share(weights @ self.wrong, weights @ self.weight)
+        return _share(self.wrong.sum(axis=0), self.changes.weight.sum(axis=0))
 
 
-def environments(
-    match: Matching, x: Floats, y: Floats, inverse_n: Floats | None, sign: int, permuted: Singles
-) -> Environments:
-    """Sum the sign errors of one measure over the pairs of each change of a setting.
+def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draws: Draws) -> Environments:
+    """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
 
-    ``inverse_n`` [n] is 1/n_train + 1/n_test per model or None, ``sign`` +1 or -1 the direction predicted,
-    ``permuted`` [permutations, pairs] sign(x_i - x_j) under exchanges. A tie in the measure counts one half.
+    ``sign`` is +1 or -1, the direction predicted, ``permuted`` [permutations, pairs] sign(x_i - x_j) under
+    exchanges. A tie in the measure counts one half.
     """
-    i, j = match.i, match.j
-    difference = y[i] - y[j]
-    w = pair_weights(difference, None if inverse_n is None else (inverse_n[i] + inverse_n[j]) / 2)
-    changes, env = np.unique(np.stack([match.low, match.high], axis=1), axis=0, return_inverse=True)
-    env = env.reshape(-1)
-    names = [(match.levels[a], match.levels[b]) for a, b in changes]
-    direction = sign * np.sign(difference)
-    error = (1 - np.sign(x[i] - x[j]) * direction) / 2
-    shape = (int(match.component.max(initial=-1)) + 1, len(names))
-    flat = match.component * max(1, len(names)) + env
-
-    def summed(values: Floats) -> Floats:
-        return np.bincount(flat, values, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-
-    weight = summed(w)
-    rows = np.flatnonzero(weight.sum(axis=1) > 0)
-    one_hot = np.zeros((len(i), len(names)))
-    one_hot[np.arange(len(i)), env] = w
-    totals, squares = one_hot.sum(axis=0), (one_hot**2).sum(axis=0)
-    moved = (totals - permuted @ (one_hot * direction[:, None])) / 2
-    return Environments(
-        match.axis,
-        names,
-        np.bincount(env, minlength=len(names)),
-        _share(totals**2, squares),
-        summed(w * error)[rows],
-        weight[rows],
-        _share(moved, np.broadcast_to(totals, moved.shape)),
-        np.unique(np.r_[i, j]),
-    )
+    match, totals = changes.match, changes.totals
+    direction = sign * changes.order
+    error = (1 - np.sign(x[match.i] - x[match.j]) * direction) / 2
+    wrong = changes.summed(changes.sure * error)
+    moved = (totals - permuted @ (changes.sure_by_env * direction[:, None])) / 2
+    weights = bootstrap_weights_double(len(wrong), len(draws.weights), draws.seed + 4) if len(wrong) else None
+    n_env = len(changes.names)
+    drawn = np.full((len(draws.weights), n_env), NAN)
+    if weights is not None:
+        both = weights @ np.concatenate([wrong, changes.weight], axis=1)
+        drawn = _share(both[:, :n_env], both[:, n_env:])
+    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), drawn)
 
 
-def sign_errors(per_axis: list[Environments], draws: Draws) -> list[Estimate]:
+def sign_errors(per_axis: list[Environments]) -> list[Estimate]:
     """Return the mean and the worst sign error per setting, and over all of them (axis empty).
 
     0 is perfect, 0.5 is chance. Environments below an effective 12 pairs are left out. The mean's p-value inverts
@@ -110,22 +147,22 @@ def sign_errors(per_axis: list[Environments], draws: Draws) -> list[Estimate]:
     """
     rows: list[Estimate] = []
     for env in per_axis:
-        rows += _summary(env.axis, [env], draws)
-    return rows + _summary("", per_axis, draws)
+        rows += _summary(env.changes.match.axis, [env])
+    return rows + _summary("", per_axis)
 
 
-def _summary(axis: str, parts: list[Environments], draws: Draws) -> list[Estimate]:
-    kept = [env for env in parts if env.kept.any()]
-    n_models = len(np.unique(np.concatenate([env.models for env in kept]))) if kept else 0
-    pairs = int(sum(env.n_pairs[env.kept].sum() for env in kept))
+def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
+    kept = [env for env in parts if env.changes.kept.any()]
+    n_models = len(np.unique(np.concatenate([env.changes.models for env in kept]))) if kept else 0
+    pairs = int(sum(env.changes.n_pairs[env.changes.kept].sum() for env in kept))
     if not kept:
         reason = f"no change of a setting rests on {MIN_EFFECTIVE:g} pairs that surely differ"
         return [Estimate(name, axis, "", 0, 0, NAN, reason=reason) for name in ("sign_error_mean", "sign_error_max")]
-    losses = np.concatenate([env.losses[env.kept] for env in kept])
-    drawn = np.concatenate([env.drawn(draws)[:, env.kept] for env in kept], axis=1)
+    losses = np.concatenate([env.losses[env.changes.kept] for env in kept])
+    drawn = np.concatenate([env.drawn[:, env.changes.kept] for env in kept], axis=1)
     fewest = min(len(env.permuted) for env in kept)
-    permuted = np.concatenate([env.permuted[:fewest, env.kept] for env in kept], axis=1)
-    names = [pair for env in kept for pair, keep in zip(env.names, env.kept, strict=True) if keep]
+    permuted = np.concatenate([env.permuted[:fewest, env.changes.kept] for env in kept], axis=1)
+    names = [pair for env in kept for pair, keep in zip(env.changes.names, env.changes.kept, strict=True) if keep]
     worst = int(np.argmax(losses))
     mean_draws, max_draws = drawn.mean(axis=1), drawn.max(axis=1)
     low, high = percentile_interval(mean_draws)
@@ -150,6 +187,12 @@ def _summary(axis: str, parts: list[Environments], draws: Draws) -> list[Estimat
     p = permutation_p(max(0.0, 0.5 - value), extreme)
     reason = reason or ("" if np.isfinite(p) else "no exchange makes the worst error small: no p-value")
     return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
+
+
+def _summed(component: Ints, env: Ints, n_env: int, values: Floats) -> Floats:
+    """Sum values [pairs] by component and environment: [components, environments]."""
+    shape = (int(component.max(initial=-1)) + 1, n_env)
+    return np.bincount(component * n_env + env, values, minlength=shape[0] * n_env).reshape(shape).astype(np.float64)
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
