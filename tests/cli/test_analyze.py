@@ -32,6 +32,16 @@ def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp
     assert len(written["standing"]) == 2
 
 
+def test_claims_are_printed_and_written_beside_the_three_files(tmp_path: Path, capsys) -> None:
+    table = grid().rename(columns={"signal": "prob_margin_pgd", "noise": "average_flat_pgd"})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    out = tmp_path / "out"
+    assert run_command_line(["analyze", str(tmp_path / "table.csv"), "--out", str(out), "--claims", *QUICK]) == 0
+    claims = pd.read_csv(out / "claims.csv").set_index(["measure", "statistic"])
+    assert claims.loc[("prob_margin_pgd", "tau_b"), "verdict"] == "holds"
+    assert "Claim, holds: larger margins go with a larger gap" in capsys.readouterr().out
+
+
 def test_where_and_settings_reach_the_analysis(table: Path, tmp_path: Path) -> None:
     options = ["--where", 'defense != "MART"', "--settings", "architecture,defense", "--measures", "signal"]
     assert run_command_line(["analyze", str(table), "--out", str(tmp_path), *options, *QUICK]) == 0
