@@ -116,3 +116,9 @@ def test_a_rank_test_by_donations_keeps_its_level_with_unequal_units() -> None:
         permuted = np.array([(sx * np.sign(ranks[move][:, None] - ranks[move])).sum() for move in moves])
         rejected += permutation_p(float((sx * np.sign(y[:, None] - y)).sum()), permuted, 30) <= 0.05
     assert 5 <= rejected < 40
+
+
+@pytest.mark.parametrize("n", [2, 3, 41, 2000])
+def test_percentile_intervals_are_numpys_quantiles_to_the_last_bit(n: int) -> None:
+    draws = np.random.default_rng(n).normal(size=n)
+    assert percentile_interval(draws) == tuple(np.quantile(draws, [(1 - 0.95) / 2, (1 + 0.95) / 2]))
