@@ -11,7 +11,7 @@ from measurebench.reporting.charts import compared
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.shell import datasets, figure_data, render, write_text
 from measurebench.reporting.study import Study, is_sure, load_study
-from measurebench.reporting.wording import count, defined, fixed, listed, measure_name
+from measurebench.reporting.wording import count, defined, fixed, listed, measure_name, target_name
 
 CHANGES = {
     "turned": "the sign turned, with certainty on both sides",
@@ -130,10 +130,8 @@ def _lead(best: list[str], changed: pd.DataFrame) -> str:
 def _about(study: Study) -> tuple[str, str]:
     row = study.estimate(study.ranked[0])
     told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
-    return (
-        study.name,
-        f"{count(study.analysis.n_models, 'model')} in the statistics, target {study.analysis.target}, {told}",
-    )
+    models, target = count(study.analysis.n_models, "model"), target_name(study.analysis.target)
+    return study.name, f"{models} in the statistics, predicted is the {target}, {told}"
 
 
 def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:

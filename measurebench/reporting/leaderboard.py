@@ -176,13 +176,7 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
     """Return the page as HTML."""
     parts = sections(table, measures)
     figures = [figure for section in parts for figure in section.figures]
-    first = table.iloc[0]
-    open_places = int(first["rank_worst"])
-    sentence = (
-        f"{first['model_id']} is the most robust of {len(table)} entries"
-        if open_places == 1
-        else f"{open_places} of {len(table)} entries could hold the first place"
-    )
+    sentence = headline(table)
     return render(
         "leaderboard.html",
         _data(table, figures, measures, norm),
@@ -197,6 +191,15 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
         measure_groups=[("measures", [(name, measure_name(name, measure_infos())) for name in measures])],
         sources=_sources(table),
     )
+
+
+def headline(table: pd.DataFrame) -> str:
+    """Return who is first, or how many may be."""
+    first = table.iloc[0]
+    open_places = int(first["rank_worst"])
+    if open_places == 1:
+        return f"{first['model_id']} is the most robust of {len(table)} entries"
+    return f"{open_places} of {len(table)} entries could hold the first place"
 
 
 def _lead(table: pd.DataFrame) -> str:

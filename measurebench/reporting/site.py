@@ -11,7 +11,8 @@ from typing import Any
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
 from measurebench.reporting.finding import finding
-from measurebench.reporting.leaderboard import write_leaderboard
+from measurebench.reporting.leaderboard import headline, leaderboard_page, prepared
+from measurebench.reporting.leaderboard_data import leaderboard
 from measurebench.reporting.page import study_page
 from measurebench.reporting.shell import environment, write_text
 from measurebench.reporting.study import Study, load_study
@@ -52,9 +53,10 @@ def write_site(
     for norm in norms:
         address = f"leaderboard/{norm}"
         _fresh(out / address)
-        write_leaderboard(out / address, norm=norm, model_info=model_info)
-        text = "The leaderboard with intervals, claims against findings, frontier and papers."
-        published.append(Published(address, f"RobustBench, CIFAR-10, {norm}", text, _files(out / address)))
+        table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
+        write_text(out / address / "index.html", leaderboard_page(table, norm, []))
+        title, text = f"RobustBench, CIFAR-10, {norm}", f"{headline(table)}, by AutoAttack with 95 % intervals."
+        published.append(Published(address, title, text, _files(out / address)))
     listing = [
         {
             "address": p.address,

@@ -101,6 +101,16 @@ def test_a_bound_filters_a_column_in_the_units_shown(watched: Watched, page_file
     assert min(gaps) >= 10
 
 
+def test_a_column_is_added_by_keyboard_and_the_focus_stays(watched: Watched, page_file: Path) -> None:
+    page = watched.open(page_file)
+    page.locator("summary", has_text="Columns").focus()
+    page.keyboard.press("Enter")
+    page.locator('#columns input[data-column="n_parameters"]').focus()
+    page.keyboard.press("Space")
+    assert page.locator('#table button[data-key="n_parameters"]').count() == 1
+    assert page.evaluate("document.activeElement.dataset.column") == "n_parameters"
+
+
 def test_a_click_on_the_heat_map_shows_that_measures_scatter(watched: Watched, page_file: Path) -> None:
     page = watched.open(page_file)
     watched.draw_all()

@@ -26,6 +26,7 @@ def test_a_site_lists_studies_with_files_and_digests(
     index = write_site(out, [source], norms=["L2"])
     listing = json.loads((out / "index.json").read_text())
     assert [entry["address"] for entry in listing] == ["studies/small-study", "leaderboard/L2"]
+    assert "first place" in listing[1]["text"] or "most robust of" in listing[1]["text"]
     assert {file["name"] for file in listing[0]["files"]} == {
         "index.html",
         "models.csv",

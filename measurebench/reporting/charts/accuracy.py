@@ -24,7 +24,7 @@ def figure(study: Study) -> Figure | None:
     above = int((models[train] > models[test]).sum())
     return Figure(
         "accuracy",
-        f"{above} of {count(len(models), 'model')} {'is' if above == 1 else 'are'} more robust on training "
+        f"{above:,} of {count(len(models), 'model')} {'is' if above == 1 else 'are'} more robust on training "
         "images than on test images",
         f"Robust accuracy runs from {percent(models[train].min())} to {percent(models[train].max())} on training "
         f"images and from {percent(models[test].min())} to {percent(models[test].max())} on test images.",

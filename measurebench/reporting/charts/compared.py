@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
+from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
 from measurebench.reporting.wording import count, fixed
 
 _COLUMNS = (
@@ -60,6 +60,8 @@ def _series(side: str, shape: str, color: str, shift: int) -> list[Any]:
         y=y, x=alt.X(field=f"low_{side}", type="quantitative", scale=scale), x2=alt.X2(field=f"high_{side}")
     )
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
-        y=y, x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the gap, over all models")
+        y=y,
+        x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the gap, over all models"),
+        tooltip=tooltips(_COLUMNS),
     )
     return [line, mark]

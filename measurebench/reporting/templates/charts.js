@@ -48,10 +48,13 @@ function specOf(chart) {
 }
 
 const shortened = (spec, chart) => ({ ...spec, height: (spec.height * chart.limit) / page.figures[chart.id].rows });
-// On a telephone names of rows may not take half of the width.
-function narrowed(layer) {
-  const axis = layer.encoding?.y?.axis;
-  if (axis?.labelLimit) axis.labelLimit = Math.min(axis.labelLimit, 132);
+// Names of rows take a third of the width, not more and not less; on a telephone legends break and axes have few ticks.
+function fitted({ encoding = {} }, width) {
+  const { x, y, color, shape } = encoding;
+  if (y?.axis?.labelLimit > 200) y.axis.labelLimit = Math.round(Math.min(340, Math.max(132, 0.34 * width)));
+  if (width > 560) return;
+  for (const channel of [color, shape]) if (channel?.legend?.columns === 4) channel.legend.columns = 2;
+  if (x?.axis?.tickCount) x.axis.tickCount = Math.min(x.axis.tickCount, 4);
 }
 const flat = (spec) => (spec.layer ? spec.layer.flatMap(flat) : [spec]);
 const canLog = () => models.every((row) => !isNumber(row[state.measure]) || row[state.measure] > 0);
@@ -60,7 +63,8 @@ async function draw(chart) {
   if (chart.drawing) return chart.drawing;
   chart.drawing = (async () => {
     const spec = specOf(chart);
-    if (innerWidth < 640) flat(spec).forEach(narrowed);
+    const width = chart.holder.clientWidth;
+    flat(spec).forEach((layer) => fitted(layer, width));
     const colors = isCrowded(chart) ? colorsNow() : null;
     const patch = (compiled) => ({ ...compiled, data: withRows(compiled.data, chart) });
     const result = await vegaEmbed(chart.holder, colors ? resolved(spec, colors) : spec, { renderer: colors ? "canvas" : "svg", actions: false, config: colors ? resolved(page.config, colors) : page.config, tooltip: { theme: "page" }, patch });

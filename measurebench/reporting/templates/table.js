@@ -40,10 +40,13 @@ const widths = {};
 function width(column) {
   if (!(column.key in widths)) {
     const longest = Math.max(...models.slice(0, 200).map((row) => shown(row[column.key], "text").length), 0);
-    widths[column.key] = longest > 34 ? "long" : longest > 14 ? "mid" : null;
+    widths[column.key] = longest > 34 ? "long" : longest > 14 ? "mid" : "brief";
   }
   return widths[column.key];
 }
+
+// The id of a model breaks where its parts meet.
+const breakable = (text) => text.split(/(?<=[_/])/).flatMap((part, i) => (i ? [element("wbr"), part] : [part]));
 
 function bodyCell(column, row) {
   const value = row[column.key];
@@ -51,8 +54,8 @@ function bodyCell(column, row) {
   const kind = column.format === "text" ? width(column) : "num";
   const head = column.key === "model_id";
   const link = column.link && row[column.link];
-  const content = link && /^https?:\/\//.test(link) ? element("a", { href: link, rel: "noopener noreferrer" }, text) : text;
-  return element(head ? "th" : "td", { class: kind, scope: head ? "row" : null, title: isNumber(value) && kind === "num" ? String(value) : null }, content);
+  const content = link && /^https?:\/\//.test(link) ? [element("a", { href: link, rel: "noopener noreferrer" }, text)] : head ? breakable(text) : [text];
+  return element(head ? "th" : "td", { class: kind, scope: head ? "row" : null, title: isNumber(value) && kind === "num" ? String(value) : null }, ...content);
 }
 
 function toggle(row, on) {
@@ -147,7 +150,9 @@ function buildColumns() {
   if (!columnList?.parentElement.open) return;
   const on = new Set(shownColumns().map((column) => column.key));
   const groups = [...new Set(page.columns.map((column) => column.group))];
+  const focused = document.activeElement?.dataset.column;
   columnList.replaceChildren(...groups.map((group) => columnGroup(group, on)));
+  if (focused) columnList.querySelector(`input[data-column="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
 function columnGroup(group, on) {
@@ -165,5 +170,5 @@ function columnGroup(group, on) {
   });
   const every = members.every((column) => on.has(column.key));
   const all = element("button", { type: "button", class: "quiet", onclick: () => set(members.map((column) => column.key), !every) }, every ? "none" : "all");
-  return element("fieldset", {}, element("legend", {}, group, " ", all), ...boxes);
+  return element("fieldset", { class: members.length > 24 ? "many" : null }, element("legend", {}, group, " ", all), ...boxes);
 }

@@ -49,10 +49,13 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
     import altair as alt
 
     number: Any = {"op": "row_number", "as": "_n"}
-    robust = table["autoattack_accuracy"].dropna()
-    low = float(robust[robust >= FLOOR].min()) - 0.02
-    x = percent_axis("clean_accuracy", "clean accuracy")
-    y = percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y", (low, float(robust.max()) + 0.02))
+    drawn = table[table["autoattack_accuracy"] >= FLOOR]
+    clean, robust = drawn["clean_accuracy"].dropna(), drawn["autoattack_accuracy"]
+    room = 0.13 * float(clean.max() - clean.min())  # for the year beside the frontier's last entry
+    x = percent_axis("clean_accuracy", "clean accuracy", "x", (float(clean.min()) - 0.01, float(clean.max()) + room))
+    y = percent_axis(
+        "autoattack_accuracy", "AutoAttack accuracy", "y", (float(robust.min()) - 0.02, float(robust.max()) + 0.02)
+    )
     base = alt.Chart(named("frontiers"))
     lines = base.mark_line(color="var(--ink)", strokeWidth=1.4, clip=True).encode(
         x=x,
@@ -70,4 +73,5 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
         x=x, y=y, text=alt.Text(field="until", type="nominal")
     )
     points = entries(table, x, y, ("clean_accuracy", "autoattack_accuracy"))
+    points = points.transform_filter(f"datum.autoattack_accuracy >= {FLOOR}")
     return (lines + points + names).properties(width="container", height=340)
