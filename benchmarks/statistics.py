@@ -1,6 +1,7 @@
 """Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md."""
 
 import itertools
+import os
 import platform
 import sys
 import time
@@ -156,7 +157,7 @@ def main() -> None:
     analyze(table.head(60), bootstrap=20, permutations=19)  # imports
     start = time.perf_counter()
     whole = seconds(lambda: analyze(table))
-    wall = time.perf_counter() - start
+    wall, load = time.perf_counter() - start, os.getloadavg()[0]
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas", "statsmodels"))
     lines = [
         "# The statistics: speed and coverage",
@@ -165,7 +166,7 @@ def main() -> None:
         "other jobs may have shared the machine, so the ratios say more than the seconds.",
         "",
         f"The whole analysis of 1,344 models, {MEASURES} measures, 8 settings with 2,000 bootstrap draws: "
-        f"**{whole:.1f} s** (wall clock {wall:.1f} s).",
+        f"**{whole:.1f} s** (wall clock {wall:.1f} s; load average then {load:.1f} on {os.cpu_count()} cores).",
         "",
         "| statistic | here (s) | plain loop (s) | ratio |",
         "|---|---|---|---|",
