@@ -12,6 +12,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICKSTART = Path("reports/quickstart")
+DIGITS_STUDY = Path("data/digits-study")
 
 
 def install(session: nox.Session, *groups: str, to_run: bool = True) -> None:
@@ -47,14 +48,15 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Build reports/site/, ready for any static host, from the quickstart's study and RobustBench's leaderboard."""
+    """Build reports/site/, ready for any static host: the quickstart's study, the digits study, the leaderboard."""
     install(session)
     if not (QUICKSTART / "records").is_dir():
         session.error("expected the quickstart's study; run nox -s quickstart first")
+    studies = [str(QUICKSTART / "records"), str(DIGITS_STUDY / "models.parquet")]
     session.run(
         *("python", "-c"),
-        "from measurebench.reporting import write_site;"
-        f"write_site('reports/site', ['{QUICKSTART / 'records'}'], norms=('Linf', 'L2'))",
+        f"from measurebench.reporting import write_site;write_site('reports/site', {studies!r}, norms=('Linf', 'L2'))",
+        env=ONE_THREAD,
     )
     session.log("the site: reports/site/index.html")
 
@@ -133,3 +135,23 @@ def zoo(session: nox.Session) -> None:
         *("measurebench", "train", "--grid", "data/digits/zoo.toml", "--dataset", "digits", "--out", "build/zoo"),
         env=ONE_THREAD,
     )
+
+
+@nox.session
+def study(session: nox.Session) -> None:
+    """Train the digits study's 672 runs, measure their 1,344 checkpoints and write its table; hours, and it resumes."""
+    install(session)
+    grid = ("--grid", "data/digits/study.toml", "--dataset", "digits", "--extra-data", "own")
+    session.run("measurebench", "train", *grid, "--out", "build/study", env=ONE_THREAD)
+    measured = ("--dataset", "digits", "--attacks", "pgd", "--workers", "auto", "--out", "build/study/records")
+    session.run("measurebench", "run", "build/study", *measured, *session.posargs, env=ONE_THREAD)
+    for kind in ("parquet", "csv"):
+        table = str(DIGITS_STUDY / f"models.{kind}")
+        session.run("measurebench", "export", "build/study/records", "--out", table, env=ONE_THREAD)
+
+
+@nox.session
+def row(session: nox.Session) -> None:
+    """Train and measure one row of the digits study again and compare: nox -s row -- MODEL_ID."""
+    install(session)
+    session.run("python", str(DIGITS_STUDY / "again.py"), *session.posargs, env=ONE_THREAD)
