@@ -87,7 +87,8 @@ class PreActivationBlock(nn.Module):
         """Map features [n, n_in, H, W] to [n, n_out, H, W]."""
         activated = F.relu(self.bn1(inputs))
         features: Tensor = self.conv2(F.relu(self.bn2(self.conv1(activated))))
-        return features + self.shortcut(activated)
+        shortcut: Tensor = self.shortcut(activated)
+        return features + shortcut
 
 
 class PreActivationNet(nn.Module):
