@@ -69,7 +69,11 @@ def run(
     measured, 1 some model or measure failed, 2 bad input.
     """  # fmt: skip
     values: dict[str, Any] = {name: value for name, value in locals().items() if name != "context"}
-    settings = _with_config(values, config, context)
+    return _measure(values, _with_config(values, config, context))
+
+
+def _measure(values: dict[str, Any], settings: dict[str, dict[str, Any]]) -> int:
+    """Measure what the options say and tell how it ended; returns the exit status."""
     from measurebench.cli.progress import terminal_progress
     from measurebench.engine.options import RunOptions
     from measurebench.engine.runner import run as run_models
@@ -82,13 +86,13 @@ def run(
         measure_settings=settings,
     )
     specs = resolve(
-        models,
+        values["models"],
         architecture=values["architecture"],
         normalization=values["normalization"],
         dataset=options.dataset,
         allow_pickle=options.allow_pickle,
     )
-    part = _part(specs, values["shard"])
+    part, out = _part(specs, values["shard"]), values["out"]
     with terminal_progress() as progress:
         summary = run_models(
             part, options, out, workers=_auto_or_number(values["workers"], "--workers"), progress=progress

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 _ONE = "One model"
 _MANY = "Many models"
+# Options of the command that are settings of a run, by the same name.
+_SETTINGS = (
+    *("architecture", "defense", "beta", "steps", "norm", "radius", "awp", "awp_size", "epochs", "batch_size"),
+    *("learning_rate", "schedule", "weight_decay", "clip_norm", "augmentation", "normalization", "precision", "seed"),
+)
 
 
 def train(
@@ -77,34 +82,35 @@ def train(
 
     measurebench train --dataset cifar10 --architecture resnet-18 --defense TRADES --beta 6 --awp layerwise --out trades
     """
-    settings = {
-        "architecture": architecture, "defense": defense, "beta": beta, "steps": steps, "norm": norm, "radius": radius,
-        "awp": awp, "awp_size": awp_size, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
-        "schedule": schedule, "weight_decay": weight_decay, "clip_norm": clip_norm, "augmentation": augmentation,
-        "normalization": normalization, "precision": precision, "seed": seed,
-    }  # fmt: skip
-    given = {name: value for name, value in settings.items() if value is not None}
+    values = dict(locals())
+    given = {name: values[name] for name in _SETTINGS if values[name] is not None}
     runs = _runs(grid, given, dataset, extra_data is not None, checkpoint)
     runs = _chosen(runs, only or [], shard)
     if plan:
         _print_plan(runs)
         return
+    extra_file = None if extra_data in (None, "own") else extra_data
+    if _train(runs, (dataset, data_dir, extra_file), out, _workers(workers, len(runs)), _device(device)):
+        raise typer.Exit(1)
+
+
+def _train(
+    runs: "list[PlannedRun]", source: tuple[str, str | None, str | None], out: Path, workers: int, device: str
+) -> bool:
+    """Train the runs and tell how they ended; returns whether any failed."""
     from measurebench.training.fleet import Source, train_all
 
-    extra_file = None if extra_data in (None, "own") else extra_data
     watcher = _Watcher(len(runs))
     outcomes = train_all(
-        runs, Source(dataset, data_dir, extra_file), out, workers=_workers(workers, len(runs)),
-        device=_device(device), on_run=watcher.run_ended, on_epoch=watcher.epoch_ended if len(runs) == 1 else None,
+        runs, Source(*source), out, workers=workers, device=device, on_run=watcher.run_ended,
+        on_epoch=watcher.epoch_ended if len(runs) == 1 else None,
     )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         typer.echo(f"failed: {outcome.name}: {outcome.reason}", err=True)
-    typer.echo(
-        f"{len(outcomes) - len(failed)} of {len(outcomes)} runs trained; `measurebench run {out} --dataset {dataset}` measures them"
-    )
-    if failed:
-        raise typer.Exit(1)
+    trained = f"{len(outcomes) - len(failed)} of {len(outcomes)} runs trained"
+    typer.echo(f"{trained}; `measurebench run {out} --dataset {source[0]}` measures them")
+    return bool(failed)
 
 
 def _runs(grid: Path | None, given: dict[str, Any], dataset: str, extra: bool, checkpoint: str) -> "list[PlannedRun]":
