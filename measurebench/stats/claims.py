@@ -96,7 +96,7 @@ def _against_folklore(analysis: Analysis) -> Iterator[Verdict]:
 
 
 def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
-    claim = f"flatness correlates poorly: |tau| below {POOR}"
+    claim = f"flatness correlates poorly: tau between -{POOR} and {POOR}"
     for measure in _FLATNESS:
         row = _row(analysis, measure, "tau_b")
         if row is None:
