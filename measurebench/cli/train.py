@@ -84,8 +84,7 @@ def train(
     """
     values = dict(locals())
     given = {name: values[name] for name in _SETTINGS if values[name] is not None}
-    runs = _runs(grid, given, dataset, extra_data is not None, checkpoint)
-    runs = _chosen(runs, only or [], shard)
+    runs = _chosen(_runs(grid, given, dataset, extra_data is not None, checkpoint), only or [], shard)
     if plan:
         _print_plan(runs)
         return
