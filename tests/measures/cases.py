@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from measurebench.core.info import Examples
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from tests.measures.strided import strided
+from tests.measures.strided import strided, with_statistics
 
 KINDS = ("convolutional", "residual", "preactivation", "wide")
 THREAT = ThreatModel.parse("Linf", "1/16")
@@ -21,14 +21,7 @@ def network(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.
         "preactivation": lambda: strided("preactivation", 3),
         "wide": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10)),
     }
-    net = builders[kind]()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-            module.running_mean = torch.randn_like(module.running_mean) * 0.2
-            module.running_var = torch.rand_like(module.running_var) + 0.5
-    return net.to(dtype).eval().requires_grad_(False)
+    return with_statistics(builders[kind]()).to(dtype).eval().requires_grad_(False)
 
 
 def examples(net: nn.Module, n: int = 24, seed: int = 1) -> tuple[Tensor, Tensor]:

@@ -106,3 +106,14 @@ def strided(kind: str, width: int) -> nn.Module:
         width, 1, 10
     )
     return built
+
+
+def with_statistics(net: nn.Module) -> nn.Module:
+    """Give every batch norm weights and statistics that are not the initial ones, drawn from torch's generator."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            module.running_mean = torch.randn_like(module.running_mean) * 0.2
+            module.running_var = torch.rand_like(module.running_var) + 0.5
+    return net

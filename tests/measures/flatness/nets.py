@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tests.measures.strided import strided
+from tests.measures.strided import strided, with_statistics
 
 KINDS = ("convolutional", "residual", "preactivation", "wide")
 
@@ -17,14 +17,7 @@ def network(kind: str, width: int = 3, dtype: torch.dtype = torch.float64) -> nn
         "preactivation": lambda: strided("preactivation", width),
         "wide": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 32 * width), nn.ReLU(), nn.Linear(32 * width, 10)),
     }
-    net = builders[kind]()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-            module.running_mean = torch.randn_like(module.running_mean) * 0.2
-            module.running_var = torch.rand_like(module.running_var) + 0.5
-    return net.to(dtype).eval().requires_grad_(False)
+    return with_statistics(builders[kind]()).to(dtype).eval().requires_grad_(False)
 
 
 def examples(net: nn.Module, n: int = 20, seed: int = 1) -> tuple[Tensor, Tensor]:
