@@ -78,9 +78,25 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
 def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
     judged = analysis.judgements
     everywhere = list(judged.loc[judged["verdict"] == "holds_everywhere", "measure"])
-    found = f"over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)}"
-    verdict = ABSENT if analysis.defense is None else FAILS if everywhere else HOLDS
+    refuted = sum(_fails_somewhere(analysis, measure) for measure in analysis.measures)
+    found = f"over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)};"
+    found += f" {refuted} surely poor, or of another sign, somewhere"
+    verdict = FAILS if everywhere else HOLDS if refuted == len(judged) else OPEN
+    verdict = ABSENT if analysis.defense is None else verdict
     yield Verdict("no measure holds everywhere", "", "verdicts", verdict, found, n_models=analysis.n_models)
+
+
+def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
+    """Say whether tau is surely poor over all models or inside a defense, or shown with both signs."""
+    total, inside = _row(analysis, measure, "tau_b"), _records(_inside(analysis, measure))
+    rows = inside if total is None else [total, *inside]
+    signs = {float(np.sign(row["estimate"])) for row in rows if significant(row)}
+    return len(signs) > 1 or any(row["ci_low"] > -POOR and row["ci_high"] < POOR for row in rows)
+
+
+def _inside(analysis: Analysis, measure: str) -> pd.DataFrame:
+    """Return a measure's tau inside each defense; nothing where the table has no defenses."""
+    return analysis.select_within(measure, analysis.defense or "")
 
 
 def _against_folklore(analysis: Analysis) -> Iterator[Verdict]:
@@ -114,7 +130,7 @@ def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
 def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     """One sign inside every defense, something beyond average cross-entropy, and the steadiest of all measures."""
     claim = "the input gradient norm keeps one sign inside every defense"
-    inside = analysis.select_within(_GRADIENT, analysis.defense)
+    inside = _inside(analysis, _GRADIENT)
     if inside.empty:
         yield _absent(claim, _GRADIENT, "tau_within")
         return
@@ -123,14 +139,13 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
     verdict = FAILS if len(signs) > 1 else HOLDS if all(shown) else OPEN
     yield Verdict(claim, _GRADIENT, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
-    claim, held = (
-        "it says more than average cross-entropy does",
-        _row(analysis, _GRADIENT, "partial_tau", "average_ce_pgd"),
-    )
-    yield (
-        _absent(claim, _GRADIENT, "partial_tau") if held is None else _of(held, claim, HOLDS if _clear(held) else OPEN)
-    )
-    weakest = {m: _weakest(analysis.select_within(m, analysis.defense)) for m in analysis.measures}
+    claim = "it says more than average cross-entropy does"
+    held = _row(analysis, _GRADIENT, "partial_tau", "average_ce_pgd")
+    if held is None:
+        yield _absent(claim, _GRADIENT, "partial_tau")
+    else:
+        yield _of(held, claim, HOLDS if _clear(held) else OPEN)
+    weakest = {m: _weakest(_inside(analysis, m)) for m in analysis.measures}
     order = sorted(weakest, key=lambda m: -weakest[m])
     claim, place = "it is the most consistent measure", order.index(_GRADIENT) + 1
     found = f"place {place} of {len(order)} by the weakest tau inside a defense, {weakest[_GRADIENT]:.2f};"
@@ -140,7 +155,7 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
 
 def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
     claim, measure = "boundary thickness turns with the training method", "boundary_thickness"
-    inside = analysis.select_within(measure, analysis.defense)
+    inside = _inside(analysis, measure)
     shown = [row["estimate"] for row in _records(inside) if significant(row)]
     if inside.empty:
         yield _absent(claim, measure, "tau_within")

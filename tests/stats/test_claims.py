@@ -71,3 +71,19 @@ def test_a_table_without_the_studys_measures_or_defenses_tests_nothing_of_them()
     judged = judged_claims(analyze(table, bootstrap=50))
     assert tuple(judged.columns) == COLUMNS
     assert set(judged["verdict"]) == {"cannot be tested"}
+
+
+def test_too_few_models_decide_nothing_and_settings_do_not_stand_in_for_defenses() -> None:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        {
+            "model_id": list("abcdefghijkl"),
+            "robust_gap_pgd": rng.normal(size=12),
+            "x_grad_norm_pgd": rng.normal(size=12),
+            "setting_augmentation": [False, True] * 6,
+        }
+    )
+    without = judged_claims(analyze(table, bootstrap=50))
+    assert verdict(without, "keeps one sign inside every defense", "x_grad_norm_pgd") == "cannot be tested"
+    few = judged_claims(analyze(table.assign(defense=["AT", "AT", "MART", "MART"] * 3), bootstrap=50))
+    assert verdict(few, "no measure holds everywhere", "") == "not decided"
