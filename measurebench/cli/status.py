@@ -13,10 +13,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one object per model.")] = False,
 ) -> int:
     """Tell what is done, missing and failed, with reasons; exit status 1 where something failed."""
-    from measurebench.store.folder import ResultsFolder
+    from measurebench.store.folder import ResultsFolder, model_key
 
     results = ResultsFolder.open(folder)
-    rows = [_summary(entry, results.records()) for entry in results.catalogue().values()]
+    records = results.records_by_model()
+    rows = [_summary(entry, records[model_key(entry)]) for entry in results.catalogue().values()]
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
@@ -25,8 +26,7 @@ def status(
 
 
 def _summary(entry: dict[str, Any], records: list[Any]) -> dict[str, Any]:
-    current = (entry["model_id"], entry["model_digest"], entry["config_digest"])
-    mine = [r for r in records if (r.model_id, r.model_digest, r.config_digest) == current and r.measure != "load"]
+    mine = [r for r in records if r.measure != "load"]
     failed = [{"measure": r.measure, "split": r.split, "reason": r.reason} for r in mine if r.status == "failed"]
     if entry.get("failure"):
         failed.insert(0, {"measure": "load", "split": "", "reason": entry["failure"]})

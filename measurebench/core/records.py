@@ -9,6 +9,7 @@ from measurebench.core.errors import BadInputError
 
 Status = Literal["measured", "undefined", "failed"]
 Diagnostic = float | int | bool | str | None
+ModelKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Record:
             self.model_id, self.model_digest, self.measure, self.measure_version, self.split, self.config_digest,
             self.n,
         )  # fmt: skip
+
+    @property
+    def model_key(self) -> ModelKey:
+        """Model, weights and configuration: what the records of one row of a table share."""
+        return self.model_id, self.model_digest, self.config_digest
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
 from measurebench.engine.workers import measure_in_workers
 from measurebench.models.identity import model_digest
-from measurebench.store.folder import ResultsFolder
+from measurebench.store.folder import ResultsFolder, model_key
 
 
 class Progress(Protocol):
@@ -123,30 +123,26 @@ def _plan(
         split: dataset.split(split).first(n_examples(options, dataset, split)).digest() for split in ("train", "test")
     }
     pairs = pairs_of(chosen_measures(options), options)
-    records, catalogue = folder.records(), folder.catalogue()
+    records, catalogue = folder.records_by_model(), folder.catalogue()
+    entries = folder.models.read()
     summary, tasks = RunSummary(folder.path, n_models=len(models)), []
     for spec in models:
         config = config_for(options, dataset, spec.threat_model, digests)
         task = Task(spec, model_digest(spec), config, ())
-        mine = [
-            record
-            for record in records
-            if (record.model_id, record.model_digest, record.config_digest)
-            == (spec.id, task.model_digest, config.digest())
-        ]
-        open_now = open_pairs(pairs, mine, options, dataset)
+        found = records[spec.id, task.model_digest, config.digest()]
+        open_now = open_pairs(pairs, found, options, dataset)
         summary.n_resumed += len(pairs) - len(open_now)
         if open_now:
             tasks.append(replace(task, pairs=open_now))
         elif catalogue.get(spec.id, {}).get("config_digest") != config.digest():
-            _restore(spec.id, task, folder)
+            _restore(spec.id, task, folder, entries)
     return tasks, summary
 
 
-def _restore(model_id: str, task: Task, folder: ResultsFolder) -> None:
+def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence[Mapping[str, Any]]) -> None:
     """Put the model's earlier entry for this configuration in force again."""
-    entries = [entry for entry in folder.models.read() if entry["model_id"] == model_id]
-    matching = [entry for entry in entries if entry["config_digest"] == task.config.digest()]
+    wanted = (model_id, task.config.digest())
+    matching = [entry for entry in entries if (entry["model_id"], entry["config_digest"]) == wanted]
     folder.add_model(matching[-1] if matching else spec_entry(task, task.spec, None))
 
 
@@ -186,18 +182,19 @@ def _take_record(record: Record, folder: ResultsFolder, summary: RunSummary, pro
 
 def _collect_failures(models: Sequence[ModelSpec], folder: ResultsFolder, summary: RunSummary) -> None:
     """Gather what failed among the models asked for, now or in an earlier run."""
-    catalogue, records = folder.catalogue(), folder.records()
+    catalogue, records = folder.catalogue(), folder.records_by_model()
     for spec in models:
-        entry = catalogue.get(spec.id, {})
+        entry = catalogue.get(spec.id)
+        if entry is None:
+            continue
         if entry.get("failure"):
             summary.failures.append((spec.id, "load", str(entry["failure"])))
             summary.unusable.append(spec.id)
             continue
-        current = (spec.id, entry.get("model_digest"), entry.get("config_digest"))
         summary.failures += [
             (record.model_id, record.measure, record.reason)
-            for record in records
-            if record.status == "failed" and (record.model_id, record.model_digest, record.config_digest) == current
+            for record in records[model_key(entry)]
+            if record.status == "failed"
         ]
 
 

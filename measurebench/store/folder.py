@@ -3,13 +3,14 @@
 import json
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.records import Record
+from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
 FORMAT = 1
@@ -75,6 +76,13 @@ class ResultsFolder:
             latest[record.key] = record
         return list(latest.values())
 
+    def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
+        """Return the records in force by what was measured: its id, its weights and the configuration."""
+        grouped: defaultdict[ModelKey, list[Record]] = defaultdict(list)
+        for record in self.records():
+            grouped[record.model_key].append(record)
+        return grouped
+
     def add_record(self, record: Record) -> None:
         """Append a record; it is on the disk when this returns."""
         self._records.append(record.to_json())
@@ -92,6 +100,11 @@ class ResultsFolder:
         """Append a configuration or an environment under its digest, if it is not there yet."""
         if all(line.get("digest") != digest for line in journal.read()):
             journal.append({"digest": digest, **value})
+
+
+def model_key(entry: Mapping[str, Any]) -> ModelKey:
+    """Return which records a catalogue entry speaks of."""
+    return entry["model_id"], entry["model_digest"], entry["config_digest"]
 
 
 def read_records(folder: str | Path) -> list[Record]:

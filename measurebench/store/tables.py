@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.records import Record
-from measurebench.store.folder import ResultsFolder
+from measurebench.store.folder import ResultsFolder, model_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,28 +82,23 @@ def export(folder: ResultsFolder) -> pd.DataFrame:
     """
     import pandas as pd
 
-    records = folder.records()
-    rows = [_row(entry, _of_model(entry, records)) for entry in folder.catalogue().values()]
+    records = folder.records_by_model()
+    rows = [_row(entry, records[model_key(entry)]) for entry in folder.catalogue().values()]
     if not rows:
         raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
     table = pd.DataFrame.from_records(rows)
     settings = sorted(column for column in table.columns if column.startswith("setting_"))
     known = [*IDENTITY, *settings, *COUNTS, *ACCURACIES, *GAPS]
     last = [*PROVENANCE, "status", "reason"]
-    measures = [column for column in _measure_order(records) if column in table.columns and column not in known]
+    ordered = _measure_order(chain(*records.values()))
+    measures = [column for column in ordered if column in table.columns and column not in known]
     return table.reindex(columns=[*known, *measures, *last])
 
 
-def _measure_order(records: list[Record]) -> list[str]:
+def _measure_order(records: Iterable[Record]) -> list[str]:
     """Return measure columns in an order that does not depend on how a run went: that of the core list, then ids."""
     columns = sorted({_column(record) for record in records})
     return [*(name for name in CORE if name in columns), *(name for name in columns if name not in CORE)]
-
-
-def _of_model(entry: Mapping[str, Any], records: list[Record]) -> list[Record]:
-    """Return the records of a catalogue entry: same model, weights and configuration."""
-    wanted = (entry["model_id"], entry["model_digest"], entry["config_digest"])
-    return [record for record in records if (record.model_id, record.model_digest, record.config_digest) == wanted]
 
 
 def _column(record: Record) -> str:

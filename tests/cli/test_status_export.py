@@ -1,11 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from measurebench.cli.app import run_command_line
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.journal import Journal
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY
 
@@ -64,3 +66,19 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
     for arguments in (["status", str(tmp_path)], ["export", str(tmp_path), "--out", str(tmp_path / "t.csv")]):
         assert run_command_line(arguments) == 2
         assert "expected a results folder of measurebench" in capsys.readouterr().err
+
+
+def test_records_are_read_once_however_many_models_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study(tmp_path / "s", *(f"m{i}" for i in range(20)))
+    read: list[Path] = []
+    whole = Journal.read
+
+    def counted(journal: Journal) -> list[dict[str, Any]]:
+        read.append(journal.path)
+        return whole(journal)
+
+    monkeypatch.setattr(Journal, "read", counted)
+    assert run_command_line(["status", str(folder)]) == 0
+    assert read.count(folder / "records.jsonl") == 1
+    assert run_command_line(["export", str(folder), "--out", str(tmp_path / "t.csv")]) == 0
+    assert read.count(folder / "records.jsonl") == 2
