@@ -116,8 +116,8 @@ def slow(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure speed and memory beside straightforward code; writes benchmarks/results/."""
     install(session, "tests")
-    for script in session.posargs or ("measures", "statistics"):
-        session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
+    for script in session.posargs or ("measures", "statistics", "stacked_training"):
+        session.run("python", "-m", f"benchmarks.{script}", env=ONE_THREAD)
 
 
 @nox.session
@@ -139,15 +139,22 @@ def zoo(session: nox.Session) -> None:
 
 @nox.session
 def study(session: nox.Session) -> None:
-    """Train the digits study's 672 runs, measure their 1,344 checkpoints and write its table; hours, and it resumes."""
+    """Train the digits study's 672 runs, measure their 1,344 checkpoints, publish the table; hours, and it resumes."""
     install(session)
+    records, analysis = "build/study/records", "build/study/analysis"
     grid = ("--grid", "data/digits/study.toml", "--dataset", "digits", "--extra-data", "own")
     session.run("measurebench", "train", *grid, "--out", "build/study", env=ONE_THREAD)
-    measured = ("--dataset", "digits", "--attacks", "pgd", "--workers", "auto", "--out", "build/study/records")
-    session.run("measurebench", "run", "build/study", *measured, *session.posargs, env=ONE_THREAD)
-    for kind in ("parquet", "csv"):
-        table = str(DIGITS_STUDY / f"models.{kind}")
-        session.run("measurebench", "export", "build/study/records", "--out", table, env=ONE_THREAD)
+    measure = ("--dataset", "digits", "--workers", "auto", "--out", records, *session.posargs)
+    session.run("measurebench", "run", "build/study", *measure, "--attacks", "pgd", env=ONE_THREAD)
+    sampled = str(session.run("python", str(DIGITS_STUDY / "sample.py"), silent=True)).split()
+    tenth = [f"build/study#{model_id}" for model_id in sampled]
+    session.run("measurebench", "run", *tenth, *measure, "--autoattack-examples", "128", env=ONE_THREAD)
+    tables = [str(DIGITS_STUDY / f"models.{kind}") for kind in ("parquet", "csv")]
+    for table in tables:
+        session.run("measurebench", "export", records, "--out", table, env=ONE_THREAD)
+    session.run("measurebench", "analyze", tables[0], "--out", analysis, "--claims", env=ONE_THREAD)
+    session.run("python", str(DIGITS_STUDY / "collect.py"), "build/study", analysis)
+    session.run("python", str(DIGITS_STUDY / "card.py"))
 
 
 @nox.session

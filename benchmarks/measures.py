@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.machine import processor
 from benchmarks.plain_measures import REFERENCES
 from measurebench.datasets import load_dataset
 from measurebench.measures.api import measure
@@ -211,13 +212,6 @@ def main() -> None:
         lines += ["", f"## {case.name}: {n_weights:,} parameters, {len(case.images)} images", "", HEAD, *compare(case)]
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text("\n".join(lines) + "\n")
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md."""
+"""Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md.
+
+Run as ``python -m benchmarks.statistics``.
+"""
 
 import itertools
 import os
@@ -13,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from benchmarks.machine import processor
 from measurebench.stats import analyze
 from measurebench.stats.granulated import matching
 from measurebench.stats.rank import Drawn, pair_counts, point_counts
@@ -142,13 +146,6 @@ def error_rows() -> list[str]:
         by_run, by_row = rejected / REPETITIONS
         rows.append(f"| {n_runs} | {by_run:.1%} | {by_row:.1%} |")
     return rows
-
-
-def processor() -> str:
-    """Return the processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """``measurebench convert``: a checkpoint becomes a safetensors file and an entry in a manifest."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.toml import to_toml
 
 if TYPE_CHECKING:
     from measurebench.core.specs import ModelSpec
@@ -69,10 +69,10 @@ def _written(model: "LoadedModel", out: Path) -> str:
         _save(model.initial, out / f"{spec.id}-init.safetensors")
         fields["init_file"] = f"{spec.id}-init.safetensors"
     fields |= _description(spec)
-    lines = ["[[model]]", *(f"{key} = {_toml(value)}" for key, value in fields.items())]
+    lines = ["[[model]]", *(f"{key} = {to_toml(value)}" for key, value in fields.items())]
     settings = {key: value for key, value in spec.settings.items() if value is not None}
     if settings:
-        lines += ["[model.settings]", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
+        lines += ["[model.settings]", *(f"{key} = {to_toml(value)}" for key, value in settings.items())]
     return "\n".join(lines)
 
 
@@ -80,29 +80,19 @@ def _save(network: Any, file: Path) -> None:
     """Write the bare network's weights, without the normalisation that the manifest states."""
     from safetensors.torch import save_file
 
-    from measurebench.models.normalized import Normalized
+    from measurebench.models.normalized import unnormalized
 
-    bare = network.network if isinstance(network, Normalized) else network
     partial = file.with_name(file.name + ".partial")
-    save_file({key: tensor.contiguous().clone() for key, tensor in bare.state_dict().items()}, partial)
+    save_file({key: tensor.contiguous().clone() for key, tensor in unnormalized(network).state_dict().items()}, partial)
     partial.replace(file)
 
 
 def _architecture_fields(spec: "ModelSpec", out: Path) -> dict[str, Any]:
     """Return architecture and normalisation; a file of the user's is copied beside the manifest."""
-    from measurebench.models.identity import architecture_file
+    from measurebench.models.manifest import copy_beside, name_beside
 
-    name = str(spec.architecture)
-    place = name.rpartition(":")[0]
-    if place.endswith(".py"):
-        source = architecture_file(spec)
-        copy = out / Path(place).name
-        if source and (not copy.is_file() or copy.read_bytes() == source.read_bytes()):
-            copy.write_bytes(source.read_bytes())
-        elif source and copy.resolve() != source:
-            raise BadInputError(str(copy), "no other file of this name", "one that differs", "choose another --out")
-        name = f"{copy.name}:{name.rpartition(':')[2]}"
-    fields: dict[str, Any] = {"architecture": name}
+    copy_beside(str(spec.architecture), Path(spec.architecture_folder or "."), out)
+    fields: dict[str, Any] = {"architecture": name_beside(str(spec.architecture))}
     if spec.architecture_kwargs:
         fields["architecture_kwargs"] = dict(spec.architecture_kwargs)
     mean, std = spec.normalization.mean, spec.normalization.std
@@ -123,14 +113,3 @@ def _description(spec: "ModelSpec") -> dict[str, Any]:
         "cluster": spec.cluster,
     }
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _toml(value: Any) -> str:
-    """Write a plain value as TOML."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,10 +1,11 @@
 """``measurebench run``: measure models on a dataset, and go on where an earlier run stopped."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.parse import auto_or_number, part
 from measurebench.core.errors import BadInputError, near_names
 
 # Options of the command that are fields of RunOptions, by the same name and in the same form.
@@ -82,7 +83,7 @@ def _measure(values: dict[str, Any], settings: dict[str, dict[str, Any]]) -> int
     options = RunOptions(
         **{name: values[name] for name in _AS_GIVEN},
         splits=_splits(values["split"]),
-        batch_size=_auto_or_number(values["batch_size"], "--batch-size"),
+        batch_size=auto_or_number(values["batch_size"], "--batch-size"),
         measure_settings=settings,
     )
     specs = resolve(
@@ -92,10 +93,10 @@ def _measure(values: dict[str, Any], settings: dict[str, dict[str, Any]]) -> int
         dataset=options.dataset,
         allow_pickle=options.allow_pickle,
     )
-    part, out = _part(specs, values["shard"]), values["out"]
+    chosen, out = part(specs, values["shard"]), values["out"]
     with terminal_progress() as progress:
         summary = run_models(
-            part, options, out, workers=_auto_or_number(values["workers"], "--workers"), progress=progress
+            chosen, options, out, workers=auto_or_number(values["workers"], "--workers"), progress=progress
         )
     for model_id, measure, reason in summary.failures:
         typer.echo(f"measurebench: {model_id}: {measure} failed: {reason}", err=True)
@@ -145,22 +146,3 @@ def _splits(name: str) -> tuple[Any, ...]:
     if name not in known:
         raise BadInputError("--split", "train, test or both", repr(name))
     return known[name]
-
-
-def _auto_or_number(text: str, option: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not text.isdigit() or int(text) < 1:
-        raise BadInputError(option, "auto or a whole number, at least 1", repr(text))
-    return int(text)
-
-
-def _part(specs: list[Any], shard: str) -> list[Any]:
-    """Return every N-th model, from the I-th on."""
-    index, slash, count = shard.partition("/")
-    if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
-        raise BadInputError("--shard", "I/N with 1 <= I <= N", repr(shard))
-    part = specs[int(index) - 1 :: int(count)]
-    if not part:
-        raise BadInputError("--shard", f"at most {len(specs)} parts for {len(specs)} models", repr(shard))
-    return part

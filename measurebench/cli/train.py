@@ -1,6 +1,5 @@
 """``measurebench train``: one model by its settings, or a grid of them."""
 
-import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -9,17 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from measurebench.cli.parse import auto_or_number, part
 from measurebench.core.errors import BadInputError, near_names
 
 if TYPE_CHECKING:
     from measurebench.training.fleet import RunOutcome
     from measurebench.training.grid import PlannedRun
+    from measurebench.training.trainer import Progress
 
 _ONE = "One model"
 _MANY = "Many models"
 # Options of the command that are settings of a run, by the same name.
 _SETTINGS = (
-    *("architecture", "defense", "beta", "steps", "norm", "radius", "awp", "awp_size", "epochs", "batch_size"),
+    *(
+        "architecture",
+        "defense",
+        "beta",
+        "steps",
+        "norm",
+        "radius",
+        "awp",
+        "awp_size",
+        "awp_warmup",
+        "epochs",
+        "batch_size",
+    ),
     *("learning_rate", "schedule", "weight_decay", "clip_norm", "augmentation", "normalization", "precision", "seed"),
 )
 
@@ -57,6 +70,7 @@ def train(
     awp_size: Annotated[
         float | None, typer.Option(help="Its size relative to the weights.", rich_help_panel=_ONE)
     ] = None,
+    awp_warmup: Annotated[int | None, typer.Option(help="Epochs before it sets in.", rich_help_panel=_ONE)] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.", rich_help_panel=_ONE)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per update.", rich_help_panel=_ONE)] = None,
     learning_rate: Annotated[
@@ -73,7 +87,9 @@ def train(
         str | None, typer.Option(help="exact, or mixed (bfloat16 on a GPU).", rich_help_panel=_ONE)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and noise.", rich_help_panel=_ONE)] = None,
-    checkpoint: Annotated[str, typer.Option(help="What to keep: last, best or both.", rich_help_panel=_ONE)] = "both",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="What to keep: last, best or both (default).", rich_help_panel=_ONE)
+    ] = None,
 ) -> None:
     """Train one robust model by its settings, or every model of a grid file.
 
@@ -84,24 +100,28 @@ def train(
     """
     values = dict(locals())
     given = {name: values[name] for name in _SETTINGS if values[name] is not None}
-    runs = _chosen(_runs(grid, given, dataset, extra_data is not None, checkpoint), only or [], shard)
+    runs = _chosen(_runs(grid, given, dataset, extra_data is not None, checkpoint), only or [])
+    runs = part(runs, shard) if shard else runs
     if plan:
         _print_plan(runs)
         return
     extra_file = None if extra_data in (None, "own") else extra_data
-    if _train(runs, (dataset, data_dir, extra_file), out, _workers(workers, len(runs)), _device(device)):
+    if _train(runs, (dataset, data_dir, extra_file), out, workers, device):
         raise typer.Exit(1)
 
 
 def _train(
-    runs: "list[PlannedRun]", source: tuple[str, str | None, str | None], out: Path, workers: int, device: str
+    runs: "list[PlannedRun]", source: tuple[str, str | None, str | None], out: Path, workers: str, device: str
 ) -> bool:
     """Train the runs and tell how they ended; returns whether any failed."""
+    from measurebench.models.device import choose_device, n_workers
     from measurebench.training.fleet import Source, train_all
 
-    watcher = _Watcher(len(runs))
+    choose_device(device)
+    watcher, processes = _Watcher(), n_workers(auto_or_number(workers, "--workers"), device, len(runs))
     outcomes = train_all(
-        runs, Source(*source), out, workers=workers, device=device, on_run=watcher.run_ended,
+        runs, Source(*source), out, workers=processes, device=device,
+        on_run=watcher.run_ended if len(runs) > 1 else None,
         on_epoch=watcher.epoch_ended if len(runs) == 1 else None,
     )  # fmt: skip
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -112,39 +132,37 @@ def _train(
     return bool(failed)
 
 
-def _runs(grid: Path | None, given: dict[str, Any], dataset: str, extra: bool, checkpoint: str) -> "list[PlannedRun]":
+def _runs(
+    grid: Path | None, given: dict[str, Any], dataset: str, extra: bool, checkpoint: str | None
+) -> "list[PlannedRun]":
     """Return the runs of the grid file, or the one run that the settings mean."""
     from measurebench.training.config import USUAL_BETA
     from measurebench.training.grid import expand, read_grid
 
     if grid is not None:
-        if given:
-            name = next(iter(given)).replace("_", "-")
+        if given or checkpoint:
+            name = next(iter(given), "checkpoint").replace("_", "-")
             raise BadInputError("--grid", "settings in the grid file alone", f"--{name} besides")
         return read_grid(grid, dataset)
     if "defense" not in given:
         raise BadInputError("measurebench train", "--defense (Standard, AT, TRADES or MART) or --grid FILE", "neither")
+    for name in ("awp_size", "awp_warmup"):
+        if name in given and "awp" not in given:
+            raise BadInputError(f"--{name.replace('_', '-')}", "--awp layerwise or --awp global beside it", "no --awp")
     run = {"beta": USUAL_BETA.get(given["defense"]), "optimizer": "AWP" if "awp" in given else "SGD"} | given
     run = {name: value for name, value in run.items() if value is not None} | {"extra_data": extra}
-    kept = ["last", "best"] if checkpoint == "both" else [checkpoint]
+    kept = ["last", "best"] if checkpoint in (None, "both") else [checkpoint]
     return expand({"runs": [run | {"checkpoint": kept}]}, dataset, "measurebench train")
 
 
-def _chosen(runs: "list[PlannedRun]", only: Sequence[str], shard: str | None) -> "list[PlannedRun]":
-    """Return the runs that patterns and shard leave."""
+def _chosen(runs: "list[PlannedRun]", only: Sequence[str]) -> "list[PlannedRun]":
+    """Return the runs that the patterns leave; all of them without patterns."""
     for pattern in only:
         if not any(fnmatchcase(run.name, pattern) for run in runs):
             raise BadInputError(
                 "--only", "a run of the grid", repr(pattern), near_names(pattern, [r.name for r in runs])
             )
-    if only:
-        runs = [run for run in runs if any(fnmatchcase(run.name, pattern) for pattern in only)]
-    if shard is None:
-        return runs
-    first, _, count = shard.partition("/")
-    if not (first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
-        raise BadInputError("--shard", "I/N with I from 1 to N, such as 1/4", repr(shard))
-    return runs[int(first) - 1 :: int(count)]
+    return [run for run in runs if not only or any(fnmatchcase(run.name, pattern) for pattern in only)]
 
 
 def _print_plan(runs: "Sequence[PlannedRun]") -> None:
@@ -154,50 +172,27 @@ def _print_plan(runs: "Sequence[PlannedRun]") -> None:
     typer.echo(f"{len(runs)} runs, {sum(len(run.checkpoints) for run in runs)} checkpoints")
 
 
-def _workers(workers: str, n_runs: int) -> int:
-    """Return how many processes train."""
-    from measurebench.training.fleet import automatic_workers
-
-    if workers == "auto":
-        return min(automatic_workers(), n_runs)
-    if not workers.isdigit() or int(workers) < 1:
-        raise BadInputError("--workers", "auto or a whole number above 0", repr(workers))
-    return int(workers)
-
-
-def _device(device: str) -> str:
-    """Return ``cpu`` or ``cuda:i``."""
-    import torch
-
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if device != "cpu" and (kind != "cuda" or (number and not number.isdigit())):
-        raise BadInputError("--device", "auto, cpu, cuda or cuda:i", repr(device))
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise BadInputError(
-            "--device", "a CUDA device of this machine", f"{device!r}; it has {torch.cuda.device_count()}"
-        )
-    return device
-
-
 class _Watcher:
-    """Progress with the time left, on stderr, where that is a terminal."""
+    """Progress with the time left, on stderr: a line per run of a grid, or per epoch of a single run."""
 
-    def __init__(self, n_runs: int) -> None:
-        self.started, self.n_here, self.n_runs = time.monotonic(), 0, n_runs
-        self.visible = sys.stderr.isatty()
+    def __init__(self) -> None:
+        self.started, self.n_here = time.monotonic(), 0
 
     def run_ended(self, outcome: "RunOutcome", n_ended: int, n_runs: int) -> None:
         """Say which run ended and how long the rest will take at this pace."""
-        self.n_here += 1
-        left = (time.monotonic() - self.started) / self.n_here * (n_runs - n_ended)
-        if self.visible:
-            line = f"{n_ended}/{n_runs} {outcome.name}: {outcome.status} after {outcome.seconds:.0f} s"
-            typer.echo(f"{line}, about {left / 60:.0f} min left", err=True)
+        line = f"{n_ended}/{n_runs} {outcome.name}: {outcome.status} after {outcome.seconds:.0f} s"
+        typer.echo(f"{line}, {self._left(n_runs - n_ended)}", err=True)
 
-    def epoch_ended(self, epoch: int, epochs: int) -> None:
-        """Say which epoch ended."""
-        if self.visible:
-            left = (time.monotonic() - self.started) / epoch * (epochs - epoch)
-            typer.echo(f"\repoch {epoch}/{epochs}, about {left:.0f} s left ", nl=epoch == epochs, err=True)
+    def epoch_ended(self, progress: "Progress", epochs: int) -> None:
+        """Say which epoch ended, what it reached where that was measured, and how long the rest will take."""
+        line, last = f"epoch {progress.epoch}/{epochs}", progress.curves[-1] if progress.curves else None
+        if last and last["epoch"] == progress.epoch:
+            line += f": loss {last['loss']:.3f}, validation accuracy {last['validation_clean_accuracy']:.3f} clean"
+            line += f" and {last['validation_pgd_accuracy']:.3f} under PGD"
+        typer.echo(f"{line}, {self._left(epochs - progress.epoch)}", err=True)
+
+    def _left(self, n_more: int) -> str:
+        """Return how long ``n_more`` steps will take, as those that ended here did."""
+        self.n_here += 1
+        seconds = (time.monotonic() - self.started) / self.n_here * n_more
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

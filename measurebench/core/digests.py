@@ -20,7 +20,7 @@ def digest_array(array: np.ndarray[Any, Any]) -> str:
     """Return the SHA-256 (first 16 hex digits) of an array's type, shape and bytes."""
     contiguous = np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{contiguous.dtype.str}{contiguous.shape}".encode())
-    digest.update(contiguous.tobytes())
+    digest.update(contiguous.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,10 @@ class ImageSplit:
 
     def digest(self) -> str:
         """Digest of which images these are and in which order: pixels, labels and indices."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return digest_json([digest_array(a) for a in (self.images, self.labels, self.indices)])
 
 

@@ -1,32 +1,13 @@
-"""Devices, precision and batch sizes."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Precision of networks and sizes of batches."""
 
 import torch
 from torch import Tensor, nn
 
 from measurebench.core.config import Precision
-from measurebench.core.errors import BadInputError
 
 # Activations of one batch with gradients may take this much; fixed, so that batches do not depend on what is free.
 _BUDGET_BYTES = {"cpu": 256 * 2**20, "cuda": 8 * 2**30}
 _LARGEST_BATCH = {"cpu": 256, "cuda": 1024}
-
-
-def choose_device(device: str, index: int = 0) -> str:
-    """Return ``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; worker i takes the i-th GPU."""
-    n_gpus = torch.cuda.device_count()
-    if device == "auto":
-        return f"cuda:{index % n_gpus}" if n_gpus else "cpu"
-    if device == "cpu":
-        return "cpu"
-    name, _, number = device.partition(":")
-    if name != "cuda" or (number and not number.isdigit()):
-        raise BadInputError("--device", "auto, cpu, cuda or cuda:i", repr(device))
-    if not n_gpus or (number and int(number) >= n_gpus):
-        raise BadInputError("--device", "a CUDA device of this machine", repr(device), f"it has {n_gpus}")
-    return device if number else f"cuda:{index % n_gpus}"
 
 
 class _Fast(nn.Module):
@@ -47,23 +28,6 @@ def place(network: nn.Module, device: str, precision: Precision) -> nn.Module:
     """Return the network on the device; in ``fast`` precision it computes in bfloat16 where autocast allows."""
     network = network.to(device)
     return _Fast(network, device).eval() if precision == "fast" else network
-
-
-@contextmanager
-def numerics(precision: Precision) -> Iterator[None]:
-    """Compute on one CPU thread, deterministically, TF32 only in ``fast`` precision; as before afterwards."""
-    threads, matmul = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
-    cudnn = torch.backends.cudnn
-    before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
-    torch.set_num_threads(1)
-    torch.backends.cuda.matmul.allow_tf32 = precision == "fast"
-    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = precision == "fast", True, False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
 
 
 def automatic_batch_size(network: nn.Module, image: Tensor, device: str) -> int:

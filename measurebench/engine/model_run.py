@@ -19,7 +19,7 @@ from measurebench.core.info import Split
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
-from measurebench.engine.device import automatic_batch_size, choose_device, numerics, place
+from measurebench.engine.device import automatic_batch_size, place
 from measurebench.engine.environment import environment, package_version
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, n_autoattack, n_examples
@@ -29,6 +29,7 @@ from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
+from measurebench.models.device import choose_device, numerics
 from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
 
 _PREFLIGHT_IMAGES = 16

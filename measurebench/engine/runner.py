@@ -1,6 +1,5 @@
 """Run: plan, measure, record after every measure, and resume without being told."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from measurebench.engine.model_run import Event, load_failure, measure_model, sp
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
 from measurebench.engine.workers import measure_in_workers
+from measurebench.models.device import n_workers
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 
@@ -95,24 +95,11 @@ def run(
         tasks, summary = _plan(models, options, dataset, folder)
         watcher.planned(len(models), sum(len(task.pairs) for task in tasks), summary.n_resumed)
         folder.runs.append(_run_entry(models, options, command))
-        for event in _events(tasks, options, dataset, folder.path, n_workers(workers, options, len(tasks))):
+        for event in _events(tasks, options, dataset, folder.path, n_workers(workers, options.device, len(tasks))):
             _take(event, folder, summary, watcher)
         _collect_failures(models, folder, summary)
     summary.seconds = time.perf_counter() - start
     return summary
-
-
-def n_workers(workers: int | Literal["auto"], options: RunOptions, n_tasks: int) -> int:
-    """Return how many processes to use: for ``auto`` one per core, or one per GPU; never more than models."""
-    if workers == "auto":
-        import torch
-
-        gpus = torch.cuda.device_count() if options.device in ("auto", "cuda") else 0
-        one_gpu = options.device.startswith("cuda:")
-        workers = 1 if one_gpu else gpus or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    elif isinstance(workers, bool) or workers < 1:
-        raise BadInputError("--workers", "auto or a whole number, at least 1", repr(workers))
-    return max(1, min(workers, n_tasks))
 
 
 def _plan(

@@ -4,14 +4,13 @@ import multiprocessing
 import os
 import queue
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from measurebench.core.processes import end_with
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 
@@ -110,7 +109,7 @@ def _work(
 ) -> None:  # pragma: no cover - runs in a process of its own
     """Measure one task after the other, as long as the parent lives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
     from measurebench.datasets import load_dataset
     from measurebench.engine.model_run import measure_model
 
@@ -120,10 +119,3 @@ def _work(
         for event in measure_model(task, options, dataset, out, worker):
             outbox.put(Message(worker, number, event))
         outbox.put(Message(worker, number, None))
-
-
-def _end_with(parent: int) -> None:  # pragma: no cover - runs in a process of its own
-    """End this process at once when its parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
-    os._exit(1)

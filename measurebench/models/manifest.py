@@ -150,6 +150,27 @@ def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
     )
 
 
+def name_beside(architecture: str) -> str:
+    """Return how a manifest names an architecture whose file lies beside it: ``file.py:callable``, without folders."""
+    place, _, attribute = architecture.rpartition(":")
+    return f"{Path(place).name}:{attribute}" if place.endswith(".py") else architecture
+
+
+def copy_beside(architecture: str, source_folder: Path, folder: Path) -> None:
+    """Copy the user's file that an architecture names (if it names one) to where a manifest will look for it.
+
+    Raises BadInputError where the folder holds another file of that name.
+    """
+    place = architecture.rpartition(":")[0]
+    if not place.endswith(".py"):
+        return
+    source, copy = source_folder / place, folder / Path(place).name
+    if not copy.is_file():
+        copy.write_bytes(source.read_bytes())
+    elif copy.read_bytes() != source.read_bytes():
+        raise BadInputError(str(copy), f"the same file as {source}", "one that differs", "choose another --out")
+
+
 def _settings(settings: dict[str, str | int | float | bool]) -> dict[str, Setting]:
     """Widen the type: a manifest cannot say None, a specification can."""
     return dict(settings)

@@ -32,6 +32,11 @@ def normalized(network: nn.Module, normalization: Normalization) -> nn.Module:
     return Normalized(network, normalization) if normalization.mean else network
 
 
+def unnormalized(network: nn.Module) -> nn.Module:
+    """Return the network behind the normalisation: what a checkpoint holds the weights of."""
+    return network.network if isinstance(network, Normalized) else network
+
+
 def chosen_normalization(spec: ModelSpec, kept: Normalization | None) -> Normalization:
     """Return the normalisation to use: the stated one, else the one kept in the file, else (in a manifest) none.
 

@@ -19,6 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from measurebench.core.digests import digest_json
+from measurebench.core.toml import to_toml
+from measurebench.models.manifest import name_beside
 from measurebench.store.folder import write_atomically
 from measurebench.training.config import TrainingConfig
 from measurebench.training.grid import PlannedRun
@@ -109,7 +111,7 @@ def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
         "id": f"{run.name}-{checkpoint}",
         "file": files.weights(checkpoint).relative_to(folder).as_posix(),
         "sha256": kept["sha256"],
-        "architecture": config.architecture,
+        "architecture": name_beside(config.architecture),
         "architecture_kwargs": _inputs(summary) | dict(config.architecture_kwargs),
         "normalization": config.normalization,
         "init_file": files.initial.relative_to(folder).as_posix(),
@@ -122,8 +124,8 @@ def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
         "cluster": config.architecture,
     }
     settings = _settings(config, run.axes) | {"early_stopping": checkpoint == "best"}
-    lines = ["[[model]]", *(f"{name} = {_toml(value)}" for name, value in values.items())]
-    lines += ["[model.settings]", *(f"{name} = {_toml(value)}" for name, value in settings.items())]
+    lines = ["[[model]]", *(f"{name} = {to_toml(value)}" for name, value in values.items())]
+    lines += ["[model.settings]", *(f"{name} = {to_toml(value)}" for name, value in settings.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -140,15 +142,3 @@ def _settings(config: TrainingConfig, axes: Sequence[str]) -> dict[str, Any]:
     }
     others = {name: getattr(config, name) for name in axes if name not in ("architecture", "defense", "norm", "radius")}
     return settings | {name: value for name, value in others.items() if isinstance(value, str | int | float | bool)}
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML."""
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{name} = {_toml(item)}" for name, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,5 +1,6 @@
 """All that decides what a training run becomes, validated at the door."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -19,6 +20,13 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("steps", "cosine", "constant"),
     "random_start": ("", "uniform", "gaussian", "none"),
     "precision": ("exact", "mixed"),
+}
+_LARGEST = {
+    "clip_norm": math.inf,
+    "step_fraction": math.inf,
+    "weight_decay": math.inf,
+    "momentum": 1.0,
+    "extra_fraction": 1.0,
 }
 # One large step works best a little beyond the radius (Wong et al. 2020, "Fast is better than free").
 _ONE_STEP_FRACTION = 1.25
@@ -104,8 +112,12 @@ class TrainingConfig:
             if getattr(self, name) < bound:
                 raise BadInputError(f"{where}: {name}", f"a number of at least {bound}", str(getattr(self, name)))
         for name in ("learning_rate", "awp_size", "decay"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise BadInputError(f"{where}: {name}", "a number above 0", str(getattr(self, name)))
+        for name, largest in _LARGEST.items():
+            if not 0 <= getattr(self, name) <= largest or math.isinf(getattr(self, name)):
+                expected = "a number of at least 0" if math.isinf(largest) else f"a number from 0 to {largest:g}"
+                raise BadInputError(f"{where}: {name}", expected, str(getattr(self, name)))
         if any(not 0 < milestone < 1 for milestone in self.milestones):
             raise BadInputError(
                 f"{where}: milestones", "shares of the epochs, such as [0.5, 0.75]", str(self.milestones)
@@ -145,8 +157,6 @@ class TrainingConfig:
         """Return the learning rate of an epoch (from 0)."""
         share = epoch / self.epochs
         if self.schedule == "cosine":
-            import math
-
             return 0.5 * self.learning_rate * (1 + math.cos(math.pi * share))
         passed = sum(share >= milestone for milestone in self.milestones) if self.schedule == "steps" else 0
         return self.learning_rate * self.decay**passed

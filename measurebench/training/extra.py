@@ -1,5 +1,6 @@
 """Extra training images from a file of the user's: pseudo-labelled images, generated ones."""
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
     if not path.is_file():
         raise BadInputError("--extra-data", "an .npz file with images and labels", f"{file}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             images, labels = _array(arrays, _IMAGE_KEYS, path), _array(arrays, _LABEL_KEYS, path)
-    except (ValueError, OSError) as error:
-        if isinstance(error, BadInputError):
-            raise
+    except BadInputError:
+        raise
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a single array
         raise BadInputError(str(path), "an .npz file with images and labels", str(error)) from error
     split = ImageSplit(
         _images(images, dataset, path), _labels(labels, len(images), dataset, path), np.arange(len(images))
@@ -49,7 +50,7 @@ def _images(images: np.ndarray, dataset: Dataset, path: Path) -> np.ndarray:
     shape = dataset.train.images.shape[1:]
     if images.ndim == 4 and images.shape[1:] == (shape[1], shape[2], shape[0]) and images.shape[1:] != shape:
         images = images.transpose(0, 3, 1, 2)
-    if images.shape[1:] != shape:
+    if images.shape[1:] != shape or not len(images):
         raise BadInputError(f"{path}: images", f"shape [n, {', '.join(map(str, shape))}]", str(list(images.shape)))
     scaled = images.astype(np.float32) / 255 if images.dtype == np.uint8 else images.astype(np.float32)
     if not (np.isfinite(scaled).all() and scaled.min() >= 0 and scaled.max() <= 1):

@@ -1,5 +1,6 @@
 """Many runs side by side: one single-threaded process per core, resumed run by run."""
 
+import json
 import os
 import sys
 import time
@@ -12,14 +13,19 @@ from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset, load_dataset
+from measurebench.models.manifest import copy_beside
 from measurebench.store.journal import exclusive
 from measurebench.training.checkpoints import RunFiles, write_curves, write_manifest, write_summary, write_weights
 from measurebench.training.grid import PlannedRun
+
+if TYPE_CHECKING:
+    from measurebench.training.trainer import Progress
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class RunOutcome:
 
 
 OnRun = Callable[[RunOutcome, int, int], None]
+OnEpoch = Callable[["Progress", int], None]
+_place = 0  # of this process among the workers: the i-th takes the i-th GPU
 
 
 def train_all(
@@ -58,19 +66,24 @@ def train_all(
     workers: int = 1,
     device: str = "cpu",
     on_run: OnRun | None = None,
-    on_epoch: Callable[[int, int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> list[RunOutcome]:
     """Train what is not finished yet, write checkpoints and manifest, and return how every run ended.
 
     A run that fails is noted with its reason and tried again next time; the others go on. ``on_run`` hears of
-    every run that ends; ``on_epoch`` of every epoch, where one run trains in this process.
+    every run that ends; ``on_epoch`` of every epoch and the number of epochs, where runs train in this process.
+    ``device`` is auto, cpu, cuda or cuda:i; the i-th worker takes the i-th GPU.
     """
-    dataset = source.load()
-    _check(runs, dataset)
+    dataset = _loaded(source)
+    _check(runs, dataset, device)
     with _writing(folder):
         _refuse_others(folder, runs, dataset)
+        for run in runs:
+            copy_beside(run.config.architecture, Path.cwd(), folder)
         waiting = [run for run in runs if not _is_finished(RunFiles(folder, run))]
         outcomes = {run.name: RunOutcome(run.name, "finished before", "", 0.0) for run in runs if run not in waiting}
+        for name in outcomes:
+            (folder / "states" / f"{name}.pt").unlink(missing_ok=True)
         try:
             for outcome in _outcomes(waiting, source, folder, workers, device, on_epoch):
                 outcomes[outcome.name] = outcome
@@ -78,16 +91,19 @@ def train_all(
                     on_run(outcome, len(outcomes), len(runs))
         finally:
             write_manifest(folder)
+            _loaded.cache_clear()
     return [outcomes[run.name] for run in runs]
 
 
-def _check(runs: Sequence[PlannedRun], dataset: Dataset) -> None:
-    """Find out before anything is trained whether a run names an architecture or images that are not there."""
-    from measurebench.training.trainer import extra_split, initial_network
+def _check(runs: Sequence[PlannedRun], dataset: Dataset, device: str) -> None:
+    """Find out before anything is trained whether a run names an architecture, images or a device that is not there."""
+    from measurebench.models.device import choose_device
+    from measurebench.training.trainer import check_precision, extra_split, initial_network
 
     met: set[str] = set()
     for run in runs:
         extra_split(run.config, dataset)
+        check_precision(run.config, choose_device(device))
         look = f"{run.config.architecture} {run.config.architecture_kwargs}"
         if look not in met:
             initial_network(run.config, dataset)
@@ -111,14 +127,17 @@ def _outcomes(
     folder: Path,
     workers: int,
     device: str,
-    on_epoch: Callable[[int, int], None] | None,
-) -> Any:
+    on_epoch: OnEpoch | None,
+) -> Iterator[RunOutcome]:
     """Yield outcomes as runs end: here, or from as many processes as there are workers."""
     if workers <= 1 or len(runs) <= 1:
         for run in runs:
             yield train_one(run, source, folder, device, on_epoch)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_single_threaded)
+    spawn = get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=spawn, initializer=_begin, initargs=(spawn.Value("i", 0), os.getpid())
+    )
     try:
         pending: set[Future[RunOutcome]] = {pool.submit(train_one, run, source, folder, device) for run in runs}
         while pending:
@@ -133,10 +152,12 @@ def _outcomes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _single_threaded() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _begin(places: Any, parent: int) -> None:  # pragma: no cover - runs in a process of its own
+    """Take the next place among the workers, and end when the parent is gone."""
+    global _place
+    with places.get_lock():
+        _place, places.value = places.value, places.value + 1
+    end_with(parent)
 
 
 @cache
@@ -150,50 +171,50 @@ def train_one(
     source: Source,
     folder: Path,
     device: str,
-    on_epoch: Callable[[int, int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> RunOutcome:
     """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
-    import torch
+    from measurebench.models.device import choose_device
 
-    files, started = RunFiles(folder, run), time.perf_counter()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    files, started, device = RunFiles(folder, run), time.perf_counter(), choose_device(device, _place)
     try:
         summary = _train(run, _loaded(source), files, device, on_epoch)
-    except (MeasurebenchError, RuntimeError, MemoryError) as error:
+    except OSError:  # a full disk is nothing of this run's
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a user's network raises; the other runs go on
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         summary = _summary(run, _loaded(source), device) | {"status": "failed", "reason": reason}
-    finally:
-        torch.set_num_threads(threads)
     write_summary(files.summary, summary)
+    if summary["status"] == "finished":
+        files.state.unlink(missing_ok=True)
     return RunOutcome(run.name, summary["status"], summary.get("reason", ""), time.perf_counter() - started)
 
 
-def _train(
-    run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: Callable[[int, int], None] | None
-) -> dict[str, Any]:
-    """Train, write the weights, and return the summary of a finished run."""
+def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: OnEpoch | None) -> dict[str, Any]:
+    """Train, write the weights, and return the summary of a finished run; the curves grow as they are measured."""
+    from measurebench.models.normalized import unnormalized
     from measurebench.training.evaluation import clean_accuracy
     from measurebench.training.trainer import initial_network, train
 
-    trained = train(
-        run.config, dataset, device=device, state_path=files.state,
-        on_epoch=on_epoch and (lambda progress: on_epoch(progress.epoch, run.config.epochs)),
-    )  # fmt: skip
+    def note(progress: "Progress") -> None:
+        if progress.curves and progress.curves[-1]["epoch"] == progress.epoch:
+            write_curves(files.curves, progress.curves)
+        if on_epoch is not None:
+            on_epoch(progress, run.config.epochs)
+
+    trained = train(run.config, dataset, device=device, state_path=files.state, on_epoch=note)
     write_weights(files.initial, trained.initial)
     checkpoints: dict[str, dict[str, Any]] = {}
     for name in run.checkpoints:
         weights = trained.best if name == "best" else trained.last
         write_weights(files.weights(name), weights)
         network = initial_network(run.config, dataset)
-        getattr(network, "network", network).load_state_dict(weights)
+        unnormalized(network).load_state_dict(weights)
         checkpoints[name] = {
             "epoch": trained.best_epoch if name == "best" else run.config.epochs,
-            "clean_accuracy_test": clean_accuracy(network, dataset.test, "cpu"),
+            "clean_accuracy_test": clean_accuracy(network.to(device), dataset.test, device),
             "sha256": digest_file(files.weights(name)),
         }
-    write_curves(files.curves, trained.curves)
-    files.state.unlink(missing_ok=True)
     results = {"status": "finished", "checkpoints": checkpoints, "seconds": round(trained.seconds, 2)}
     return _summary(run, dataset, device) | results
 
@@ -229,19 +250,27 @@ def _is_finished(files: RunFiles) -> bool:
 
 
 def _refuse_others(folder: Path, runs: Sequence[PlannedRun], dataset: Dataset) -> None:
-    """Refuse a folder in which a run of the same name had other settings or images."""
-    from measurebench.training.trainer import run_identity
+    """Refuse a folder of another dataset, or with a run of the same name that has other settings or images.
 
+    What a failed run left does not count: it is removed, so that the run can be tried with other settings.
+    """
+    from measurebench.training.trainer import check_state, run_identity
+
+    others = {json.loads(path.read_text())["dataset"] for path in (folder / "runs").glob("*.json")} - {dataset.name}
+    if others:
+        raise BadInputError(
+            str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"
+        )
     for run in runs:
-        files = RunFiles(folder, run)
+        files, identity = RunFiles(folder, run), run_identity(run.config, dataset)
         summary = files.read_summary()
-        if summary is not None and summary["identity"] != run_identity(run.config, dataset):
-            raise BadInputError(
-                str(files.summary), "a run with these settings and images", "one of the same name with others",
-                "choose another --out",
-            )  # fmt: skip
-
-
-def automatic_workers() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if summary is not None and summary["identity"] != identity:
+            if summary["status"] != "failed":
+                raise BadInputError(
+                    str(files.summary), "a run with these settings and images", "one of the same name with others",
+                    "choose another --out",
+                )  # fmt: skip
+            files.state.unlink(missing_ok=True)
+            files.summary.unlink()
+        if files.state.is_file():
+            check_state(files.state, identity)

@@ -98,6 +98,11 @@ def _check_grid(grid: Mapping[str, Any], dataset: str, where: str) -> None:
         _check_names(_table(rule, place), _RULE_KEYS, place)
         for key in ("when", "set"):
             _check_names(_table(rule.get(key, {}), f"{place}: {key}"), _settings(), f"{place}: {key}")
+            if "checkpoint" in rule.get(key, {}):
+                hint = "name it in [settings], [axes] or [[runs]]"
+                raise BadInputError(
+                    f"{place}: {key}", "settings of a run", "'checkpoint', which names what is kept", hint
+                )
         _check_names(dict.fromkeys(_list(rule.get("drop", []), f"{place}: drop")), _settings(), f"{place}: drop")
         if "when" not in rule:
             raise BadInputError(place, "the key 'when'", "a rule without it")

@@ -9,15 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from measurebench.core.digests import digest_json, seed_from
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.specs import ModelSpec, Normalization
-from measurebench.datasets.base import Dataset, ImageSplit
+from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.models.architectures import build
-from measurebench.models.normalized import normalized
+from measurebench.models.device import numerics
+from measurebench.models.identity import code_sha256
+from measurebench.models.normalized import normalized, unnormalized
 from measurebench.store.folder import write_atomically
 from measurebench.training.augmentation import augmentation_for
 from measurebench.training.awp import kept_buffers, perturbed
@@ -27,7 +31,9 @@ from measurebench.training.evaluation import Score, score
 from measurebench.training.sgd import SGD
 
 State = dict[str, Tensor]
-_HELD_OUT_SHARE = 0.02  # of the training images, where a dataset has no validation images of its own
+SAVE_EVERY_SECONDS = 20.0
+# Of the training images, where a dataset has no validation images of its own: the larger share of small datasets.
+_HELD_OUT_SHARE, _SMALL_SHARE, _SMALL = 0.02, 0.1, 1000
 
 
 @dataclass
@@ -56,35 +62,55 @@ class Trained:
 
 def initial_network(config: TrainingConfig, dataset: Dataset) -> nn.Module:
     """Return the network at epoch 0: the same for every run of this architecture and seed."""
-    spec = ModelSpec(
-        id=config.architecture, source="training", locator="", architecture=config.architecture,
-        architecture_kwargs=config.architecture_kwargs, architecture_folder=str(Path.cwd()),
-    )  # fmt: skip
+    spec = _spec(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from("initial weights", config.seed))
         network = build(spec, n_classes=dataset.n_classes, in_channels=dataset.train.images.shape[1])
     return normalized(network, Normalization.named(config.normalization))
 
 
+def _spec(config: TrainingConfig) -> ModelSpec:
+    """Return the network of a run as the loaders know it; a file of the user's is found from the working folder."""
+    return ModelSpec(
+        id=config.architecture, source="training", locator="", architecture=config.architecture,
+        architecture_kwargs=config.architecture_kwargs, architecture_folder=str(Path.cwd()),
+    )  # fmt: skip
+
+
 def checkpoint_of(network: nn.Module) -> State:
     """Return a copy of the weights on the CPU, without the normalisation in front of them."""
-    inner = getattr(network, "network", network)
-    return {name: tensor.detach().cpu().clone() for name, tensor in inner.state_dict().items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in unnormalized(network).state_dict().items()}
 
 
 def fitting_and_validation(dataset: Dataset, config: TrainingConfig) -> tuple[ImageSplit, ImageSplit]:
     """Return the images to train on and those that choose the best checkpoint; test images are neither.
 
-    Without validation images of its own, a dataset gives up the last fiftieth of its training images.
+    Without validation images of its own, a dataset gives up training images: the last of each class, a fiftieth of
+    it, or a tenth where that is at most a thousand images in all. ``run`` still counts them as training images.
     """
     train, validation = dataset.train, dataset.validation
     if validation is None:
-        n = max(dataset.n_classes, round(_HELD_OUT_SHARE * len(train)))
-        if n >= len(train):
-            raise BadInputError("training images", f"more than {n}", str(len(train)))
-        validation = ImageSplit(train.images[-n:], train.labels[-n:], train.indices[-n:])
-        train = train.first(len(train) - n)
+        share = _HELD_OUT_SHARE if _SMALL_SHARE * len(train) > _SMALL else _SMALL_SHARE
+        held_out = _last_of_each_class(train, share)
+        if len(held_out) == len(train):
+            raise BadInputError("training images", f"more than one of each class ({len(held_out)})", str(len(train)))
+        validation = _taken(train, held_out)
+        train = _taken(train, np.setdiff1d(np.arange(len(train)), held_out))
     return train, validation.first(config.evaluation_examples)
+
+
+def _last_of_each_class(split: ImageSplit, share: float) -> npt.NDArray[np.int64]:
+    """Return the places of the last ``share`` of each class, one at least, in an order of balanced prefixes."""
+    places = []
+    for label in np.unique(split.labels):
+        of_class = np.flatnonzero(split.labels == label)
+        places.append(of_class[-max(1, round(share * len(of_class))) :])
+    held_out = np.concatenate(places)
+    return held_out[balanced_order(split.labels[held_out])]
+
+
+def _taken(split: ImageSplit, places: npt.NDArray[np.int64]) -> ImageSplit:
+    return ImageSplit(split.images[places], split.labels[places], split.indices[places])
 
 
 class Run:
@@ -111,12 +137,13 @@ class Run:
         generator = torch.Generator().manual_seed(seed_from("epoch", config.seed, number))
         self.optimizer.rate = config.rate(number)
         total, count = 0.0, 0
-        for images, labels in self.batches.epoch(generator):
-            loss = self.update(images, labels, generator)
-            total, count = total + loss * len(labels), count + len(labels)
-        if not math.isfinite(total):
+        with self._seeded(seed_from("network", config.seed, number)):
+            for images, labels in self.batches.epoch(generator):
+                loss = self.update(images, labels, generator)
+                total, count = total + loss * len(labels), count + len(labels)
+        if not math.isfinite(total) or not _finite(self.network):
             raise ModelError(
-                f"training diverged in epoch {number + 1} of {config.epochs}: the loss is not finite; "
+                f"training diverged in epoch {number + 1} of {config.epochs}: the loss or a weight is not finite; "
                 "set clip_norm (--clip-norm 1) or a smaller learning rate"
             )
         self.progress.epoch += 1
@@ -157,12 +184,20 @@ class Run:
         """Leave the training gradient at the perturbed weights in the parameters."""
         if self.rule is None:
             return self._backward(images, adversarial, labels)
-        parameters = dict(self.network.named_parameters())
+        parameters = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         with kept_buffers(self.network):
             loss = self._loss(images, adversarial, labels)
-            gradients = torch.autograd.grad(loss, list(parameters.values()))
-        with perturbed(self.network, self.rule, dict(zip(parameters, gradients, strict=True))):
+            found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        gradients = {name: slope for name, slope in zip(parameters, found, strict=True) if slope is not None}
+        with perturbed(self.network, self.rule, gradients):
             return self._backward(images, adversarial, labels)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Seed what the network itself draws, such as dropout; the random state outside stays as it was."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
+            torch.manual_seed(seed)
+            yield
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -205,11 +240,12 @@ class Run:
 
     def save(self, path: Path, identity: str) -> None:
         """Write everything needed to go on from here, whole or not at all."""
+        best_score = self.progress.best_score
         state = {
             "identity": identity,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "progress": {**vars(self.progress), "best_score": vars(self.progress.best_score or Score(0, 0, 0))},
+            "progress": {**vars(self.progress), "best_score": best_score and vars(best_score)},
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -217,16 +253,18 @@ class Run:
 
     def restore(self, path: Path, identity: str) -> None:
         """Go on from a saved state; a state of other settings or data is refused."""
+        check_state(path, identity)
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state["identity"] != identity:
-            raise BadInputError(
-                str(path), "a training state of these settings and images", "one of others", "choose another --out"
-            )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        progress = Progress(**state["progress"])
+        progress, score_values = Progress(**state["progress"]), state["progress"]["best_score"]
         best = {name: tensor.cpu() for name, tensor in progress.best.items()}
-        self.progress = replace(progress, best=best, best_score=Score(**state["progress"]["best_score"]))
+        self.progress = replace(progress, best=best, best_score=score_values and Score(**score_values))
+
+
+def _finite(network: nn.Module) -> bool:
+    """Say whether all parameters and buffers are finite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
 
 
 def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
@@ -239,10 +277,31 @@ def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
     return dataset.extra if config.extra_data else None
 
 
+def check_precision(config: TrainingConfig, device: str) -> None:
+    """Refuse mixed precision on a CPU, whose autocast also takes softmax and divergences in bfloat16."""
+    if config.precision == "mixed" and not device.startswith("cuda"):
+        raise BadInputError("precision = mixed", "a CUDA device to train on", repr(device))
+
+
+def check_state(path: Path, identity: str) -> None:
+    """Refuse a saved state of other settings or images, or one that cannot be read."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
+    except Exception as error:  # whatever reading a damaged file raises
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise BadInputError(str(path), "a training state", reason, "remove the file to train from the start") from error
+    if found != identity:
+        raise BadInputError(
+            str(path), "a training state of these settings and images", "one of others",
+            "choose another --out, or remove the file to train from the start",
+        )  # fmt: skip
+
+
 def run_identity(config: TrainingConfig, dataset: Dataset) -> str:
-    """Return the digest of settings and images: what a state on disk must agree with to be resumed."""
+    """Return the digest of settings, images and the user's own network: what a state must agree with to be resumed."""
     splits = [dataset.train, *(s for s in (dataset.validation, dataset.extra if config.extra_data else None) if s)]
-    return digest_json([config.to_json(), [split.digest() for split in splits]])
+    code = code_sha256(_spec(config))
+    return digest_json([config.to_json(), [split.digest() for split in splits], *([code] if code else [])])
 
 
 def train(
@@ -251,14 +310,29 @@ def train(
     *,
     device: str = "cpu",
     state_path: Path | None = None,
-    save_every_seconds: float = 20.0,
+    save_every_seconds: float | None = None,
     on_epoch: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Train one network and return its initial, last and best checkpoint.
 
-    With ``state_path`` the state is written there every so many seconds (at an epoch's end) and training goes
-    on from it if it is there: on a CPU to the same bits as without the interruption.
+    With ``state_path`` the state is written there at an epoch's end, every so many seconds (SAVE_EVERY_SECONDS unless
+    said), and training goes on from it if it is there: on a CPU to the same bits as without the interruption. Raises
+    ModelError when training diverges, BadInputError for mixed precision without a GPU.
     """
+    check_precision(config, device)
+    with numerics("fast" if config.precision == "mixed" else "exact"):
+        return _trained(config, dataset, device, state_path, save_every_seconds, on_epoch)
+
+
+def _trained(
+    config: TrainingConfig,
+    dataset: Dataset,
+    device: str,
+    state_path: Path | None,
+    save_every_seconds: float | None,
+    on_epoch: Callable[[Progress], None] | None,
+) -> Trained:
+    pause = SAVE_EVERY_SECONDS if save_every_seconds is None else save_every_seconds
     run, identity = Run(config, dataset, device), run_identity(config, dataset)
     if state_path is not None and state_path.is_file():
         run.restore(state_path, identity)
@@ -267,7 +341,7 @@ def train(
         run.epoch()
         if on_epoch is not None:
             on_epoch(run.progress)
-        if state_path is not None and time.monotonic() - saved >= save_every_seconds:
+        if state_path is not None and time.monotonic() - saved >= pause:
             run.save(state_path, identity)
             saved = time.monotonic()
     return run.result()

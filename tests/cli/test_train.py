@@ -1,5 +1,6 @@
 """``measurebench train`` as a user types it: one model, a grid, and what is refused."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def test_shards_share_the_runs_without_overlap(grid, tmp_path, capsys) -> None:
     assert names == ["resnet-standard-b64-aug-s0", "resnet-at-1-b64-aug-s0"]
 
 
+def test_a_single_run_tells_of_its_epochs_and_a_grid_of_its_runs(grid, tmp_path, capsys) -> None:
+    one = ["--defense", "Standard", "--epochs", "2", "--no-augmentation", "--out", str(tmp_path / "one")]
+    assert run_command_line(["train", *one]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert re.fullmatch(
+        r"epoch 1/2: loss \d\.\d{3}, validation accuracy 0\.\d{3} clean and 0\.\d{3} under PGD, about \d+ s left",
+        lines[0],
+    )
+    assert run_command_line(["train", "--grid", grid, "--workers", "1", "--out", str(tmp_path / "many")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["1/2 resnet-standard-b64-aug-s0", "2/2 resnet-at-1-b64-aug-s0"]
+
+
 def test_a_failed_run_is_told_and_ends_with_status_1(tmp_path, capsys) -> None:
     command = ["train", "--defense", "Standard", "--architecture", "digits-plain", "--learning-rate", "1e30"]
     assert run_command_line([*command, "--epochs", "2", "--out", str(tmp_path / "x")]) == 1
@@ -78,12 +93,22 @@ def test_a_failed_run_is_told_and_ends_with_status_1(tmp_path, capsys) -> None:
         (["--defense", "Trades"], "did you mean 'TRADES'"),
         (["--defense", "AT", "--radius", "8"], "did you mean 8/255"),
         (["--defense", "AT", "--beta", "6"], "only TRADES and MART have one"),
-        (["--defense", "AT", "--workers", "many"], "--workers: expected auto or a whole number above 0, got 'many'"),
+        (
+            ["--defense", "AT", "--workers", "many"],
+            "--workers: expected auto or a whole number, at least 1, got 'many'",
+        ),
         (["--defense", "AT", "--shard", "3/2"], "--shard: expected I/N"),
         (["--defense", "AT", "--device", "gpu"], "--device: expected auto, cpu, cuda or cuda:i, got 'gpu'"),
         (["--defense", "AT", "--dataset", "digit"], "dataset: expected"),
         (["--defense", "AT", "--architecture", "digits-resnett"], "did you mean 'digits-resnet'"),
         (["--grid", "none.toml"], "none.toml: expected a grid file, got no such file"),
+        (
+            ["--defense", "AT", "--awp-size", "0.01"],
+            "--awp-size: expected --awp layerwise or --awp global beside it, got no --awp",
+        ),
+        (["--defense", "AT", "--clip-norm", "-1"], "clip_norm: expected a number of at least 0, got -1.0"),
+        (["--defense", "AT", "--precision", "mixed", "--device", "cpu"], "precision = mixed: expected a CUDA device"),
+        (["--grid", "none.toml", "--checkpoint", "best"], "settings in the grid file alone, got --checkpoint besides"),
         (["--grid", "none.toml", "--epochs", "3"], "expected settings in the grid file alone, got --epochs besides"),
     ],
 )

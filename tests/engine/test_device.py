@@ -1,9 +1,12 @@
+import os
+
 import pytest
 import torch
 from torch import nn
 
 from measurebench.core.errors import BadInputError
-from measurebench.engine.device import automatic_batch_size, choose_device, numerics, place
+from measurebench.engine.device import automatic_batch_size, place
+from measurebench.models.device import choose_device, n_workers, numerics
 
 
 def network() -> nn.Module:
@@ -46,6 +49,17 @@ def test_devices_that_are_not_there_are_refused() -> None:
         assert choose_device("auto") == "cpu"
         with pytest.raises(BadInputError, match="a CUDA device of this machine"):
             choose_device("cuda:0")
+
+
+def test_workers_are_one_per_core_or_per_gpu_and_never_more_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [n_workers("auto", "auto", n) for n in (0, 1, 9)] == [1, 1, 6]
+    assert n_workers(3, "cpu", 9) == 3
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [n_workers("auto", device, 9) for device in ("auto", "cuda", "cuda:1", "cpu")] == [2, 2, 1, 6]
+    with pytest.raises(BadInputError, match="--workers: expected auto or a whole number, at least 1, got 0"):
+        n_workers(0, "cpu", 9)
 
 
 @pytest.mark.gpu

@@ -28,6 +28,14 @@ def _config(**settings) -> TrainingConfig:
         ({"batch_size": 1}, r"batch_size: expected a number of at least 2"),
         ({"augmentation": 1}, r"augmentation: expected true or false, got 1"),
         ({"architecture_kwargs": 3}, r"architecture_kwargs: expected a table"),
+        ({"learning_rate": float("inf")}, r"learning_rate: expected a number above 0, got inf"),
+        ({"learning_rate": float("nan")}, r"learning_rate: expected a number above 0, got nan"),
+        ({"clip_norm": -1.0}, r"clip_norm: expected a number of at least 0, got -1.0"),
+        ({"clip_norm": float("inf")}, r"clip_norm: expected a number of at least 0, got inf"),
+        ({"step_fraction": -1.0}, r"step_fraction: expected a number of at least 0"),
+        ({"weight_decay": -1e-4}, r"weight_decay: expected a number of at least 0"),
+        ({"momentum": 1.5}, r"momentum: expected a number from 0 to 1, got 1.5"),
+        ({"extra_fraction": 7}, r"extra_fraction: expected a number from 0 to 1, got 7.0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_in_words(settings, message) -> None:

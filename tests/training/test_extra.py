@@ -44,6 +44,7 @@ def test_no_file_leaves_the_dataset_as_it_is() -> None:
         ({"images": IMAGES[:, :, :4], "labels": LABELS}, r"shape \[n, 1, 8, 8\], got \[6, 1, 4, 8\]"),
         ({"images": IMAGES.astype(float), "labels": LABELS}, r"uint8, or float in \[0, 1\]"),
         ({"images": IMAGES, "labels": LABELS[:3]}, "6 whole numbers"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"shape \[n, 1, 8, 8\], got \[0, 1, 8, 8\]"),
         ({"images": IMAGES, "labels": LABELS + 7}, "classes 0 to 9, got 7 to 12"),
     ],
 )
@@ -58,3 +59,13 @@ def test_a_file_that_is_not_there_or_no_archive_is_named(tmp_path) -> None:
     (tmp_path / "bad.npz").write_text("<html>")
     with pytest.raises(BadInputError, match="an .npz file with images and labels"):
         with_extra_file(load_dataset("digits"), str(tmp_path / "bad.npz"))
+
+
+def test_a_torn_archive_and_a_single_array_are_refused(tmp_path) -> None:
+    np.savez(tmp_path / "torn.npz", images=IMAGES, labels=LABELS)
+    whole = (tmp_path / "torn.npz").read_bytes()
+    (tmp_path / "torn.npz").write_bytes(whole[: len(whole) // 2])
+    np.save(tmp_path / "single.npy", IMAGES)
+    for name in ("torn.npz", "single.npy"):
+        with pytest.raises(BadInputError, match="an .npz file with images and labels"):
+            with_extra_file(load_dataset("digits"), str(tmp_path / name))

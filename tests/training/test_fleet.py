@@ -1,17 +1,26 @@
 """Many runs: side by side as one after the other, resumed run by run, failures noted, manifest complete."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from measurebench.core.errors import BadInputError
+from measurebench.datasets import load_dataset
 from measurebench.models import load_model, resolve
+from measurebench.training import trainer
 from measurebench.training.fleet import Source, train_all
 from measurebench.training.grid import PlannedRun, expand
+from measurebench.training.trainer import Progress
 
 SOURCE = Source("digits")
 SETTINGS = {"epochs": 1, "steps": 1, "evaluation_examples": 10, "architecture_kwargs": {"width": 4}}
@@ -57,8 +66,6 @@ def test_the_folder_goes_straight_into_the_loader(trained) -> None:
 
 def test_expected_clean_accuracy_is_that_of_the_test_images(trained) -> None:
     import torch
-
-    from measurebench.datasets import load_dataset
 
     spec = resolve([str(trained)])[0]
     test = load_dataset("digits").test
@@ -123,3 +130,132 @@ def test_curves_and_states(trained) -> None:
     assert lines[0].startswith("epoch,learning_rate,loss,train_clean_accuracy,train_pgd_accuracy,validation_clean")
     assert len(lines) == 2
     assert not list((trained / "states").glob("*.pt"))
+
+
+def test_a_failed_run_can_be_tried_with_other_settings(tmp_path) -> None:
+    wild = {"learning_rate": 1e30, "epochs": 3, "defense": "Standard", "architecture": "digits-plain"}
+    common = {"evaluation_examples": 10}
+    (outcome,) = train_all(expand({"runs": [common | wild]}, "digits", "grid"), SOURCE, tmp_path)
+    assert outcome.status == "failed"
+    tame = expand({"runs": [common | wild | {"learning_rate": 0.01, "epochs": 1}]}, "digits", "grid")
+    assert [outcome.status for outcome in train_all(tame, SOURCE, tmp_path)] == ["finished"]
+
+
+def test_the_state_of_other_settings_is_refused_before_anything_is_written(tmp_path) -> None:
+    class StopError(BaseException):
+        """Stands for a kill."""
+
+    def stop(progress: Progress, _epochs: int) -> None:
+        if progress.epoch == 2:
+            raise StopError
+
+    def runs(**changed: Any) -> list[PlannedRun]:
+        return expand({"runs": [SETTINGS | {"defense": "Standard", "epochs": 3} | changed]}, "digits", "grid")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "SAVE_EVERY_SECONDS", 0.0)
+        with pytest.raises(StopError):
+            train_all(runs(), SOURCE, tmp_path, on_epoch=stop)
+    curves = (tmp_path / "runs" / f"{runs()[0].name}.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in curves] == ["epoch", "1", "2"]
+    with pytest.raises(BadInputError, match="a training state of these settings and images, got one of others"):
+        train_all(runs(weight_decay=0.0), SOURCE, tmp_path)
+    epochs: list[int] = []
+    outcomes = train_all(runs(), SOURCE, tmp_path, on_epoch=lambda progress, _: epochs.append(progress.epoch))
+    assert [outcome.status for outcome in outcomes] == ["finished"]
+    assert epochs == [2, 3]
+
+
+def test_a_damaged_state_is_named(tmp_path) -> None:
+    runs = _runs(defense=["Standard"])
+    (tmp_path / "states").mkdir()
+    (tmp_path / "states" / f"{runs[0].name}.pt").write_bytes(b"torn")
+    with pytest.raises(BadInputError, match=r"states.*\.pt: expected a training state, got .*remove the file to train"):
+        train_all(runs, SOURCE, tmp_path)
+
+
+def test_a_folder_with_models_of_another_dataset_is_refused(trained, tmp_path) -> None:
+    train, test = load_dataset("digits").train, load_dataset("digits").test
+    arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
+    np.savez(tmp_path / "own.npz", **arrays)
+    own = Source(f"arrays:{tmp_path / 'own.npz'}")
+    with pytest.raises(BadInputError, match="expected models of .*, got models of digits; choose another --out"):
+        train_all(_runs(defense=["MART"], beta=[5.0]), own, trained)
+
+
+OWN_NETWORK = """
+from torch import nn
+
+def make(fail=False):
+    if fail:
+        return Broken()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+class Broken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(__import__("torch").zeros(1))
+
+    def forward(self, x):
+        raise KeyError("nothing here")
+"""
+
+
+def test_a_network_of_the_users_own_file_loads_from_the_folder(tmp_path, monkeypatch) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mine.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    own = {"architecture": "code/mine.py:make", "defense": "Standard", "architecture_kwargs": {}}
+    runs = expand({"runs": [SETTINGS | own]}, "digits", "grid")
+    assert [outcome.status for outcome in train_all(runs, SOURCE, tmp_path / "out")] == ["finished"]
+    monkeypatch.chdir(tmp_path / "code")
+    (spec,) = resolve([str(tmp_path / "out")])
+    assert spec.architecture == "mine.py:make"
+    assert load_model(spec.reference).n_parameters == 650
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code" / "mine.py").write_text(OWN_NETWORK + "\n")
+    with pytest.raises(BadInputError, match="with these settings and images"):
+        train_all(runs, SOURCE, tmp_path / "out")
+
+
+def test_whatever_a_users_network_raises_is_noted_and_the_others_go_on(tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    broken = {"architecture": "mine.py:make", "architecture_kwargs": {"fail": True}}
+    runs = expand({"runs": [SETTINGS | {"defense": "Standard"} | own for own in (broken, {})]}, "digits", "grid")
+    outcomes = train_all(runs, SOURCE, tmp_path / "out")
+    assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
+    assert "KeyError" in outcomes[0].reason
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from measurebench.training.fleet import Source, train_all
+from measurebench.training.grid import expand
+if __name__ == "__main__":
+    settings = {"epochs": 1000, "evaluate_every": 1000}
+    runs = expand({"settings": settings, "axes": {"defense": ["Standard", "AT"]}}, "digits", "grid")
+    train_all(runs, Source("digits"), Path(sys.argv[1]), workers=2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the children of a process are read from /proc")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "out")]
+    with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        until(lambda: len(children.read_text().split()) >= 3)  # two workers and multiprocessing's own helper
+        workers = children.read_text().split()
+        time.sleep(3)
+        parent.kill()
+    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.1)

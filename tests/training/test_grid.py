@@ -69,6 +69,10 @@ def test_further_axes_stand_in_the_name() -> None:
         ({"runs": [{"defense": "AT"}], "rules": [{"drop": ["steps"]}]}, r"rules, number 1: expected the key 'when'"),
         ({"axes": {"defense": ["AT"], "checkpoint": ["worst"]}}, r"checkpoint: expected last, best, or both"),
         (
+            {"runs": [{"defense": "AT"}], "rules": [{"when": {"defense": "AT"}, "set": {"checkpoint": "best"}}]},
+            r"rules, number 1: set: expected settings of a run, got 'checkpoint', which names what is kept",
+        ),
+        (
             {"dataset": "cifar10", "runs": [{"defense": "AT"}]},
             r"dataset: expected a grid for digits, got one for 'cifar10'",
         ),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from measurebench.datasets import Dataset, load_dataset
 from measurebench.datasets.base import ImageSplit
 from measurebench.training.config import TrainingConfig, recipe
 from measurebench.training.evaluation import score
-from measurebench.training.trainer import Run, Trained, fitting_and_validation, initial_network, train
+from measurebench.training.trainer import Progress, Run, Trained, fitting_and_validation, initial_network, train
 
 QUICK = {"epochs": 2, "batch_size": 50, "steps": 2, "evaluation_examples": 20, "architecture_kwargs": {"width": 4}}
 
@@ -36,6 +37,20 @@ def _config(**settings) -> TrainingConfig:
 
 def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class StopError(Exception):
+    """Ends a training from within."""
+
+
+def stop_at(epoch: int) -> Callable[[Progress], None]:
+    """Stop when this epoch has ended, before its state is saved."""
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == epoch:
+            raise StopError
+
+    return stop
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +131,28 @@ def test_test_images_play_no_part(digits, plain_run) -> None:
     assert again.curves == plain_run.curves
 
 
-def test_without_validation_images_the_last_training_images_choose_and_are_not_trained_on(digits) -> None:
-    train_split, validation = fitting_and_validation(replace(digits, validation=None), _config())
-    assert len(validation) == 10
+@pytest.mark.parametrize(("n", "held_out"), [(100, 10), (1_000, 100), (20_000, 400)])
+def test_without_validation_images_the_last_of_each_class_choose_and_are_not_trained_on(digits, n, held_out) -> None:
+    labels = np.arange(n) % 10
+    images = ImageSplit(np.zeros((n, 1, 2, 2), np.float32), labels, np.arange(n))
+    dataset = replace(digits, train=images, validation=None)
+    train_split, validation = fitting_and_validation(dataset, _config(evaluation_examples=n))
+    assert np.bincount(validation.labels).tolist() == [held_out // 10] * 10
     assert not set(train_split.indices) & set(validation.indices)
-    assert set(train_split.indices) | set(validation.indices) == set(digits.train.indices)
+    assert set(train_split.indices) | set(validation.indices) == set(range(n))
+    assert (np.diff(train_split.indices) > 0).all()
+    few = fitting_and_validation(dataset, _config(evaluation_examples=10))[1]
+    assert sorted(few.labels) == list(range(10))
+
+
+def test_classes_of_any_size_are_all_held_out_from(digits) -> None:
+    labels = np.repeat(np.arange(10), [30, 1, 1, 2, 3, 40, 5, 6, 7, 8])
+    images = ImageSplit(np.zeros((len(labels), 1, 2, 2), np.float32), labels, np.arange(len(labels)))
+    validation = fitting_and_validation(replace(digits, train=images, validation=None), _config())[1]
+    assert np.bincount(validation.labels).tolist() == [3, 1, 1, 1, 1, 4, 1, 1, 1, 1]
+    each = ImageSplit(images.images[:10], np.arange(10), np.arange(10))
+    with pytest.raises(BadInputError, match=r"expected more than one of each class \(10\), got 10"):
+        fitting_and_validation(replace(digits, train=each, validation=None), _config())
 
 
 def test_curves_have_a_row_for_every_evaluated_epoch(digits) -> None:
@@ -136,7 +168,7 @@ def test_training_fits_the_training_images(digits) -> None:
 
 
 def test_a_diverged_training_says_so(digits) -> None:
-    with pytest.raises(ModelError, match=r"training diverged in epoch \d+ of 3: the loss is not finite; set clip_norm"):
+    with pytest.raises(ModelError, match=r"training diverged in epoch \d+ of 3: the loss or a weight is not finite; "):
         train(_config(learning_rate=1e30, epochs=3, defense="Standard", architecture="digits-plain"), digits)
 
 
@@ -157,19 +189,76 @@ def test_a_run_that_goes_on_from_a_state_ends_with_the_same_bits(digits, tmp_pat
     config = _config(epochs=4, optimizer=optimizer, extra_data=True)
     whole = train(config, digits)
 
-    class StopError(Exception):
-        pass
-
-    def stop_after_two(progress) -> None:
-        if progress.epoch == 3:
-            raise StopError
-
     with pytest.raises(StopError):
-        train(config, digits, state_path=tmp_path / "state.pt", save_every_seconds=0, on_epoch=stop_after_two)
+        train(config, digits, state_path=tmp_path / "state.pt", save_every_seconds=0, on_epoch=stop_at(3))
     resumed = train(config, digits, state_path=tmp_path / "state.pt")
     assert _same(resumed.last, whole.last)
     assert _same(resumed.best, whole.best)
     assert (resumed.curves, resumed.best_epoch) == (whole.curves, whole.best_epoch)
+
+
+def test_a_run_stopped_before_its_first_evaluation_still_finds_its_best_checkpoint(digits, tmp_path) -> None:
+    """Standard training: no validation image ever withstands PGD, and the first evaluation counts all the same."""
+    config = _config(defense="Standard", epochs=4, evaluate_every=3, radius="1/1")
+    whole = train(config, digits)
+    assert [row["validation_pgd_accuracy"] for row in whole.curves] == [0.0, 0.0]
+
+    state = tmp_path / "state.pt"
+    with pytest.raises(StopError):
+        train(config, digits, state_path=state, save_every_seconds=0, on_epoch=stop_at(2))
+    resumed = train(config, digits, state_path=state)
+    assert (resumed.best_epoch, resumed.curves) == (whole.best_epoch, whole.curves)
+    assert _same(resumed.best, whole.best)
+
+
+NETWORK = """
+from torch import nn
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 16))
+        self.head = nn.Linear(16, 10)
+        self.scale = nn.Parameter(self.head.bias.detach().clone(), requires_grad=False)
+
+    def forward(self, x):
+        return self.head(self.network(x).relu())
+"""
+
+
+@pytest.fixture
+def own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    (tmp_path / "mine.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+    return {"architecture": "mine.py:Wrapped", "architecture_kwargs": {}}
+
+
+def test_all_weights_of_a_network_with_a_part_called_network_are_kept(digits, own_network) -> None:
+    trained = train(_config(**own_network, epochs=1), digits)
+    assert {name.split(".")[0] for name in trained.last} == {"network", "head", "scale"}
+
+
+def test_dropout_follows_the_seed_and_not_what_was_drawn_before(digits, own_network, tmp_path) -> None:
+    config = _config(**own_network, epochs=3)
+    torch.manual_seed(1)
+    whole = train(config, digits)
+
+    torch.manual_seed(2)
+    with pytest.raises(StopError):
+        train(config, digits, state_path=tmp_path / "state.pt", save_every_seconds=0, on_epoch=stop_at(2))
+    resumed = train(config, digits, state_path=tmp_path / "state.pt")
+    assert _same(resumed.last, whole.last)
+
+
+def test_awp_leaves_alone_what_is_frozen_or_unused(digits, own_network) -> None:
+    trained = train(_config(**own_network, epochs=1, optimizer="AWP"), digits)
+    assert torch.equal(trained.last["scale"], trained.initial["scale"])
+    assert not torch.equal(trained.last["head.weight"], trained.initial["head.weight"])
+
+
+def test_mixed_precision_needs_a_gpu(digits) -> None:
+    with pytest.raises(BadInputError, match="precision = mixed: expected a CUDA device to train on, got 'cpu'"):
+        train(_config(precision="mixed"), digits)
 
 
 SCRIPT = """

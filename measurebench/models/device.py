@@ -1,0 +1,58 @@
+"""Devices, how many processes share them, and the settings that decide torch's numbers."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from measurebench.core.config import Precision
+from measurebench.core.errors import BadInputError
+
+
+def choose_device(device: str, index: int = 0) -> str:
+    """Return ``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; worker i takes the i-th GPU."""
+    n_gpus = torch.cuda.device_count()
+    if device == "auto":
+        return f"cuda:{index % n_gpus}" if n_gpus else "cpu"
+    if device == "cpu":
+        return "cpu"
+    name, _, number = device.partition(":")
+    if name != "cuda" or (number and not number.isdigit()):
+        raise BadInputError("--device", "auto, cpu, cuda or cuda:i", repr(device))
+    if not n_gpus or (number and int(number) >= n_gpus):
+        raise BadInputError("--device", "a CUDA device of this machine", repr(device), f"it has {n_gpus}")
+    return device if number else f"cuda:{index % n_gpus}"
+
+
+def n_workers(workers: int | Literal["auto"], device: str, n_tasks: int) -> int:
+    """Return how many processes to use: for ``auto`` one per core, or one per GPU; never more than tasks."""
+    if workers == "auto":
+        gpus = torch.cuda.device_count() if device in ("auto", "cuda") else int(device.startswith("cuda:"))
+        workers = gpus or _cores()
+    elif isinstance(workers, bool) or workers < 1:
+        raise BadInputError("--workers", "auto or a whole number, at least 1", repr(workers))
+    return max(1, min(workers, n_tasks))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def numerics(precision: Precision) -> Iterator[None]:
+    """Compute on one CPU thread, deterministically, TF32 only in ``fast`` precision; as before afterwards."""
+    threads, matmul = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    cudnn = torch.backends.cudnn
+    before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "fast"
+    cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = precision == "fast", True, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
