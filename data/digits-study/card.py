@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from measurebench.stats.population import CONVERGED_AT
+
 HERE = Path(__file__).parent
 SETTINGS = (
     "architecture", "defense", "setting_steps", "setting_optimizer", "setting_batch_size", "setting_augmentation",
@@ -60,8 +62,11 @@ def methods() -> list[str]:
 
 
 def changes() -> list[str]:
-    """Return what one setting changes in models that are otherwise trained alike, Standard training left out."""
-    models = table().query("defense != 'Standard'")
+    """Return what one setting changes in models that are otherwise trained alike.
+
+    Standard training is left out, and so are the models that learned no robustness, as in the statistics.
+    """
+    models = table().query(f"defense != 'Standard' and pgd_accuracy_train >= {CONVERGED_AT}")
     lines = head("change, all else equal", "pairs of runs", "gap", "PGD test accuracy")
     for setting, before, after, name in CHANGES:
         gap, n = paired(models, setting, before, after, "robust_gap_pgd")

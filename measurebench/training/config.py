@@ -42,6 +42,8 @@ class TrainingConfig:
     ``radius_warmup`` epochs (networks without batch norm may otherwise never leave their start). ``optimizer`` is
     SGD, or SGD with adversarial weight perturbation of size ``awp_size`` after ``awp_warmup`` epochs. The rate falls
     by ``decay`` at ``milestones`` (shares of the epochs). ``clip_norm`` limits the gradient's L2 norm (0: no limit).
+    ``precision`` is exact, or mixed: bfloat16 where autocast allows, on a GPU. TRADES starts its attack 0.001 from the
+    image, less than bfloat16 resolves, so that mixed precision weakens its first step.
     """
 
     architecture: str

@@ -37,6 +37,8 @@ class InnerMaximization:
     ) -> Tensor:
         """Return adversarial images [n, ...] within ``share`` of the radius, for a radius that grows in training.
 
+        The random start is drawn for the whole radius and projected to its share.
+
         The network is attacked in eval mode and left in train mode: batch statistics of the attacked batch would
         make every example's attack depend on the others.
         """
