@@ -32,16 +32,27 @@ class ShardResult:
 
 
 class _Counting(nn.Module):
-    """The network, counting the images that pass through it; float32 outside (the attack's own), ``dtype`` within."""
+    """The network, counting the images that pass through it; float32 outside (the attack's own), ``dtype`` within.
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+    More than ``at_once`` images go through in parts, each computed again when its gradient is taken, so that the
+    memory is that of one part.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype, at_once: int) -> None:
         super().__init__()
-        self.network, self.dtype = network, dtype
+        self.network, self.dtype, self.at_once = network, dtype, at_once
         self.n_forward = 0
 
     def forward(self, images: Tensor) -> Tensor:
         self.n_forward += len(images)
-        logits: Tensor = self.network(images.to(self.dtype))
+        inputs = images.to(self.dtype)
+        if len(images) <= self.at_once:
+            logits: Tensor = self.network(inputs)
+        else:
+            from torch.utils.checkpoint import checkpoint
+
+            parts = [checkpoint(self.network, part, use_reentrant=False) for part in torch.split(inputs, self.at_once)]
+            logits = torch.cat(parts)
         return logits.to(images.dtype)
 
 
@@ -92,17 +103,19 @@ def attack_shard(
     split: str,
     shard: int,
     n_classes: int,
+    at_once: int = SHARD_SIZE,
 ) -> ShardResult:
     """Attack one shard with the standard version: apgd-ce, apgd-t, fab-t, square.
 
-    ``images`` float32 [n, C, H, W] on the network's device. With fewer than ten classes the targeted attacks
-    take every other class. Raises ModelError below four classes, where the DLR loss does not exist.
+    ``images`` float32 [n, C, H, W] on the network's device, of which ``at_once`` pass through it together. With fewer
+    than ten classes the targeted attacks take every other class. Raises ModelError below four classes, where the DLR
+    loss does not exist.
     """
     from pyautoattack import AutoAttack
 
     if n_classes < _CLASSES_FOR_DLR:
         raise ModelError(f"AutoAttack: expected at least {_CLASSES_FOR_DLR} classes (DLR loss), got {n_classes}")
-    counting = _Counting(network, images.dtype).eval()
+    counting = _Counting(network, images.dtype, at_once).eval()
     with _isolated() as flags:
         attack = AutoAttack(
             counting,

@@ -95,7 +95,10 @@ def check_one(spec: ModelSpec, dataset_name: str | None, data_dir: Path | None, 
     try:
         model = load_model(spec, offline=effort.offline)
     except MeasurebenchError as error:
-        return [Line("WRONG", "loading", str(error)), *_tried_normalizations(spec, dataset_name, data_dir)]
+        return [
+            Line("WRONG", "loading", str(error)),
+            *_tried_normalizations(spec, dataset_name, data_dir, effort.offline),
+        ]
     lines = _loaded_lines(model)
     name = dataset_name or spec.dataset
     if name is None:
@@ -104,13 +107,15 @@ def check_one(spec: ModelSpec, dataset_name: str | None, data_dir: Path | None, 
     try:
         from measurebench.datasets import load_dataset
 
-        data = load_dataset(name, data_dir)
+        data = load_dataset(name, data_dir, offline=effort.offline)
         return lines + _tried_lines(model, spec, data, effort)
     except MeasurebenchError as error:
         return [*lines, Line("WRONG", "images", str(error))]
 
 
-def _tried_normalizations(spec: ModelSpec, dataset_name: str | None, data_dir: Path | None) -> list[Line]:
+def _tried_normalizations(
+    spec: ModelSpec, dataset_name: str | None, data_dir: Path | None, offline: bool
+) -> list[Line]:
     """Where a checkpoint lacks only its normalisation, say what each usual one would give."""
     import torch
 
@@ -121,7 +126,7 @@ def _tried_normalizations(spec: ModelSpec, dataset_name: str | None, data_dir: P
         return []
     lines = []
     try:
-        test = load_dataset(dataset_name, data_dir).test.first(200)
+        test = load_dataset(dataset_name, data_dir, offline=offline).test.first(200)
         for name in ("none", *NORMALIZATIONS):
             model = load_model(replace(spec, normalization=Normalization.named(name)))
             correct = correct_predictions(model.network, torch.from_numpy(test.images), torch.from_numpy(test.labels))

@@ -1,7 +1,8 @@
-"""Progress with time left, on stderr, for people at a terminal only."""
+"""Progress on stderr: a bar with the time left for people at a terminal, a line per model for logs."""
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,24 +10,53 @@ from typing import Any
 from measurebench.core.records import Record
 
 
-class _Quiet:
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
-        """Say nothing."""
+class _Pace:
+    """How long the rest takes, supposing that every pair of model and measure takes as long as those so far."""
 
-    def started(self, model_id: str) -> None:
-        """Say nothing."""
-
-    def recorded(self, record: Record) -> None:
-        """Say nothing."""
-
-
-class _Terminal:
-    """A bar over all pairs of model and measure; the time left supposes that the rest takes as long per pair."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.task = bar, bar.add_task("planning", total=None, left="")
+    def __init__(self) -> None:
         self.start = time.monotonic()
         self.n_open = self.n_recorded = 0
+
+    def left(self) -> str:
+        elapsed = time.monotonic() - self.start
+        rest = elapsed / max(self.n_recorded, 1) * max(self.n_open - self.n_recorded, 0)
+        return f"about {_duration(rest)} left"
+
+
+class _Lines(_Pace):
+    """A line per model that is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_finished = 0
+        self.failed: Counter[str] = Counter()
+
+    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
+        self.n_open = n_open
+        self._say(f"{n_models} models, {n_open} values to measure, {n_done} found")
+
+    def started(self, model_id: str) -> None:
+        """Say nothing yet."""
+
+    def recorded(self, record: Record) -> None:
+        self.n_recorded += 1
+        self.failed[record.model_id] += record.status == "failed"
+
+    def finished(self, model_id: str) -> None:
+        self.n_finished += 1
+        failed = f" ({self.failed[model_id]} failed)" if self.failed[model_id] else ""
+        self._say(f"{self.n_finished} done: {model_id}{failed}, {self.left()}")
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Terminal(_Pace):
+    """A bar over all pairs of model and measure."""
+
+    def __init__(self, bar: Any) -> None:
+        super().__init__()
+        self.bar, self.task = bar, bar.add_task("planning", total=None, left="")
 
     def planned(self, n_models: int, n_open: int, n_done: int) -> None:
         self.n_open = n_open
@@ -38,9 +68,10 @@ class _Terminal:
 
     def recorded(self, record: Record) -> None:  # noqa: ARG002 - the protocol of engine.runner
         self.n_recorded += 1
-        elapsed = time.monotonic() - self.start
-        left = elapsed / self.n_recorded * max(self.n_open - self.n_recorded, 0)
-        self.bar.update(self.task, completed=self.n_recorded, left=f"about {_duration(left)} left")
+        self.bar.update(self.task, completed=self.n_recorded, left=self.left())
+
+    def finished(self, model_id: str) -> None:
+        """Say nothing: the bar shows the model that comes next."""
 
 
 def _duration(seconds: float) -> str:
@@ -54,9 +85,9 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def terminal_progress() -> Iterator[Any]:
-    """Show progress on stderr for the length of a run; say nothing where stderr is not a terminal."""
+    """Show progress on stderr for the length of a run; a line per model where stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield _Quiet()
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

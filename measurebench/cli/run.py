@@ -105,6 +105,8 @@ def _measure(values: dict[str, Any], settings: dict[str, dict[str, Any]]) -> int
         f"{n_good} of {summary.n_models} models measured, {summary.n_recorded} records made,"
         f" {summary.n_resumed} found, in {summary.seconds:.0f} s: {out}"
     )
+    if summary.failures and not options.retry_failed:
+        typer.echo("measurebench: what failed is not tried again unless asked for: --retry-failed", err=True)
     return summary.exit_status
 
 

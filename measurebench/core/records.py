@@ -12,6 +12,15 @@ Diagnostic = float | int | bool | str | None
 ModelKey = tuple[str, str, str]
 
 
+def counts_n(measure: str) -> bool:
+    """Say whether records of a measure over different numbers of examples answer different questions.
+
+    Those of AutoAttack do: its number is asked for. Other measures read the examples of the configuration, all of them
+    or as many as their definition takes.
+    """
+    return measure == "autoattack_accuracy"
+
+
 @dataclass(frozen=True)
 class Record:
     """One measure of one model on one split, or the reason why there is no value.
@@ -56,7 +65,7 @@ class Record:
         """What makes two records answers to the same question; the later one counts."""
         return (
             self.model_id, self.model_digest, self.measure, self.measure_version, self.split, self.config_digest,
-            self.n,
+            self.n if counts_n(self.measure) else 0,
         )  # fmt: skip
 
     @property

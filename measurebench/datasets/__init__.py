@@ -10,10 +10,11 @@ __all__ = ["Dataset", "ImageSplit", "load_dataset"]
 KNOWN = ("digits", "cifar10", "cifar100", "cifar10:robustbench", "arrays:FILE.npz")
 
 
-def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
+def load_dataset(name: str, data_dir: str | Path | None = None, *, offline: bool = False) -> Dataset:
     """Load ``digits``, ``cifar10`` (downloaded once, or read from ``data_dir``) or ``arrays:FILE.npz``.
 
-    ``cifar100`` alike; ``cifar10:robustbench`` has its test images in the order of the file.
+    ``cifar100`` alike; ``cifar10:robustbench`` has its test images in the order of the file. ``offline`` refuses to
+    download.
     """
     if name == "digits":
         from measurebench.datasets import digits
@@ -27,5 +28,5 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
     if family in ("cifar10", "cifar100") and order in ("", "robustbench"):
         from measurebench.datasets import cifar
 
-        return cifar.load(family, Path(data_dir) if data_dir else None, first_test_images=bool(order))
+        return cifar.load(family, Path(data_dir) if data_dir else None, first_test_images=bool(order), offline=offline)
     raise BadInputError("dataset", ", ".join(KNOWN), repr(name), near_names(name, KNOWN))

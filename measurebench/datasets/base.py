@@ -26,6 +26,10 @@ class ImageSplit:
         """Return the first n examples (all of them when there are fewer)."""
         return ImageSplit(self.images[:n], self.labels[:n], self.indices[:n])
 
+    def copied(self) -> "ImageSplit":
+        """Return the same examples in memory of their own, so that a larger whole can be freed."""
+        return ImageSplit(self.images.copy(), self.labels.copy(), self.indices.copy())
+
     def digest(self) -> str:
         """Digest of which images these are and in which order: pixels, labels and indices."""
         return self._digest
@@ -51,6 +55,13 @@ class Dataset:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def reduced(self, n_train: int, n_test: int) -> "Dataset":
+        """Return the dataset with its first images alone, in memory of their own, and no further splits."""
+        return Dataset(
+            self.name, self.class_names, self.train.first(n_train).copied(), self.test.first(n_test).copied(),
+            notes=self.notes,
+        )  # fmt: skip
 
     def split(self, name: str) -> ImageSplit:
         """Return the split called train, test, extra or validation."""

@@ -21,7 +21,7 @@ class _Fast(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(self.device_type, torch.bfloat16):
             logits: Tensor = self.network(images)
-        return logits.float()
+        return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def place(network: nn.Module, device: str, precision: Precision) -> nn.Module:

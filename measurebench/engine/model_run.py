@@ -1,5 +1,6 @@
 """Measure one model: load, verify, then a record after every measure."""
 
+import gc
 import resource
 import sys
 import time
@@ -16,20 +17,20 @@ from measurebench.attacks.autoattack import ShardResult
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
-from measurebench.core.records import Record
+from measurebench.core.records import Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.device import automatic_batch_size, place
 from measurebench.engine.environment import environment, package_version
 from measurebench.engine.options import RunOptions
-from measurebench.engine.plan import Task, chosen_measures, n_autoattack, n_examples
+from measurebench.engine.plan import Pair, Task, chosen_measures, n_autoattack, n_examples
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
-from measurebench.models.device import choose_device, numerics
+from measurebench.models.device import choose_device, clock, is_lost, numerics
 from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
 
 _PREFLIGHT_IMAGES = 16
@@ -41,6 +42,10 @@ class Event:
 
     kind: str
     value: Any
+
+
+class DeviceLostError(RuntimeError):
+    """The process can no longer use its GPU; what is left to measure needs another process."""
 
 
 class _DiskShards:
@@ -66,8 +71,13 @@ class _DiskShards:
 
 
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
-    """Yield what happens, a record after every measure; whatever one measure raises, the next ones go on."""
+    """Yield what happens, a record after every measure; whatever one measure raises, the next ones go on.
+
+    Raises DeviceLostError after the record of a measure that left the process without its GPU.
+    """
     device = choose_device(options.device, index)
+    if device != "cpu":
+        torch.cuda.set_device(device)
     with numerics(options.precision):
         surroundings = environment(device)
         digest = digest_json(surroundings)
@@ -76,11 +86,17 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         yield Event("started", task.spec.id)
         try:
             run = _ModelRun(task, options, dataset, out, device, digest)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything; it becomes a failed record
+        except Exception as error:  # a model may raise anything; it becomes a failed record
             yield from load_failure(task, options, _reason(error), digest)
+            if is_lost(error):
+                raise DeviceLostError from error
         else:
             yield Event("model", run.catalogue_entry())
             yield from run.records()
+            del run
+            if device != "cpu":
+                gc.collect()
+                torch.cuda.empty_cache()
         yield Event("finished", task.spec.id)
 
 
@@ -98,6 +114,7 @@ class _ModelRun:
     ) -> None:
         self.task, self.options, self.dataset, self.out = task, options, dataset, out
         self.device, self.environment_digest = device, environment_digest
+        self.device_lost = False
         self.model = load_model(task.spec, allow_pickle=options.allow_pickle, offline=options.offline)
         self.measures = {item.info.id: item for item in chosen_measures(options)}
         self._verify()
@@ -105,16 +122,16 @@ class _ModelRun:
     def _verify(self) -> None:
         """Run the preflight and compare clean accuracy with the published figure, before anything is measured."""
         some = self.dataset.test.first(_PREFLIGHT_IMAGES)
-        images, labels = torch.from_numpy(some.images), torch.from_numpy(some.labels)
-        preflight(self.model, images, labels, self.dataset.n_classes)
+        images, labels = torch.from_numpy(some.images).to(self.device), torch.from_numpy(some.labels).to(self.device)
         network = place(self.model.network, self.device, self.options.precision)
+        preflight(self.model, images, labels, self.dataset.n_classes)
         initial = self.model.initial
         self.network = network
         self.initial = None if initial is None else place(initial, self.device, self.options.precision)
         asked = self.options.batch_size
-        first = images[0].to(self.device)
-        self.batch_size = automatic_batch_size(network, first, self.device) if asked == "auto" else asked
+        self.batch_size = automatic_batch_size(network, images[0], self.device) if asked == "auto" else asked
         self.contexts: dict[Split, MeasureContext] = {}
+        self.context("train")
         test = self.context("test")
         n_correct = int((test.clean_logits.argmax(1) == test.labels).sum())
         verify_clean_accuracy(self.model, n_correct, test.n)
@@ -159,20 +176,24 @@ class _ModelRun:
                 self.contexts.pop(last, None)
             last = split
             yield Event("record", self._record(self.measures[name], split))
+            if self.device_lost:
+                raise DeviceLostError
 
     def _record(self, item: Measure, split: Split) -> Record:
-        context = self.context(split)
         if self.device != "cpu":
             torch.cuda.reset_peak_memory_stats(self.device)
-        start, shared = time.perf_counter(), sum(context.shared_seconds.values())
-        value, failure = MeasureValue.undefined("failed"), ""
+        value, failure, taken = MeasureValue.undefined("failed"), "", 0.0
+        context = self.context(split)
+        shared = sum(context.shared_seconds.values())
+        start = clock(self.device)
         try:
             value = evaluate(item, context)
             if isinstance(item, AttackAccuracy):
                 self._write_verdicts(item, context, split)
+            taken = clock(self.device) - start - (sum(context.shared_seconds.values()) - shared)
         except Exception as error:  # noqa: BLE001 - a failure of any kind is a row without a number
-            failure = _reason(error)
-        seconds = time.perf_counter() - start - (sum(context.shared_seconds.values()) - shared)
+            failure, self.device_lost = _reason(error), is_lost(error)
+            taken = time.perf_counter() - start
         return Record(
             model_id=self.task.spec.id,
             model_digest=self.model.digest,
@@ -184,7 +205,7 @@ class _ModelRun:
             value=None if failure else value.value,
             standard_error=None if failure or value.value is None else value.standard_error,
             n=_n(item, value, context),
-            seconds=max(seconds, 0.0),
+            seconds=max(taken, 0.0),
             peak_memory_bytes=_peak_memory(self.device),
             seed=self.options.seed,
             environment_digest=self.environment_digest,
@@ -248,25 +269,40 @@ def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: 
 def load_failure(task: Task, options: RunOptions, reason: str, environment_digest: str) -> Iterator[Event]:
     """Yield the entry and the failed record of a model that could not be loaded or did not pass its checks."""
     yield Event("model", spec_entry(task, task.spec, None, reason))
+    yield _failed(task, options, ("load", "train"), 1, 0, task.model_digest, reason, environment_digest)
+
+
+def broken_off(
+    task: Task, options: RunOptions, dataset: Dataset, pair: Pair, model_digest: str, reason: str, environment: str
+) -> Event:
+    """Return the failed record of a measure in the middle of which the process ended."""
+    item = next(item for item in chosen_measures(options) if item.info.id == pair[0])
+    n = n_autoattack(options, dataset, pair[1]) if counts_n(pair[0]) else n_examples(options, dataset, pair[1])
+    return _failed(task, options, pair, item.info.version, n, model_digest, reason, environment)
+
+
+def _failed(
+    task: Task, options: RunOptions, pair: Pair, version: int, n: int, model_digest: str, reason: str, environment: str
+) -> Event:
     record = Record(
         model_id=task.spec.id,
-        model_digest=task.model_digest,
-        measure="load",
-        measure_version=1,
-        split="train",
+        model_digest=model_digest,
+        measure=pair[0],
+        measure_version=version,
+        split=pair[1],
         config_digest=task.config.digest(),
         status="failed",
         value=None,
         standard_error=None,
-        n=0,
+        n=n,
         seconds=0.0,
         peak_memory_bytes=_peak_memory("cpu"),
         seed=options.seed,
-        environment_digest=environment_digest,
+        environment_digest=environment,
         time=_now(),
         reason=reason,
     )
-    yield Event("record", record)
+    return Event("record", record)
 
 
 def _n(item: Measure, value: MeasureValue, context: MeasureContext) -> int:

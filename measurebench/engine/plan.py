@@ -7,7 +7,7 @@ from measurebench.attacks.plugin import load_attack
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Split
-from measurebench.core.records import Record
+from measurebench.core.records import Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
@@ -16,6 +16,7 @@ from measurebench.measures.registry import Measure, select_measures, with_settin
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 
 SPLITS: tuple[Split, ...] = ("train", "test")
+Pair = tuple[str, Split]  # a measure's id and the split it is taken on
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Task:
     spec: ModelSpec
     model_digest: str
     config: RunConfig
-    pairs: tuple[tuple[str, Split], ...]
+    pairs: tuple[Pair, ...]
 
 
 def chosen_measures(options: RunOptions) -> list[Measure]:
@@ -101,7 +102,7 @@ def open_pairs(
             record.measure,
             record.measure_version,
             record.split,
-            record.n if _counts_n(record.measure) else None,
+            record.n if counts_n(record.measure) else None,
         )
         for record in records
         if not (options.retry_failed and record.status == "failed")
@@ -113,11 +114,7 @@ def open_pairs(
             item.info.id,
             item.info.version,
             split,
-            n_autoattack(options, dataset, split) if _counts_n(item.info.id) else None,
+            n_autoattack(options, dataset, split) if counts_n(item.info.id) else None,
         )
         not in done
     )
-
-
-def _counts_n(measure: str) -> bool:
-    return measure == "autoattack_accuracy"

@@ -13,11 +13,11 @@ from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.environment import package_version
-from measurebench.engine.model_run import Event, load_failure, measure_model, spec_entry
+from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
 from measurebench.engine.workers import measure_in_workers
-from measurebench.models.device import n_workers
+from measurebench.models.device import choose_device, n_workers
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 
@@ -37,6 +37,10 @@ class Progress(Protocol):
         """Take note of a record."""
         ...
 
+    def finished(self, model_id: str) -> None:
+        """Take note that all of a model's measures have their records."""
+        ...
+
 
 class Quiet:
     """Progress for nobody."""
@@ -48,6 +52,9 @@ class Quiet:
         """Say nothing."""
 
     def recorded(self, record: Record) -> None:
+        """Say nothing."""
+
+    def finished(self, model_id: str) -> None:
         """Say nothing."""
 
 
@@ -87,7 +94,7 @@ def run(
     """
     start = time.perf_counter()
     watcher = progress or Quiet()
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _images(options)
     chosen_measures(options)
     if not models:
         raise BadInputError("models", "at least one", "none")
@@ -100,6 +107,12 @@ def run(
         _collect_failures(models, folder, summary)
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _images(options: RunOptions) -> Dataset:
+    """Load what a run reads of its dataset, and nothing else: every worker is sent a copy."""
+    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline)
+    return whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
 def _plan(
@@ -134,15 +147,11 @@ def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence
 
 
 def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, workers: int) -> Iterator[Event]:
-    if workers == 1:
-        for task in tasks:
-            yield from measure_model(task, options, dataset, out)
+    if workers > 1 or choose_device(options.device) != "cpu":  # a GPU's errors can cost the process
+        yield from measure_in_workers(tasks, options, dataset, out, workers)
         return
-    for message in measure_in_workers(tasks, options, out, workers):
-        if isinstance(message.event, Event):
-            yield message.event
-        elif message.event is not None:
-            yield from load_failure(tasks[message.task], options, str(message.event), "unknown")
+    for task in tasks:
+        yield from measure_model(task, options, dataset, out)
 
 
 def _take(event: Event, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:
@@ -157,6 +166,8 @@ def _take(event: Event, folder: ResultsFolder, summary: RunSummary, progress: Pr
         folder.add_once(folder.configs, event.value["digest"], event.value)
     elif event.kind == "started":
         progress.started(event.value)
+    elif event.kind == "finished":
+        progress.finished(event.value)
 
 
 def _take_record(record: Record, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:

@@ -2,120 +2,182 @@
 
 import multiprocessing
 import os
-import queue
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
+from measurebench.core.errors import MeasurebenchError
 from measurebench.core.processes import end_with
+from measurebench.datasets import Dataset
+from measurebench.engine.model_run import DeviceLostError, Event, broken_off, load_failure, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 
-_POLL_SECONDS = 0.2
+_DEVICE_LOST = 75  # exit status of a worker that can no longer use its GPU; its records are all written
+_SILENT_DEATHS = 3  # workers that may end in a row before they said anything
 
 
-@dataclass(frozen=True)
-class Message:
-    """From worker ``worker`` about task number ``task``: an Event, or None when the task is done."""
+@dataclass
+class _Job:
+    """A task in the hands of a worker, and what came of it so far."""
 
-    worker: int
-    task: int
-    event: Any
+    task: Task
+    environment: str = ""
+    model_digest: str = ""
+    done: set[tuple[str, str]] = field(default_factory=set)
+
+    def note(self, event: Event) -> None:
+        """Take note of an event of this task."""
+        if event.kind == "environment":
+            self.environment = event.value["digest"]
+        elif event.kind == "model" and not event.value["failure"]:
+            self.model_digest = event.value["model_digest"]
+        elif event.kind == "record":
+            self.done.add((event.value.measure, event.value.split))
+
+    def rest(self) -> Task:
+        """Return what is still to be measured; nothing of a model that could not be loaded."""
+        left = () if ("load", "train") in self.done else self.task.pairs
+        return replace(self.task, pairs=tuple(pair for pair in left if pair not in self.done))
 
 
-def measure_in_workers(tasks: Sequence[Task], options: RunOptions, out: Path, n_workers: int) -> Iterator[Message]:
-    """Yield the events of all tasks as they come; a worker that dies is replaced, and its task is reported.
+def measure_in_workers(
+    tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, n_workers: int
+) -> Iterator[Event]:
+    """Yield the events of all tasks as they come. A worker that dies is replaced.
 
-    A task whose worker died (killed by the system for its memory, say) yields the string that says how.
+    What it was at becomes a failed record that says how it died (killed by the system for its memory, say); the rest
+    of its task goes to another worker. Raises MeasurebenchError when workers die before they begin.
     """
-    pool = _Pool(options, out)
-    waiting = list(range(len(tasks)))[::-1]
+    waiting, silent = deque(tasks), 0
+    pool = _Pool(options, dataset, out)
     try:
         for worker in range(min(n_workers, len(tasks))):
             pool.start(worker)
-        while waiting or pool.busy:
+        while waiting or pool.jobs:
             for worker in pool.idle():
                 if waiting:
-                    number = waiting.pop()
-                    pool.give(worker, number, tasks[number])
-            yield from pool.messages()
+                    pool.give(worker, waiting.popleft())
+            for event, death in pool.heard():
+                if event is not None:
+                    yield event
+                if death is None:
+                    continue
+                silent = 0 if death.job.environment else silent + 1
+                if silent == _SILENT_DEATHS:
+                    raise MeasurebenchError(f"workers end before they begin: {death.how}")
+                for consequence in _blame(death, options, dataset):
+                    death.job.note(consequence)
+                    yield consequence
+                if (rest := death.job.rest()).pairs:
+                    waiting.appendleft(rest)
     finally:
         pool.stop()
 
 
+@dataclass(frozen=True)
+class _Death:
+    """The end of a worker in the middle of a job."""
+
+    job: _Job
+    exit_code: int | None
+
+    @property
+    def how(self) -> str:
+        """The end in words."""
+        if self.exit_code is not None and self.exit_code < 0:
+            name = signal.Signals(-self.exit_code).name
+            return f"the worker process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        return f"the worker process ended with status {self.exit_code}"
+
+
 class _Pool:
-    def __init__(self, options: RunOptions, out: Path) -> None:
-        self.options, self.out = options, out
+    """Workers with a pipe to each: what a worker has sent is read even when it is dead, and no lock dies with it."""
+
+    def __init__(self, options: RunOptions, dataset: Dataset, out: Path) -> None:
+        self.options, self.dataset, self.out = options, dataset, out
         self.spawn = multiprocessing.get_context("spawn")
         self.processes: dict[int, BaseProcess] = {}
-        self.inboxes: dict[int, Any] = {}
-        self.outbox: Any = self.spawn.Queue()
-        self.busy: dict[int, int] = {}
+        self.pipes: dict[int, Connection] = {}
+        self.jobs: dict[int, _Job] = {}
 
     def start(self, worker: int) -> None:
-        self.inboxes[worker] = self.spawn.Queue()
-        arguments = (worker, self.options, self.out, self.inboxes[worker], self.outbox, os.getpid())
-        process = self.spawn.Process(target=_work, args=arguments, daemon=True)
+        here, there = self.spawn.Pipe()
+        process = self.spawn.Process(
+            target=_work, args=(worker, self.options, self.dataset, self.out, there, os.getpid()), daemon=True
+        )
         process.start()
-        self.processes[worker] = process
+        there.close()
+        self.processes[worker], self.pipes[worker] = process, here
 
     def idle(self) -> list[int]:
-        return [worker for worker in self.processes if worker not in self.busy]
+        return [worker for worker in self.processes if worker not in self.jobs]
 
-    def give(self, worker: int, number: int, task: Task) -> None:
-        self.busy[worker] = number
-        self.inboxes[worker].put((number, task))
+    def give(self, worker: int, task: Task) -> None:
+        self.jobs[worker] = _Job(task)
+        with suppress(OSError):  # a worker that is dead already is noticed when it is heard
+            self.pipes[worker].send(task)
 
-    def messages(self) -> Iterator[Message]:
-        """Yield what has come; wait a moment if nothing has, and look after the workers."""
-        try:
-            message = self.outbox.get(timeout=_POLL_SECONDS)
-        except queue.Empty:
-            yield from self._bury()
-            return
-        if message.event is None:
-            self.busy.pop(message.worker, None)
-        yield message
-
-    def _bury(self) -> Iterator[Message]:
-        """Report and replace workers that died in the middle of a task."""
-        for worker, process in list(self.processes.items()):
-            if process.is_alive() or not self.outbox.empty():
+    def heard(self) -> Iterator[tuple[Event | None, _Death | None]]:
+        """Wait for what workers say; yield an event of each that spoke and the death of each that ended, replaced."""
+        ready = wait(self.pipes.values())
+        for worker in [worker for worker, pipe in self.pipes.items() if pipe in ready]:
+            try:
+                event: Event | None = self.pipes[worker].recv()
+            except (EOFError, OSError):
+                yield None, self._buried(worker)
                 continue
-            if worker in self.busy:
-                yield Message(worker, self.busy.pop(worker), _death(process.exitcode))
-            self.start(worker)
+            if event is None:
+                self.jobs.pop(worker, None)
+            else:
+                self.jobs[worker].note(event)
+                yield event, None
+
+    def _buried(self, worker: int) -> _Death | None:
+        """Replace a worker that ended; return its death where it had a job."""
+        process, job = self.processes[worker], self.jobs.pop(worker, None)
+        process.join()
+        self.pipes[worker].close()
+        self.start(worker)
+        return None if job is None else _Death(job, process.exitcode)
 
     def stop(self) -> None:
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
             process.join(timeout=5)
-        self.outbox.cancel_join_thread()
+        for pipe in self.pipes.values():
+            pipe.close()
 
 
-def _death(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"the worker process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"the worker process ended with status {exit_code}"
+def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Event]:
+    """Yield the failed record of the measure, or of the model, that a worker died at; none if it only lost its GPU."""
+    job = death.job
+    if not job.environment or death.exit_code == _DEVICE_LOST:
+        return
+    if not job.model_digest:
+        yield from load_failure(job.task, options, death.how, job.environment)
+    elif pairs := job.rest().pairs:
+        yield broken_off(job.task, options, dataset, pairs[0], job.model_digest, death.how, job.environment)
 
 
 def _work(
-    worker: int, options: RunOptions, out: Path, inbox: Any, outbox: Any, parent: int
+    worker: int, options: RunOptions, dataset: Dataset, out: Path, pipe: Connection, parent: int
 ) -> None:  # pragma: no cover - runs in a process of its own
-    """Measure one task after the other, as long as the parent lives."""
+    """Measure one task after the other, as long as the parent and the GPU live."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
-    from measurebench.datasets import load_dataset
-    from measurebench.engine.model_run import measure_model
-
-    dataset = load_dataset(options.dataset, options.data_dir)
-    while True:
-        number, task = inbox.get()
-        for event in measure_model(task, options, dataset, out, worker):
-            outbox.put(Message(worker, number, event))
-        outbox.put(Message(worker, number, None))
+    with suppress(EOFError, BrokenPipeError):  # the parent has gone
+        while True:
+            task = pipe.recv()
+            try:
+                for event in measure_model(task, options, dataset, out, worker):
+                    pipe.send(event)
+            except DeviceLostError:
+                os._exit(_DEVICE_LOST)
+            pipe.send(None)

@@ -154,7 +154,7 @@ def rise_at(context: MeasureContext, kind: Examples, iterate: Iterate | None, n:
     """Return each example's rise of the loss from the start to an iterate, float64 [n]; 0 where there is none."""
     images = context.examples(kind)[:n]
     if iterate is None:
-        return torch.zeros(n, dtype=torch.float64)
+        return torch.zeros(n, dtype=torch.float64, device=images.device)
     return precise_losses(context, iterate.shift, iterate.images) - precise_losses(context, {}, images)
 
 

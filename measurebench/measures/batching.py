@@ -7,13 +7,31 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
+# How the CPU's allocator and CUDA's libraries say it, where torch has no class of its own for it.
+_OUT_OF_MEMORY = (
+    "can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED", "cuSOLVER_STATUS_ALLOC_FAILED", "unable to find an engine to execute",
+)  # fmt: skip
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def smaller_until_it_fits(function: Callable[[int], T], size: int) -> T:
+    """Return the function's result at this size, or at half of it, and so on, where memory runs out."""
+    while True:
+        try:
+            return function(size)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+        size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 class Batches:

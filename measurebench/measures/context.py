@@ -1,6 +1,5 @@
 """One network and its examples, with the work that measures share: done once, timed apart."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,9 @@ from measurebench.attacks.plugin import load_attack
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
-from measurebench.measures.batching import Batches
+from measurebench.measures.batching import Batches, smaller_until_it_fits
 from measurebench.measures.value import UndefinedMeasureError
+from measurebench.models.device import clock
 
 T = TypeVar("T")
 
@@ -72,17 +72,18 @@ class ShardStore(Protocol):
 class _Clock:
     """Seconds per piece of shared work, each without the pieces that it asked for in turn."""
 
+    device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
     inner: list[float] = field(default_factory=lambda: [0.0])
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = clock(self.device)
         self.inner.append(0.0)
         try:
             yield
         finally:
-            whole = time.perf_counter() - start
+            whole = clock(self.device) - start
             self.seconds[name] = self.seconds.get(name, 0.0) + whole - self.inner.pop()
             self.inner[-1] += whole
 
@@ -114,7 +115,7 @@ class MeasureContext:
         self.batches = Batches(batch_size)
         self._initial_network = initial_network
         self._shard_store = shard_store
-        self._clock = _Clock()
+        self._clock = _Clock(images.device)
         self._memo: dict[str, Any] = {}
         if adversarial is not None:
             if adversarial.shape != images.shape:
@@ -284,10 +285,14 @@ class MeasureContext:
         result = self._shard_store.get(name) if self._shard_store else None
         if result is None:
             chosen = slice(rows.start, rows.stop)
-            result = autoattack.attack_shard(
-                self.network, self.images[chosen], self.labels[chosen], self.threat, self.settings.seed,
-                self.settings.split, rows.start // autoattack.SHARD_SIZE, self.n_classes,
-            )  # fmt: skip
+
+            def attack(at_once: int) -> autoattack.ShardResult:
+                return autoattack.attack_shard(
+                    self.network, self.images[chosen], self.labels[chosen], self.threat, self.settings.seed,
+                    self.settings.split, rows.start // autoattack.SHARD_SIZE, self.n_classes, at_once,
+                )  # fmt: skip
+
+            result = smaller_until_it_fits(attack, len(rows))
             if self._shard_store:
                 self._shard_store.put(name, result)
         return result

@@ -57,9 +57,20 @@ class LossHessian:
 
     def _batch(self, rows: slice, vectors: Sequence[Tensors]) -> list[tuple[Tensor, ...]]:
         """Products of one batch's summed loss."""
-        weights, gradients = self._graph or self._gradient(slice(self.first + rows.start, self.first + rows.stop))
-        if rows == slice(0, self.n):
+        kept, self._graph = self._graph, None  # dropped before anything else: memory may run out below
+        whole = rows == slice(0, self.n)
+        weights, gradients = (kept if whole else None) or self._gradient(
+            slice(self.first + rows.start, self.first + rows.stop)
+        )
+        found = self._of_gradient(weights, gradients, vectors)
+        if whole:
             self._graph = weights, gradients
+        return found
+
+    def _of_gradient(
+        self, weights: list[Tensor], gradients: list[Tensor], vectors: Sequence[Tensors]
+    ) -> list[tuple[Tensor, ...]]:
+        """Differentiate the gradient's product with each vector."""
         kept = [i for i, gradient in enumerate(gradients) if gradient.requires_grad]
         if not kept:
             return [tuple(torch.zeros_like(w) for w in weights) for _ in vectors]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -49,7 +49,13 @@ class MeasureValue:
         return cls(float(values.mean()), error, values, diagnostics, n).checked()
 
     def checked(self) -> "MeasureValue":
-        """Return itself, or undefined where the value is not finite."""
-        if self.value is None or math.isfinite(self.value):
-            return self
-        return MeasureValue.undefined(f"the value is not finite ({self.value})", **dict(self.diagnostics))
+        """Return itself, or undefined where the value is not finite; what else is not finite becomes None or text."""
+        error = self.standard_error
+        diagnostics = {
+            name: str(item) if isinstance(item, float) and not math.isfinite(item) else item
+            for name, item in self.diagnostics.items()
+        }
+        if self.value is not None and not math.isfinite(self.value):
+            return MeasureValue.undefined(f"the value is not finite ({self.value})", **diagnostics)
+        finite = error if error is not None and math.isfinite(error) else None
+        return replace(self, standard_error=finite, diagnostics=diagnostics)

@@ -1,6 +1,7 @@
 """Devices, how many processes share them, and the settings that decide torch's numbers."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -24,6 +25,13 @@ def choose_device(device: str, index: int = 0) -> str:
     if not n_gpus or (number and int(number) >= n_gpus):
         raise BadInputError("--device", "a CUDA device of this machine", repr(device), f"it has {n_gpus}")
     return device if number else f"cuda:{index % n_gpus}"
+
+
+def clock(device: torch.device | str) -> float:
+    """Return a clock's reading in seconds, once the device has done all that it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def n_workers(workers: int | Literal["auto"], device: str, n_tasks: int) -> int:
@@ -56,3 +64,11 @@ def numerics(precision: Precision) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = matmul
         cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error leaves this process without its device: after it, every call to a GPU fails.
+
+    An illegal access, a failed assertion on the device, a memory fault; but not memory that ran out.
+    """
+    return isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error)

@@ -7,9 +7,11 @@ from pyautoattack import AutoAttack, checks
 from torch import nn
 
 from measurebench.attacks import autoattack
+from measurebench.attacks.audit import AttackOutcome
 from measurebench.core.digests import seed_from
 from measurebench.core.errors import ModelError
 from measurebench.core.threat import ThreatModel
+from measurebench.measures.context import MeasureContext, MeasureSettings
 
 THREAT = ThreatModel.parse("Linf", "1/50")
 
@@ -36,6 +38,31 @@ def test_a_shard_is_what_stock_pyautoattack_finds(network: nn.Module, examples: 
     expected, _ = stock.run_standard_evaluation(images, labels, batch_size=10)
     assert torch.equal(ours.adversarial, expected)
     assert ours.n_forward > 1000
+
+
+def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
+    network: nn.Module, examples: tuple
+) -> None:
+    images, labels = examples
+    sizes: list[int] = []
+
+    class Small(nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(batch))
+            if len(batch) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return network(batch)
+
+    def outcome(model: nn.Module) -> tuple[AttackOutcome, int]:
+        settings = MeasureSettings(THREAT, n_autoattack=10)
+        context = MeasureContext(model, images, labels, settings, batch_size=2)
+        return context.outcome("autoattack"), context.n_classes
+
+    small, whole = outcome(Small()), outcome(network)
+    assert max(sizes[sizes.index(10) + 1 :]) == 5
+    assert torch.equal(small[0].robust, whole[0].robust)
+    assert small[0].n_passes == whole[0].n_passes
+    torch.testing.assert_close(small[0].adversarial, whole[0].adversarial, atol=1e-5, rtol=0)
 
 
 def test_nothing_of_it_leaks(network: nn.Module, examples: tuple, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,13 +11,22 @@ class _Screen(io.StringIO):
         return True
 
 
-def test_nothing_is_shown_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_for_each_model_that_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.terminal_progress() as shown:
-        shown.planned(2, 10, 0)
+        shown.planned(2, 3, 0)
         shown.started("a")
-        shown.recorded(record())
+        shown.recorded(record(model_id="a"))
+        shown.recorded(record(model_id="a", status="failed", value=None, reason="out of memory"))
+        shown.finished("a")
+        shown.recorded(record(model_id="b"))
+        shown.finished("b")
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "2 models, 3 values to measure, 0 found",
+        "1 done: a (1 failed), about 0 s left",
+        "2 done: b, about 0 s left",
+    ]
 
 
 def test_a_terminal_sees_the_model_the_count_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from measurebench import read_records, run
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.records import Record
+from measurebench.measures.value import MeasureValue
 from measurebench.store.examples import read_arrays
 from measurebench.store.folder import ResultsFolder
 from measurebench.store.tables import read_table
@@ -124,7 +125,7 @@ def test_ctrl_c_says_how_to_go_on_and_ends_with_130(manifest: Path, images_file:
     _, errors = process.communicate(timeout=60)
     if process.returncode != 0:  # it may have been done in time
         assert process.returncode == 130
-        assert errors == "measurebench: stopped; what was recorded stays, the same command goes on from there\n"
+        assert errors.endswith("measurebench: stopped; what was recorded stays, the same command goes on from there\n")
     assert len(lines(out)) >= 1
 
 
@@ -246,3 +247,94 @@ def test_autoattack_resumes_by_shard_and_grows(
     assert summary.n_recorded == 1
     row = read_table(tmp_path / "out").iloc[0]
     assert row["n_autoattack"] == 40
+
+
+def deadly(network: Any, images: Any, labels: Any) -> Any:
+    """Stand for an attack that the system kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_costs_the_measure_it_was_at_and_nothing_else(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:deadly"}
+    summary = run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    assert summary.exit_status == 1
+    records = read_records(tmp_path / "out")
+    failed = {(r.model_id, r.measure, r.split): r.reason for r in records if r.status == "failed"}
+    splits = ("train", "test")
+    assert set(failed) == {(f"net{i}", "deadly_accuracy", split) for i in range(3) for split in splits}
+    assert set(failed.values()) == {"the worker process was ended by SIGKILL (out of memory?)"}
+    assert sum(r.status == "measured" for r in records) == 3 * N_PAIRS
+    assert read_table(tmp_path / "out")["average_ce"].notna().all()
+    again = run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    assert again.n_recorded == 0
+
+
+def losing(network: Any, images: Any, labels: Any) -> Any:
+    """Stand for a fault after which every call to the GPU fails."""
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_lost_gpu_costs_the_measure_it_was_lost_in_and_nothing_else(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:losing"}
+    run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    records = read_records(tmp_path / "out")
+    failed = {(r.model_id, r.measure, r.split): r.reason for r in records if r.status == "failed"}
+    assert set(failed) == {(f"net{i}", "losing_accuracy", split) for i in range(3) for split in ("train", "test")}
+    assert set(failed.values()) == {"AcceleratorError: CUDA error: an illegal memory access was encountered"}
+    processes = {r.environment_digest for r in records}
+    assert len(processes) == 1
+    assert sum(r.status == "measured" for r in records) == 3 * N_PAIRS
+
+
+class Fatal:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return os._exit, (3,)
+
+
+def test_workers_that_die_before_they_begin_end_the_run(manifest: Path, tmp_path: Path) -> None:
+    from measurebench.engine.plan import Task
+    from measurebench.engine.workers import measure_in_workers
+
+    fatal: Any = Fatal()
+    task: Any = Task(fatal, "", fatal, (("average_ce", "train"),))
+    options: Any = None
+    with pytest.raises(
+        MeasurebenchError, match="workers end before they begin: the worker process ended with status 3"
+    ):
+        list(measure_in_workers([task], options, fatal, tmp_path, 1))
+
+
+def test_a_measure_that_fails_and_then_succeeds_on_fewer_examples_counts_as_measured(tmp_path: Path) -> None:
+    from tests.store.test_folder import record
+
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record(measure="hess_trace", status="failed", value=None, reason="out of memory", n=500))
+        folder.add_record(record(measure="hess_trace", n=128))
+        folder.add_record(record(measure="autoattack_accuracy", split="test", n=64))
+        folder.add_record(record(measure="autoattack_accuracy", split="test", n=128))
+    records = read_records(tmp_path / "out")
+    assert [(r.measure, r.status, r.n) for r in records] == [
+        ("hess_trace", "measured", 128),
+        ("autoattack_accuracy", "measured", 64),
+        ("autoattack_accuracy", "measured", 128),
+    ]
+
+
+def test_numbers_that_are_not_finite_beside_a_value_do_not_end_the_run(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.measures.margins.average_ce import AverageCrossEntropy
+
+    strange = MeasureValue(1.0, float("nan"), None, {"largest": float("inf"), "smallest": 0.5}, 3)
+    monkeypatch.setattr(AverageCrossEntropy, "__call__", lambda *_: strange)
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert summary.exit_status == 0
+    record = next(r for r in read_records(tmp_path / "out") if r.measure == "average_ce")
+    assert (record.value, record.standard_error) == (1.0, None)
+    assert (record.diagnostics["largest"], record.diagnostics["smallest"]) == ("inf", 0.5)

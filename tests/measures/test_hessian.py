@@ -76,6 +76,26 @@ def test_batches_change_no_product():
     assert parts._graph is None
 
 
+@pytest.mark.parametrize("at_call", [1, 2])
+def test_memory_that_runs_out_in_the_middle_changes_no_product(monkeypatch, at_call):
+    """The graph of the whole is kept after the first product; half the examples must not be given it."""
+    hessian, dense = hessian_of("convolutional"), dense_of("convolutional")
+    vector = torch.sin(torch.arange(hessian.size, dtype=torch.float64))
+    calls, of_gradient = [], LossHessian._of_gradient
+
+    def short(self, weights, gradients, vectors):
+        calls.append(1)
+        if len(calls) == at_call:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return of_gradient(self, weights, gradients, vectors)
+
+    monkeypatch.setattr(LossHessian, "_of_gradient", short)
+    for _ in range(2):
+        (product,) = hessian.products([unflattened(vector, hessian.weights)])
+        assert torch.allclose(flattened(product), dense @ vector, rtol=1e-9, atol=1e-12)
+    assert hessian.context.batches.size == 3
+
+
 def test_groups_of_examples_average_to_the_whole():
     hessian, dense = hessian_of("residual"), dense_of("residual")
     vector = torch.ones(hessian.size, dtype=torch.float64)

@@ -77,18 +77,18 @@ class Posterior:
     def found(self, context: MeasureContext) -> Displacement:
         """Return sigma with its error; searched once, with or without success, for all measures that rest on it."""
         outcome = context.shared(f"posterior {self!r}", lambda: self._search(context))
-        if isinstance(outcome, UndefinedMeasureError):
-            raise outcome
+        if isinstance(outcome, str):
+            raise UndefinedMeasureError(outcome)
         return outcome
 
-    def _search(self, context: MeasureContext) -> Displacement | UndefinedMeasureError:
+    def _search(self, context: MeasureContext) -> Displacement | str:
         try:
             return accuracy_displacement(
                 context, self.examples, self.deviations, self.displacement, self.largest_sigma, self.n_draws,
                 self.tolerance, self.n_examples,
             )  # fmt: skip
         except UndefinedMeasureError as undefined:
-            return undefined
+            return str(undefined)  # not the error itself, whose frames would keep all of the context in memory
 
 
 @register(noise="magnitude", examples="clean")

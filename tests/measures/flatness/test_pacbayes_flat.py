@@ -1,4 +1,6 @@
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from scipy.stats import norm
 from torch import nn
 
 from measurebench.core.threat import ThreatModel
-from measurebench.measures.api import measure
+from measurebench.measures.api import evaluate, measure
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.flatness.pacbayes_flat import PacBayesFlatness
 from measurebench.measures.perturbation import Perturbed
@@ -135,3 +137,20 @@ def test_batches_and_precision_leave_the_value_and_another_seed_moves_it():
     assert value("pacbayes_flat", net, images, labels, batch_size=7).value == pytest.approx(base, rel=1e-5)
     assert value("pacbayes_flat", net, images.double(), labels).value == pytest.approx(base, rel=1e-5)
     assert value("pacbayes_flat", net, images, labels, seed=1).value != base
+
+
+def test_an_undefined_search_keeps_nothing_in_memory():
+    """Its exception is kept to be raised again: not the frames it came through, which hold the whole context."""
+    net = network("convolutional", 1)
+    images, _ = examples(net, 8)
+    wrong = (net(images).argmax(1) + 1) % 10
+    context = MeasureContext(net, images, wrong, MeasureSettings(ThreatModel.parse("Linf", "8/255")))
+    for _ in range(2):
+        assert "accuracy" in evaluate(PacBayesFlatness(), context).reason
+    alive = weakref.ref(context)
+    gc.disable()
+    try:
+        del context
+        assert alive() is None
+    finally:
+        gc.enable()
