@@ -50,6 +50,11 @@ TABLES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def is_gap(target: str) -> bool:
+    """Say whether a target is a robust generalization gap: what hypotheses and published claims are about."""
+    return target.startswith("robust_gap")
+
+
 def tidy(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Return rows as a table with exactly these columns, in this order; without rows an empty one."""
     return pd.DataFrame(list(rows), columns=list(columns))

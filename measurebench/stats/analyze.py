@@ -12,7 +12,7 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.adjust import adjusted, benjamini_hochberg
-from measurebench.stats.analysis import TABLES, Analysis, tidy
+from measurebench.stats.analysis import TABLES, Analysis, is_gap, tidy
 from measurebench.stats.axes import usable_settings
 from measurebench.stats.cohorts import Findings, Question, find, matching_rows
 from measurebench.stats.columns import require
@@ -72,12 +72,14 @@ def analyze(
         )
     )  # fmt: skip
     permutations = enough_permutations(len(people.measures)) if permutations is None else permutations
-    _check_counts(bootstrap, permutations)
+    _check_counts(bootstrap, permutations, seed)
     infos = infos or {}
     question, control = _question(people, partial, infos)
     findings = find(people, Draws.of(people, bootstrap, permutations, seed), question)
+    if people.too_few:
+        findings = findings.without_inference(people.too_few)
     correlations = adjusted(tidy(_rows(people, findings), TABLES["correlations"]))
-    judged = judgements(correlations, tuple(people.measures), people.defense, control, infos)
+    judged = judgements(correlations, tuple(people.measures), people.defense, control, infos, is_gap(people.target))
     options: dict[str, Any] = {
         "bootstrap": bootstrap, "permutations": permutations, "seed": seed, "where": where,
         "exclude_standard": exclude_standard, "converged_at": converged_at, "run": run, "cluster": cluster,
@@ -100,7 +102,9 @@ def enough_permutations(n_measures: int) -> int:
     return max(1000, 100 * n_measures)
 
 
-def _check_counts(bootstrap: int, permutations: int) -> None:
+def _check_counts(bootstrap: int, permutations: int, seed: int) -> None:
+    if seed < 0:
+        raise BadInputError("seed", "a whole number of at least 0", str(seed))
     for name, value, least in (("bootstrap", bootstrap, 20), ("permutations", permutations, 19)):
         if value < least:
             raise BadInputError(name, f"at least {least} draws", str(value), "2000 is a good number")
@@ -123,7 +127,8 @@ def _question(
     test = _TEST_ACCURACY.get(people.target, people.target)
     if test != people.target and (values := people.column(test)) is not None and np.isfinite(values).any():
         second[test] = values
-    signs = {name: -1 for name in people.measures if name in infos and infos[name].hypothesis == "-"}
+    known = infos if is_gap(people.target) else {}
+    signs = {name: -1 for name in people.measures if name in known and known[name].hypothesis == "-"}
     question = Question(controls, target_error(people), signs, second)
     return question, control if control in controls else None
 
@@ -195,6 +200,8 @@ def _notes(people: Population, question: Question) -> tuple[str, ...]:
                 f"{name} has no value for {len(values) - known} of {len(values)} models"
                 + (f" ({infinite} infinite)." if infinite > 0 else ".")
             )
+    if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
+        notes.append(f"{people.target} of {unknown} models has no known sampling error; sign errors leave them out.")
     if question.error is None:
         notes.append(
             f"The sampling error of {people.target} is unknown: sign errors weigh all pairs that differ equally."

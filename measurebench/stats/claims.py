@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from measurebench.stats.analysis import Analysis, tidy
+from measurebench.stats.analysis import Analysis, is_gap, tidy
 from measurebench.stats.judgement import Row, significant
 
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
@@ -47,6 +47,9 @@ def judged_claims(analysis: Analysis) -> pd.DataFrame:
         _depends_on_the_setup, _nothing_holds_everywhere, _against_folklore, _flatness_is_poor, _gradient_is_consistent,
         _thickness_turns,
     )  # fmt: skip
+    if not is_gap(analysis.target):
+        said = Verdict("all claims are about the gap", "", "", ABSENT, f"the target is {analysis.target}")
+        return tidy([vars(said)], COLUMNS)
     return tidy([vars(row) for test in tests for row in test(analysis)], COLUMNS)
 
 
@@ -55,14 +58,13 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     claim = "the correlation depends on the training set-up"
     for measure in analysis.measures:
         widest: tuple[float, Row, Row] | None = None
-        inside = analysis.select_within(measure)
-        for _, levels in inside.groupby("axis", sort=False):
+        for _, rows in analysis.select_within(measure).groupby("axis", sort=False):
+            levels = _records(rows[rows["ci_low"].notna()])
             if len(levels) < 2:
                 continue
-            ordered = _records(levels.sort_values("estimate", kind="stable"))
-            low, high = ordered[0], ordered[-1]
+            low, high = min(levels, key=lambda row: row["ci_high"]), max(levels, key=lambda row: row["ci_low"])
             apart = float(high["ci_low"] - low["ci_high"])
-            if np.isfinite(apart) and (widest is None or apart > widest[0]):
+            if widest is None or apart > widest[0]:
                 widest = apart, low, high
         if widest is None:
             yield Verdict(claim, measure, "tau_within", ABSENT, "no setting has two levels with intervals")
@@ -70,20 +72,30 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
         apart, lowest, highest = widest
         found = f"{lowest['axis']}: {_number(lowest)} at {lowest['level']}, {_number(highest)} at {highest['level']}"
         verdict = HOLDS if apart > 0 else OPEN
-        yield Verdict(
-            claim, measure, "tau_within", verdict, found, n_models=int(lowest["n_models"] + highest["n_models"])
-        )
+        n_models = int(lowest["n_models"] + highest["n_models"])
+        yield Verdict(claim, measure, "tau_within", verdict, found, n_models=n_models)
 
 
 def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
-    judged = analysis.judgements
-    everywhere = list(judged.loc[judged["verdict"] == "holds_everywhere", "measure"])
-    refuted = sum(_fails_somewhere(analysis, measure) for measure in analysis.measures)
-    found = f"over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)};"
-    found += f" {refuted} surely poor, or of another sign, somewhere"
-    verdict = FAILS if everywhere else HOLDS if refuted == len(judged) else OPEN
-    verdict = ABSENT if analysis.defense is None else verdict
-    yield Verdict("no measure holds everywhere", "", "verdicts", verdict, found, n_models=analysis.n_models)
+    """Refuted by a measure shown with one sign over all models and inside every defense, and surely poor nowhere."""
+    judged = [m for m in analysis.measures if _row(analysis, m, "tau_b") is not None]
+    everywhere = [m for m in judged if _shown_everywhere(analysis, m)]
+    refuted = [m for m in judged if _fails_somewhere(analysis, m)]
+    found = f"one sign over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)};"
+    found += f" surely poor, or of another sign, somewhere: {len(refuted)}"
+    counterexample = set(everywhere) - set(refuted)
+    verdict = FAILS if counterexample else HOLDS if judged and len(refuted) == len(judged) else OPEN
+    verdict = ABSENT if len(_defenses(analysis)) < 2 else verdict
+    yield Verdict("no measure holds everywhere", "", "tau_b", verdict, found, n_models=analysis.n_models)
+
+
+def _shown_everywhere(analysis: Analysis, measure: str) -> bool:
+    """Say whether tau is shown with one sign over all models and inside every defense."""
+    total, inside = _row(analysis, measure, "tau_b"), _records(_inside(analysis, measure))
+    if total is None or len(inside) < len(_defenses(analysis)):
+        return False
+    rows = [total, *inside]
+    return all(significant(row) for row in rows) and len({float(np.sign(row["estimate"])) for row in rows}) == 1
 
 
 def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
@@ -92,6 +104,13 @@ def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
     rows = inside if total is None else [total, *inside]
     signs = {float(np.sign(row["estimate"])) for row in rows if significant(row)}
     return len(signs) > 1 or any(row["ci_low"] > -POOR and row["ci_high"] < POOR for row in rows)
+
+
+def _defenses(analysis: Analysis) -> list[str]:
+    """Return the levels of the defense, whether or not a measure has a tau inside them."""
+    rows = analysis.correlations
+    within = rows[(rows["statistic"] == "tau_within") & (rows["axis"] == (analysis.defense or ""))]
+    return sorted(set(within["level"])) if analysis.defense else []
 
 
 def _inside(analysis: Analysis, measure: str) -> pd.DataFrame:
@@ -137,7 +156,8 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     shown = [bool(significant(row)) for row in _records(inside)]
     signs = {float(np.sign(row["estimate"])) for row, yes in zip(_records(inside), shown, strict=True) if yes}
     found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
-    verdict = FAILS if len(signs) > 1 else HOLDS if all(shown) else OPEN
+    everywhere = all(shown) and len(shown) == len(_defenses(analysis)) > 1
+    verdict = FAILS if len(signs) > 1 else HOLDS if everywhere else OPEN
     yield Verdict(claim, _GRADIENT, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
     claim = "it says more than average cross-entropy does"
     held = _row(analysis, _GRADIENT, "partial_tau", "average_ce_pgd")
@@ -145,12 +165,21 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
         yield _absent(claim, _GRADIENT, "partial_tau")
     else:
         yield _of(held, claim, HOLDS if _clear(held) else OPEN)
-    weakest = {m: _weakest(_inside(analysis, m)) for m in analysis.measures}
-    order = sorted(weakest, key=lambda m: -weakest[m])
-    claim, place = "it is the most consistent measure", order.index(_GRADIENT) + 1
-    found = f"place {place} of {len(order)} by the weakest tau inside a defense, {weakest[_GRADIENT]:.2f};"
-    found += f" first is {order[0]}, {weakest[order[0]]:.2f}"
-    yield Verdict(claim, _GRADIENT, "tau_within", HOLDS if place == 1 else FAILS, found, weakest[_GRADIENT])
+    yield _steadiest(analysis)
+
+
+def _steadiest(analysis: Analysis) -> Verdict:
+    """Whether the weakest tau inside a defense, of one sign throughout, is larger than that of any other measure."""
+    weakest = {m: _weakest(_inside(analysis, m), len(_defenses(analysis))) for m in analysis.measures}
+    own = weakest[_GRADIENT]
+    order = sorted(weakest, key=lambda m: -weakest[m].tau)
+    found = f"place {order.index(_GRADIENT) + 1} of {len(order)} by the weakest tau inside a defense, {own}"
+    if order[0] != _GRADIENT:
+        found += f"; first is {order[0]}, {weakest[order[0]]}"
+    beaten = any(w.low > own.high for m, w in weakest.items() if m != _GRADIENT)
+    surely = own.low > max((w.high for m, w in weakest.items() if m != _GRADIENT), default=np.inf)
+    verdict = FAILS if beaten else HOLDS if surely and own.low > 0 else OPEN
+    return Verdict("it is the most consistent measure", _GRADIENT, "tau_within", verdict, found, own.tau)
 
 
 def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
@@ -160,17 +189,33 @@ def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
     if inside.empty:
         yield _absent(claim, measure, "tau_within")
         return
-    verdict = HOLDS if shown and min(shown) < 0 < max(shown) else FAILS if len(shown) == len(inside) else OPEN
+    everywhere = len(shown) == len(_defenses(analysis)) > 1
+    verdict = HOLDS if shown and min(shown) < 0 < max(shown) else FAILS if everywhere else OPEN
     found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
     yield Verdict(claim, measure, "tau_within", verdict, found, n_models=int(inside["n_models"].sum()))
 
 
-def _weakest(inside: pd.DataFrame) -> float:
-    """Return the smallest tau of one sign over the levels; 0 where the sign changes, or a level has none."""
-    values = inside["estimate"].to_numpy(float)
-    if len(values) == 0 or not np.isfinite(values).all() or len(set(np.sign(values))) > 1:
-        return 0.0
-    return float(np.abs(values).min())
+@dataclass(frozen=True)
+class _Weakest:
+    """The smallest tau of one sign over the defenses, as a size, with what its intervals leave open."""
+
+    tau: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.tau:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def _weakest(inside: pd.DataFrame, n_defenses: int) -> _Weakest:
+    """Return the smallest tau over the levels; nothing where the sign changes, or a level has none or no interval."""
+    taus = inside["estimate"].to_numpy(float)
+    known = bool(inside["ci_low"].notna().all())
+    if len(taus) < max(n_defenses, 2) or not known or len(set(np.sign(taus))) > 1:
+        return _Weakest()
+    sign = float(np.sign(taus[0]))
+    ends = np.sort(sign * inside[["ci_low", "ci_high"]].to_numpy(float), axis=1)
+    return _Weakest(float(np.abs(taus).min()), max(0.0, float(ends[:, 0].min())), float(ends[:, 1].min()))
 
 
 def _row(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> Row | None:

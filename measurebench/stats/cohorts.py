@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,16 @@ class Findings:
     supplement: dict[str, list[tuple[str, Estimate]]] = field(default_factory=lambda: defaultdict(list))
     environments: list[dict[str, Any]] = field(default_factory=list)
     matchings: list[Matching] = field(default_factory=list)
+
+    def without_inference(self, reason: str) -> "Findings":
+        """Return the estimates without intervals and p-values."""
+
+        def bare(row: Estimate) -> Estimate:
+            return replace(row, low=NAN, high=NAN, p_value=NAN, reason=row.reason or reason)
+
+        rows = defaultdict(list, {name: [bare(row) for row in rows] for name, rows in self.rows.items()})
+        further = {name: [(target, bare(row)) for target, row in found] for name, found in self.supplement.items()}
+        return replace(self, rows=rows, supplement=defaultdict(list, further))
 
 
 @dataclass(frozen=True)
@@ -158,8 +168,8 @@ def _by_pair(people: Population, samples: list[Sample], question: Question, find
     if len(cohort.y) == len(people.y) or not findings.matchings:
         findings.matchings = matchings
     inverse_n = None if question.error is None else question.error.inverse_n[cohort.rows]
-    if inverse_n is not None and not np.all(np.isfinite(inverse_n)):
-        inverse_n = None
+    if inverse_n is not None:  # a gap of unknown error surely differs from no other
+        inverse_n = np.where(np.isfinite(inverse_n), inverse_n, np.inf) if np.isfinite(inverse_n).any() else None
     signs = [question.signs.get(s.name, 1) for s in samples]
     psis: list[list[tuple[Matching, Granulated]]] = [[] for _ in samples]
     envs: list[list[Environments]] = [[] for _ in samples]

@@ -9,8 +9,8 @@ from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.resampling import Floats
 
 IDENTITY = frozenset(
-    {"model_id", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset", "norm", "radius", "run",
-     "cluster", "measurebench_version", "config_digest", "status", "reason", "reference"}
+    {"model_id", "id", "model", "name", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset",
+     "norm", "radius", "run", "cluster", "measurebench_version", "config_digest", "status", "reason", "reference"}
 )  # fmt: skip
 OUTCOMES = frozenset(
     {"n_train", "n_test", "n_autoattack", "n_autoattack_train", "clean_accuracy_train", "clean_accuracy_test",
@@ -39,13 +39,13 @@ def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | No
 
 
 def setting_columns(table: pd.DataFrame, chosen: Sequence[str] | None, defense: str) -> list[str]:
-    """Return the settings: those chosen, or ``setting_*``, architecture and the defense where the table has them."""
+    """Return the settings: those chosen, or ``setting_*`` and architecture; and the defense where the table has it."""
     if chosen is None:
         names = [str(n) for n in table.columns if str(n).startswith("setting_")]
         return names + [n for n in dict.fromkeys(("architecture", defense)) if n in table.columns]
     for name in chosen:
         require(table, name, "setting")
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys([*chosen, *([defense] if defense in table.columns else [])]))
 
 
 def require(table: pd.DataFrame, name: str, role: str) -> None:
@@ -71,7 +71,7 @@ def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
 
 
 def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:
-    if name in IDENTITY or name in OUTCOMES or name in others or name.startswith("setting_"):
+    if name in IDENTITY or name in OUTCOMES or name in others or name.startswith(("setting_", "Unnamed:")):
         return False
     kind = table[name].dtype
     return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)

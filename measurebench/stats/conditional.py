@@ -14,7 +14,7 @@ from measurebench.stats.resampling import (
     Ints,
     Singles,
     bootstrap_p,
-    exchanges,
+    moves,
     n_permutations,
     percentile_interval,
     permutation_p,
@@ -88,14 +88,14 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws.
 
     pi_k is the mean of tau_b over the levels of setting k in which it exists (Kim et al. 2023); the p-values
-    exchange whole units inside each level.
+    move whole units inside each level.
     """
     cohort = samples[0].cohort
     strata = np.full(len(cohort.y), -1, np.int64)
     for k, level in enumerate(levels):
         strata[level.rows] = k
-    n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moved = ranks_of(cohort.y)[exchanges(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
+    n_moves = n_permutations(min(len(level.rows) for level in levels), cohort.draws.permutations)
+    moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
     parts = [Inside.of(level, cohort) for level in levels]
     permuted = [part.concordance(moved, samples) for part in parts]
     results = []

@@ -29,10 +29,14 @@ def judgements(
     defense: str | None,
     control: str | None,
     infos: Mapping[str, MeasureInfo],
+    of_gap: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return one judgement per measure; ``control`` is the column of train robust accuracy, or None."""
+    """Return one judgement per measure; ``control`` is the column of train robust accuracy, or None.
+
+    Hypotheses are about the gap: where the target is none (``of_gap``), they are left out.
+    """
     by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
-    return [_judge(name, by_measure[name], defense, control, infos.get(name)) for name in measures]
+    return [_judge(name, by_measure[name], defense, control, infos.get(name), of_gap) for name in measures]
 
 
 def significant(row: Row) -> bool:
@@ -42,7 +46,7 @@ def significant(row: Row) -> bool:
 
 
 def _judge(
-    name: str, rows: pd.DataFrame, defense: str | None, control: str | None, info: MeasureInfo | None
+    name: str, rows: pd.DataFrame, defense: str | None, control: str | None, info: MeasureInfo | None, of_gap: bool
 ) -> dict[str, Any]:
     total = _one(rows, "tau_b", "")
     within = rows[(rows["statistic"] == "tau_within") & (rows["axis"] == (defense or "?"))]
@@ -50,7 +54,7 @@ def _judge(
     held = _one(rows, "partial_tau", control or "?")
     verdict, reversal = _verdict(total, inside, held)
     found = _sign(total["estimate"]) if total and significant(total) else ""
-    hypothesis = info.hypothesis if info else ""
+    hypothesis = info.hypothesis if info and of_gap else ""
     agrees = found == hypothesis if found and hypothesis else None
     title = info.title if info else name
     sentence = " ".join(
@@ -92,7 +96,7 @@ def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) 
     judged = [row for row in inside if np.isfinite(row["estimate"])]
     if len(judged) > 1 and len(shown) == len(judged) == len(inside):
         return "holds_everywhere", False
-    return ("between_defenses_only" if judged and not shown else "holds_overall"), False
+    return ("holds_overall" if shown else "between_defenses_only"), False
 
 
 def _explained(total: Row, held: Row | None) -> bool:

@@ -10,14 +10,20 @@ from measurebench.stats.resampling import Floats, Ints
 
 
 def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | None:
-    """Return the least squares line of y on x in raw units with what its band needs, or None below 3 models."""
+    """Return the least squares line of y on x in raw units with what its band needs, or None below 3 models.
+
+    Also None where squares of x leave the range of float64.
+    """
     from scipy.stats import t
 
     n = len(x)
     if n < 3 or np.ptp(x) == 0:
         return None
     mean = float(x.mean())
-    squares = float(((x - mean) ** 2).sum())
+    with np.errstate(over="ignore", under="ignore"):
+        squares = float(((x - mean) ** 2).sum())
+    if not 0 < squares < np.inf:
+        return None
     slope = float(((x - mean) * (y - y.mean())).sum() / squares)
     intercept = float(y.mean()) - slope * mean
     sse = float(((y - intercept - slope * x) ** 2).sum())

@@ -32,6 +32,7 @@ class Population:
     units: Ints
     filters: tuple[FilterStep, ...]
     notes: list[str] = field(default_factory=list)
+    too_few: str = ""
 
     @property
     def ids(self) -> list[str]:
@@ -69,6 +70,9 @@ def population(
     table = _identified(table)
     require(table, target, "target")
     names = measure_columns(table, target, measures, [*(settings or ()), defense, run, cluster])
+    for name, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster")):
+        if name != usual:
+            require(table, name, usual)
     axes = setting_columns(table, settings, defense)
     steps: list[FilterStep] = []
     for label, step in (
@@ -85,11 +89,11 @@ def population(
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
     notes: list[str] = []
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
-    unit, units = _units(table, run, cluster, notes)
+    unit, units, too_few = _units(table, run, cluster, notes)
     return Population(
         table, target, numbers(table, target, "target"), {n: numbers(table, n, "measure") for n in names},
         {axis: level_names(table[axis]) for axis in axes}, defense if defense in table.columns else None, unit, units,
-        tuple(steps), notes,
+        tuple(steps), notes, too_few,
     )  # fmt: skip
 
 
@@ -200,8 +204,11 @@ def _told(steps: Sequence[FilterStep]) -> str:
     return ", ".join(told)
 
 
-def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tuple[str, Ints]:
-    """Number the units of resampling: papers where there are enough of them, else training runs, else models."""
+def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tuple[str, Ints, str]:
+    """Number the units of resampling: papers where there are enough of them, else training runs, else models.
+
+    Runs that are too few to resample come with the reason why nothing can be inferred; their models are no stand-in.
+    """
     own = [f"model {name}" for name in table["model_id"]]
     runs = [f"run {v}" if pd.notna(v) else o for v, o in zip(table[run], own, strict=True)] if run in table else own
     chosen, unit = runs, run if run in table and table[run].notna().any() else "model_id"
@@ -212,9 +219,10 @@ def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tup
             chosen, unit = papers, cluster
         else:
             notes.append(f"{n_papers} values of {cluster} are too few to resample; {unit} is the unit instead.")
-    if len(set(chosen)) < MIN_RUNS <= len(table):
-        notes.append(f"{len(set(chosen))} values of {unit} are too few to resample; model_id is the unit instead.")
-        chosen, unit = own, "model_id"
+    too_few = ""
+    if len(set(chosen)) < MIN_RUNS and unit != "model_id":
+        too_few = f"{len(set(chosen))} values of {unit} are too few to resample: no intervals and no p-values"
+        notes.append(f"{too_few}.")
     units = np.unique(np.array(chosen, dtype=object).astype(str), return_inverse=True)[1]
     notes.append(f"Resampled by {unit}: {len(np.unique(units))} units for {len(table)} models.")
-    return unit, units.astype(np.int64)
+    return unit, units.astype(np.int64), too_few

@@ -64,9 +64,16 @@ class Drawn:
         return self.power_sum(1)
 
     @cached_property
-    def same(self) -> Floats:
-        """The sum of squared weights, the pairs of a model with itself: [draws]."""
-        return self.power_sum(2)
+    def repeated(self) -> Floats:
+        """How many ordered pairs of two copies of one unit a draw holds, w^2 - w: [draws, units]."""
+        weights = self.weights.astype(np.float64)
+        return weights * (weights - 1)
+
+    @cached_property
+    def total(self) -> Floats:
+        """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
+        sizes = np.bincount(self.local).astype(np.float64)
+        return np.asarray(self.size**2 - self.repeated @ sizes**2)
 
     @cached_property
     def cubes(self) -> Floats:
@@ -81,10 +88,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Sums over ordered pairs (i, j) of models with weight w_i w_j, one entry per draw.
+    """Sums over ordered pairs (i, j) of models, one entry per draw.
 
-    ``concordance`` sums sign(x_i-x_j) sign(y_i-y_j); ``total`` is (sum w)^2; ``same`` is sum w^2; ``ties_x``
-    is the sum over groups of equal x of (sum w in the group)^2, so that total - ties_x counts the pairs that
+    Models of two units count w_u w_v, those of one unit w_u: a unit drawn twice brings its own pairs twice. (Were its
+    copies compared with each other, pairs inside units would count twice as much as in the table, and the interval
+    would lie beside the estimate.) ``concordance`` sums sign(x_i-x_j) sign(y_i-y_j); ``total`` sums all pairs,
+    ``same`` those of a model with itself; ``ties_x`` those of equal x, so that total - ties_x counts the pairs that
     differ in x.
     """
 
@@ -122,9 +131,9 @@ def pair_counts(
     if pairs is None:
         pairs = collapsed(sign_matrix(x) * sign_matrix(y), drawn.local)
     return PairCounts(
-        quadratic(drawn.weights, pairs),
-        drawn.size**2,
-        drawn.same,
+        pair_sum(drawn, pairs),
+        drawn.total,
+        drawn.size,
         ties(x, drawn) if ties_x is None else ties_x,
         ties(y, drawn) if ties_y is None else ties_y,
     )
@@ -206,9 +215,15 @@ def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles) -> Floats:
 
 def _unit_scale(values: Floats) -> Floats:
     """Return values with mean 0 and deviation 1; a constant becomes 0."""
-    centred = values - values.mean()
+    centred = moderate(values)
+    centred = centred - centred.mean()
     size = float(np.sqrt((centred**2).mean()))
     return np.asarray(centred / size if size > 0 else centred)
+
+
+def moderate(values: Floats) -> Floats:
+    """Return values divided by the power of two that brings them below 1, so that no square over- or underflows."""
+    return np.ldexp(values, -int(np.frexp(np.abs(values).max(initial=0.0))[1]))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -231,6 +246,11 @@ def quadratic(weights: Singles, matrix: Singles) -> Floats:
     return result
 
 
+def pair_sum(drawn: Drawn, pairs: Singles) -> Floats:
+    """Sum a symmetric matrix over pairs of units [units, units] in every draw, as ``PairCounts`` counts: [draws]."""
+    return np.asarray(quadratic(drawn.weights, pairs) - drawn.repeated @ np.diagonal(pairs).astype(np.float64))
+
+
 def collapsed(signs: Signs | Singles, local: Ints) -> Singles:
     """Sum the pairs of models by the units that they belong to: [units, units], float32."""
     if len(local) == int(local.max()) + 1 and bool(np.all(np.diff(local) == 1)):
@@ -241,12 +261,14 @@ def collapsed(signs: Signs | Singles, local: Ints) -> Singles:
 
 
 def ties(values: Floats, drawn: Drawn) -> Floats:
-    """Sum over groups of equal values of (sum of weights in the group)^2: [draws]."""
+    """Count the ordered pairs of equal values, models with themselves too, as ``PairCounts`` does: [draws]."""
     distinct, group = np.unique(values, return_inverse=True)
     if len(distinct) == len(values):
-        return drawn.same
-    groups = membership(group, drawn.local) @ drawn.by_unit
-    return np.asarray(np.einsum("gb,gb->b", groups, groups, dtype=np.float64))
+        return drawn.size
+    members = membership(group, drawn.local)
+    groups = members @ drawn.by_unit
+    own = members.multiply(members).sum(axis=0)
+    return np.asarray(np.einsum("gb,gb->b", groups, groups, dtype=np.float64) - drawn.repeated @ own)
 
 
 def membership(rows: Ints, columns: Ints, values: Floats | None = None) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from measurebench.stats.estimates import NAN
 from measurebench.stats.population import Population
+from measurebench.stats.rank import moderate
 from measurebench.stats.resampling import Floats, Ints
 
 MODELS = ("simple", "settings_only", "settings_plus_measure", "within_defense", "slope_interaction")
@@ -90,7 +91,8 @@ def independent(design: Floats) -> Floats:
 
 def standardised(x: Floats) -> Floats:
     """Return (x - mean) / standard deviation."""
-    return np.asarray((x - x.mean()) / x.std(ddof=1))
+    scaled = moderate(x)
+    return np.asarray((scaled - scaled.mean()) / scaled.std(ddof=1))
 
 
 class Regressions:

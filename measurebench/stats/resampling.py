@@ -82,7 +82,8 @@ def permutation_p(statistic: float, permuted: Floats, n_models: int = 0) -> floa
     if n_models >= NORMAL_FROM:
         from scipy.special import ndtr
 
-        return float(2 * ndtr(-abs(statistic - defined.mean()) / defined.std(ddof=1)))
+        tail = float(2 * ndtr(-abs(statistic - defined.mean()) / defined.std(ddof=1)))
+        return max(tail, float(np.finfo(np.float64).tiny))
     return float((1 + np.count_nonzero(np.abs(defined) >= abs(statistic) - 1e-12)) / (1 + len(defined)))
 
 
@@ -105,6 +106,22 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
             rows = np.stack(blocks)
             shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
             result[:, rows.ravel()] = rows[shuffled].reshape(draws, -1)
+    return result
+
+
+def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
+    """Return row indices [draws, models] that move whole units within strata; models of stratum -1 stay.
+
+    Where every unit lies in one stratum, units take each other's values whatever their sizes (``donations``); where
+    some lie in several, only units that occupy the same strata alike change places (``exchanges``).
+    """
+    _, own = np.unique(units, return_inverse=True)
+    if any(len(np.unique(strata[own == unit])) > 1 for unit in np.flatnonzero(np.bincount(own) > 1)):
+        return exchanges(strata, units, draws, seed)
+    result = np.tile(np.arange(len(units)), (draws, 1))
+    for stratum in np.unique(strata[strata >= 0]):
+        rows = np.flatnonzero(strata == stratum)
+        result[:, rows] = rows[donations(units[rows], draws, seed + int(stratum))]
     return result
 
 

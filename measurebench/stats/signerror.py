@@ -15,7 +15,6 @@ from measurebench.stats.resampling import (
     bootstrap_p,
     bootstrap_weights_double,
     percentile_interval,
-    permutation_p,
 )
 
 MIN_EFFECTIVE = 12.0
@@ -183,9 +182,10 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
     reason = "" if np.isfinite(low) else "the comparisons resample to no interval"
     label = f"{names[worst][0]} -> {names[worst][1]}"
     value = float(losses[worst])
-    extreme = np.abs(np.minimum(0.5, permuted.max(axis=1)) - 0.5)
-    p = permutation_p(max(0.0, 0.5 - value), extreme)
-    reason = reason or ("" if np.isfinite(p) else "no exchange makes the worst error small: no p-value")
+    moved = permuted.max(axis=1)
+    as_small = int(np.count_nonzero(moved <= value + 1e-12))
+    p = (1 + as_small) / (1 + len(moved)) if np.ptp(permuted, axis=0).max() > 1e-12 else NAN
+    reason = reason or ("" if np.isfinite(p) else "no pair can be exchanged: no p-value")
     return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
 
 

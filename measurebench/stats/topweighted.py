@@ -7,7 +7,7 @@ import numpy as np
 
 from measurebench.stats.estimates import NAN, Cohort, Estimate, Sample
 from measurebench.stats.overall import bootstrapped
-from measurebench.stats.rank import Signs, collapsed, membership, quadratic, ratio
+from measurebench.stats.rank import Signs, collapsed, membership, pair_sum, ratio
 from measurebench.stats.resampling import Floats, Ints, Singles, bootstrap_p
 
 
@@ -63,11 +63,12 @@ class Top:
         return float(self.h @ signs.sum(axis=1, dtype=np.int64))
 
     def _tied_in(self, group: Ints) -> Floats:
-        """Sum over groups of (sum of w h)(sum of w): [draws]."""
+        """Sum the weight of the pairs inside groups, as ``PairCounts`` counts pairs: [draws]."""
         drawn = self.cohort.drawn
-        counts = membership(group, drawn.local) @ drawn.by_unit
-        heavy = membership(group, drawn.local, self.h) @ drawn.by_unit
-        return np.asarray(np.einsum("gb,gb->b", counts, heavy, dtype=np.float64))
+        counts, heavy = membership(group, drawn.local), membership(group, drawn.local, self.h)
+        own = counts.multiply(heavy).sum(axis=0)
+        products = np.einsum("gb,gb->b", counts @ drawn.by_unit, heavy @ drawn.by_unit, dtype=np.float64)
+        return np.asarray(products - drawn.repeated @ own)
 
 
 def top_weighted(sample: Sample, top: Top) -> Estimate:
@@ -84,6 +85,6 @@ def top_weighted(sample: Sample, top: Top) -> Estimate:
 def _tau(sample: Sample, top: Top) -> Floats:
     """Sum s_ij (h_i + h_j) over the pairs, over the same sums of the pairs untied in x and in y: [draws]."""
     drawn = sample.cohort.drawn
-    concordance = quadratic(drawn.weights, collapsed(sample.signs * top.importance, drawn.local))
+    concordance = pair_sum(drawn, collapsed(sample.signs * top.importance, drawn.local))
     both = np.maximum(top.untied(sample.x), 0) * np.maximum(top.untied_y, 0)
     return ratio(concordance, np.sqrt(both))

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
 from measurebench.stats import analyze, read_analysis, write_analysis
 from measurebench.stats.analysis import CORRELATIONS, TABLES
 from tests.stats.tables import grid, pair_tau
@@ -278,3 +279,97 @@ def test_holm_leaves_room_however_many_measures_are_tried() -> None:
 
     for n_measures in (1, 18, 132, 1000):
         assert n_measures / (1 + enough_permutations(n_measures)) <= 0.01
+
+
+def test_fewer_than_four_runs_allow_no_inference() -> None:
+    rng = np.random.default_rng(0)
+    level = rng.normal(size=(2, 3))
+    run = np.repeat(np.arange(3), 20)
+    table = pd.DataFrame(
+        {
+            "model_id": [f"m{i}" for i in range(60)],
+            "run": run,
+            "robust_gap_pgd": level[0][run] + 0.1 * rng.normal(size=60),
+            "noise": level[1][run] + 0.1 * rng.normal(size=60),
+        }
+    )
+    analysis = analyze(table, bootstrap=50, permutations=99)
+    assert analysis.correlations[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
+    assert analysis.judgements["verdict"].tolist() == ["indistinguishable"]
+    reasons = set(analysis.undefined.query("statistic == 'tau_b'")["reason"])
+    assert reasons == {"3 values of run are too few to resample: no intervals and no p-values"}
+
+
+def test_what_holds_inside_defenses_is_shown_in_large_tables_too() -> None:
+    rng = np.random.default_rng(1)
+    n = 320
+    gap, defense = rng.normal(size=n), np.arange(n) % 5
+    noise = {f"noise{i}": rng.normal(size=n) for i in range(17)}
+    table = pd.DataFrame(
+        {"model_id": range(n), "defense": defense, "robust_gap_pgd": gap, "signal": gap + 0.05 * noise["noise0"]}
+    )
+    table = table.assign(
+        model_id=lambda t: "m" + t["model_id"].astype(str), defense=lambda t: "d" + t["defense"].astype(str)
+    )
+    analysis = analyze(table.assign(**noise), bootstrap=100)
+    verdicts = analysis.judgements.set_index("measure")["verdict"]
+    assert verdicts["signal"] == "holds_everywhere"
+    assert verdicts["noise5"] == "indistinguishable"
+
+
+def test_papers_of_unlike_size_are_exchanged_inside_defenses() -> None:
+    rng = np.random.default_rng(2)
+    sizes = rng.permutation(np.arange(1, 15))
+    papers = [(defense, i, size) for defense in ("AT", "TRADES") for i, size in enumerate(sizes)]
+    defense, paper = (np.repeat([p[k] for p in papers], [p[2] for p in papers]) for k in (0, 1))
+    cluster = np.char.add(defense, paper.astype(str))
+    level = dict(zip(np.unique(cluster), rng.normal(size=28), strict=True))
+    gap = np.array([level[c] for c in cluster]) + 0.1 * rng.normal(size=len(cluster))
+    table = pd.DataFrame({"defense": defense, "cluster": cluster, "robust_gap_pgd": gap})
+    table["model_id"] = [f"m{i}" for i in range(len(table))]
+    table["signal"] = gap + 0.1 * rng.normal(size=len(table))
+    analysis = analyze(table, bootstrap=100, permutations=999)
+    inside = analysis.select_within("signal", "defense")
+    assert (inside["p_value"] < 0.01).all()
+    assert analysis.judgements["verdict"].tolist() == ["holds_everywhere"]
+
+
+def test_settings_named_keep_the_defense_and_a_column_named_must_be_there() -> None:
+    analysis = analyze(grid(), settings=["setting_batch_size"], measures=["signal"], bootstrap=50, permutations=19)
+    pi = analysis.correlations.query("statistic == 'pi'")
+    assert set(pi["axis"]) == {"setting_batch_size", "defense"}
+    assert "Inside the defenses" in analysis.judgements["sentence"].iloc[0]
+    for option in ("defense", "run", "cluster"):
+        with pytest.raises(BadInputError, match=f"{option} 'misspelt': expected a column of the table"):
+            analyze(grid(), bootstrap=50, permutations=19, **{option: "misspelt"})
+
+
+def test_hypotheses_are_about_gaps() -> None:
+    table = grid().assign(x_grad_norm_pgd=lambda t: t["signal"])
+    info = {"x_grad_norm_pgd": measure_infos()["x_grad_norm_pgd"]}
+    for target, hypothesis in (("robust_gap_pgd", info["x_grad_norm_pgd"].hypothesis), ("pgd_accuracy_test", "")):
+        judged = analyze(
+            table, target=target, measures=["x_grad_norm_pgd"], bootstrap=50, permutations=19, infos=info
+        ).judgements.iloc[0]
+        assert judged["hypothesis"] == hypothesis
+        assert ("hypothesis" in judged["sentence"]) == bool(hypothesis)
+
+
+def test_extreme_numbers_are_judged_like_any_others() -> None:
+    table = grid()
+    usual = analyze(table, measures=["signal"], bootstrap=50, permutations=19)
+    for factor in (2.0**-700, 2.0**700):
+        scaled = table.assign(signal=table["signal"] * factor)
+        analysis = analyze(scaled, measures=["signal"], bootstrap=50, permutations=19)
+        np.testing.assert_array_equal(analysis.regressions["r2"], usual.regressions["r2"])
+        np.testing.assert_array_equal(analysis.correlations["estimate"], usual.correlations["estimate"])
+
+
+def test_a_number_that_names_the_models_is_no_measure() -> None:
+    table = grid().drop(columns="model_id").assign(id=range(48), **{"Unnamed: 0": range(48)})
+    assert analyze(table, bootstrap=50, permutations=19).measures == ("signal", "noise", "tied")
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(BadInputError, match="seed: expected a whole number of at least 0, got -1"):
+        analyze(grid(), seed=-1, bootstrap=50, permutations=19)

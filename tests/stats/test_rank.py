@@ -14,7 +14,7 @@ from measurebench.stats.rank import (
     weighted_r2,
     weighted_spearman,
 )
-from measurebench.stats.resampling import bootstrap_weights
+from measurebench.stats.resampling import bootstrap_weights, percentile_interval
 from tests.stats.tables import pair_tau
 
 TIED = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=14)
@@ -36,15 +36,27 @@ def _draws(n: int = 40, n_units: int = 16):
     return x, y, units, bootstrap_weights(n_units, 30, 3)
 
 
-def test_every_bootstrap_draw_equals_scipy_on_the_repeated_rows() -> None:
+def pairs_of_a_draw(x, y, units, weights) -> tuple[float, float]:
+    """tau_b and tau_a of one draw, pair by pair: w_u w_v between units, w_u inside one."""
+    signs_x, signs_y = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    w = weights[units].astype(float)
+    count = np.where(units[:, None] == units, w[:, None], w[:, None] * w)
+    np.fill_diagonal(count, 0)
+    concordance = (count * signs_x * signs_y).sum()
+    untied = (count * signs_x**2).sum() * (count * signs_y**2).sum()
+    return concordance / np.sqrt(untied), concordance / count.sum()
+
+
+def test_every_bootstrap_draw_equals_a_slow_loop_and_scipy_on_the_repeated_rows() -> None:
     x, y, units, weights = _draws()
     drawn = Drawn.of(units, weights)
-    tau = pair_counts(x, y, drawn).tau_b
+    counts = pair_counts(x, y, drawn)
     rho = weighted_spearman(MidRanks.among(x, drawn), MidRanks.among(y, drawn), drawn)
     r2 = weighted_r2(x, y, units, weights)
     for b in range(len(weights)):
         rows = np.repeat(np.arange(len(x)), weights[b][units].astype(int))
-        assert tau[b] == pytest.approx(kendalltau(x[rows], y[rows]).statistic, abs=1e-9)
+        expected = pairs_of_a_draw(x, y, units, weights[b])
+        assert (counts.tau_b[b], counts.tau_a[b]) == pytest.approx(expected, abs=1e-9)
         assert rho[b] == pytest.approx(spearmanr(x[rows], y[rows]).statistic, abs=1e-6)
         assert r2[b] == pytest.approx(np.corrcoef(x[rows], y[rows])[0, 1] ** 2, abs=1e-9)
 
@@ -56,8 +68,30 @@ def test_large_tables_are_collapsed_by_run_without_changing_a_count() -> None:
     weights = bootstrap_weights(150, 5, 0)
     counts = pair_counts(x, y, Drawn.of(units, weights))
     for b in range(5):
-        rows = np.repeat(np.arange(300), weights[b][units].astype(int))
+        assert counts.tau_b[b] == pytest.approx(pairs_of_a_draw(x, y, units, weights[b])[0], abs=1e-9)
+
+
+def test_draws_of_single_models_equal_scipy_on_the_repeated_rows() -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 9, 40).astype(float), rng.integers(0, 12, 40) / 7
+    weights = bootstrap_weights(40, 20, 3)
+    counts = pair_counts(x, y, Drawn.of(np.arange(40), weights))
+    for b in range(20):
+        rows = np.repeat(np.arange(40), weights[b].astype(int))
         assert counts.tau_b[b] == pytest.approx(kendalltau(x[rows], y[rows]).statistic, abs=1e-9)
+
+
+@pytest.mark.parametrize(("n_units", "size"), [(12, 8), (40, 5), (130, 2)])
+def test_intervals_hold_the_estimate_where_units_differ_and_their_models_do_not(n_units: int, size: int) -> None:
+    rng = np.random.default_rng(6)
+    units = np.repeat(np.arange(n_units), size)
+    outside = 0
+    for seed in range(20):
+        level = rng.normal(size=n_units)
+        x, y = (level[units] + 0.1 * rng.normal(size=len(units)) for _ in range(2))
+        low, high = percentile_interval(pair_counts(x, y, Drawn.of(units, bootstrap_weights(n_units, 500, seed))).tau_b)
+        outside += not low <= point_counts(x, y).tau_b[0] <= high
+    assert outside == 0
 
 
 @pytest.mark.parametrize("n", [2, 3, 30, 271])
