@@ -1,6 +1,6 @@
 """``measurebench attack``: what an attack does to one image, or to a gallery of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,13 +104,43 @@ def _subjects(
 
     names = _names(classes)
     if image is not None:
-        return Subjects(read_picture(image, size)[None], None, [0], names)
+        return _in_its_channels(loaded, Subjects(read_picture(image, size)[None], None, [0], names), image)
     source = load_dataset(dataset or loaded.spec.dataset or "digits", data_dir)
     if index >= len(source.test):
         raise BadInputError("--index", f"below {len(source.test)}, the number of test images", str(index))
     chosen = list(range(index, min(index + count, len(source.test))))
     labels = np.asarray(source.test.labels[chosen], dtype=np.int64)
-    return Subjects(source.test.images[chosen], labels, chosen, names or source.class_names)
+    subjects = Subjects(source.test.images[chosen], labels, chosen, names or source.class_names)
+    _check_shape(loaded, subjects, f"images of {source.name}", "")
+    return subjects
+
+
+def _in_its_channels(loaded: "LoadedModel", subjects: Subjects, path: Path) -> Subjects:
+    """Return a picture as the network takes it: in grey where the network has one channel."""
+    import numpy as np
+
+    from measurebench.models.inputs import refusal
+
+    colours = subjects.images
+    if refusal(loaded.network, colours.shape[1:]) and not refusal(loaded.network, (1, *colours.shape[2:])):
+        weights = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601, as in every picture program
+        return replace(subjects, images=np.einsum("c,nchw->nhw", weights, colours)[:, None].clip(0, 1))
+    _check_shape(loaded, subjects, str(path), "choose its side with --size {side}")
+    return subjects
+
+
+def _check_shape(loaded: "LoadedModel", subjects: Subjects, subject: str, hint: str) -> None:
+    """Refuse images that the network cannot take, naming both shapes."""
+    from measurebench.models.inputs import refusal, usual_shape
+
+    shape = subjects.images.shape[1:]
+    if not (reason := refusal(loaded.network, shape)):
+        return
+    if fitting := usual_shape(loaded):
+        wanted, hint = f"images {list(fitting)}, as the network takes", hint.format(side=fitting[-1])
+    else:
+        wanted, hint = "images that the network takes", reason
+    raise BadInputError(subject, wanted, str(list(shape)), hint)
 
 
 def _names(path: Path | None) -> tuple[str, ...]:

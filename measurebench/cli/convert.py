@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.toml import to_toml
+from measurebench.core.toml import to_key, to_toml
 
 if TYPE_CHECKING:
     from measurebench.core.specs import ModelSpec
@@ -32,15 +32,44 @@ def convert(
     if specs[0].source == "robustbench":
         raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")
     manifest = out / "models.toml"
-    known = manifest.read_text(encoding="utf-8") if manifest.is_file() else ""
     _check_new([spec.id for spec in specs], manifest)
-    out.mkdir(parents=True, exist_ok=True)
-    entries = [_written(load_model(spec), out) for spec in specs]
-    text = "\n\n".join(entries) + "\n"
-    manifest.write_text(f"{known.rstrip()}\n\n{text}" if known.strip() else text, encoding="utf-8")
+    files = _free_files(specs, out)
+    try:
+        _add_entries([_written(load_model(spec), out) for spec in specs], manifest)
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
     for spec in specs:
-        typer.echo(f"{out / spec.id}.safetensors  ({out}#{spec.id})")
+        typer.echo(f"{_file(spec, out)}  ({out}#{spec.id})")
     return 0
+
+
+def _file(spec: "ModelSpec", out: Path, end: str = "") -> Path:
+    """Return where a model's weights go, whatever characters its id has."""
+    from measurebench.store.examples import file_name
+
+    return out / f"{file_name(spec.id)}{end}.safetensors"
+
+
+def _free_files(specs: list["ModelSpec"], out: Path) -> list[Path]:
+    """Return every file of weights that will be written; none may be there already, nor be meant twice."""
+    files = [_file(spec, out, end) for spec in specs for end in ("", "-init") if not end or spec.initial is not None]
+    own = {Path(place).resolve() for spec in specs for place in (spec.locator, spec.initial) if place}
+    for number, file in enumerate(files):
+        if file in files[:number] or file.exists() or file.is_symlink():
+            got = "two models for it" if file in files[:number] else "a file"
+            got = "the model's own file" if file.resolve() in own else got
+            raise BadInputError(str(file), "a file name that is free", got, "choose another --out")
+    return files
+
+
+def _add_entries(entries: list[str], manifest: Path) -> None:
+    """Write the manifest anew with these entries at its end, whole or not at all."""
+    from measurebench.store.folder import write_atomically
+
+    known = manifest.read_text(encoding="utf-8").rstrip() if manifest.is_file() else ""
+    write_atomically(manifest, "\n\n".join([*([known] if known else []), *entries]).encode() + b"\n")
 
 
 def _check_new(ids: list[str], manifest: Path) -> None:
@@ -61,30 +90,30 @@ def _written(model: "LoadedModel", out: Path) -> str:
     spec = model.spec
     if not spec.architecture:
         raise BadInputError(spec.locator, "an architecture", "a pickled module", "name one with --architecture")
-    file = out / f"{spec.id}.safetensors"
+    file = _file(spec, out)
     _save(model.network, file)
     fields: dict[str, Any] = {"id": spec.id, "file": file.name, "sha256": digest_file(file)}
     fields |= _architecture_fields(spec, out)
     if model.initial is not None:
-        _save(model.initial, out / f"{spec.id}-init.safetensors")
-        fields["init_file"] = f"{spec.id}-init.safetensors"
+        _save(model.initial, _file(spec, out, "-init"))
+        fields["init_file"] = _file(spec, out, "-init").name
     fields |= _description(spec)
-    lines = ["[[model]]", *(f"{key} = {to_toml(value)}" for key, value in fields.items())]
+    lines = ["[[model]]", *(f"{to_key(key)} = {to_toml(value)}" for key, value in fields.items())]
     settings = {key: value for key, value in spec.settings.items() if value is not None}
     if settings:
-        lines += ["[model.settings]", *(f"{key} = {to_toml(value)}" for key, value in settings.items())]
+        lines += ["[model.settings]", *(f"{to_key(key)} = {to_toml(value)}" for key, value in settings.items())]
     return "\n".join(lines)
 
 
 def _save(network: Any, file: Path) -> None:
     """Write the bare network's weights, without the normalisation that the manifest states."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from measurebench.models.normalized import unnormalized
+    from measurebench.store.folder import write_atomically
 
-    partial = file.with_name(file.name + ".partial")
-    save_file({key: tensor.contiguous().clone() for key, tensor in unnormalized(network).state_dict().items()}, partial)
-    partial.replace(file)
+    weights = {key: tensor.contiguous().clone() for key, tensor in unnormalized(network).state_dict().items()}
+    write_atomically(file, save(weights))
 
 
 def _architecture_fields(spec: "ModelSpec", out: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with the time left for people at a terminal, a line per model for logs."""
+"""Progress on stderr: a bar with the time left for people at a terminal; for logs a line per model, of long runs."""
 
 import sys
 import time
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from measurebench.core.records import Record
+
+QUIET_SECONDS = 60.0
 
 
 class _Pace:
@@ -20,20 +22,19 @@ class _Pace:
     def left(self) -> str:
         elapsed = time.monotonic() - self.start
         rest = elapsed / max(self.n_recorded, 1) * max(self.n_open - self.n_recorded, 0)
-        return f"about {_duration(rest)} left"
+        return f"about {duration(rest)} left"
 
 
 class _Lines(_Pace):
-    """A line per model that is done."""
+    """A line per model that is done, once the run has lasted for ``QUIET_SECONDS``: a short one says nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.n_finished = 0
         self.failed: Counter[str] = Counter()
 
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
+    def planned(self, n_models: int, n_open: int, n_done: int) -> None:  # noqa: ARG002 - the protocol of engine.runner
         self.n_open = n_open
-        self._say(f"{n_models} models, {n_open} values to measure, {n_done} found")
 
     def started(self, model_id: str) -> None:
         """Say nothing yet."""
@@ -44,11 +45,10 @@ class _Lines(_Pace):
 
     def finished(self, model_id: str) -> None:
         self.n_finished += 1
+        if time.monotonic() - self.start < QUIET_SECONDS:
+            return
         failed = f" ({self.failed[model_id]} failed)" if self.failed[model_id] else ""
-        self._say(f"{self.n_finished} done: {model_id}{failed}, {self.left()}")
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(f"{self.n_finished} done: {model_id}{failed}, {self.left()}", file=sys.stderr, flush=True)
 
 
 class _Terminal(_Pace):
@@ -74,7 +74,7 @@ class _Terminal(_Pace):
         """Say nothing: the bar shows the model that comes next."""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Write a duration in its two largest units."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -101,12 +101,11 @@ def _measure(values: dict[str, Any], settings: dict[str, dict[str, Any]]) -> int
     for model_id, measure, reason in summary.failures:
         typer.echo(f"measurebench: {model_id}: {measure} failed: {reason}", err=True)
     n_good = summary.n_models - len({failure[0] for failure in summary.failures})
+    again = "; --retry-failed tries again what failed" if summary.failures and not options.retry_failed else ""
     typer.echo(
         f"{n_good} of {summary.n_models} models measured, {summary.n_recorded} records made,"
-        f" {summary.n_resumed} found, in {summary.seconds:.0f} s: {out}"
+        f" {summary.n_resumed} found, in {summary.seconds:.0f} s: {out}{again}"
     )
-    if summary.failures and not options.retry_failed:
-        typer.echo("measurebench: what failed is not tried again unless asked for: --retry-failed", err=True)
     return summary.exit_status
 
 
@@ -128,19 +127,22 @@ def _with_config(values: dict[str, Any], path: Path | None, context: typer.Conte
             raise BadInputError(f"{path}: {key}", "an option of run", repr(key), near_names(name, known))
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
-            values[name] = _checked(path, key, value, values[name])
+            values[name] = _checked(f"{path}: {key}", name, value, values[name])
     if not isinstance(settings, dict) or not all(isinstance(item, dict) for item in settings.values()):
         raise BadInputError(f"{path}: measure", "tables [measure.ID] of parameters", repr(settings))
     return settings
 
 
-def _checked(path: Path, key: str, value: Any, default: Any) -> Any:
+def _checked(subject: str, name: str, value: Any, default: Any) -> Any:
     """Return a value of the file in the type of its option."""
-    if key in ("data_dir", "data-dir"):
+    if name == "data_dir":
         return Path(str(value))
-    if isinstance(default, (bool, int)) and type(value) is not type(default):
-        raise BadInputError(f"{path}: {key}", f"a value of type {type(default).__name__}", repr(value))
-    return value if isinstance(default, (bool, int)) or (isinstance(value, int) and default is None) else str(value)
+    kind = int if name == "autoattack_examples" else type(default)
+    if kind not in (bool, int):
+        return str(value)
+    if type(value) is not kind:
+        raise BadInputError(subject, f"a value of type {kind.__name__}", repr(value))
+    return value
 
 
 def _splits(name: str) -> tuple[Any, ...]:

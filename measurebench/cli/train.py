@@ -1,5 +1,6 @@
 """``measurebench train``: one model by its settings, or a grid of them."""
 
+import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.parse import auto_or_number, part
+from measurebench.cli.progress import QUIET_SECONDS, duration
 from measurebench.core.errors import BadInputError, near_names
 
 if TYPE_CHECKING:
@@ -173,7 +175,10 @@ def _print_plan(runs: "Sequence[PlannedRun]") -> None:
 
 
 class _Watcher:
-    """Progress with the time left, on stderr: a line per run of a grid, or per epoch of a single run."""
+    """Progress with the time left, on stderr: a line per run of a grid, or per epoch of a single run.
+
+    Where that is no terminal, a training of less than ``QUIET_SECONDS`` says nothing.
+    """
 
     def __init__(self) -> None:
         self.started, self.n_here = time.monotonic(), 0
@@ -181,7 +186,7 @@ class _Watcher:
     def run_ended(self, outcome: "RunOutcome", n_ended: int, n_runs: int) -> None:
         """Say which run ended and how long the rest will take at this pace."""
         line = f"{n_ended}/{n_runs} {outcome.name}: {outcome.status} after {outcome.seconds:.0f} s"
-        typer.echo(f"{line}, {self._left(n_runs - n_ended)}", err=True)
+        self._say(line, n_runs - n_ended)
 
     def epoch_ended(self, progress: "Progress", epochs: int) -> None:
         """Say which epoch ended, what it reached where that was measured, and how long the rest will take."""
@@ -189,10 +194,11 @@ class _Watcher:
         if last and last["epoch"] == progress.epoch:
             line += f": loss {last['loss']:.3f}, validation accuracy {last['validation_clean_accuracy']:.3f} clean"
             line += f" and {last['validation_pgd_accuracy']:.3f} under PGD"
-        typer.echo(f"{line}, {self._left(epochs - progress.epoch)}", err=True)
+        self._say(line, epochs - progress.epoch)
 
-    def _left(self, n_more: int) -> str:
-        """Return how long ``n_more`` steps will take, as those that ended here did."""
+    def _say(self, line: str, n_more: int) -> None:
+        """Write a line with how long ``n_more`` steps will take, as those that ended here did."""
         self.n_here += 1
-        seconds = (time.monotonic() - self.started) / self.n_here * n_more
-        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+        elapsed = time.monotonic() - self.started
+        if sys.stderr.isatty() or elapsed >= QUIET_SECONDS:
+            typer.echo(f"{line}, about {duration(elapsed / self.n_here * n_more)} left", err=True)

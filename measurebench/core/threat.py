@@ -64,9 +64,14 @@ def _fraction(text: str, subject: str) -> Fraction:
     """Parse "8/255", "2.2/255" or "0.031"."""
     try:
         numerator, denominator = text.replace(" ", "").split("/") if "/" in text else (text.strip(), "1")
-        value = Fraction(numerator) / Fraction(denominator)
-    except (ValueError, ZeroDivisionError, OverflowError):
+        return _exact(numerator) / _exact(denominator)
+    except (ValueError, ZeroDivisionError):
         raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text)) from None
-    if not math.isfinite(float(value)):
-        raise BadInputError(subject, 'a number or a fraction such as "8/255"', repr(text))
-    return value
+
+
+def _exact(text: str) -> Fraction:
+    """Parse one number; as a float first, since an exact 1e999999999 would fill the memory."""
+    rough = float(text)
+    if not math.isfinite(rough):
+        raise ValueError(text)
+    return Fraction(text) if rough else Fraction(0)

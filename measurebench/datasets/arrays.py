@@ -1,6 +1,7 @@
 """A dataset in one ``.npz`` file: ``x_train, y_train, x_test, y_test``; NCHW, uint8 or float in [0, 1]."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +41,15 @@ def load(path: Path) -> Dataset:
 def _read(path: Path) -> dict[str, Array]:
     """Read the arrays; objects, which would run code, are refused."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadInputError(str(path), f"an .npz file with {', '.join(REQUIRED)}", "a single array")
             _check_keys(list(archive.files), path)
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise BadInputError(f"arrays:{path}", "an .npz file", "no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, BadInputError):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -115,7 +115,8 @@ def _built(spec: ModelSpec, state: State) -> nn.Module:
     first = next((key for key, shape in shapes.items() if len(shape) == 4), None)
     last = next((key for key, shape in reversed(shapes.items()) if len(shape) == 2), None)
     prefix = wrapper_prefix([key for key in shapes if not key.endswith("num_batches_tracked")], state)
-    in_channels = _size(state, prefix, first, 1) or builtin.image_shape[0]
+    per_channel = max(shapes[first][1] // builtin.image_shape[0], 1) if first else 1  # 4 where pixels are unshuffled
+    in_channels = (_size(state, prefix, first, 1) or 0) // per_channel or builtin.image_shape[0]
     n_classes = _size(state, prefix, last, 0) or 10
     if (n_classes, in_channels) == (10, builtin.image_shape[0]):
         return default

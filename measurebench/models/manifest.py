@@ -1,6 +1,7 @@
 """The manifest ``models.toml``: what a user says of checkpoints, validated at the door."""
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ def read_manifest(path: Path, source: str = "local", prefix: str | None = None) 
     """
     manifest = _validated(_parsed(path), path)
     ids = [entry.id for entry in manifest.model]
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(ids).items() if count > 1):
         raise BadInputError(f"{path}: id", "a different id for every model", f"{repeated[0]!r} twice")
     start = f"{path}#" if prefix is None else prefix
     return [_spec(entry, path, source, start) for entry in manifest.model]

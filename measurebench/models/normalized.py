@@ -65,9 +65,14 @@ def _is_in_manifest(spec: ModelSpec) -> bool:
 
 def _same(a: Normalization, b: Normalization) -> bool:
     """Compare two normalisations to a thousandth; mean 0 and deviation 1 is none."""
-    first, second = ((n.mean or (0.0,) * 3, n.std or (1.0,) * 3) for n in (a, b))
-    pairs = zip(first[0] + first[1], second[0] + second[1], strict=False)
-    return all(abs(x - y) < 1e-3 for x, y in pairs)
+    return _near(a.mean or (0.0,), b.mean or (0.0,)) and _near(a.std or (1.0,), b.std or (1.0,))
+
+
+def _near(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Compare two lists of numbers to a thousandth; one number alone stands for every channel."""
+    length = max(len(a), len(b))
+    first, second = (numbers * length if len(numbers) == 1 else numbers for numbers in (a, b))
+    return len(first) == len(second) and all(abs(x - y) < 1e-3 for x, y in zip(first, second, strict=True))
 
 
 def _text(normalization: Normalization) -> str:

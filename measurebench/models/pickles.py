@@ -68,6 +68,8 @@ def harmless_globals() -> dict[str, Any]:
     """Return what may be rebuilt from a file: tensors, numpy scalars and arrays, plain namespaces."""
     found: dict[str, Any] = {"collections.OrderedDict": collections.OrderedDict}
     found["collections.defaultdict"] = collections.defaultdict
+    found["collections.Counter"] = collections.Counter
+    found |= {"__builtin__.complex": complex, "__builtin__.set": set}
     found["argparse.Namespace"] = argparse.Namespace
     found |= {f"torch._utils.{name}": getattr(torch._utils, name) for name in _REBUILDERS}
     found |= {f"torch.{name}": value for name, value in vars(torch).items() if name.endswith("Storage")}
@@ -79,7 +81,7 @@ def harmless_globals() -> dict[str, Any]:
     return found
 
 
-_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
 
 
 def _numpy_globals() -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What ``run`` takes: every form of model reference, resolved to specifications without loading anything."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from measurebench.core.errors import BadInputError, near_names
@@ -32,8 +33,9 @@ def resolve(
     if isinstance(references, str):
         references = [references]
     found: dict[str, ModelSpec] = {}
+    read = cache(read_manifest)  # once, however many of its models are named one by one
     for reference in references:
-        for spec in _resolve_one(reference, architecture, normalization, dataset):
+        for spec in _resolve_one(reference, architecture, normalization, dataset, read):
             found.setdefault(spec.reference, spec if spec.dataset else replace(spec, dataset=dataset))
     _check_ids(list(found.values()))
     if allow_pickle:
@@ -42,7 +44,11 @@ def resolve(
 
 
 def _resolve_one(
-    reference: str, architecture: str | None, normalization: str | Normalization | None, dataset: str | None
+    reference: str,
+    architecture: str | None,
+    normalization: str | Normalization | None,
+    dataset: str | None,
+    read: Callable[..., list[ModelSpec]],
 ) -> list[ModelSpec]:
     """Resolve one reference by its form."""
     kind, colon, name = reference.partition(":")
@@ -51,7 +57,7 @@ def _resolve_one(
     if colon and kind == "robustbench":
         from measurebench.models.robustbench.zoo import zoo_specs
 
-        return zoo_specs(name or "*", dataset or "cifar10")
+        return zoo_specs(name or "*", _zoo_family(dataset))
     path, _, name = (
         reference.rpartition("#") if "#" in reference and not Path(reference).exists() else (reference, "", "*")
     )
@@ -59,10 +65,16 @@ def _resolve_one(
     if place.is_dir() and architecture and not (place / "models.toml").is_file():
         return _from_training_run(place, architecture, normalization)
     if place.is_dir() or place.suffix == ".toml":
-        return _from_manifest(place, name or "*", reference)
+        return _from_manifest(place, name or "*", reference, read)
     if place.is_file():
         return [checkpoint_spec(place, architecture, normalization)]
     raise _unknown(reference, place)
+
+
+def _zoo_family(dataset: str | None) -> str:
+    """Return whose networks are meant: a data set's order of images does not matter, the user's arrays are cifar10."""
+    family = (dataset or "cifar10").partition(":")[0]
+    return "cifar10" if family == "arrays" else family
 
 
 def digits_specs() -> list[ModelSpec]:
@@ -71,7 +83,7 @@ def digits_specs() -> list[ModelSpec]:
     return [spec if spec.dataset else replace(spec, dataset="digits") for spec in specs]
 
 
-def _from_manifest(place: Path, pattern: str, reference: str) -> list[ModelSpec]:
+def _from_manifest(place: Path, pattern: str, reference: str, read: Callable[..., list[ModelSpec]]) -> list[ModelSpec]:
     """Return the models of a folder's manifest whose id fits the pattern."""
     path = place / "models.toml" if place.is_dir() else place
     if place.is_dir() and not path.is_file():
@@ -84,7 +96,7 @@ def _from_manifest(place: Path, pattern: str, reference: str) -> list[ModelSpec]
         )
         raise BadInputError(str(place), "a folder with a manifest models.toml", "a folder without one", hint)
     prefix = f"{place}#"
-    return _chosen(read_manifest(path, prefix=prefix), pattern, reference)
+    return _chosen(read(path, prefix=prefix), pattern, reference)
 
 
 def _from_training_run(folder: Path, architecture: str, normalization: str | Normalization | None) -> list[ModelSpec]:

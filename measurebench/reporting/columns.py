@@ -1,10 +1,14 @@
 """The columns of the table of models: labels, formats, groups, and which are shown at first."""
 
+from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from measurebench.reporting.embed import number
 from measurebench.reporting.study import Study
+from measurebench.reporting.target import value_format
 from measurebench.reporting.wording import measure_name, setting_name
 from measurebench.stats.population import level_names
 
@@ -55,17 +59,24 @@ def filters(study: Study) -> list[dict[str, Any]]:
         axes.append("status")
     found = []
     for axis in axes:
-        levels = pd.Series(level_names(study.table[axis])).value_counts()
+        levels = Counter(_level(value) for value in study.table[axis])
         if 1 < len(levels) <= MAX_LEVELS:
-            ordered = sorted(levels.items(), key=lambda pair: _natural(str(pair[0])))
-            found.append(
-                {
-                    "key": axis,
-                    "label": setting_name(axis),
-                    "levels": [{"level": str(k), "n": int(v)} for k, v in ordered],
-                }
-            )
+            ordered = sorted(levels.items(), key=lambda pair: _natural(pair[0][0]))
+            shown = [{"level": name, "n": n} | _valued(value) for (name, value), n in ordered]
+            found.append({"key": axis, "label": setting_name(axis), "levels": shown})
     return found
+
+
+def _level(value: Any) -> tuple[str, float | int | None]:
+    """Return a level's name, and its number as the page's data holds it where it is one."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        return level_names(pd.Series([value], dtype=object))[0], None
+    held = number(value)
+    return level_names(pd.Series([held], dtype=object))[0], held
+
+
+def _valued(value: float | int | None) -> dict[str, float | int]:
+    return {} if value is None else {"value": value}
 
 
 def _natural(text: str) -> tuple[int, float, str]:
@@ -106,11 +117,7 @@ def _format(study: Study, name: str) -> str:
         study.table[name].dtype
     ):
         return "text"
-    if name.startswith("robust_gap"):
-        return "points"
-    if "_accuracy_" in name:
-        return "percent"
-    return "integer" if name.startswith("n_") else "number"
+    return value_format(name)
 
 
 def _title(study: Study, name: str) -> str:

@@ -37,6 +37,11 @@ def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str
         raise BadInputError(str(folder), "a folder that can be written to", error.strerror or str(error)) from error
 
 
+def file_name(name: str) -> str:
+    """Return a measure's name as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
+
 def standalone(figure: Figure) -> dict[str, Any]:
     """Return a figure's specification with its data, title, size and the light colours; of many rows the first."""
     spec: dict[str, Any] = resolved({**figure.spec, "config": vega_config()})

@@ -14,8 +14,6 @@ from measurebench.reporting.wording import (
     interval,
     listed,
     measure_name,
-    points,
-    target_name,
 )
 
 
@@ -57,12 +55,12 @@ def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | 
 def _sentence(study: Study) -> str:
     best, turning = best_measure(study), turning_measures(study)
     if best is None:
-        return "No measure could be compared with the robust generalization gap"
+        return f"No measure could be compared with {_the_long(study)}"
     name, row = best
     clause = (
-        f"{measure_name(name, study.infos)} follows the {_short(study)} best, and "
+        f"{measure_name(name, study.infos)} follows {_the_long(study)} best, and "
         if is_sure(row)
-        else "No measure follows the gap with certainty, and "
+        else f"No measure follows {study.target.the} with certainty, and "
     )
     if len(study.defenses) < 2:
         clause = clause.removesuffix(", and ")
@@ -73,21 +71,22 @@ def _sentence(study: Study) -> str:
     return f"{clause}no measure certainly changes direction from one defense to another"
 
 
-def _short(study: Study) -> str:
-    return (
-        "robust generalization gap"
-        if study.analysis.target.startswith("robust_gap")
-        else target_name(study.analysis.target)
-    )
+def _the_long(study: Study) -> str:
+    return f"the {study.target.long}" if study.target.is_gap else study.target.long
 
 
 def _lead(study: Study) -> str:
-    gap = study.measured["_target"]
+    target, values = study.target, study.measured["_target"]
+    one = len(study.ranked) == 1
+    opening = (
+        "A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
+        "keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs "
+        if target.is_gap
+        else f"What is predicted here is {target.name}. It runs "
+    )
     return (
-        f"A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
-        f"keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs from "
-        f"{points(gap.min())} to {points(gap.max())} percentage points over {count(len(gap), 'model')}, and "
-        f"{count(len(study.ranked), 'measure')} {'is' if len(study.ranked) == 1 else 'are'} asked whether they "
+        f"{opening}{target.span(values.min(), values.max())} over {count(len(values), 'model')}, and "
+        f"{count(len(study.ranked), 'measure')} {'is' if one else 'are'} asked whether {'it' if one else 'they'} "
         "could have told."
     )
 
@@ -105,14 +104,13 @@ def _shortened(text: str, limit: int = 90) -> str:
 
 
 def _spread(study: Study) -> Number:
-    gap = study.measured["_target"]
+    target, values = study.target, study.measured["_target"]
     error = study.analysis.gap_error.get("median_standard_error")
-    told = f"from {points(gap.min())} to {points(gap.max())} points"
+    told = f"from {target.text(values.min())} to {target.told(values.max())}"
     if error is not None and defined(error):
-        told += f"; one gap is known to ± {points(1.96 * error)} (95 %)"
-    return Number(
-        "middle half of the gaps, in points", f"{points(gap.quantile(0.25))} to {points(gap.quantile(0.75))}", told
-    )
+        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(1.96 * error)} (95 %)"
+    label = "middle half of the gaps, in points" if target.is_gap else f"middle half of the {target.many}"
+    return Number(label, f"{target.text(values.quantile(0.25))} to {target.text(values.quantile(0.75))}", told)
 
 
 def _best(study: Study) -> Number:
@@ -120,7 +118,7 @@ def _best(study: Study) -> Number:
     if best is None:
         return Number("best predictor over all models", "none", "no rank correlation could be computed")
     name, row = best
-    way = "larger values, larger gaps" if row["estimate"] > 0 else "larger values, smaller gaps"
+    way = f"larger values, {'larger' if row['estimate'] > 0 else 'smaller'} {study.target.many}"
     told = f"{way}; τ = {fixed(row['estimate'])}, 95 % "
     told += f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
     return Number("best predictor over all models", measure_name(name, study.infos), told)

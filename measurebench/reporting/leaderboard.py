@@ -1,10 +1,12 @@
 """The leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.charts.leaderboard import (
@@ -20,7 +22,7 @@ from measurebench.reporting.charts.leaderboard import (
 from measurebench.reporting.charts.leaderboard import papers as papers_chart
 from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
 from measurebench.reporting.embed import columns as embedded
-from measurebench.reporting.figures import check_formats, write_figures
+from measurebench.reporting.figures import check_formats, file_name, write_figures
 from measurebench.reporting.leaderboard_data import leaderboard
 from measurebench.reporting.page import Section
 from measurebench.reporting.ranking import ranked
@@ -87,10 +89,16 @@ def write_leaderboard(
         table, names = joined(table, records)
     page = write_text(Path(out) / "index.html", leaderboard_page(table, norm, names))
     if figures is not None:
-        write_figures(
-            [figure for section in sections(table, names) for figure in section.figures], Path(figures), formats
-        )
+        write_figures(static_figures(table, names), Path(figures), formats)
     return page
+
+
+def static_figures(table: pd.DataFrame, measures: list[str]) -> list[Figure]:
+    """Return every chart of the page, with a scatter for each measure."""
+    infos = measure_infos()
+    fixed = [figure for section in sections(table, []) for figure in section.figures]
+    each = [replace(measured.figure(table, name, infos), id=f"scatter_{file_name(name)}") for name in measures]
+    return fixed + each
 
 
 def prepared(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,16 +116,39 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the entries with the measures of a results folder beside them, by model id, and the measures' names."""
+    """Return the entries with the measures of a results folder beside them, by model id, and the measures' names.
+
+    Only what was measured on CIFAR-10 under the entries' own norm joins, where the records say so.
+    """
     from measurebench.stats.columns import measure_columns
     from measurebench.store.tables import read_table
 
     found = records if isinstance(records, pd.DataFrame) else read_table(Path(records))
+    if "model_id" not in found.columns:
+        raise BadInputError("records", "a table with a column model_id", f"the columns {listed(list(found.columns))}")
+    norm = str(table["norm"].iloc[0])
+    found = _of_norm(found.reset_index(drop=True), norm)
     names = [name for name in measure_columns(found, "autoattack_accuracy", None, ()) if name not in table.columns]
     besides = [name for name in ("robust_gap_pgd", "robust_gap_autoattack") if name in found.columns]
-    keys = found["model_id"].astype(str).str.rsplit("/", n=1).str[-1].str.rsplit(":", n=1).str[-1]
-    measured_values = found.assign(model_id=keys)[["model_id", *besides, *names]].drop_duplicates("model_id")
-    return table.merge(measured_values, on="model_id", how="left"), names
+    values = found[["model_id", *besides, *names]].drop_duplicates("model_id")
+    values = values[values["model_id"].isin(table["model_id"])]
+    if values.empty:
+        raise BadInputError("records", f"models of the leaderboard measured on CIFAR-10 under {norm}", "none")
+    return table.merge(values, on="model_id", how="left"), names
+
+
+def _of_norm(records: pd.DataFrame, norm: str) -> pd.DataFrame:
+    """Return the records of CIFAR-10 and a norm under the entries' ids: L2 ids that Linf has too end in "-L2"."""
+    ids = records["model_id"].astype(str)
+    kept = ids.str.extract(r"(?:^|[:/])(Linf|L2)/", expand=False).fillna(norm) == norm
+    for name, wanted in (("norm", norm), ("dataset", "cifar10")):
+        if name in records.columns:
+            kept &= records[name].isna() | (records[name].astype(str).str.lower() == wanted.lower())
+    keys = ids.str.rsplit("/", n=1).str[-1].str.rsplit(":", n=1).str[-1]
+    marked = keys.str.endswith("-L2") & (norm == "L2")
+    found = records.assign(model_id=keys.where(~marked, keys.str.removesuffix("-L2")))[kept]
+    # Of both ids in a table that names no norms, the one that ends in "-L2" is the L2 entry's.
+    return found.loc[marked[kept].sort_values(ascending=False, kind="stable").index]
 
 
 def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
@@ -238,8 +269,11 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
     plain = table[[*names, *extra, "link", "venue_name"]]
     models = embedded(plain) | {"aliases": {"_defense": "training_data", "_target": "autoattack_accuracy"}}
     infos = measure_infos()
+    charts = figure_data(figures, dynamic=("scatter",))
+    if measures:
+        charts["scatter"]["spec"] = measured.template(table)
     return {
-        "figures": figure_data(figures, dynamic=("scatter",)),
+        "figures": charts,
         "datasets": datasets(figures, {"models": models}),
         "columns": [
             {"key": name, "label": label, "format": kind, "group": group, "shown": shown, "link": links.get(name)}
@@ -257,6 +291,7 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
         "measure": measures[0] if measures else None,
         "sort": {"key": "rank", "direction": 1},
         "noun": "entries",
+        "names": {"_target": "autoattack_accuracy", "_defense": "training_data"},
         "file": f"robustbench-cifar10-{norm}",
     }
 

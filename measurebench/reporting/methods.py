@@ -7,9 +7,9 @@ import pandas as pd
 
 from measurebench.reporting.columns import IDENTITY
 from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, fixed, listed, setting_name, target_name
+from measurebench.reporting.wording import count, fixed, listed, setting_name
 
-TERMS = (
+_TERMS = (
     (
         "Robust accuracy",
         "The share of images whose prediction stays right under an attack that may change every image within a "
@@ -28,10 +28,13 @@ TERMS = (
         "Robust generalization gap",
         "Robust accuracy on training images minus robust accuracy on test images, in percentage points.",
     ),
-    ("Measure", "A number computed from a trained network, without test images, that might tell how large its gap is."),
+    (
+        "Measure",
+        "A number computed from a trained network, without test images, that might tell how large its {short} is.",
+    ),
     (
         "Kendall's τ",
-        "Take two models: does the one with the larger measure have the larger gap? τ is the share of pairs "
+        "Take two models: does the one with the larger measure have the larger {short}? τ is the share of pairs "
         "that say yes minus the share that say no.",
     ),
     (
@@ -46,7 +49,7 @@ TERMS = (
     ),
     (
         "Robust sign error",
-        "How often the measure gets the direction of a change of the gap wrong: 0 never, 0.5 like a coin; the "
+        "How often the measure gets the direction of a change of {the} wrong: 0 never, 0.5 like a coin; the "
         "maximum over all changes of a setting is its worst case.",
     ),
     (
@@ -55,22 +58,41 @@ TERMS = (
     ),
     ("Adjusted p", "The chance of so strong an association without any, corrected for the number of questions asked."),
 )
-LIMITS = (
-    "An association is not a cause: a measure may follow the gap because both follow a training setting. "
+_LIMITS = (
+    "An association is not a cause: a measure may follow {the} because both follow a training setting. "
     "Sections on settings and regressions show how far that goes.",
+)
+_LIMITS_OF_A_GAP = (
     "The gap holds train robust accuracy in itself. Measures of the training loss follow it nearly by "
     "construction, so the control is shown beside every claim.",
     "The gap is a difference of two sampled proportions; models that lie closer than its error cannot be told apart.",
+)
+_LIMITS_OF_ATTACKS = (
     "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, more for some defenses "
     "than for others.",
 )
+
+
+def terms(study: Study) -> list[tuple[str, str]]:
+    """Return what the page's words mean."""
+    return [(term, _worded(meaning, study)) for term, meaning in _TERMS]
+
+
+def limits(study: Study) -> list[str]:
+    """Return what is not known; two of the limits are those of a gap."""
+    of_gap = _LIMITS_OF_A_GAP if study.target.is_gap else ()
+    return [_worded(text, study) for text in (*_LIMITS, *of_gap, *_LIMITS_OF_ATTACKS)]
+
+
+def _worded(text: str, study: Study) -> str:
+    return text.replace("{the}", study.target.the).replace("{short}", study.target.short)
 
 
 def methods(study: Study) -> list[tuple[str, str]]:
     """Return what was done as name and value: data, threat model, attacks, subsets, statistics."""
     table, analysis = study.table, study.analysis
     rows = [
-        ("predicted", target_name(analysis.target)),
+        ("predicted", study.target.name),
         *_uniform(table, ("dataset", "norm", "radius")),
         *_counts(table),
         ("measures", count(len(analysis.measures), "measure")),

@@ -18,7 +18,7 @@ from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.columns import filters, table_columns
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.finding import finding
-from measurebench.reporting.methods import LIMITS, TERMS, glossary, methods, provenance
+from measurebench.reporting.methods import glossary, limits, methods, provenance, terms
 from measurebench.reporting.shell import datasets, figure_data, render
 from measurebench.reporting.study import Study
 from measurebench.reporting.wording import axis_title, count, listed, measure_name
@@ -38,19 +38,12 @@ class Section:
 
 def sections(study: Study) -> tuple[Section, ...]:
     """Return the sections of charts that the study has data for."""
-    best = study.ranked[0]
+    best, target = study.ranked[0], study.target
     planned = (
-        Section(
-            "gap",
-            "Robust on training images, less so on new ones",
-            "The gap",
-            "Every model was attacked on images it was trained on and on images it never saw.",
-            "pair",
-            _present(accuracy.figure(study), gap.figure(study)),
-        ),
+        Section("gap", *_opening(study), "pair", _present(accuracy.figure(study), gap.figure(study))),
         Section(
             "measures",
-            "Which measure tells the gap, and under which defense",
+            f"Which measure tells {target.the}, and under which defense",
             "Measures",
             "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
             "stack",
@@ -61,7 +54,7 @@ def sections(study: Study) -> tuple[Section, ...]:
             "Setting by setting",
             "Settings",
             "A correlation over many models can come from one training setting that moves both the measure and "
-            "the gap. "
+            f"{target.the}. "
             "Comparing models that differ in a single setting, or agree in one, takes that apart.",
             "stack",
             _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study)),
@@ -70,7 +63,7 @@ def sections(study: Study) -> tuple[Section, ...]:
             "residuals",
             "Which models break the pattern",
             "Exceptions",
-            "Lines through the best measure predict a gap for every model. These are the models that did "
+            f"Lines through the best measure predict {target.the} of every model. These are the models that did "
             "something else.",
             "stack",
             _present(residuals.figure(study)),
@@ -79,13 +72,24 @@ def sections(study: Study) -> tuple[Section, ...]:
             "regressions",
             "What a measure adds",
             "Regressions",
-            "Whoever knows how a model was trained can already guess its gap. A measure is worth what it tells "
-            "beyond that.",
+            f"Whoever knows how a model was trained can already guess its {target.short}. A measure is worth "
+            "what it tells beyond that.",
             "pair",
             _present(regressions.figure(study), control.figure(study)),
         ),
     )
     return tuple(section for section in planned if section.figures)
+
+
+def _opening(study: Study) -> tuple[str, str, str]:
+    """Return title, label and introduction of the section on what is predicted."""
+    if not study.target.is_gap:
+        return f"How {study.target.name} differs between models", "Target", "What the measures are to predict."
+    return (
+        "Robust on training images, less so on new ones",
+        "The gap",
+        "Every model was attacked on images it was trained on and on images it never saw.",
+    )
 
 
 def _present(*figures: Figure | None) -> tuple[Figure, ...]:
@@ -110,9 +114,9 @@ def study_page(study: Study) -> str:
         measure_groups=_groups(study),
         left_out=sorted(study.left_out.items()),
         gallery=study.gallery,
-        terms=TERMS,
+        terms=terms(study),
         methods=methods(study),
-        limits=LIMITS,
+        limits=limits(study),
         provenance=told,
         commands=commands,
         glossary=glossary(study),
@@ -145,8 +149,7 @@ def _groups(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
 def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
     """Return all that the page's scripts read: every data set once, by column."""
     plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
-    models = embedded(plain.assign(_defense=study.table["_defense"]))
-    models["aliases"] = {"_target": study.analysis.target}
+    models = embedded(plain.assign(_defense=study.table["_defense"], _target=study.table["_target"]))
     fits = embedded(scatter.fit_lines(study).drop(columns=["target"], errors="ignore"), digits=9)
     data = figure_data(figures, dynamic=("scatter",))
     data["scatter"]["spec"] = scatter.template(study)
@@ -160,6 +163,7 @@ def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
         "sort": {"key": study.analysis.target, "direction": -1},
         "file": study.name,
         "noun": "models",
+        "names": {"_target": study.analysis.target, "_defense": "defense"},
     }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from measurebench.reporting.charts import scatter
 from measurebench.reporting.charts.figure import Figure
-from measurebench.reporting.figures import check_formats, write_figures
+from measurebench.reporting.figures import check_formats, file_name, write_figures
 from measurebench.reporting.page import sections, study_page
 from measurebench.reporting.shell import write_text
 from measurebench.reporting.study import Study, load_study
@@ -42,9 +42,5 @@ def write_report(
 def static_figures(study: Study) -> list[Figure]:
     """Return every chart of the page, with a scatter for each measure."""
     fixed = [figure for section in sections(study) for figure in section.figures if figure.id != "scatter"]
-    each = [replace(scatter.figure(study, name), id=f"scatter_{_file_name(name)}") for name in study.by_family]
+    each = [replace(scatter.figure(study, name), id=f"scatter_{file_name(name)}") for name in study.by_family]
     return fixed + each
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

@@ -12,6 +12,7 @@ from measurebench.reporting.charts.figure import Figure
 from measurebench.reporting.embed import columns as embedded
 from measurebench.reporting.embed import script_json
 from measurebench.reporting.wording import fixed, percent
+from measurebench.store.folder import write_atomically
 
 
 def version() -> str:
@@ -80,10 +81,12 @@ def datasets(figures: Sequence[Figure], besides: Mapping[str, Any]) -> dict[str,
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file (its folder is made where missing) and return its path; BadInputError where that cannot be."""
+    """Write a file whole or not at all (its folder is made where missing) and return its path.
+
+    Raises BadInputError where it cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_atomically(path, text.encode())
     except OSError as error:
         raise BadInputError(str(path), "a place that can be written to", error.strerror or str(error)) from error
     return path

@@ -1,5 +1,6 @@
 """One study as the page sees it: the table of models, its analysis, and where both come from."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.reporting.gallery import GalleryItem, read_gallery
+from measurebench.reporting.target import Target
 from measurebench.reporting.wording import defined
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.population import is_standard, level_names
@@ -28,7 +30,8 @@ class Study:
     """Models and what was found about them.
 
     ``table`` has one row per model (design of the contract, section 8) and, besides, the columns that charts rest on:
-    ``_i`` (number of the row), ``_target`` and ``_defense`` (its name; the rarest beyond seven are "other").
+    ``_i`` (number of the row), ``_target`` (missing for a model that the analysis left out) and ``_defense``
+    (its name; the rarest beyond seven are "other").
     """
 
     name: str
@@ -41,22 +44,20 @@ class Study:
     @classmethod
     def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
         """Return a study of a table as it was read."""
-        table = table.copy()
-        table.columns = [str(column) for column in table.columns]
-        if "model_id" not in table.columns:
-            table.insert(0, "model_id", [f"row {i + 1}" for i in range(len(table))])
-        table["model_id"] = table["model_id"].astype(str)
+        table = _identified(table)
+        target = pd.to_numeric(table[analysis.target], errors="coerce")
+        target = target.where(_kept(table["model_id"], target, analysis))
         added = {
             "_i": range(len(table)),
-            "_target": pd.to_numeric(table[analysis.target], errors="coerce"),
-            "_defense": _defenses(table, analysis.defense),
+            "_target": target,
+            "_defense": _defenses(table, analysis.defense, target.notna()),
         }
         return cls(name, pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1), analysis, **parts)
 
     @cached_property
     def defenses(self) -> tuple[str, ...]:
         """Names of the defenses that are drawn apart: training without an attack first, "other" last."""
-        names = sorted(set(self.table["_defense"]))
+        names = sorted(set(self.measured["_defense"]))
         return tuple(sorted(names, key=lambda name: (name == OTHER, not is_standard(name))))
 
     @cached_property
@@ -71,16 +72,23 @@ class Study:
         known = {name: order[self.infos[name].family] for name in self.analysis.measures if name in self.infos}
         return tuple(sorted(self.analysis.measures, key=lambda name: known.get(name, len(order))))
 
-    @property
+    @cached_property
+    def target(self) -> Target:
+        """What is predicted, as it is worded and drawn."""
+        return Target(self.analysis.target)
+
+    @cached_property
     def accuracies(self) -> tuple[str, str] | None:
-        """Columns of train and test robust accuracy that belong to the target, or None where the table lacks them."""
+        """Columns of train and test robust accuracy that belong to the target, or None where no model has both."""
         attack = "autoattack" if "autoattack" in self.analysis.target else "pgd"
         names = (f"{attack}_accuracy_train", f"{attack}_accuracy_test")
-        return names if all(name in self.table.columns for name in names) else None
+        if not all(name in self.table.columns for name in names):
+            return None
+        return names if self.measured[list(names)].notna().all(axis=1).any() else None
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """The models that have the target."""
+        """The models that the analysis rests on: they have the target, and no filter left them out."""
         return self.table[self.table["_target"].notna()]
 
     @cached_property
@@ -89,7 +97,7 @@ class Study:
         out = {model: why for step in self.analysis.filters for model, why in step.left_out}
         for row in self.table[self.table["_target"].isna()].to_dict("records"):
             said = row.get("reason")
-            out[row["model_id"]] = said if isinstance(said, str) and said else out.get(row["model_id"], "not measured")
+            out.setdefault(row["model_id"], said if isinstance(said, str) and said else "not measured")
         return out
 
     def estimate(
@@ -113,13 +121,39 @@ def is_sure(row: Mapping[str, Any]) -> bool:
     return bool(apart and not (defined(row["p_adjusted"]) and row["p_adjusted"] >= ALPHA))
 
 
-def _defenses(table: pd.DataFrame, column: str | None) -> list[str]:
+def _identified(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with a column model_id that names rows as the analysis does."""
+    table = table.reset_index(drop=True)
+    table.columns = [str(column) for column in table.columns]
+    numbered = pd.Series([f"row {i + 1}" for i in range(len(table))], dtype=object)
+    if "model_id" in table.columns:
+        given = table["model_id"]
+        table["model_id"] = given.astype(object).where(given.notna(), numbered).astype(str)
+        return table
+    names = (name for name in ("id", "model", "name") if name in table.columns)
+    own = next((table[name] for name in names if table[name].notna().all() and table[name].is_unique), numbered)
+    table.insert(0, "model_id", own.astype(str))
+    return table
+
+
+def _kept(ids: "pd.Series[Any]", target: "pd.Series[Any]", analysis: Analysis) -> "pd.Series[Any]":
+    """Say of each row whether the filters kept it; where they left out one of several rows of an id, it is the last.
+
+    A row without the target goes first.
+    """
+    out = Counter(model for step in analysis.filters for model, _ in step.left_out)
+    in_turn = ids[target.isna().sort_values(kind="stable").index]
+    return in_turn.groupby(in_turn).cumcount(ascending=False).reindex(ids.index) >= ids.map(lambda name: out[name])
+
+
+def _defenses(table: pd.DataFrame, column: str | None, kept: "pd.Series[Any]") -> list[str]:
     if column is None or column not in table.columns:
         return [ALL] * len(table)
     names = level_names(table[column])
-    if len(set(names)) <= MAX_SERIES:
+    counts = Counter(level_names(table.loc[kept, column]))
+    if len(counts) <= MAX_SERIES:
         return names
-    frequent = sorted(set(names), key=lambda name: (-names.count(name), name))[: MAX_SERIES - 1]
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))[: MAX_SERIES - 1]
     return [name if name in frequent else OTHER for name in names]
 
 

@@ -51,6 +51,11 @@ def points(value: Any, digits: int = 1) -> str:
     return fixed(value * 100, digits) if defined(value) else MISSING
 
 
+def compact(value: Any) -> str:
+    """Return a number with four significant digits, "–" where there is none."""
+    return f"{value:.4g}".replace("-", MINUS) if defined(value) else MISSING
+
+
 def interval(low: Any, high: Any, digits: int = 2) -> str:
     """Return "[−0.12, 0.40]", or "no interval" where resampling could not give one."""
     if not (defined(low) and defined(high)):

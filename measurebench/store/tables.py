@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,8 @@ CORE = (
     "average_flat_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd",
 )  # fmt: skip
 FORMATS = (".csv", ".parquet", ".json")
+_TEXTS = ("model_id", "run", "cluster", "config_digest")
+_NAMES = {*IDENTITY, *_TEXTS} - {"n_parameters", "radius"}
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -40,12 +43,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return export(ResultsFolder.open(source))
     if not source.exists():
         raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", "no such file")
-    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
+    readers: dict[str, Any] = {".csv": _read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
     if source.suffix not in readers:
         raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", repr(source.suffix))
     try:
         table = readers[source.suffix](source)
-    except (ValueError, OSError, UnicodeError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
+    except BadInputError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         raise BadInputError(str(source), f"a {source.suffix[1:]} table", f"{type(error).__name__}: {error}") from error
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise BadInputError(str(source), "a table with a row per model", "an empty one")
@@ -60,18 +65,74 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         raise BadInputError(str(path), "a name that ends in .csv, .parquet or .json", repr(path.suffix or path.name))
     writers: dict[str, Any] = {
         ".csv": lambda: table.to_csv(index=False).encode(),
-        ".parquet": lambda: table.to_parquet(index=False),
-        ".json": lambda: table.to_json(orient="records", indent=1, double_precision=15).encode(),
+        ".parquet": lambda: _of_one_type(table).to_parquet(index=False),
+        ".json": lambda: _json(table).encode() + b"\n",
     }
     write_atomically(path, writers[path.suffix]())
 
 
+def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with columns of several types, such as numbers and names, as text: Parquet has no others."""
+    from pandas.api.types import infer_dtype
+
+    kinds = {str(name): infer_dtype(column, skipna=True) for name, column in table.items()}
+    mixed = [name for name, kind in kinds.items() if kind in ("mixed", "mixed-integer")]
+    return table.assign(**{name: table[name].map(str, na_action="ignore") for name in mixed})
+
+
+def _json(table: pd.DataFrame) -> str:
+    """Write a list of objects, every digit of a number, null for what is missing."""
+    import json
+
+    rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
+    return json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as JSON can say it."""
+    import numpy as np
+    import pandas as pd
+
+    value = value.item() if isinstance(value, np.generic) else value
+    if (pd.api.types.is_scalar(value) and pd.isna(value)) or (isinstance(value, float) and math.isinf(value)):
+        return None
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """Read names as they are written: a defense may be called None, and 001 is an id."""
+    import pandas as pd
+
+    texts = dict.fromkeys(_TEXTS, str)
+    table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], dtype=texts)
+    usual = pd.read_csv(path, dtype=texts)  # NA and None are missing here, which is right among numbers alone
+    values = [name for name in map(str, usual.columns) if name not in _NAMES and _holds_values(usual[name])]
+    return table.assign(**{name: usual[name] for name in values})
+
+
+def _holds_values(column: pd.Series[Any]) -> bool:
+    """Tell a column of numbers or truth values, some perhaps missing, from names and from an empty one."""
+    from pandas.api.types import infer_dtype
+
+    return infer_dtype(column, skipna=True) in ("integer", "floating", "boolean") and bool(column.notna().any())
+
+
 def _read_json(path: Path) -> pd.DataFrame:
+    """Read a list of objects with plain values."""
     import json
 
     import pandas as pd
 
-    return pd.DataFrame.from_records(json.loads(path.read_text()))
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
+    if others:
+        raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])
+    return pd.DataFrame.from_records(rows)
+
+
+def _is_plain_object(row: Any) -> bool:
+    """Tell names with one number, text or truth value each from anything nested."""
+    return isinstance(row, dict) and not any(isinstance(value, list | dict) for value in row.values())
 
 
 def export(folder: ResultsFolder) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from measurebench.core.digests import digest_json
-from measurebench.core.toml import to_toml
+from measurebench.core.toml import to_key, to_toml
 from measurebench.models.manifest import name_beside
 from measurebench.store.folder import write_atomically
 from measurebench.training.config import TrainingConfig
@@ -124,8 +124,8 @@ def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
         "cluster": config.architecture,
     }
     settings = _settings(config, run.axes) | {"early_stopping": checkpoint == "best"}
-    lines = ["[[model]]", *(f"{name} = {to_toml(value)}" for name, value in values.items())]
-    lines += ["[model.settings]", *(f"{name} = {to_toml(value)}" for name, value in settings.items())]
+    lines = ["[[model]]", *(f"{to_key(name)} = {to_toml(value)}" for name, value in values.items())]
+    lines += ["[model.settings]", *(f"{to_key(name)} = {to_toml(value)}" for name, value in settings.items())]
     return "\n".join(lines) + "\n"
 
 

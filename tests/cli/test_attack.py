@@ -8,7 +8,7 @@ from measurebench.attacks.geometry import distance
 from measurebench.cli.app import run_command_line
 from measurebench.cli.attack import Subjects, attacked
 from measurebench.core.threat import Norm, ThreatModel
-from measurebench.models import load_model
+from measurebench.models import architectures, load_model
 from measurebench.reporting.gallery import read_gallery
 
 
@@ -46,6 +46,42 @@ def test_the_attack_stays_within_the_radius(reference: str) -> None:
         moved = distance(torch.from_numpy(adversarial[None]), torch.from_numpy(clean[None]), Norm.LINF)
         assert float(moved[0]) == pytest.approx(entry["distance"], abs=1e-6)
         assert 0 < entry["distance"] <= 1 / 8 + 1e-6
+
+
+def picture_file(folder: Path, side: int) -> Path:
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "p.png")
+    return folder / "p.png"
+
+
+def test_a_picture_becomes_grey_for_a_network_of_one_channel(reference: str, tmp_path: Path) -> None:
+    out = tmp_path / "attack.png"
+    assert run_command_line(["attack", reference, "--image", str(picture_file(tmp_path, 8)), "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_another_size_is_named_with_what_fits(
+    reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = str(picture_file(tmp_path, 20))
+    arguments = ["attack", reference, "--image", picture, "--out", str(tmp_path / "attack.png")]
+    assert run_command_line(arguments) == 2
+    message = capsys.readouterr().err
+    assert f"{picture}: expected images [1, 8, 8], as the network takes, got [3, 20, 20]" in message
+    assert "--size 8" in message
+    assert run_command_line([*arguments, "--size", "8"]) == 0
+
+
+def test_images_of_another_dataset_are_named_with_what_fits(
+    images_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(architectures.find("cnn-small").build().state_dict(), tmp_path / "net.pt")  # type: ignore[union-attr]
+    arguments = ["attack", str(tmp_path / "net.pt"), "--architecture", "cnn-small", "--normalization", "cifar10"]
+    arguments += ["--dataset", f"arrays:{images_file}", "--out", str(tmp_path / "attack.png")]
+    assert run_command_line(arguments) == 2
+    assert "expected images [3, 32, 32], as the network takes, got [1, 8, 8]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

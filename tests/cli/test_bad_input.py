@@ -162,6 +162,7 @@ def test_an_unknown_measure(measure: Run) -> None:
         ("--precision", "double", "exact or fast"),
         ("--device", "tpu", "auto, cpu, cuda or cuda:i"),
         ("--norm", "L3", "Linf or L2"),
+        ("--radius", "1e400", "a number or a fraction"),
         ("--shard", "3/2", "I/N"),
         ("--config", "missing.toml", "missing.toml"),
         ("--split", "validation", "train, test or both"),
@@ -234,6 +235,28 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(measure: R
     config.write_text("train-examples = 10\n")
     assert measure("--config", str(config)) == (0, "")
     assert '"n": 10' in (tmp_path / "out" / "records.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("norm = 2", "Linf or L2, got '2'"),
+        ("precision = 1", "exact or fast"),
+        ('autoattack-examples = "ten"', "a value of type int, got 'ten'"),
+        ("autoattack-examples = true", "a value of type int, got True"),
+        ("radius = inf", "a number or a fraction"),
+    ],
+)
+def test_a_value_of_the_wrong_type_in_a_file(measure: Run, tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "run.toml").write_text(line)
+    status, message = measure("--config", str(tmp_path / "run.toml"))
+    assert status == 2
+    assert words in message
+
+
+def test_numbers_in_a_file_that_belong_there(measure: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('radius = 0.05\nautoattack_examples = 5\nbatch_size = 8\nnorm = "linf"\n')
+    assert measure("--config", str(tmp_path / "run.toml")) == (0, "")
 
 
 def test_an_unknown_command_gets_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:

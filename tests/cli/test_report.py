@@ -36,6 +36,14 @@ def test_an_unknown_target_is_named(table: Path, tmp_path: Path, capsys: pytest.
     assert "robust_gap_pgd" in capsys.readouterr().err
 
 
+def test_report_speaks_of_the_models_that_a_filter_keeps(table: Path, tmp_path: Path) -> None:
+    arguments = ["report", str(table), "--out", str(tmp_path / "page"), "--where", 'defense != "Standard"']
+    assert run_command_line(arguments) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "percentage points over 10 models" in page
+    assert "10 of 18" in page
+
+
 def test_compare_prints_what_changed(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["compare", str(table), str(table)]) == 0
     assert "no change that could not be chance" in capsys.readouterr().out
@@ -44,3 +52,10 @@ def test_compare_prints_what_changed(table: Path, capsys: pytest.CaptureFixture[
 def test_leaderboard_refuses_an_unknown_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["leaderboard", "--out", str(tmp_path), "--norm", "L1"]) == 2
     assert "expected Linf or L2, got 'L1'" in capsys.readouterr().err
+
+
+def test_leaderboard_refuses_records_without_model_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = tmp_path / "records.csv"
+    records.write_text("name,local_lip\nWong2020Fast,1.5\n")
+    assert run_command_line(["leaderboard", "--out", str(tmp_path), "--records", str(records)]) == 2
+    assert "records: expected a table with a column model_id" in capsys.readouterr().err

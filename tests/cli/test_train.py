@@ -64,7 +64,8 @@ def test_shards_share_the_runs_without_overlap(grid, tmp_path, capsys) -> None:
     assert names == ["resnet-standard-b64-aug-s0", "resnet-at-1-b64-aug-s0"]
 
 
-def test_a_single_run_tells_of_its_epochs_and_a_grid_of_its_runs(grid, tmp_path, capsys) -> None:
+def test_a_long_run_tells_of_its_epochs_and_a_grid_of_its_runs(grid, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("measurebench.cli.train.QUIET_SECONDS", 0.0)
     one = ["--defense", "Standard", "--epochs", "2", "--no-augmentation", "--out", str(tmp_path / "one")]
     assert run_command_line(["train", *one]) == 0
     lines = capsys.readouterr().err.splitlines()

@@ -22,7 +22,7 @@ def test_decimal_numerators_are_exact() -> None:
     assert ThreatModel.parse("Linf", "2.2/255").fraction == Fraction(22, 2550)
 
 
-@pytest.mark.parametrize("radius", ["8", "0", "-1/255", "1.5"])
+@pytest.mark.parametrize("radius", ["8", "0", "-1/255", "1.5", "1e300/1e-300", "1e-99999999999"])
 def test_radius_outside_the_box_is_refused_with_both_numbers(radius: str) -> None:
     with pytest.raises(BadInputError, match=r"radius: expected a Linf radius in pixel units, above 0 and at most 1"):
         ThreatModel.parse("Linf", radius)
@@ -33,7 +33,7 @@ def test_a_radius_in_grey_levels_is_recognised() -> None:
         ThreatModel.parse("Linf", "8")
 
 
-@pytest.mark.parametrize("radius", ["eight", "8/0", "", "nan", "8/255/3"])
+@pytest.mark.parametrize("radius", ["eight", "8/0", "", "nan", "inf", "8/255/3", "1e400", "1/1e400", "1e99999999999"])
 def test_text_that_is_no_number_is_refused(radius: str) -> None:
     with pytest.raises(BadInputError, match="expected a number or a fraction"):
         ThreatModel.parse("Linf", radius)

@@ -76,6 +76,22 @@ def test_file_of_another_kind_is_named(content: bytes, word: str, tmp_path: Path
         load_dataset(f"arrays:{tmp_path / 'x.npz'}")
 
 
+def test_a_single_array_is_no_dataset(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", GOOD["x_train"])
+    with pytest.raises(BadInputError, match=r"an \.npz file with x_train.*got a single array"):
+        load_dataset(f"arrays:{tmp_path / 'x.npy'}")
+
+
+def test_damage_in_compressed_arrays_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, **GOOD)
+    content = bytearray(path.read_bytes())
+    content[100:130] = b"\xff" * 30
+    path.write_bytes(bytes(content))
+    with pytest.raises(BadInputError, match=r"x\.npz.*plain arrays"):
+        load_dataset(f"arrays:{path}")
+
+
 def test_missing_file_and_unknown_dataset_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such file"):
         load_dataset(f"arrays:{tmp_path / 'none.npz'}")

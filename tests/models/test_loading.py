@@ -146,6 +146,20 @@ def test_built_in_takes_classes_and_channels_from_the_file(tmp_path: Path) -> No
     assert model.network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["digits-plain", "digits-resnet", "digits-preact"])
+def test_channels_are_found_where_pixels_are_unshuffled_first(name: str, channels: int, tmp_path: Path) -> None:
+    from measurebench.models import architectures
+
+    torch.manual_seed(0)
+    built = architectures.find(name).build(n_classes=7, in_channels=channels).eval()  # type: ignore[union-attr]
+    torch.save(built.state_dict(), tmp_path / "net.pt")
+    model = load_model(str(tmp_path / "net.pt"), architecture=name, normalization="none")
+    images = torch.rand(2, channels, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(model.network(images), built(images))
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_classes_and_channels_are_found_among_names_that_end_alike(prefix: str, tmp_path: Path) -> None:
     # Every block of a residual network has a conv1; only the first of all tells the channels. In any order of keys.

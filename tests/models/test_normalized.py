@@ -45,6 +45,20 @@ def test_stated_normalisation_counts_unless_the_file_says_another() -> None:
     assert chosen_normalization(spec(Normalization()), Normalization((0.0,) * 3, (1.0,) * 3)) == Normalization()
 
 
+def test_one_value_for_all_channels_is_that_value_in_each() -> None:
+    each, mixed = Normalization((0.5,) * 3, (0.25,) * 3), Normalization((0.5,) * 3, (0.25,))
+    for stated, kept in ((each, HALF), (HALF, each), (each, mixed), (mixed, HALF)):
+        assert chosen_normalization(spec(stated), kept) == stated
+    assert chosen_normalization(spec(Normalization()), Normalization((0.0,), (1.0,))) == Normalization()
+    for kept in (
+        Normalization((0.5,), (0.2,)),
+        Normalization((0.5, 0.5, 0.4), (0.25,)),
+        Normalization((0.5,) * 2, (0.25,)),
+    ):
+        with pytest.raises(BadInputError, match="own buffers"):
+            chosen_normalization(spec(each), kept)
+
+
 def test_unstated_normalisation_is_the_file_s_then_none_in_a_manifest_then_asked_for() -> None:
     unstated = Normalization(stated=False)
     assert chosen_normalization(spec(unstated), HALF) == HALF

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.models import references
 from measurebench.models.references import digits_specs, resolve
 
 
@@ -24,6 +25,17 @@ def test_a_model_named_twice_is_measured_once(manifest: Path) -> None:
     assert len(resolve([str(folder), f"{folder}#net1"])) == 3
 
 
+def test_a_manifest_is_read_once_however_many_of_its_models_are_named(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = references.read_manifest
+    monkeypatch.setattr(references, "read_manifest", lambda path, **how: read.append(path) or whole(path, **how))
+    named = [f"{manifest.parent}#net{i}" for i in (2, 0, 1)]
+    assert [spec.id for spec in resolve(named)] == ["net2", "net0", "net1"]
+    assert read == [manifest]
+
+
 def test_references_in_specifications_resolve_to_themselves(manifest: Path) -> None:
     for spec in resolve([str(manifest.parent)]):
         assert resolve([spec.reference]) == [spec]
@@ -31,6 +43,16 @@ def test_references_in_specifications_resolve_to_themselves(manifest: Path) -> N
 
 def test_dataset_is_noted_where_a_model_names_none(manifest: Path) -> None:
     assert {spec.dataset for spec in resolve([str(manifest)], dataset="digits")} == {"digits"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family"),
+    [("cifar10:robustbench", "cifar10"), ("arrays:mine.npz", "cifar10"), ("cifar100:robustbench", "cifar100")],
+)
+def test_robustbench_models_are_found_for_every_dataset_they_may_be_measured_on(dataset: str, family: str) -> None:
+    specs = resolve(["robustbench:Linf/*"], dataset=dataset)
+    assert {spec.dataset for spec in specs} == {family}
+    assert specs == resolve(["robustbench:Linf/*"], dataset=family)
 
 
 def test_lone_checkpoint_takes_architecture_and_normalisation(manifest: Path) -> None:

@@ -307,6 +307,68 @@ def test_painted_models_are_selected_by_dragging_and_narrowed_by_filters(watched
     assert page.evaluate(PAINTING) != before
 
 
+@pytest.fixture(scope="module")
+def odd_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a study with real-valued settings and names with tildes, of which a filter left out some."""
+    table = study_table(24)[["model_id", "defense", "run", "robust_gap_pgd", "local_lip", "x_grad_norm_pgd"]]
+    table["model_id"] = [f"m~{i}" for i in range(24)]
+    table["setting_rate~"] = [5e-05 if i % 2 else 8 / 255 for i in range(24)]
+    table["setting_data"] = ["a~b" if i % 3 else "a" for i in range(24)]
+    table["local_lip"] = [-0.1 if i == 0 else 1234.5 + i for i in range(24)]
+    analysis = analyze(table, bootstrap=20, permutations=19, where='defense != "AT"')
+    path = tmp_path_factory.mktemp("odd") / "index.html"
+    path.write_text(study_page(Study.of("odd", table, analysis)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_filter_on_a_real_valued_setting_keeps_its_models(watched: Watched, odd_file: Path, place: int) -> None:
+    page = watched.open(odd_file)
+    page.locator("summary", has_text="Filter").click()
+    page.locator('input[data-axis="setting_rate~"]').nth(place).uncheck()
+    assert page.evaluate("visible().length") == 12
+    other = Watched(watched.context.browser)
+    assert other.open(odd_file, "#" + page.url.partition("#")[2]).evaluate("visible().length") == 12
+    other.context.close()
+
+
+def test_a_permalink_keeps_ids_levels_and_columns_with_tildes(watched: Watched, odd_file: Path) -> None:
+    page = watched.open(odd_file)
+    page.evaluate(
+        """() => {
+          state.filters.setting_data = new Set(["a~b"]);
+          state.columns = ["model_id", "setting_rate~"];
+          state.selected = new Set([1, 2]);
+          changed("columns");
+        }"""
+    )
+    other = Watched(watched.context.browser)
+    again = other.open(odd_file, "#" + page.url.partition("#")[2])
+    read = "[[...state.selected], [...state.filters.setting_data], state.columns, visible().length]"
+    assert again.evaluate(read) == [[1, 2], ["a~b"], ["model_id", "setting_rate~"], 16]
+    other.context.close()
+
+
+@pytest.mark.parametrize("text", ["-0.1", "\u22120.1"])
+def test_a_negative_number_is_found_with_either_minus_sign(watched: Watched, odd_file: Path, text: str) -> None:
+    page = watched.open(odd_file)
+    page.fill('input[data-filter="local_lip"]', text)
+    assert column(page, "model_id") == ["m~0"]
+
+
+def test_the_data_of_a_scatter_names_its_columns_and_holds_the_models_in_the_statistics(
+    watched: Watched, odd_file: Path
+) -> None:
+    page = watched.open(odd_file)
+    page.select_option("#measure", "local_lip")
+    with page.expect_download() as waiting:
+        page.locator('#fig-scatter button[data-save="csv"]').click()
+    rows = list(csv.DictReader(Path(waiting.value.path()).read_text().splitlines()))
+    assert list(rows[0]) == ["model_id", "defense", "local_lip", "robust_gap_pgd"]
+    assert len(rows) == 16
+    assert {row["defense"] for row in rows} == {"Standard", "TRADES"}
+
+
 @pytest.mark.slow
 def test_1344_models_are_ready_in_two_seconds_and_under_four_megabytes(chromium: Any, tmp_path: Path) -> None:
     table = study_table(1344, 40)

@@ -4,8 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from measurebench.reporting.leaderboard import joined, leaderboard_page, prepared, sections
+from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
+from measurebench.reporting.leaderboard import joined, leaderboard_page, prepared, sections, static_figures
 from measurebench.reporting.leaderboard_data import leaderboard
+from measurebench.reporting.wording import axis_title
 from tests.reporting.test_leaderboard_data import SHARED, write_entry
 from tests.reporting.test_page import data_of
 
@@ -53,6 +56,53 @@ def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) ->
     assert (values["Wong2020Fast"], values["Carmon2019Unlabeled"], values.notna().sum()) == (1.5, 2.5, 2)
     page = leaderboard_page(table, "Linf", names)
     assert "Kendall" in json.dumps(data_of(page)["measures"], ensure_ascii=False)
+
+
+def shared_ids() -> list[str]:
+    return sorted(set(leaderboard("Linf")["model_id"]) & set(leaderboard("L2")["model_id"]))
+
+
+@pytest.mark.parametrize(("norm", "value"), [("Linf", 1.5), ("L2", 2.5)])
+def test_an_entry_gets_the_measures_of_its_own_norm_and_data_set(norm: str, value: float) -> None:
+    name = shared_ids()[0]
+    records = pd.DataFrame(
+        {
+            "model_id": [name, f"{name}-L2", name],
+            "norm": ["Linf", "L2", norm],
+            "dataset": ["cifar10", None, "cifar100"],
+            "x_grad_norm_pgd": [1.5, 2.5, 9.0],
+        }
+    )
+    for chosen in (records, records.drop(columns=["norm", "dataset"]).iloc[:2]):
+        table, _ = joined(prepared(leaderboard(norm)), chosen)
+        assert table["x_grad_norm_pgd"].dropna().tolist() == [value]
+        assert table.set_index("model_id").loc[name, "x_grad_norm_pgd"] == value
+
+
+def test_measures_of_another_norm_do_not_join() -> None:
+    records = pd.DataFrame({"model_id": shared_ids()[:2], "norm": "Linf", "x_grad_norm_pgd": [1.5, 2.5]})
+    with pytest.raises(BadInputError, match="measured on CIFAR-10 under L2, got none"):
+        joined(prepared(leaderboard("L2")), records)
+
+
+def test_a_table_without_model_ids_cannot_be_joined(rich: pd.DataFrame) -> None:
+    with pytest.raises(BadInputError, match="a column model_id"):
+        joined(rich, pd.DataFrame({"name": ["Wong2020Fast"], "x_grad_norm_pgd": [1.0]}))
+
+
+def test_each_measure_has_a_figure_with_its_own_axis(rich: pd.DataFrame) -> None:
+    records = pd.DataFrame(
+        {"model_id": ["Wong2020Fast", "Carmon2019Unlabeled"], "x_grad_norm_pgd": [1.5, 2.5], "local_lip": [1.0, 2.0]}
+    )
+    table, names = joined(rich, records)
+    figures = {figure.id: figure for figure in static_figures(table, names)}
+    assert {f"scatter_{name}" for name in names} <= set(figures)
+    assert "scatter" not in figures
+    for name in names:
+        spec = json.dumps(figures[f"scatter_{name}"].spec, ensure_ascii=False)
+        assert "@title" not in spec
+        assert axis_title(name, measure_infos()) in spec
+    assert "@title" in json.dumps(data_of(leaderboard_page(table, "Linf", names))["figures"]["scatter"]["spec"])
 
 
 @pytest.mark.shared

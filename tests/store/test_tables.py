@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -87,3 +88,59 @@ def test_what_is_no_table_is_refused_in_words(tmp_path: Path) -> None:
             read_table(tmp_path / name)
     with pytest.raises(BadInputError, match="ends in .csv, .parquet or .json"):
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "t.txt")
+
+
+def test_names_that_look_like_numbers_or_like_nothing_stay_as_written(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "model_id,run,cluster,config_digest,defense,steps,average_ce\n001,01,1e5,12,None,10,0.5\n002,,nan,13,NA,,NA\n"
+    )
+    first, second = (row.to_dict() for _, row in read_table(tmp_path / "t.csv").iterrows())
+    assert [first[name] for name in ("model_id", "run", "cluster", "config_digest")] == ["001", "01", "1e5", "12"]
+    assert (first["defense"], second["defense"]) == ("None", "NA")
+    assert pd.isna(second["run"])
+    assert pd.isna(second["cluster"])
+    assert pd.isna(second["steps"])
+
+
+def test_among_numbers_and_truth_values_na_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("model_id,x,note,setting_awp,setting_extra\na,0.5,NA,True,\nb,NA,x,None,False\n")
+    table = read_table(tmp_path / "t.csv")
+    assert table["x"].dtype == float
+    assert table["x"].isna().tolist() == [False, True]
+    assert table["note"].tolist() == ["NA", "x"]
+    assert (table["setting_awp"][0], table["setting_extra"][1]) == (True, False)
+    assert pd.isna(table["setting_awp"][1])
+    assert pd.isna(table["setting_extra"][0])
+
+
+def test_json_keeps_every_digit_and_writes_missing_as_null(tmp_path: Path) -> None:
+    values = [1.2345678901234567e-12, 0.1 + 0.2, float("nan")]
+    table = pd.DataFrame({"model_id": ["a", "b", "c"], "x": values, "n": [1, 2, 3], "t": ["é", None, True]})
+    write_table(table, tmp_path / "t.json")
+    rows = json.loads((tmp_path / "t.json").read_text(), parse_constant=pytest.fail)
+    assert [row["x"] for row in rows] == [*values[:2], None]
+    assert [row["n"] for row in rows] == [1, 2, 3]
+    assert [row["t"] for row in rows] == ["é", None, True]
+    assert read_table(tmp_path / "t.json")["x"].tolist()[:2] == values[:2]
+
+
+def test_a_setting_of_several_types_is_text_in_parquet(tmp_path: Path) -> None:
+    table = pd.DataFrame({"model_id": ["a", "b", "c"], "setting_lr": pd.Series([0.1, "cosine", None], dtype=object)})
+    table["setting_steps"] = pd.Series([1, 2, None], dtype=object)
+    table["setting_flag"] = pd.Series([True, 1, None], dtype=object)
+    write_table(table, tmp_path / "t.parquet")
+    again = read_table(tmp_path / "t.parquet")
+    assert again["setting_lr"].tolist()[:2] == ["0.1", "cosine"]
+    assert pd.isna(again["setting_lr"][2])
+    assert again["setting_steps"].tolist()[:2] == [1, 2]
+    assert again["setting_flag"].tolist()[:2] == ["True", "1"]
+    assert table["setting_lr"].tolist()[0] == 0.1
+
+
+@pytest.mark.parametrize(
+    "content", ["[1, 2, 3]", "null", "3", '"a"', '{"a": [1]}', '[{"a": 1}, null]', '[{"a": [1]}]', '[{"a": {"b": 1}}]']
+)
+def test_json_that_is_no_list_of_plain_objects_is_refused_in_words(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(BadInputError, match=r"t\.json: expected a list of objects with plain values, got "):
+        read_table(tmp_path / "t.json")

@@ -12,15 +12,16 @@ from measurebench.reporting.charts.figure import (
     specification,
 )
 from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, percent, target_name
+from measurebench.reporting.wording import count, percent
 
 
 def figure(study: Study) -> Figure | None:
     """Return the chart, or None where the table has no robust accuracies."""
     if study.accuracies is None:
         return None
-    models = study.measured
     train, test = study.accuracies
+    models = study.measured.dropna(subset=[train, test])
+    gap = study.target.name if study.target.is_gap else "robust generalization gap"
     above = int((models[train] > models[test]).sum())
     return Figure(
         "accuracy",
@@ -36,9 +37,9 @@ def figure(study: Study) -> Figure | None:
             Column("_defense", "defense"),
             Column(train, "train robust accuracy", "percent"),
             Column(test, "test robust accuracy", "percent"),
-            Column("_target", target_name(study.analysis.target), "points"),
+            Column("_target", study.target.name, study.target.format),
         ),
-        f"Each mark is a model. Its distance below the dashed diagonal is its {target_name(study.analysis.target)}.",
+        f"Each mark is a model. Its distance below the dashed diagonal is its {gap}.",
         brush=True,
     )
 
@@ -46,7 +47,7 @@ def figure(study: Study) -> Figure | None:
 def _chart(study: Study, train: str, test: str) -> Any:
     import altair as alt
 
-    models = study.measured
+    models = study.measured.dropna(subset=[train, test])
     low = float(min(models[train].min(), models[test].min()))
     high = float(max(models[train].max(), models[test].max()))
     pad = max(0.02, (high - low) * 0.05)

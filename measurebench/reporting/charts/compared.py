@@ -61,7 +61,7 @@ def _series(side: str, shape: str, color: str, shift: int) -> list[Any]:
     )
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
         y=y,
-        x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the gap, over all models"),
+        x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the target, over all models"),
         tooltip=tooltips(_COLUMNS),
     )
     return [line, mark]

@@ -1,4 +1,4 @@
-"""The control: tau with the gap, and what is left of it with train robust accuracy held fixed."""
+"""The control: tau with the target, and what is left of it with train robust accuracy held fixed."""
 
 from typing import Any
 
@@ -18,6 +18,8 @@ _COLUMNS = (
     Column("partial_high", "partial, high", "tau"),
     Column("n_models", "n models", "integer"),
 )
+
+_WHY = "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. "
 
 
 def figure(study: Study) -> Figure | None:
@@ -39,12 +41,11 @@ def figure(study: Study) -> Figure | None:
         f"{count(len(turned), 'association')} {'turns' if len(turned) == 1 else 'turn'} sign under the control."
         if turned
         else "None turns its sign with certainty under the control.",
-        specification(_chart(len(rows))),
+        specification(_chart(len(rows), study.target.the)),
         {"control": pd.DataFrame(rows)},
         "control",
         _COLUMNS,
-        "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. "
-        "Circle: τ; diamond: "
+        f"{_WHY if study.target.is_gap else ''}Circle: τ; diamond: "
         "partial τ with train robust accuracy held fixed; lines are 95 % intervals.",
         picks=True,
         rows=len(rows),
@@ -71,18 +72,19 @@ def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
     }
 
 
-def _chart(n_rows: int) -> Any:
+def _chart(n_rows: int, target: str) -> Any:
     import altair as alt
 
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
         x=alt.X(field="zero", type="quantitative")
     )  # fmt: skip
-    series = (_series("tau", "circle", "var(--s1)", -5), _series("partial", "diamond", "var(--s2)", 5))
+    title = f"rank correlation with {target}"
+    series = (_series("tau", "circle", "var(--s1)", -5, title), _series("partial", "diamond", "var(--s2)", 5, title))
     layers = alt.layer(zero, *series[0], *series[1])
     return layers.properties(width="container", height=28 * n_rows)
 
 
-def _series(name: str, shape: str, color: str, shift: int) -> list[Any]:
+def _series(name: str, shape: str, color: str, shift: int, title: str) -> list[Any]:
     """Return an estimate with its interval, moved a little off the middle of the row."""
     import altair as alt
 
@@ -97,6 +99,6 @@ def _series(name: str, shape: str, color: str, shift: int) -> list[Any]:
     )
     tips = tooltips(_COLUMNS)
     mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
-        y=y, x=alt.X(field=name, type="quantitative", scale=scale, title="rank correlation with the gap"), tooltip=tips
+        y=y, x=alt.X(field=name, type="quantitative", scale=scale, title=title), tooltip=tips
     )
     return [line, mark]

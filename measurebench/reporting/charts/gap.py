@@ -1,9 +1,10 @@
-"""The distribution of the gap inside each defense."""
+"""The distribution of what is predicted inside each defense."""
 
 from typing import Any
 
+import pandas as pd
+
 from measurebench.reporting.charts.figure import (
-    POINTS_LABEL,
     Column,
     Figure,
     defense_channels,
@@ -12,34 +13,38 @@ from measurebench.reporting.charts.figure import (
     specification,
 )
 from measurebench.reporting.study import Study
-from measurebench.reporting.wording import points, target_name
+from measurebench.reporting.wording import count
 
 
 def figure(study: Study) -> Figure:
     """Return the strip chart, one row per defense, with the median marked."""
-    target = target_name(study.analysis.target)
+    target = study.target
     medians = study.measured.groupby("_defense")["_target"].agg(["median", "count"]).sort_values("median")
-    lowest, highest = medians.index[0], medians.index[-1]
-    gap = study.measured["_target"]
-    title = (
-        f"The gap is widest under {highest} (median {points(medians['median'].iloc[-1])} points), narrowest under "
-        f"{lowest} ({points(medians['median'].iloc[0])})"
-        if len(medians) > 1
-        else f"The gap runs from {points(gap.min())} to {points(gap.max())} points"
-    )
     told = "; ".join(
-        f"{name}: {points(row['median'])} ({int(row['count'])} models)" for name, row in medians.iterrows()
+        f"{name}: {target.text(row['median'])} ({count(int(row['count']), 'model')})"
+        for name, row in medians.iterrows()
     )
     return Figure(
         "gap",
-        title,
-        f"Median {target} in percentage points: {told}.",
+        _title(study, medians["median"]),
+        f"Median {target.name}{' in percentage points' if target.is_gap else ''}: {told}.",
         specification(_chart(study)),
         {"models": study.table},
         "models",
-        (Column("model_id", "model"), Column("_defense", "defense"), Column("_target", target, "points")),
+        (Column("model_id", "model"), Column("_defense", "defense"), Column("_target", target.name, target.format)),
         "Each mark is a model, spread vertically only to keep marks apart; the line is the median.",
         brush=True,
+    )
+
+
+def _title(study: Study, medians: "pd.Series[Any]") -> str:
+    target, values = study.target, study.measured["_target"]
+    if len(medians) < 2:
+        return f"{target.subject} runs from {target.text(values.min())} to {target.told(values.max())}"
+    most, least = ("widest", "narrowest") if target.is_gap else ("highest", "lowest")
+    return (
+        f"{target.subject} is {most} under {medians.index[-1]} (median {target.told(medians.iloc[-1])}), {least} under "
+        f"{medians.index[0]} ({target.text(medians.iloc[0])})"
     )
 
 
@@ -49,8 +54,8 @@ def _chart(study: Study) -> Any:
     rows = list(study.defenses)
     y = alt.Y(field="_defense", type="nominal", sort=rows, title=None, axis=alt.Axis(labelFontSize=12, labelLimit=110))
     x = alt.X(
-        field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",
-        axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=6), scale=alt.Scale(zero=False),
+        field="_target", type="quantitative", title=study.target.axis_title,
+        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6), scale=alt.Scale(zero=False),
     )  # fmt: skip
     offset = alt.YOffset(field="_jitter", type="quantitative", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
@@ -65,7 +70,9 @@ def _chart(study: Study) -> Any:
             tooltip=[
                 alt.Tooltip(field="model_id", type="nominal", title="model"),
                 alt.Tooltip(field="_defense", type="nominal", title="defense"),
-                alt.Tooltip(field="_target", type="quantitative", format=".1%", title="gap"),
+                alt.Tooltip(
+                    field="_target", type="quantitative", format=study.target.tooltip, title=study.target.short
+                ),
             ],
             **defense_channels(study.defenses, legend=False),
         )

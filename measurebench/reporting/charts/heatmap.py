@@ -1,4 +1,4 @@
-"""Measure by defense: Kendall's tau with the gap, inside each defense and over all models."""
+"""Measure by defense: Kendall's tau with the target, inside each defense and over all models."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def figure(study: Study) -> Figure:
         if turning
         else f"No measure of {len(study.ranked)} certainly turns its sign between defenses"
         if len(levels) > 1
-        else f"Kendall's τ of {count(len(study.ranked), 'measure')} with the gap"
+        else f"Kendall's τ of {count(len(study.ranked), 'measure')} with {study.target.the}"
     )
     names = listed([measure_name(name, study.infos) for name in turning])
     sure = [name for name in study.ranked if is_sure(study.estimate(name))]
@@ -38,9 +38,9 @@ def figure(study: Study) -> Figure:
         {"tau": pd.DataFrame(rows)},
         "tau",
         COLUMNS,
-        "τ is 1 where a larger value of the measure always means a larger gap, −1 where it always means a smaller one, "
-        "0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below 0.05. Choose "
-        "a cell to see its models.",
+        f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
+        "means a smaller one, 0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below "
+        "0.05. Choose a cell to see its models.",
         picks=True,
         rows=len(study.ranked),
         min_width=matrix_width(len(columns) + 1),

@@ -1,4 +1,4 @@
-"""What the settings alone explain of the gap, and what each measure adds."""
+"""What the settings alone explain of the target, and what each measure adds."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def figure(study: Study) -> Figure | None:
     base, best = float(rows["settings"].iloc[0]), rows.iloc[0]
     return Figure(
         "regressions",
-        f"Training settings alone explain {percent(base, 0)} of the variance of the gap; {best['title']} adds most, "
-        f"{percent(best['delta'], 1)}",
+        f"Training settings alone explain {percent(base, 0)} of the variance of {study.target.the}; {best['title']} "
+        f"adds most, {percent(best['delta'], 1)}",
         f"With {best['title']} R² rises from {fixed(base)} to {fixed(best['both'])} over "
         f"{int(best['n_models']):,} models.",
         specification(_chart(base, len(rows))),

@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 
 from measurebench.reporting.charts.figure import (
-    POINTS_LABEL,
     Column,
     Figure,
     defense_channels,
@@ -13,7 +12,7 @@ from measurebench.reporting.charts.figure import (
     specification,
 )
 from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, fixed, listed, measure_name, points
+from measurebench.reporting.wording import count, fixed, listed, measure_name
 
 STRANGE = 2.5
 LABELLED = 6
@@ -34,7 +33,7 @@ def figure(study: Study) -> Figure | None:
         if len(strange)
         else f"No model of {len(rows):,} lies far from what {name} predicts"
     )
-    told = [f"{row.model_id} ({points(row.residual)} points)" for row in strange.head(5).itertuples()]
+    told = [f"{row.model_id} ({study.target.told(row.residual)})" for row in strange.head(5).itertuples()]
     return Figure(
         "residuals",
         title,
@@ -45,13 +44,13 @@ def figure(study: Study) -> Figure | None:
         (
             Column("model_id", "model"),
             Column("_defense", "defense"),
-            Column("observed", "gap found", "points"),
-            Column("predicted", "gap predicted", "points"),
-            Column("residual", "difference", "points"),
+            Column("observed", f"{study.target.short} found", study.target.format),
+            Column("predicted", f"{study.target.short} predicted", study.target.format),
+            Column("residual", "difference", study.target.format),
             Column("studentized", "in standard deviations", "tau"),
         ),
-        f"Above zero the gap is larger than predicted. Named are models beyond {fixed(STRANGE, 1)} studentized "
-        "residuals.",
+        f"Above zero {study.target.the} is larger than predicted. Named are models beyond {fixed(STRANGE, 1)} "
+        "studentized residuals.",
         open_table=len(rows) <= 60,
     )
 
@@ -75,22 +74,22 @@ def _rows(study: Study) -> pd.DataFrame:
 def _chart(study: Study, named_models: bool) -> Any:
     import altair as alt
 
-    axis = alt.Axis(labelExpr=POINTS_LABEL, tickCount=6)
+    axis = alt.Axis(labelExpr=study.target.axis_label, tickCount=6)
     x = alt.X(
         field="predicted",
         type="quantitative",
-        title="gap predicted (percentage points)",
+        title=study.target.titled(f"{study.target.short} predicted"),
         axis=axis,
         scale=alt.Scale(zero=False),
     )
-    y = alt.Y(field="residual", type="quantitative", title="found minus predicted (points)", axis=axis)
+    y = alt.Y(field="residual", type="quantitative", title=study.target.titled("found minus predicted"), axis=axis)
     base = alt.Chart(named("residuals")).encode(x=x, y=y)
     marks = base.mark_point(filled=True, aria=False).encode(
         opacity=alt.value(0.85),
         tooltip=[
             alt.Tooltip(field="model_id", type="nominal", title="model"),
-            alt.Tooltip(field="observed", type="quantitative", format=".1%", title="found"),
-            alt.Tooltip(field="predicted", type="quantitative", format=".1%", title="predicted"),
+            alt.Tooltip(field="observed", type="quantitative", format=study.target.tooltip, title="found"),
+            alt.Tooltip(field="predicted", type="quantitative", format=study.target.tooltip, title="predicted"),
             alt.Tooltip(field="studentized", type="quantitative", format=".2f", title="standard deviations"),
         ],
         **defense_channels(study.defenses),

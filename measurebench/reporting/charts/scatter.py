@@ -1,4 +1,4 @@
-"""One measure against the gap: a colour, a shape and a fitted line with its band per defense."""
+"""One measure against what is predicted: a colour, a shape and a fitted line with its band per defense."""
 
 import re
 from typing import Any
@@ -7,7 +7,6 @@ import pandas as pd
 
 from measurebench.reporting.charts.figure import (
     NUMBER_LABEL,
-    POINTS_LABEL,
     Column,
     Figure,
     brush,
@@ -24,7 +23,6 @@ from measurebench.reporting.wording import (
     fixed,
     interval,
     measure_name,
-    target_name,
 )
 
 TITLE = "@title"
@@ -45,7 +43,7 @@ def figure(study: Study, measure: str) -> Figure:
         (
             Column("model_id", "model"), Column("_defense", "defense"),
             Column("_x", measure_name(measure, study.infos), "number"),
-            Column("_target", target_name(study.analysis.target), "points"),
+            Column("_target", study.target.name, study.target.format),
         ),
         "Lines are least-squares fits per defense; the band is the 95 % confidence band of the line.",
         brush=True,
@@ -68,14 +66,14 @@ def fit_lines(study: Study) -> pd.DataFrame:
 
 def sentence(study: Study, measure: str) -> str:
     """Return what is seen for one measure over all models, with the number behind it."""
-    row = study.estimate(measure)
+    row, target = study.estimate(measure), study.target
     name = measure_name(measure, study.infos)
     if not row:
-        return f"{name}: no rank correlation with the gap can be computed"
+        return f"{name}: no rank correlation with {target.the} can be computed"
     told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
     if not is_sure(row):
-        return f"{name} tells nothing certain about the gap {told}"
-    return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} gaps {told}"
+        return f"{name} tells nothing certain about {target.the} {told}"
+    return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many} {told}"
 
 
 def inside(study: Study, measure: str) -> str:
@@ -92,7 +90,7 @@ def inside(study: Study, measure: str) -> str:
                 f"{count(int(row['n_models']), 'model')}"
             )
     expected = {"+": "larger", "-": "smaller"}.get(study.infos[measure].hypothesis if measure in study.infos else "")
-    folklore = f" Expected beforehand: larger values with {expected} gaps." if expected else ""
+    folklore = f" Expected beforehand: larger values with {expected} gaps." if expected and study.target.is_gap else ""
     return (f"Inside each defense: {'; '.join(told)}." if told else "") + folklore
 
 
@@ -107,8 +105,8 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
         axis=alt.Axis(tickCount=6, labelExpr=NUMBER_LABEL),
     )
     y = alt.Y(
-        field="_target", type="quantitative", title=f"{target_name(study.analysis.target)} (percentage points)",
-        axis=alt.Axis(labelExpr=POINTS_LABEL, tickCount=6), scale=alt.Scale(zero=False),
+        field="_target", type="quantitative", title=study.target.axis_title,
+        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6), scale=alt.Scale(zero=False),
     )  # fmt: skip
     points = (
         alt.Chart(named("models"))
@@ -122,7 +120,9 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
                 alt.Tooltip(field="model_id", type="nominal", title="model"),
                 alt.Tooltip(field="_defense", type="nominal", title="defense"),
                 alt.Tooltip(field="_x", type="quantitative", format=".4g", title="measure"),
-                alt.Tooltip(field="_target", type="quantitative", format=".1%", title="gap"),
+                alt.Tooltip(
+                    field="_target", type="quantitative", format=study.target.tooltip, title=study.target.short
+                ),
             ],
             **defense_channels(study.defenses),
         )

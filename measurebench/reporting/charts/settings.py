@@ -62,7 +62,7 @@ def _title(study: Study, statistic: str) -> str:
         return f"{doing}, no mean over the settings can be formed"
     name, row = max(known, key=lambda pair: abs(pair[1]["estimate"]))
     told = f"mean {SYMBOLS[statistic]} = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}"
-    return f"{doing}, {measure_name(name, study.infos)} follows the gap most closely ({told})"
+    return f"{doing}, {measure_name(name, study.infos)} follows {study.target.the} most closely ({told})"
 
 
 def _summary(study: Study, statistic: str, axes: list[str]) -> str:

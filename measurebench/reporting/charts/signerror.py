@@ -38,7 +38,7 @@ def figure(study: Study) -> Figure | None:
         _COLUMNS,
         "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin. "
         "Pairs of models "
-        "whose gaps differ by no more than chance do not count.",
+        f"whose {study.target.many} differ by no more than chance do not count.",
         picks=True,
         rows=len(rows),
     )

@@ -57,7 +57,7 @@ function fitted({ encoding = {} }, width) {
   if (x?.axis?.tickCount) x.axis.tickCount = Math.min(x.axis.tickCount, 4);
 }
 const flat = (spec) => (spec.layer ? spec.layer.flatMap(flat) : [spec]);
-const canLog = () => models.every((row) => !isNumber(row[state.measure]) || row[state.measure] > 0);
+const canLog = () => models.every((row) => !isJudged(row) || !isNumber(row[state.measure]) || row[state.measure] > 0);
 
 async function draw(chart) {
   if (chart.drawing) return chart.drawing;
@@ -144,6 +144,9 @@ function wire(chart) {
   });
 }
 
+// A model without the target, or one that the analysis left out, is in no chart.
+const isJudged = (row) => row._target === undefined || isNumber(row._target);
+
 function brushed(chart, value) {
   const bounds = Object.entries(value || {}).filter(([, range]) => Array.isArray(range) && range.length === 2);
   if (!bounds.length) {
@@ -153,7 +156,7 @@ function brushed(chart, value) {
   } else {
     const read = (row, field) => (field === "_x" && chart.dynamic ? row[state.measure] : row[field]);
     const inside = (row) => bounds.every(([field, range]) => isNumber(read(row, field)) && read(row, field) >= Math.min(...range) && read(row, field) <= Math.max(...range));
-    state.selected = new Set(visible().filter(inside).map((row) => row._i));
+    state.selected = new Set(visible().filter((row) => isJudged(row) && inside(row)).map((row) => row._i));
     state.source = chart.id;
   }
   changed("selection");
@@ -197,7 +200,7 @@ function tellMeasure() {
   live.textContent = "";
   if (isNarrowed()) {
     const { n, tau } = kendall(current(), state.measure, "_target");
-    live.textContent = `In the current view (${n} models) \u03c4 = ${tau === null ? "\u2013" : fixed(tau, 2)}; the statements above are about all models.`;
+    live.textContent = `In the current view (${n} models) \u03c4 = ${tau === null ? "\u2013" : fixed(tau, 2)}; the statements above are about all that the statistics rest on.`;
   }
 }
 
@@ -238,12 +241,15 @@ function wrapped(text, width) {
   return lines;
 }
 
+// What a column of a chart's data is called outside the page.
+const nameOf = (key) => (key === "_x" ? state.measure : (page.names || {})[key] || key);
+
 // Each chart's data as a table, built when it is opened.
 function dataRows(chart) {
   const about = page.figures[chart.id];
   const rows = about.dataset === "models" ? chartRows("models", chart) : [...dataset(about.dataset)];
   const columns = about.columns.map((column) => (column.key === "_x" ? { ...column, label: page.measures.find((measure) => measure.id === state.measure).title } : column));
-  const keep = about.dataset === "models" ? rows.filter((row) => columns.some((column) => isNumber(row[column.key]))) : rows.filter((row) => !row.sign);
+  const keep = about.dataset === "models" ? rows.filter((row) => isJudged(row) && columns.some((column) => isNumber(row[column.key]))) : rows.filter((row) => !row.sign);
   return { columns, rows: keep, picks: about.picks };
 }
 
@@ -289,7 +295,8 @@ function setUpChart(figure) {
     button.addEventListener("click", () => {
       if (button.dataset.save !== "csv") return saveChart(chart, button.dataset.save);
       const { columns, rows } = dataRows(chart);
-      saveFile(`${id}.csv`, "text/csv", csvOf(columns.map((column) => column.key), rows));
+      const keys = columns.map((column) => column.key);
+      saveFile(`${id}.csv`, "text/csv", csvOf(keys, rows, keys.map(nameOf)));
     }),
   );
   return chart;

@@ -88,7 +88,7 @@ function saveFile(name, type, content) {
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 }
 
-function csvOf(keys, rows) {
+function csvOf(keys, rows, names = keys) {
   // A spreadsheet would run a text that starts like a formula; a quote in front keeps it text.
   const cell = (value) => {
     if (value === null || value === undefined) return "";
@@ -96,7 +96,7 @@ function csvOf(keys, rows) {
     if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return [keys, ...rows.map((row) => keys.map((key) => row[key]))].map((line) => line.map(cell).join(",")).join("\n") + "\n";
+  return [names, ...rows.map((row) => keys.map((key) => row[key]))].map((line) => line.map(cell).join(",")).join("\n") + "\n";
 }
 
 function compare(a, b, direction) {

@@ -24,16 +24,29 @@ function cellTest(column, text) {
     const tests = { "<": (v) => v < limit, ">": (v) => v > limit, "<=": (v) => v < limit || near(v), ">=": (v) => v > limit || near(v), "=": near };
     return (value) => isNumber(value) && tests[bound[1]](value);
   }
-  const part = text.trim().toLowerCase();
-  return (value) => shown(value, column.format).toLowerCase().includes(part);
+  const part = typed(text, column);
+  return (value) => typed(shown(value, column.format), column).includes(part);
+}
+
+// What is shown with a true minus sign and with commas in large numbers is typed without.
+function typed(text, column) {
+  const plain = text.trim().toLowerCase().replaceAll("\u2212", "-");
+  return column.format === "text" ? plain : plain.replaceAll(",", "");
 }
 
 const levelOf = (value) => (value === null || value === undefined ? "not stated" : typeof value === "boolean" ? String(value) : String(value));
 
+// Numbers are compared as numbers: 0.00005 has another name elsewhere.
+function levelTest(axis, chosen) {
+  const levels = page.filters.find((filter) => filter.key === axis).levels;
+  const values = new Set(levels.filter((each) => isNumber(each.value) && chosen.has(each.level)).map((each) => each.value));
+  return (row) => (isNumber(row[axis]) && values.has(row[axis])) || chosen.has(levelOf(row[axis]));
+}
+
 let cache = null;
 function visible() {
   if (cache) return cache;
-  const tests = Object.entries(state.filters).map(([axis, levels]) => (row) => levels.has(levelOf(row[axis])));
+  const tests = Object.entries(state.filters).map(([axis, chosen]) => levelTest(axis, chosen));
   for (const [key, text] of Object.entries(state.cells)) {
     if (!columnOf[key] || !text.trim()) continue;
     const test = cellTest(columnOf[key], text);
@@ -67,20 +80,23 @@ function changed(what) {
   writeHash();
 }
 
+// "~" stands between the parts of a list, so inside a part it is written in another way.
+const listOf = (parts) => parts.map((part) => encodeURIComponent(part).replaceAll("~", "%7E")).join("~");
+
 function toHash() {
   const parts = new URLSearchParams();
   if (state.query) parts.set("q", state.query);
-  for (const [axis, levels] of Object.entries(state.filters)) parts.set(`f.${axis}`, [...levels].map(encodeURIComponent).join("~"));
+  for (const [axis, levels] of Object.entries(state.filters)) parts.set(`f.${axis}`, listOf([...levels]));
   for (const [key, text] of Object.entries(state.cells)) if (text.trim()) parts.set(`c.${key}`, text);
   const plain = page.sort || {};
   if (state.sort && (state.sort.key !== plain.key || state.sort.direction !== plain.direction)) parts.set("sort", (state.sort.direction < 0 ? "-" : "") + state.sort.key);
   if (state.measure && state.measure !== page.measure) parts.set("m", state.measure);
   if (state.log) parts.set("log", "1");
-  if (state.columns) parts.set("cols", state.columns.map(encodeURIComponent).join("~"));
+  if (state.columns) parts.set("cols", listOf(state.columns));
   if (state.selected.size) {
     const chosen = [...state.selected].sort((a, b) => a - b);
     // Ids survive a new release of the data; rows are shorter where many are chosen.
-    if (chosen.length <= 40) parts.set("sel", chosen.map((i) => encodeURIComponent(models[i].model_id)).join("~"));
+    if (chosen.length <= 40) parts.set("sel", listOf(chosen.map((i) => models[i].model_id)));
     else parts.set("rows", ranges(chosen));
   }
   return parts.toString();

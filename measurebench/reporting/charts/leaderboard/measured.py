@@ -1,33 +1,25 @@
 """A measure of the entries against their robust accuracy."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.reporting.charts.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import entries, percent_axis
+from measurebench.reporting.charts.scatter import TITLE
 from measurebench.reporting.wording import axis_title, fixed, measure_name
 
 
 def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> Figure:
-    """Return the scatter of one measure; the page shows all through the specification of the first."""
-    import altair as alt
-
+    """Return the scatter of one measure."""
     told = about(table, measure, infos)
-    x = alt.X(
-        field="_x",
-        type="quantitative",
-        title="@title",
-        scale=alt.Scale(zero=False),
-        axis=alt.Axis(labelExpr=NUMBER_LABEL),
-    )
-    chart = entries(table, x, percent_axis("_target", "AutoAttack accuracy", "y"), ("_x", "_target"))
     return Figure(
         "scatter",
         told["sentence"],
         told["inside"],
-        specification(chart.properties(width="container", height=340)),
+        specification(_chart(table, told["axis"])),
         {"models": table.assign(_x=table[measure])},
         "models",
         (
@@ -38,6 +30,25 @@ def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) 
         "Each mark is an entry for which the measure is known.",
         brush=True,
     )
+
+
+def template(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the specification with a placeholder for the axis title, for the page to fill in."""
+    return specification(_chart(table, TITLE))
+
+
+def _chart(table: pd.DataFrame, title: str) -> Any:
+    import altair as alt
+
+    x = alt.X(
+        field="_x",
+        type="quantitative",
+        title=title,
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(labelExpr=NUMBER_LABEL),
+    )
+    chart = entries(table, x, percent_axis("_target", "AutoAttack accuracy", "y"), ("_x", "_target"))
+    return chart.properties(width="container", height=340)
 
 
 def about(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> dict[str, str]:
