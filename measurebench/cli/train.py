@@ -69,15 +69,11 @@ def train(
     awp: Annotated[
         str | None, typer.Option(help="Adversarial weight perturbation: layerwise or global.", rich_help_panel=_ONE)
     ] = None,
-    awp_size: Annotated[
-        float | None, typer.Option(help="Its size relative to the weights.", rich_help_panel=_ONE)
-    ] = None,
+    awp_size: Annotated[float | None, typer.Option(help="Its size, relative to weights.", rich_help_panel=_ONE)] = None,
     awp_warmup: Annotated[int | None, typer.Option(help="Epochs before it sets in.", rich_help_panel=_ONE)] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs.", rich_help_panel=_ONE)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per update.", rich_help_panel=_ONE)] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate at the start.", rich_help_panel=_ONE)
-    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Initial rate.", rich_help_panel=_ONE)] = None,
     schedule: Annotated[str | None, typer.Option(help="steps, cosine or constant.", rich_help_panel=_ONE)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.", rich_help_panel=_ONE)] = None,
     clip_norm: Annotated[
@@ -89,9 +85,7 @@ def train(
         str | None, typer.Option(help="exact, or mixed (bfloat16 on a GPU).", rich_help_panel=_ONE)
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and noise.", rich_help_panel=_ONE)] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="What to keep: last, best or both (default).", rich_help_panel=_ONE)
-    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="last, best or both (default).", rich_help_panel=_ONE)] = None,
 ) -> None:
     """Train one robust model by its settings, or every model of a grid file.
 

@@ -250,7 +250,13 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path) -> None:
         workers = children.read_text().split()
         time.sleep(3)
         parent.kill()
-    until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    until(lambda: not alive(workers))
+    assert alive(workers) == []
+
+
+def alive(processes: list[str]) -> list[str]:
+    """Return which of these process numbers are in use."""
+    return [process for process in processes if Path(f"/proc/{process}").exists()]
 
 
 def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
