@@ -10,6 +10,7 @@ from measurebench.stats.estimates import NAN, Cohort, Estimate, Sample, flaw, in
 from measurebench.stats.population import UNSTATED
 from measurebench.stats.rank import collapsed, pair_counts, point_counts
 from measurebench.stats.resampling import (
+    NORMAL_FROM,
     Floats,
     Ints,
     Singles,
@@ -19,6 +20,9 @@ from measurebench.stats.resampling import (
     percentile_interval,
     permutation_p,
 )
+
+NORMAL_UNITS = 30
+"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,22 @@ class Inside:
             return np.full((len(samples), len(permuted)), NAN)
         return concordances(np.stack([s.x[rows] for s in samples]), permuted[:, rows])[0]
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the level is of few units in a large cohort: its p-values count exchanges of its own.
+
+        A normal tail from a handful of units would claim more than they can show.
+        """
+        return len(self.whole.y) >= NORMAL_FROM and self.cohort.drawn.n_units < NORMAL_UNITS
+
+    def alone(self, samples: list[Sample]) -> Floats:
+        """Return the concordance of each sample after exchanges inside this level alone: [samples, permutations]."""
+        if len(self.level.rows) < 2:
+            return np.full((len(samples), 1), NAN)
+        draws, everywhere = self.whole.draws, np.zeros(len(self.level.rows), np.int64)
+        moved = moves(everywhere, self.cohort.units, draws.permutations, draws.seed + 2)
+        return concordances(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])[0]
+
 
 @dataclass(frozen=True)
 class LevelResult:
@@ -94,19 +114,20 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     strata = np.full(len(cohort.y), -1, np.int64)
     for k, level in enumerate(levels):
         strata[level.rows] = k
-    n_moves = n_permutations(min(len(level.rows) for level in levels), cohort.draws.permutations)
+    n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
     moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
     parts = [Inside.of(level, cohort) for level in levels]
     permuted = [part.concordance(moved, samples) for part in parts]
+    tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
     results = []
     for m, sample in enumerate(samples):
-        inside = [_inside(axis, part, sample, permuted[k][m]) for k, part in enumerate(parts)]
+        inside = [_inside(axis, part, sample, permuted[k][m], tails[k][m]) for k, part in enumerate(parts)]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))
     return results
 
 
-def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats) -> LevelResult:
+def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Floats) -> LevelResult:
     cohort, level = part.cohort, part.level.name
     x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
     reason = flaw(x, y)
@@ -116,7 +137,7 @@ def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats) -> LevelR
     pairs = part.pairs(sample)
     point = point_counts(x, y, float(pairs.sum(dtype=np.float64)))
     draws = pair_counts(x, y, cohort.drawn, pairs, ties_y=cohort.ties_y)
-    p = permutation_p(float(point.concordance[0]), permuted, n)
+    p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
         low, high = percentile_interval(drawn)

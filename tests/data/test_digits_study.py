@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import measurebench
 from measurebench.core.digests import digest_file
 from measurebench.core.paths import data_folder
-from measurebench.models import load_model, resolve
+from measurebench.models import resolve
+from measurebench.store.tables import read_table
 from measurebench.training.grid import read_grid
 
 FOLDER = data_folder("digits-study")
@@ -100,18 +100,17 @@ def test_the_published_weights_are_those_of_the_table(measured: pd.DataFrame) ->
         assert spec.file_sha256 == measured.loc[spec.id, "file_sha256"] == digest_file(Path(spec.locator))
 
 
-@pytest.mark.parametrize("model_id", ["resnet-trades-10-b64-s0-last", "plain-at-10-awp-b64-s0-best"])
-def test_a_published_network_measures_as_its_row_says(measured: pd.DataFrame, model_id: str) -> None:
-    row = measured.loc[model_id]
-    network, train = load_model(f"{FOLDER}#{model_id}").network, measurebench.load_dataset("digits").train
-    names = ["clean_accuracy", "pgd_accuracy", "average_ce_pgd", "prob_margin_pgd", "x_grad_norm_pgd"]
-    values = measurebench.measure(
-        network, torch.from_numpy(train.images), torch.from_numpy(train.labels), measures=names, radius=0.15, seed=0
-    )
-    for name in names[:2]:
-        assert values[name].value == pytest.approx(row[f"{name}_train"], abs=2.1 / 500)
-    for name in names[2:]:
-        assert values[name].value == pytest.approx(row[name], rel=1e-3)
+def test_published_networks_measure_as_their_rows_say(measured: pd.DataFrame, tmp_path: Path) -> None:
+    names = ("resnet-trades-10-b64-s0-last", "plain-at-10-awp-b64-s0-best")
+    asked = "average_ce_pgd,prob_margin_pgd,x_grad_norm_pgd"
+    models = [f"{FOLDER}#{name}" for name in names]
+    measurebench.run(models, "digits", tmp_path / "out", attacks="pgd", measures=asked)
+    again = read_table(tmp_path / "out").set_index("model_id")
+    for name in names:
+        for accuracy in ("clean_accuracy_train", "clean_accuracy_test", "pgd_accuracy_train", "pgd_accuracy_test"):
+            assert again.loc[name, accuracy] == pytest.approx(measured.loc[name, accuracy], abs=2.1 / 500)
+        for measure in asked.split(","):
+            assert again.loc[name, measure] == pytest.approx(measured.loc[name, measure], rel=1e-3)
 
 
 def test_published_behaviour_shows(measured: pd.DataFrame) -> None:
