@@ -1,5 +1,6 @@
 """The finding: one sentence and five numbers, all computed."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +47,10 @@ def finding(study: Study) -> Finding:
 
 
 def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | None:
-    """Return the measure with the largest |tau| over all models or inside a defense, and its row."""
+    """Return the measure with the largest |tau| over all models or inside a defense, and its row; sure ones first."""
     rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.ranked]
     rows = [(name, row) for name, row in rows if row]
-    return max(rows, key=lambda pair: abs(pair[1]["estimate"])) if rows else None
+    return max(rows, key=lambda pair: (is_sure(pair[1]), abs(pair[1]["estimate"]))) if rows else None
 
 
 def _sentence(study: Study) -> str:
@@ -93,10 +94,15 @@ def _lead(study: Study) -> str:
 
 def _measured(study: Study) -> Number:
     total, out = len(study.table), study.left_out
-    reasons = pd.Series(list(out.values()), dtype=object).value_counts() if out else pd.Series(dtype=object)
+    reasons = pd.Series([_without_name(why, model) for model, why in out.items()], dtype=object).value_counts()
     lines = tuple(f"{n} × {_shortened(str(why))}" for why, n in list(reasons.items())[:3])
     rest = count(len(out), "model") + " left out" if out else "none left out"
     return Number("models in the statistics", f"{study.analysis.n_models:,} of {total:,}", rest, lines)
+
+
+def _without_name(reason: str, model: str) -> str:
+    """Return a reason without the model that it names, so that equal reasons count together."""
+    return re.sub(rf"\S*{re.escape(model)}:? ?", "", reason) or reason
 
 
 def _shortened(text: str, limit: int = 90) -> str:
@@ -129,6 +135,9 @@ def _best_inside(study: Study) -> Number:
     for level in study.defenses:
         if level != ALL and (best := best_measure(study, level)):
             name, row = best
+            if not is_sure(row):
+                lines.append(f"{level}: none is certain")
+                continue
             names.append(name)
             lines.append(
                 f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} "
@@ -136,7 +145,7 @@ def _best_inside(study: Study) -> Number:
             )
     if not lines:
         return Number("best predictor inside each defense", "one defense only", "nothing to compare")
-    value = f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
+    value = f"{len(set(names))} different" if len(set(names)) > 1 else "the same one" if names else "none is certain"
     return Number("best predictor inside each defense", value, "", tuple(lines))
 
 
