@@ -145,8 +145,14 @@ def _best_inside(study: Study) -> Number:
             )
     if not lines:
         return Number("best predictor inside each defense", "one defense only", "nothing to compare")
-    value = f"{len(set(names))} different" if len(set(names)) > 1 else "the same one" if names else "none is certain"
-    return Number("best predictor inside each defense", value, "", tuple(lines))
+    return Number("best predictor inside each defense", _agreement(names, len(lines)), "", tuple(lines))
+
+
+def _agreement(names: list[str], n_defenses: int) -> str:
+    """Say how many different measures are the certain best ones of so many defenses."""
+    if len(names) < 2:
+        return f"certain in {len(names)} of {n_defenses}"
+    return f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
 
 
 def _turning(study: Study) -> Number:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from measurebench.reporting.finding import finding
+from measurebench.reporting.finding import _agreement, finding
 from measurebench.reporting.study import Study
 from measurebench.stats import analyze
 
@@ -22,6 +22,13 @@ def test_inside_a_defense_only_what_is_certain_is_called_its_best_predictor() ->
     lines = dict(line.split(": ", 1) for line in number.lines)
     assert lines["Standard"] == "none is certain"
     assert lines["AT"].startswith("signal, τ = ")
+
+
+def test_one_certain_defense_is_no_agreement() -> None:
+    assert _agreement(["local_lip"], 4) == "certain in 1 of 4"
+    assert _agreement([], 3) == "certain in 0 of 3"
+    assert _agreement(["local_lip", "local_lip"], 3) == "the same one"
+    assert _agreement(["local_lip", "path_norm", "path_norm"], 3) == "2 different"
 
 
 def test_models_left_out_for_one_reason_are_counted_together() -> None:
