@@ -149,7 +149,7 @@ def study(session: nox.Session) -> None:
     session.run("measurebench", "run", "build/study", *measure, "--attacks", "pgd", **some_failed)
     sampled = str(session.run("python", str(DIGITS_STUDY / "sample.py"), silent=True)).split()
     tenth = [f"build/study#{model_id}" for model_id in sampled]
-    session.run("measurebench", "run", *tenth, *measure, "--autoattack-examples", "128", **some_failed)
+    session.run("measurebench", "run", *tenth, *measure, "--autoattack-examples", "64", **some_failed)
     tables = [str(DIGITS_STUDY / f"models.{kind}") for kind in ("parquet", "csv")]
     for table in tables:
         session.run("measurebench", "export", records, "--out", table, env=ONE_THREAD)
