@@ -17,7 +17,7 @@ from measurebench.reporting.gallery import GalleryItem, read_gallery
 from measurebench.reporting.target import Target
 from measurebench.reporting.wording import defined
 from measurebench.stats import Analysis, analyze, read_analysis
-from measurebench.stats.population import is_standard, level_names
+from measurebench.stats.population import identified, is_standard, level_names
 
 MAX_SERIES = 8
 OTHER = "other"
@@ -44,7 +44,7 @@ class Study:
     @classmethod
     def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
         """Return a study of a table as it was read."""
-        table = _identified(table)
+        table = identified(table)
         target = pd.to_numeric(table[analysis.target], errors="coerce")
         target = target.where(_kept(table["model_id"], target, analysis))
         added = {
@@ -119,21 +119,6 @@ def is_sure(row: Mapping[str, Any]) -> bool:
         return False
     apart = row["ci_low"] > 0 or row["ci_high"] < 0
     return bool(apart and not (defined(row["p_adjusted"]) and row["p_adjusted"] >= ALPHA))
-
-
-def _identified(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy with a column model_id that names rows as the analysis does."""
-    table = table.reset_index(drop=True)
-    table.columns = [str(column) for column in table.columns]
-    numbered = pd.Series([f"row {i + 1}" for i in range(len(table))], dtype=object)
-    if "model_id" in table.columns:
-        given = table["model_id"]
-        table["model_id"] = given.astype(object).where(given.notna(), numbered).astype(str)
-        return table
-    names = (name for name in ("id", "model", "name") if name in table.columns)
-    own = next((table[name] for name in names if table[name].notna().all() and table[name].is_unique), numbered)
-    table.insert(0, "model_id", own.astype(str))
-    return table
 
 
 def _kept(ids: "pd.Series[Any]", target: "pd.Series[Any]", analysis: Analysis) -> "pd.Series[Any]":

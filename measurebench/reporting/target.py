@@ -5,11 +5,12 @@ from typing import Any
 
 from measurebench.reporting.charts.figure import NUMBER_LABEL, POINTS_LABEL
 from measurebench.reporting.wording import compact, percent, points, target_name
+from measurebench.stats.analysis import is_gap
 
 
 def value_format(column: str) -> str:
     """Return how a column's numbers are shown: gaps in points, accuracies in percent, counts whole."""
-    if column.startswith("robust_gap"):
+    if is_gap(column):
         return "points"
     if "_accuracy_" in column:
         return "percent"
@@ -25,7 +26,7 @@ class Target:
     @property
     def is_gap(self) -> bool:
         """Whether it is a robust generalization gap."""
-        return self.column.startswith("robust_gap")
+        return is_gap(self.column)
 
     @property
     def format(self) -> str:

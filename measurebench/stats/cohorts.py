@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.stats.analysis import is_gap
 from measurebench.stats.conditional import Level, conditional, levels_of, pi_mean
 from measurebench.stats.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.gaperror import TargetError, noise
@@ -83,7 +84,7 @@ def _rank(people: Population, samples: list[Sample], question: Question, finding
     counts: list[PairCounts] = []
     settings = {a: np.unique(names, return_inverse=True)[1][rows] for a, names in people.levels.items()}
     cells = Cells.of(settings, len(rows))
-    top = Top.of(cohort, top_is_low=people.target.startswith("robust_gap"))
+    top = Top.of(cohort, top_is_low=is_gap(people.target))
     for sample, moved in zip(samples, permuted, strict=True):
         estimates, drawn = overall(sample, moved)
         counts.append(drawn)

@@ -67,7 +67,7 @@ def population(
     Raises BadInputError for a missing or textual column, an expression that cannot be evaluated, one id on
     different rows, or fewer than two models left.
     """
-    table = _identified(table)
+    table = identified(table)
     require(table, target, "target")
     names = measure_columns(table, target, measures, [*(settings or ()), defense, run, cluster])
     for name, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster")):
@@ -122,7 +122,7 @@ def _natural(ids: pd.Series) -> pd.Series:
     return ids.str.replace(r"\d+", lambda match: match.group().zfill(12), regex=True)
 
 
-def _identified(table: pd.DataFrame) -> pd.DataFrame:
+def identified(table: pd.DataFrame) -> pd.DataFrame:
     """Return a copy with a column model_id; rows without an id are named by their number."""
     table = table.copy()
     table.columns = [str(name) for name in table.columns]
