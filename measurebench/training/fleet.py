@@ -192,6 +192,7 @@ def train_one(
 
 def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: OnEpoch | None) -> dict[str, Any]:
     """Train, write the weights, and return the summary of a finished run; the curves grow as they are measured."""
+    from measurebench.models.device import numerics
     from measurebench.models.normalized import unnormalized
     from measurebench.training.evaluation import clean_accuracy
     from measurebench.training.trainer import initial_network, train
@@ -210,9 +211,11 @@ def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_e
         write_weights(files.weights(name), weights)
         network = initial_network(run.config, dataset)
         unnormalized(network).load_state_dict(weights)
+        with numerics("exact"):
+            accuracy = clean_accuracy(network.to(device), dataset.test, device)
         checkpoints[name] = {
             "epoch": trained.best_epoch if name == "best" else run.config.epochs,
-            "clean_accuracy_test": clean_accuracy(network.to(device), dataset.test, device),
+            "clean_accuracy_test": accuracy,
             "sha256": digest_file(files.weights(name)),
         }
     results = {"status": "finished", "checkpoints": checkpoints, "seconds": round(trained.seconds, 2)}
