@@ -18,9 +18,9 @@ from scipy.stats import kendalltau
 
 from benchmarks.machine import processor
 from measurebench.stats import analyze
-from measurebench.stats.granulated import matching
-from measurebench.stats.rank import Drawn, pair_counts, point_counts
-from measurebench.stats.resampling import bootstrap_weights, exchanges, percentile_interval, permutation_p
+from measurebench.stats.resampling.draws import bootstrap_weights, exchanges, percentile_interval, permutation_p
+from measurebench.stats.resampling.pair_counts import Drawn, pair_counts, point_counts
+from measurebench.stats.statistics.granulated import matching
 
 RESULT = Path(__file__).parent / "results" / "statistics.md"
 REPETITIONS = 400

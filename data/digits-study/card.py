@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from measurebench.stats.population import CONVERGED_AT
+from measurebench.stats.population.population import CONVERGED_AT
 
 HERE = Path(__file__).parent
 SETTINGS = (

@@ -100,7 +100,7 @@ def _subjects(
     import numpy as np
 
     from measurebench.datasets import load_dataset
-    from measurebench.reporting.picture import read_picture
+    from measurebench.reporting.figures.pictures import read_picture
 
     names = _names(classes)
     if image is not None:
@@ -218,7 +218,7 @@ def _entry(
 
 def _shown(entries: list[dict[str, Any]], clean: Any, adversarial: Any) -> tuple[list[dict[str, Any]], list[Any]]:
     """Add the amplified perturbation and its factor."""
-    from measurebench.reporting.picture import amplified
+    from measurebench.reporting.figures.pictures import amplified
 
     pictures = []
     for entry, before, after in zip(entries, clean, adversarial, strict=True):
@@ -246,8 +246,8 @@ def _turned(entry: dict[str, Any]) -> bool:
 
 def _write(entries: list[dict[str, Any]], pictures: list[Any], out: Path | None, gallery: Path | None) -> None:
     """Write the one picture, or the gallery."""
-    from measurebench.reporting.gallery import write_gallery
-    from measurebench.reporting.picture import png_bytes, strip
+    from measurebench.reporting.figures.gallery import write_gallery
+    from measurebench.reporting.figures.pictures import png_bytes, strip
 
     try:
         if gallery is not None:

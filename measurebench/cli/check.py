@@ -50,7 +50,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
 ) -> int:
     """Load a model, run the preflight, compare clean accuracy, try a few attacks; exit status 2 if it is wrong."""
-    from measurebench.models.device import choose_device
+    from measurebench.compute.devices import choose_device
     from measurebench.models.references import resolve
 
     specs = resolve(

@@ -13,9 +13,9 @@ def compare(
     target: Annotated[str, typer.Option(help="Column to predict.")] = "",
 ) -> int:
     """Tell for each measure whether its association with the gap turned, came, went or stayed."""
-    from measurebench.reporting.compare import CHANGES, comparison, write_comparison
-    from measurebench.reporting.study import load_study
-    from measurebench.reporting.wording import fixed
+    from measurebench.reporting.comparison.comparison_page import CHANGES, comparison, write_comparison
+    from measurebench.reporting.html.wording import fixed
+    from measurebench.reporting.subject.study import load_study
 
     options: dict[str, Any] | None = {"target": target} if target else None
     if out is not None:

@@ -110,7 +110,7 @@ def _train(
     runs: "list[PlannedRun]", source: tuple[str, str | None, str | None], out: Path, workers: str, device: str
 ) -> bool:
     """Train the runs and tell how they ended; returns whether any failed."""
-    from measurebench.models.device import choose_device, n_workers
+    from measurebench.compute.devices import choose_device, n_workers
     from measurebench.training.fleet import Source, train_all
 
     choose_device(device)

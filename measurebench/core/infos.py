@@ -8,7 +8,7 @@ from typing import Any
 
 from measurebench.core.info import FAMILIES, MeasureInfo
 
-INFOS_FILE = Path(__file__).with_name("measure_infos.json")
+INFOS_FILE = Path(__file__).parent.parent / "measures" / "measure_infos.json"
 _TIERS = ("accuracy", "core", "extended", "new")
 
 

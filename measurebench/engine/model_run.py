@@ -14,13 +14,16 @@ import numpy as np
 import torch
 
 from measurebench.attacks.autoattack import ShardResult
+from measurebench.compute.batch_size import automatic_batch_size
+from measurebench.compute.devices import choose_device, clock, is_lost
+from measurebench.compute.numerics import numerics
+from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
 from measurebench.core.records import Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
-from measurebench.engine.device import automatic_batch_size, place
 from measurebench.engine.environment import environment, package_version
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Pair, Task, chosen_measures, n_autoattack, n_examples
@@ -30,7 +33,6 @@ from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
-from measurebench.models.device import choose_device, clock, is_lost, numerics
 from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
 
 _PREFLIGHT_IMAGES = 16

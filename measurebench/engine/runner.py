@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Split
 from measurebench.core.records import Record
@@ -17,7 +18,6 @@ from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
 from measurebench.engine.workers import measure_in_workers
-from measurebench.models.device import choose_device, n_workers
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 

@@ -15,12 +15,12 @@ from measurebench.attacks.audit import AttackOutcome, audit
 from measurebench.attacks.noise import content_keys
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.plugin import load_attack
+from measurebench.compute.batching import Batches, smaller_until_it_fits
+from measurebench.compute.devices import clock
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
-from measurebench.measures.batching import Batches, smaller_until_it_fits
 from measurebench.measures.value import UndefinedMeasureError
-from measurebench.models.device import clock
 
 T = TypeVar("T")
 

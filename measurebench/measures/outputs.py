@@ -6,6 +6,7 @@ from torch import Tensor
 
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.uncertainty import OrderStatistic, order_statistic, percentile_rank
 from measurebench.measures.value import UndefinedMeasureError
 
 
@@ -38,3 +39,17 @@ def entropies(context: MeasureContext, examples: Examples) -> Tensor:
     """Return the entropy of each predicted distribution in nats, float64 [n]."""
     terms: Tensor = torch.special.entr(log_probabilities(context, examples).exp())
     return terms.sum(1)
+
+
+def margin_percentile(context: MeasureContext, examples: Examples, percent: float) -> OrderStatistic:
+    """Return the k-th smallest logit margin, k = max(1, floor(percent / 100 * n)), with its uncertainty."""
+    found = logit_margins(context, examples)
+    return order_statistic(found, percentile_rank(len(found), percent))
+
+
+def scale_margin(context: MeasureContext, examples: Examples) -> OrderStatistic:
+    """Return gamma, the 10th percentile of the logit margin; undefined where it is zero."""
+    gamma = margin_percentile(context, examples, 10)
+    if gamma.value == 0:
+        raise UndefinedMeasureError("the 10th percentile of the logit margin is zero, so it has no inverse")
+    return gamma

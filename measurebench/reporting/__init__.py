@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from measurebench.reporting.compare import write_comparison
-    from measurebench.reporting.leaderboard import write_leaderboard
-    from measurebench.reporting.report import write_report
-    from measurebench.reporting.site import write_site
+    from measurebench.reporting.comparison.comparison_page import write_comparison
+    from measurebench.reporting.leaderboard.leaderboard_page import write_leaderboard
+    from measurebench.reporting.site.site_pages import write_site
+    from measurebench.reporting.study.report import write_report
 
 __all__ = ["write_comparison", "write_leaderboard", "write_report", "write_site"]
 
 _HOMES = {
-    "write_comparison": "compare",
-    "write_leaderboard": "leaderboard",
-    "write_report": "report",
-    "write_site": "site",
+    "write_comparison": "comparison.comparison_page",
+    "write_leaderboard": "leaderboard.leaderboard_page",
+    "write_report": "study.report",
+    "write_site": "site.site_pages",
 }
 
 

@@ -2,7 +2,7 @@
 
 from measurebench.stats.analysis import Analysis, FilterStep
 from measurebench.stats.analyze import analyze
-from measurebench.stats.claims import judged_claims
 from measurebench.stats.files import read_analysis, write_analysis
+from measurebench.stats.judging.claims import judged_claims
 
 __all__ = ["Analysis", "FilterStep", "analyze", "judged_claims", "read_analysis", "write_analysis"]

@@ -85,7 +85,7 @@ class Analysis:
     ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
     with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
     Slopes are in target units per standard deviation of the measure over the models used.
-    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judgement.VERDICTS``,
+    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.judgements.VERDICTS``,
     ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
     ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
     for other populations (axis "without", level "Standard") and for test robust accuracy as the target.

@@ -11,22 +11,22 @@ import pandas as pd
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
-from measurebench.stats.adjust import adjusted, benjamini_hochberg
 from measurebench.stats.analysis import TABLES, Analysis, is_gap, tidy
-from measurebench.stats.axes import usable_settings
-from measurebench.stats.cohorts import Findings, Question, find, matching_rows
-from measurebench.stats.columns import require
-from measurebench.stats.estimates import Draws
-from measurebench.stats.gaperror import gap_error, target_error
-from measurebench.stats.judgement import judgements
-from measurebench.stats.lines import lines, residuals
-from measurebench.stats.mixed import mixed
-from measurebench.stats.multivariable import multivariable
-from measurebench.stats.population import CONVERGED_AT, Population, population
-from measurebench.stats.power import power_notes
-from measurebench.stats.regression import Regressions, settings_importance
-from measurebench.stats.resampling import Floats
-from measurebench.stats.standing import standing
+from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
+from measurebench.stats.judging.judgements import judgements
+from measurebench.stats.judging.power import power_notes
+from measurebench.stats.population.axes import usable_settings
+from measurebench.stats.population.population import CONVERGED_AT, Population, population
+from measurebench.stats.population.roles import require
+from measurebench.stats.regressions.linear import Regressions, settings_importance
+from measurebench.stats.regressions.lines import lines, residuals
+from measurebench.stats.regressions.mixed import mixed
+from measurebench.stats.regressions.multivariable import multivariable
+from measurebench.stats.resampling.draws import Floats
+from measurebench.stats.statistics.cohorts import Findings, Question, find, matching_rows
+from measurebench.stats.statistics.estimates import Draws
+from measurebench.stats.statistics.standing import standing
+from measurebench.stats.statistics.target_noise import gap_error, target_error
 
 _TRAIN_ACCURACY = {"robust_gap_autoattack": "autoattack_accuracy_train"}
 _TEST_ACCURACY = {

@@ -97,7 +97,7 @@ def train_all(
 
 def _check(runs: Sequence[PlannedRun], dataset: Dataset, device: str) -> None:
     """Find out before anything is trained whether a run names an architecture, images or a device that is not there."""
-    from measurebench.models.device import choose_device
+    from measurebench.compute.devices import choose_device
     from measurebench.training.trainer import check_precision, extra_split, initial_network
 
     met: set[str] = set()
@@ -174,7 +174,7 @@ def train_one(
     on_epoch: OnEpoch | None = None,
 ) -> RunOutcome:
     """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
-    from measurebench.models.device import choose_device
+    from measurebench.compute.devices import choose_device
 
     files, started, device = RunFiles(folder, run), time.perf_counter(), choose_device(device, _place)
     try:
@@ -192,7 +192,7 @@ def train_one(
 
 def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: OnEpoch | None) -> dict[str, Any]:
     """Train, write the weights, and return the summary of a finished run; the curves grow as they are measured."""
-    from measurebench.models.device import numerics
+    from measurebench.compute.numerics import numerics
     from measurebench.models.normalized import unnormalized
     from measurebench.training.evaluation import clean_accuracy
     from measurebench.training.trainer import initial_network, train

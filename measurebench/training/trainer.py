@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json, seed_from
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.models.architectures import build
-from measurebench.models.device import numerics
 from measurebench.models.identity import code_sha256
 from measurebench.models.normalized import normalized, unnormalized
 from measurebench.store.folder import write_atomically

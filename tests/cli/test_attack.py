@@ -9,7 +9,7 @@ from measurebench.cli.app import run_command_line
 from measurebench.cli.attack import Subjects, attacked
 from measurebench.core.threat import Norm, ThreatModel
 from measurebench.models import architectures, load_model
-from measurebench.reporting.gallery import read_gallery
+from measurebench.reporting.figures.gallery import read_gallery
 
 
 @pytest.fixture(scope="module")

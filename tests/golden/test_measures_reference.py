@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from measurebench.attacks.noise import content_keys
-from measurebench.measures.margins.percentiles import margin_percentile
+from measurebench.measures.outputs import margin_percentile
 from measurebench.measures.registry import all_measures
 from tests.golden import networks_reference as networks
 from tests.golden.measures_reference import Case, reference

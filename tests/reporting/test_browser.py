@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from measurebench.reporting.page import study_page
-from measurebench.reporting.study import Study
+from measurebench.reporting.study.study_page import study_page
+from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
 from tests.reporting.conftest import HOSTILE
 from tests.reporting.synthetic import infos, study_table

@@ -268,7 +268,7 @@ def test_tiny_tables_are_judged_with_the_words_that_n_allows(n: int) -> None:
 
 
 def test_power_grows_with_the_number_of_runs() -> None:
-    from measurebench.stats.power import detectable_tau, null_deviation
+    from measurebench.stats.judging.power import detectable_tau, null_deviation
 
     assert null_deviation(1344) == pytest.approx(0.0182, abs=5e-5)  # the study's 1,344 models
     assert detectable_tau(1344, 0.05) < detectable_tau(48, 0.05) < 0.4

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall, WorstCase, fading, rise_at
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
-from measurebench.measures.perturbation import WeightNoise, base_losses, cross_entropies, losses, shifted
+from measurebench.measures.perturbation.weight_ascent import WeightBall, WorstCase, fading, rise_at
+from measurebench.measures.perturbation.weight_noise import WeightNoise, base_losses, cross_entropies, losses, shifted
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 

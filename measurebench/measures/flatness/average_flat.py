@@ -8,7 +8,7 @@ from torch import Tensor
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.perturbation import (
+from measurebench.measures.perturbation.weight_noise import (
     Perturbed,
     WeightNoise,
     base_losses,

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.layers import weight_layers
-from measurebench.measures.perturbation import Tensors, base_losses, length, losses, shifted
+from measurebench.measures.network.layers import weight_layers
+from measurebench.measures.perturbation.weight_noise import Tensors, base_losses, length, losses, shifted
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

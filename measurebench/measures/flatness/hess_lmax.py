@@ -10,7 +10,14 @@ from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
 from measurebench.measures.flatness.hess_trace import parameters_of_hessian
-from measurebench.measures.hessian import LossHessian, Spectrum, flattened, lanczos, quadratic_forms, unflattened
+from measurebench.measures.perturbation.hessian import (
+    LossHessian,
+    Spectrum,
+    flattened,
+    lanczos,
+    quadratic_forms,
+    unflattened,
+)
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 

@@ -7,9 +7,9 @@ import torch
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
-from measurebench.measures.hessian import LossHessian, traces
-from measurebench.measures.layers import weight_layers
-from measurebench.measures.perturbation import length
+from measurebench.measures.network.layers import weight_layers
+from measurebench.measures.perturbation.hessian import LossHessian, traces
+from measurebench.measures.perturbation.weight_noise import length
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.adaptive_sharpness import worst_rise
+from measurebench.measures.perturbation.weight_ascent import WeightBall
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 

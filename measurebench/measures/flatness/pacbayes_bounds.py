@@ -10,8 +10,8 @@ from torch import Tensor
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.pacbayes_flat import Noise, Posterior
-from measurebench.measures.perturbation import Tensors, length
-from measurebench.measures.posterior import Centre, centre
+from measurebench.measures.perturbation.posterior import Centre, centre
+from measurebench.measures.perturbation.weight_noise import Tensors, length
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.displacement import Displacement
-from measurebench.measures.posterior import accuracy_displacement
+from measurebench.measures.perturbation.noise_level import Displacement
+from measurebench.measures.perturbation.posterior import accuracy_displacement
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

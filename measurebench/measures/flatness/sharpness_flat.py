@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall, WorstCase, fading
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.displacement import DisplacementSearch
+from measurebench.measures.perturbation.noise_level import DisplacementSearch
+from measurebench.measures.perturbation.weight_ascent import WeightBall, WorstCase, fading
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 

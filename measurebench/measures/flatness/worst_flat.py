@@ -6,9 +6,9 @@ from torch import Tensor
 
 from measurebench.attacks.geometry import random_start
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.ascent import WeightBall, WorstCase, rise_at
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.perturbation import (
+from measurebench.measures.perturbation.weight_ascent import WeightBall, WorstCase, rise_at
+from measurebench.measures.perturbation.weight_noise import (
     WeightNoise,
     base_losses,
     cross_entropies,

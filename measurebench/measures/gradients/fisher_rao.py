@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.gradients.directional import directional_derivatives
-from measurebench.measures.layers import weight_layers
+from measurebench.measures.network.layers import weight_layers
+from measurebench.measures.perturbation.directional import directional_derivatives
 from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import root_mean
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError

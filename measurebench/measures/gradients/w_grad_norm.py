@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from measurebench.compute.batching import Batches
 from measurebench.core.info import Examples, MeasureInfo
-from measurebench.measures.batching import Batches
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.gradients.directional import directional_derivatives
-from measurebench.measures.layers import weight_layers
+from measurebench.measures.network.layers import weight_layers
+from measurebench.measures.perturbation.directional import directional_derivatives
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

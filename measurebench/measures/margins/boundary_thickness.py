@@ -8,9 +8,9 @@ from torch import Tensor
 
 from measurebench.attacks import noise
 from measurebench.attacks.pgd import PGD
+from measurebench.compute.batching import Batches
 from measurebench.core.info import MeasureInfo
 from measurebench.core.threat import ThreatModel
-from measurebench.measures.batching import Batches
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError

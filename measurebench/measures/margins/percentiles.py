@@ -4,28 +4,14 @@ from dataclasses import dataclass
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.outputs import logit_margins
+from measurebench.measures.outputs import logit_margins, scale_margin
 from measurebench.measures.registry import register
-from measurebench.measures.uncertainty import OrderStatistic, order_statistic, percentile_rank
+from measurebench.measures.uncertainty import order_statistic, percentile_rank
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 _NAMES = {0.0: "min", 100.0: "max"}
 _TITLES = {0.0: "Smallest margin", 100.0: "Largest margin"}
 _PUBLISHED = "public code takes the (n // {0:g})-th smallest margin, which is the {1:.3g}th percentile"
-
-
-def margin_percentile(context: MeasureContext, examples: Examples, percent: float) -> OrderStatistic:
-    """Return the k-th smallest logit margin, k = max(1, floor(percent / 100 * n)), with its uncertainty."""
-    margins = logit_margins(context, examples)
-    return order_statistic(margins, percentile_rank(len(margins), percent))
-
-
-def scale_margin(context: MeasureContext, examples: Examples) -> OrderStatistic:
-    """Return gamma, the 10th percentile of the logit margin; undefined where it is zero."""
-    gamma = margin_percentile(context, examples, 10)
-    if gamma.value == 0:
-        raise UndefinedMeasureError("the 10th percentile of the logit margin is zero, so it has no inverse")
-    return gamma
 
 
 def _with_examples(measure_class: type["MarginPercentile"]) -> type["MarginPercentile"]:

@@ -9,8 +9,8 @@ from torch import Tensor
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import logit_margins
+from measurebench.measures.perturbation.input_margin import input_margins
 from measurebench.measures.registry import register
-from measurebench.measures.robustness.input_margin import input_margins
 from measurebench.measures.uncertainty import correlation_error
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from measurebench.attacks.pgd import cross_entropy_sum, input_gradient
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.perturbation.image_ascent import Ascent
 from measurebench.measures.registry import register
-from measurebench.measures.smoothness.ascent import Ascent
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 _CURE = MeasureInfo(

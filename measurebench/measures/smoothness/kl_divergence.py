@@ -9,8 +9,8 @@ from torch import Tensor
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import log_probabilities
+from measurebench.measures.perturbation.image_ascent import Ascent
 from measurebench.measures.registry import register
-from measurebench.measures.smoothness.ascent import Ascent
 from measurebench.measures.value import MeasureValue
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.core.threat import Norm
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.perturbation.image_ascent import Ascent, Start
 from measurebench.measures.registry import register
-from measurebench.measures.smoothness.ascent import Ascent, Start
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 _GUARD = 1e-6  # what public code adds to every pixel of the difference

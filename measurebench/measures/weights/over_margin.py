@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.margins.percentiles import scale_margin
+from measurebench.measures.network.blocks import blocks_of, log_sum, squared_spectral, weight_value
+from measurebench.measures.outputs import scale_margin
 from measurebench.measures.registry import Measure, register
 from measurebench.measures.uncertainty import OrderStatistic
 from measurebench.measures.value import MeasureValue
-from measurebench.measures.weights.blocks import blocks_of, log_sum, squared_spectral, weight_value
 from measurebench.measures.weights.path_norm import PathNorm
 from measurebench.measures.weights.products import LogLayerNorms
 from measurebench.measures.weights.spectral_ratio import ratio_to_spectral, way_from_start

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.registry import register
-from measurebench.measures.value import MeasureValue
-from measurebench.measures.weights.blocks import (
+from measurebench.measures.network.blocks import (
     BN_DEPARTURE,
     BN_SUFFIX,
     blocks_of,
@@ -19,6 +17,8 @@ from measurebench.measures.weights.blocks import (
     squared_spectral,
     weight_value,
 )
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
 
 LayerNorm = Literal["fro", "spec"]
 Form = Literal["prod", "sum"]

@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.registry import register
-from measurebench.measures.value import MeasureValue
-from measurebench.measures.weights.blocks import (
+from measurebench.measures.network.blocks import (
     blocks_of,
     initial_blocks,
     layers_of,
     squared_frobenius,
     weight_value,
 )
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue
 
 
 @register()

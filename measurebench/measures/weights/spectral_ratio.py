@@ -7,10 +7,7 @@ from torch import Tensor
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.layers import squared_spectral_norms
-from measurebench.measures.registry import register
-from measurebench.measures.value import MeasureValue, UndefinedMeasureError
-from measurebench.measures.weights.blocks import (
+from measurebench.measures.network.blocks import (
     Blocks,
     blocks_of,
     initial_blocks,
@@ -18,6 +15,9 @@ from measurebench.measures.weights.blocks import (
     squared_spectral,
     weight_value,
 )
+from measurebench.measures.network.layers import squared_spectral_norms
+from measurebench.measures.registry import register
+from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 
 def ratio_to_spectral(context: MeasureContext, blocks: Blocks) -> float:

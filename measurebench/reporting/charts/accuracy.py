@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from measurebench.reporting.charts.figure import (
+from measurebench.reporting.figures.figure import (
     Column,
     Figure,
     brush,
@@ -11,8 +11,8 @@ from measurebench.reporting.charts.figure import (
     named,
     specification,
 )
-from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, percent
+from measurebench.reporting.html.wording import count, percent
+from measurebench.reporting.subject.study import Study
 
 
 def figure(study: Study) -> Figure | None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
-from measurebench.reporting.wording import count, fixed
+from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
+from measurebench.reporting.html.wording import count, fixed
 
 _COLUMNS = (
     Column("title", "measure"),

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
-from measurebench.reporting.study import Study, is_sure
-from measurebench.reporting.wording import count, measure_name
+from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
+from measurebench.reporting.html.wording import count, measure_name
+from measurebench.reporting.subject.study import Study, is_sure
 
 _COLUMNS = (
     Column("title", "measure"),

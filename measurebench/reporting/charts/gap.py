@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import (
+from measurebench.reporting.figures.figure import (
     Column,
     Figure,
     defense_channels,
@@ -12,8 +12,8 @@ from measurebench.reporting.charts.figure import (
     named,
     specification,
 )
-from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count
+from measurebench.reporting.html.wording import count
+from measurebench.reporting.subject.study import Study
 
 
 def figure(study: Study) -> Figure:

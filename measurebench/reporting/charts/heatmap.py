@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Figure, specification
 from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
-from measurebench.reporting.study import ALL, Study, is_sure
-from measurebench.reporting.wording import MINUS, count, listed, measure_name
+from measurebench.reporting.figures.figure import Figure, specification
+from measurebench.reporting.html.wording import MINUS, count, listed, measure_name
+from measurebench.reporting.subject.study import ALL, Study, is_sure
 
 SIGNS = {"+": "+", "-": MINUS, "": "\u00b7"}
 

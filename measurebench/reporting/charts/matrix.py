@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from measurebench.reporting.charts.figure import Column, named
-from measurebench.reporting.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
+from measurebench.reporting.figures.figure import Column, named
+from measurebench.reporting.html.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
 
 EXPECTED = "expected\nsign"
 COLUMNS = (

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification, tooltips
-from measurebench.reporting.study import Study
-from measurebench.reporting.wording import defined, fixed, measure_name, percent
+from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
+from measurebench.reporting.html.wording import defined, fixed, measure_name, percent
+from measurebench.reporting.subject.study import Study
 
 _COLUMNS = (
     Column("title", "measure"),

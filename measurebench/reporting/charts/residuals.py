@@ -4,15 +4,15 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import (
+from measurebench.reporting.figures.figure import (
     Column,
     Figure,
     defense_channels,
     named,
     specification,
 )
-from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, fixed, listed, measure_name
+from measurebench.reporting.html.wording import count, fixed, listed, measure_name
+from measurebench.reporting.subject.study import Study
 
 STRANGE = 2.5
 LABELLED = 6

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import (
+from measurebench.reporting.figures.figure import (
     NUMBER_LABEL,
     Column,
     Figure,
@@ -15,8 +15,7 @@ from measurebench.reporting.charts.figure import (
     named,
     specification,
 )
-from measurebench.reporting.study import ALL, Study, is_sure
-from measurebench.reporting.wording import (
+from measurebench.reporting.html.wording import (
     MINUS,
     axis_title,
     count,
@@ -24,6 +23,7 @@ from measurebench.reporting.wording import (
     interval,
     measure_name,
 )
+from measurebench.reporting.subject.study import ALL, Study, is_sure
 
 TITLE = "@title"
 STEPS = 24

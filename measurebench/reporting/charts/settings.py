@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Figure, specification
 from measurebench.reporting.charts.heatmap import expected_sign
 from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
-from measurebench.reporting.study import Study, is_sure
-from measurebench.reporting.wording import fixed, interval, listed, measure_name, setting_name
+from measurebench.reporting.figures.figure import Figure, specification
+from measurebench.reporting.html.wording import fixed, interval, listed, measure_name, setting_name
+from measurebench.reporting.subject.study import Study, is_sure
 
 SYMBOLS = {"psi": "ψ", "pi": "π"}
 _READING = {

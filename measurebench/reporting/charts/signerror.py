@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
-from measurebench.reporting.study import Study
-from measurebench.reporting.wording import count, fixed, measure_name
+from measurebench.reporting.figures.figure import Column, Figure, named, specification
+from measurebench.reporting.html.wording import count, fixed, measure_name
+from measurebench.reporting.subject.study import Study
 
 _COLUMNS = (
     Column("title", "measure"), Column("mean", "mean sign error", "tau"), Column("mean_low", "mean, low", "tau"),

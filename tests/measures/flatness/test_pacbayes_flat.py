@@ -11,8 +11,8 @@ from measurebench.core.threat import ThreatModel
 from measurebench.measures.api import evaluate, measure
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.flatness.pacbayes_flat import PacBayesFlatness
-from measurebench.measures.perturbation import Perturbed
-from measurebench.measures.posterior import centre
+from measurebench.measures.perturbation.posterior import centre
+from measurebench.measures.perturbation.weight_noise import Perturbed
 from tests.golden import flatness_reference as reference
 from tests.measures.flatness.nets import KINDS, examples, network, relu_pair
 

@@ -3,7 +3,7 @@ import torch
 from scipy.stats import kendalltau
 
 from measurebench.core.threat import ThreatModel
-from measurebench.measures.robustness.input_margin import input_margins
+from measurebench.measures.perturbation.input_margin import input_margins
 from measurebench.measures.robustness.margin_consistency import MarginConsistency, _projection
 from measurebench.measures.value import UndefinedMeasureError
 from tests.measures.cases import context, two_class_linear

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from measurebench.core.threat import ThreatModel
+from measurebench.measures.perturbation.image_ascent import Ascent
 from measurebench.measures.registry import find_measure
-from measurebench.measures.smoothness.ascent import Ascent
 from measurebench.measures.smoothness.local_lip import LocalLipschitz
 from measurebench.measures.value import UndefinedMeasureError
 from tests.measures.cases import context, examples, linear_fixture, network

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from measurebench.measures.layers import squared_spectral_norms, weight_layers
+from measurebench.measures.network.convolution import circular_norm, padded_norm
+from measurebench.measures.network.layers import squared_spectral_norms, weight_layers
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import UndefinedMeasureError
-from measurebench.measures.weights.convolution import circular_norm, padded_norm
 from tests.measures.cases import context, examples, network
 
 

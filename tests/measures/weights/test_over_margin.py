@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from measurebench.measures.margins.percentiles import margin_percentile
+from measurebench.measures.outputs import margin_percentile
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import UndefinedMeasureError
 from tests.measures.cases import context, linear_fixture

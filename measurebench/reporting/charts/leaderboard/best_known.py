@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
-from measurebench.reporting.wording import count, points
+from measurebench.reporting.figures.figure import Column, Figure, named, specification
+from measurebench.reporting.html.wording import count, points
 
 _COLUMNS = (
     Column("model_id", "model"),

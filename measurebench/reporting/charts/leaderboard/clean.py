@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Figure, named, specification
 from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
-from measurebench.reporting.ranking import frontier, frontiers_by_year
-from measurebench.reporting.wording import count, percent
+from measurebench.reporting.figures.figure import Figure, named, specification
+from measurebench.reporting.html.wording import count, percent
+from measurebench.reporting.subject.ranking import frontier, frontiers_by_year
 
 FLOOR = 0.2  # a network that no attack leaves standing marks no trade-off
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, brush, defense_channels, dimmed, named
+from measurebench.reporting.figures.figure import Column, brush, defense_channels, dimmed, named
 
 DATA_KINDS = ("CIFAR-10 only", "synthetic images", "extra real images", "not stated")
 ACCURACY_COLUMNS = (

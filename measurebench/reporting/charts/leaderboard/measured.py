@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.reporting.charts.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import entries, percent_axis
 from measurebench.reporting.charts.scatter import TITLE
-from measurebench.reporting.wording import axis_title, fixed, measure_name
+from measurebench.reporting.figures.figure import NUMBER_LABEL, Column, Figure, specification
+from measurebench.reporting.html.wording import axis_title, fixed, measure_name
 
 
 def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> Figure:

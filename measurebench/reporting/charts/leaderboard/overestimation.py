@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import POINTS_LABEL, Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import entries
-from measurebench.reporting.wording import count, points
+from measurebench.reporting.figures.figure import POINTS_LABEL, Column, Figure, specification
+from measurebench.reporting.html.wording import count, points
 
 _COLUMNS = (
     Column("model_id", "model"), Column("venue", "venue"), Column("reported_accuracy", "reported", "percent2"),

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, named, specification
-from measurebench.reporting.ranking import papers
-from measurebench.reporting.wording import count
+from measurebench.reporting.figures.figure import Column, Figure, named, specification
+from measurebench.reporting.html.wording import count
+from measurebench.reporting.subject.ranking import papers
 
 SHOWN = 30
 _COLUMNS = (

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
-from measurebench.reporting.wording import count, fixed, percent
+from measurebench.reporting.figures.figure import Column, Figure, specification
+from measurebench.reporting.html.wording import count, fixed, percent
 
 
 def figure(table: pd.DataFrame) -> Figure | None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import (
+from measurebench.reporting.charts.leaderboard.entries import kinds, percent_axis
+from measurebench.reporting.figures.figure import (
     Column,
     Figure,
     defense_channels,
@@ -13,8 +14,7 @@ from measurebench.reporting.charts.figure import (
     specification,
     tooltips,
 )
-from measurebench.reporting.charts.leaderboard.entries import kinds, percent_axis
-from measurebench.reporting.wording import percent
+from measurebench.reporting.html.wording import percent
 
 _COLUMNS = (
     Column("rank", "rank", "integer"),

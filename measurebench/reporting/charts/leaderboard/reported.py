@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from measurebench.reporting.charts.figure import Column, Figure, specification
 from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, diagonal, entries, percent_axis
-from measurebench.reporting.wording import count, percent, points
+from measurebench.reporting.figures.figure import Column, Figure, specification
+from measurebench.reporting.html.wording import count, percent, points
 
 
 def figure(table: pd.DataFrame) -> Figure | None:

@@ -1,0 +1,1 @@
+"""Devices, precision, batch sizes and clocks: how numbers are computed, whatever is computed."""

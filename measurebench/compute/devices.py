@@ -1,0 +1,54 @@
+"""Devices, and how many processes share them."""
+
+import os
+import time
+from typing import Literal
+
+import torch
+
+from measurebench.core.errors import BadInputError
+
+
+def choose_device(device: str, index: int = 0) -> str:
+    """Return ``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; worker i takes the i-th GPU."""
+    n_gpus = torch.cuda.device_count()
+    if device == "auto":
+        return f"cuda:{index % n_gpus}" if n_gpus else "cpu"
+    if device == "cpu":
+        return "cpu"
+    name, _, number = device.partition(":")
+    if name != "cuda" or (number and not number.isdigit()):
+        raise BadInputError("--device", "auto, cpu, cuda or cuda:i", repr(device))
+    if not n_gpus or (number and int(number) >= n_gpus):
+        raise BadInputError("--device", "a CUDA device of this machine", repr(device), f"it has {n_gpus}")
+    return device if number else f"cuda:{index % n_gpus}"
+
+
+def clock(device: torch.device | str) -> float:
+    """Return a clock's reading in seconds, once the device has done all that it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def n_workers(workers: int | Literal["auto"], device: str, n_tasks: int) -> int:
+    """Return how many processes to use: for ``auto`` one per core, or one per GPU; never more than tasks."""
+    if workers == "auto":
+        gpus = torch.cuda.device_count() if device in ("auto", "cuda") else int(device.startswith("cuda:"))
+        workers = gpus or _cores()
+    elif isinstance(workers, bool) or workers < 1:
+        raise BadInputError("--workers", "auto or a whole number, at least 1", repr(workers))
+    return max(1, min(workers, n_tasks))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error leaves this process without its device: after it, every call to a GPU fails.
+
+    An illegal access, a failed assertion on the device, a memory fault; but not memory that ran out.
+    """
+    return isinstance(error, torch.AcceleratorError) and "out of memory" not in str(error)

@@ -1,0 +1,26 @@
+"""A network placed on its device, in its precision."""
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.config import Precision
+
+
+class _Fast(nn.Module):
+    """The network under bfloat16 autocast, its logits in float32."""
+
+    def __init__(self, network: nn.Module, device: str) -> None:
+        super().__init__()
+        self.network = network
+        self.device_type = device.partition(":")[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(self.device_type, torch.bfloat16):
+            logits: Tensor = self.network(images)
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def place(network: nn.Module, device: str, precision: Precision) -> nn.Module:
+    """Return the network on the device; in ``fast`` precision it computes in bfloat16 where autocast allows."""
+    network = network.to(device)
+    return _Fast(network, device).eval() if precision == "fast" else network

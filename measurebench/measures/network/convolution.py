@@ -1,0 +1,133 @@
+"""Norms of convolutions as operators on whole images: with circular padding, and as they are."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from measurebench.measures.network.layers import WeightLayer, squared_spectral_norms
+
+_CHUNK = 1 << 22  # complex numbers held at a time
+_TOLERANCE = 1e-8
+_SMALL = 24  # below this many rows a dense eigenvalue problem is the shorter way
+
+
+def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
+    """Return the squared operator norm with circular padding on images of the layer's input size.
+
+    The operator maps frequency f of the input to frequency f mod m of the output, n = m * stride: its blocks are
+    the transfer matrices of all frequencies that fall on one, side by side, over the root of their number (Sedghi et
+    al. 2019 for stride 1). An input size that the stride does not divide is rounded up. A transposed
+    convolution is the adjoint of one on its output.
+    """
+    module = _convolution(layer)
+    kernel = layer.weight.double().reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
+    grid = _grid(module, input_shape)
+    largest = 0.0
+    frequencies = _half(grid, module.stride)
+    n_aliases = math.prod(module.stride)
+    size = max(1, _CHUNK // (kernel[..., 0].numel() * n_aliases))
+    for start in range(0, len(frequencies), size):
+        phases = _phases(frequencies[start : start + size], grid, module).to(kernel.device)
+        blocks = torch.einsum("goit,fat->fgoai", kernel.to(phases.dtype), phases).flatten(3)
+        largest = max(largest, float(squared_spectral_norms(blocks).amax()) / n_aliases)
+    return largest
+
+
+def _convolution(layer: WeightLayer) -> _ConvNd:
+    if not isinstance(layer.module, _ConvNd):
+        raise TypeError(f"layer {layer.name} is no convolution")
+    return layer.module
+
+
+def _grid(module: _ConvNd, input_shape: Sequence[int]) -> list[int]:
+    """The size of the image that the convolution reads (for a transposed one: writes), a multiple of the stride."""
+    sizes = list(input_shape)[1:]
+    if isinstance(module, _ConvTransposeNd):
+        return [size * step for size, step in zip(sizes, module.stride, strict=True)]
+    return [-(-size // step) * step for size, step in zip(sizes, module.stride, strict=True)]
+
+
+def _half(grid: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Return the output frequencies [F, axes]; half of the last axis, since a real kernel's norms are symmetric."""
+    outputs = [n // s for n, s in zip(grid, stride, strict=True)]
+    axes = [range(m) for m in outputs[:-1]] + [range(outputs[-1] // 2 + 1)]
+    return torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
+
+
+def _phases(frequencies: Tensor, grid: Sequence[int], module: _ConvNd) -> Tensor:
+    """Return exp(-2 pi i f t / n) for every frequency, each of its aliases and each kernel position: [F, A, taps]."""
+    shifts = [[a * n // s for a in range(s)] for n, s in zip(grid, module.stride, strict=True)]
+    aliases = torch.tensor(list(itertools.product(*shifts)), dtype=torch.float64)
+    taps = [[t * d for t in range(k)] for k, d in zip(module.kernel_size, module.dilation, strict=True)]
+    positions = torch.tensor(list(itertools.product(*taps)), dtype=torch.float64)
+    waves = (frequencies[:, None, :] + aliases[None]) / torch.tensor(grid, dtype=torch.float64)
+    turns = torch.remainder(waves @ positions.T, 1.0)
+    return torch.polar(torch.ones_like(turns), -2 * math.pi * turns)
+
+
+def padded_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
+    """Return the squared operator norm of the convolution as it is, padding included, by Lanczos iteration.
+
+    The operator and its adjoint are applied by the library's own convolution, in float64; the residual is below
+    1e-8 of the eigenvalue.
+    """
+    module = _convolution(layer)
+    zeros = torch.zeros(1, *input_shape, dtype=torch.float64, device=layer.weight.device)
+    weight = layer.weight.double()
+    with torch.enable_grad():
+        leaf = zeros.requires_grad_(True)
+        image = _apply(module, weight, leaf)
+
+        def adjoint(values: Tensor) -> Tensor:
+            return torch.autograd.grad(image, leaf, values, retain_graph=True)[0]
+
+        def gram(vector: Any) -> Any:
+            given = torch.as_tensor(np.asarray(vector), dtype=torch.float64, device=weight.device)
+            with torch.no_grad():
+                if image.numel() < leaf.numel():
+                    made = _apply(module, weight, adjoint(given.reshape(image.shape)))
+                else:
+                    made = adjoint(_apply(module, weight, given.reshape(leaf.shape)))
+            return made.flatten().cpu().numpy()
+
+        return _largest_eigenvalue(gram, min(image.numel(), leaf.numel()))
+
+
+def _apply(module: _ConvNd, weight: Tensor, images: Tensor) -> Tensor:
+    """Apply a convolution without its bias."""
+    axes = len(module.kernel_size)
+    if isinstance(module, _ConvTransposeNd):
+        transposed = getattr(F, f"conv_transpose{axes}d")
+        made: Tensor = transposed(
+            images, weight, None, module.stride, module.padding, module.output_padding, module.groups, module.dilation
+        )
+        return made
+    padding: Any = module.padding
+    if module.padding_mode != "zeros":
+        images = F.pad(images, module._reversed_padding_repeated_twice, mode=module.padding_mode)
+        padding = 0
+    plain: Tensor = getattr(F, f"conv{axes}d")(
+        images, weight, None, module.stride, padding, module.dilation, module.groups
+    )
+    return plain
+
+
+def _largest_eigenvalue(gram: Any, size: int) -> float:
+    """Return the largest eigenvalue of a symmetric positive operator on vectors of this size."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    if size <= _SMALL:
+        return float(np.linalg.eigvalsh(np.stack([gram(row) for row in np.eye(size)]))[-1])
+    start = np.random.default_rng(0).standard_normal(size)
+    if not gram(start).any():
+        return 0.0
+    operator = LinearOperator((size, size), matvec=gram, dtype=np.float64)
+    values = eigsh(operator, k=1, which="LA", v0=start, tol=_TOLERANCE, return_eigenvectors=False)
+    return float(values[0])

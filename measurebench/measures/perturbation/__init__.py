@@ -1,0 +1,1 @@
+"""Tools that move weights or images: noise, ascent, Hessian products, and how much a network bears."""

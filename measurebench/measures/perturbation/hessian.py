@@ -1,0 +1,181 @@
+"""The Hessian of the mean loss in the weights, by products with vectors: never formed, double backward only."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from measurebench.core.info import Examples
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.perturbation.weight_noise import Tensors, WeightNoise
+
+EXACT_BELOW = 64  # up to as many parameters, unit vectors are probes enough for the exact diagonal
+
+
+@dataclass
+class LossHessian:
+    """H = d^2/dw^2 of the mean cross-entropy over n examples from ``first`` on, for the parameters called ``names``.
+
+    The graph of the gradient is kept between products where all examples fit into one batch.
+    """
+
+    context: MeasureContext
+    examples: Examples
+    names: Sequence[str]
+    n: int
+    first: int = 0
+    _graph: tuple[list[Tensor], list[Tensor]] | None = field(default=None, repr=False)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters that H differentiates by."""
+        parameters = self.context.parameters
+        return {name: parameters[name] for name in self.names}
+
+    @property
+    def size(self) -> int:
+        """Number of rows of H."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    @property
+    def is_small(self) -> bool:
+        """Whether unit vectors serve as probes."""
+        return self.size <= EXACT_BELOW
+
+    def products(self, vectors: Sequence[Tensors]) -> list[dict[str, Tensor]]:
+        """Return H v for each vector, float64, by parameter name."""
+        totals = [{n: torch.zeros_like(w, dtype=torch.float64) for n, w in self.weights.items()} for _ in vectors]
+        for found in self.context.batches.each(lambda rows: self._batch(rows, vectors), self.n):
+            for total, product in zip(totals, found, strict=True):
+                for name, part in zip(self.names, product, strict=True):
+                    total[name] += part
+        return [{name: value / self.n for name, value in total.items()} for total in totals]
+
+    def _batch(self, rows: slice, vectors: Sequence[Tensors]) -> list[tuple[Tensor, ...]]:
+        """Products of one batch's summed loss."""
+        kept, self._graph = self._graph, None  # dropped before anything else: memory may run out below
+        whole = rows == slice(0, self.n)
+        weights, gradients = (kept if whole else None) or self._gradient(
+            slice(self.first + rows.start, self.first + rows.stop)
+        )
+        found = self._of_gradient(weights, gradients, vectors)
+        if whole:
+            self._graph = weights, gradients
+        return found
+
+    def _of_gradient(
+        self, weights: list[Tensor], gradients: list[Tensor], vectors: Sequence[Tensors]
+    ) -> list[tuple[Tensor, ...]]:
+        """Differentiate the gradient's product with each vector."""
+        kept = [i for i, gradient in enumerate(gradients) if gradient.requires_grad]
+        if not kept:
+            return [tuple(torch.zeros_like(w) for w in weights) for _ in vectors]
+        found = []
+        for vector in vectors:
+            # a number needs no grad_outputs, for which torch would import a system of symbolic algebra
+            with torch.enable_grad():
+                inner = torch.stack([(gradients[i] * vector[self.names[i]].to(weights[i])).sum() for i in kept]).sum()
+            found.append(torch.autograd.grad(inner, weights, retain_graph=True, materialize_grads=True))
+        return found
+
+    def _gradient(self, rows: slice) -> tuple[list[Tensor], list[Tensor]]:
+        parameters = self.context.parameters
+        weights = [parameters[name].requires_grad_(True) for name in self.names]
+        images = self.context.examples(self.examples)[rows]
+        # fused attention has no second derivative
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            logits = self.context.logits_with({**parameters, **dict(zip(self.names, weights, strict=True))}, images)
+            loss = F.cross_entropy(logits, self.context.labels[rows], reduction="sum")
+            return weights, list(torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True))
+
+
+def diagonal_probes(hessian: LossHessian, stream: str, n_probes: int) -> Iterator[list[dict[str, Tensor]]]:
+    """Yield probes z with E[z z'] = I in groups of eight: the unit vectors of a small H, random signs else.
+
+    Unit vectors are scaled by the square root of their number, so that the mean of z' H z is the trace either way.
+    """
+    weights = hessian.weights
+    if hessian.is_small:
+        basis = math.sqrt(hessian.size) * torch.eye(hessian.size, dtype=torch.float64)
+        yield [unflattened(row.to(next(iter(weights.values())).device), weights) for row in basis]
+        return
+    noise = WeightNoise(weights, hessian.context.settings.seed, stream)
+    for start in range(0, n_probes, 8):
+        yield [noise.signs(draw) for draw in range(start, min(start + 8, n_probes))]
+
+
+def traces(hessian: LossHessian, stream: str, n_probes: int, scales: Mapping[str, float] | None = None) -> Tensor:
+    """Return z_l' (H z)_l per probe and parameter l, float64 [probes, parameters].
+
+    The mean over probes is each block's trace, times the square of the block's scale where ``scales`` are given.
+    """
+    rows = []
+    for probes in diagonal_probes(hessian, stream, n_probes):
+        if scales:
+            probes = [{name: scales[name] * part for name, part in probe.items()} for probe in probes]
+        for probe, product in zip(probes, hessian.products(probes), strict=True):
+            rows.append(torch.stack([(probe[name].double() * product[name]).sum() for name in hessian.names]))
+    return torch.stack(rows).cpu()
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """``ritz`` values, ascending, float64 [k], with their ``vectors`` [P, k]."""
+
+    ritz: Tensor
+    vectors: Tensor
+
+
+def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
+    """Return the Ritz values of H after ``n_steps`` steps of Lanczos with full reorthogonalisation.
+
+    By Cauchy's interlacing each is at most the eigenvalue of its rank, counted from the largest; with as many
+    steps as H has rows they are its eigenvalues.
+    """
+    weights = hessian.weights
+    start = flattened(WeightNoise(weights, hessian.context.settings.seed, stream)[0])
+    basis = [start / start.norm()]
+    alphas: list[float] = []
+    betas: list[float] = []
+    for _ in range(min(n_steps, hessian.size)):
+        residual = flattened(hessian.products([unflattened(basis[-1], weights)])[0])
+        alphas.append(float(residual @ basis[-1]))
+        for _twice in range(2):
+            for vector in basis:
+                residual -= (residual @ vector) * vector
+        beta = float(residual.norm())
+        betas.append(beta)
+        if beta <= 1e-10 * max(map(abs, alphas)) or len(alphas) == hessian.size:
+            break
+        basis.append(residual / beta)
+    off = torch.tensor(betas[:-1], dtype=torch.float64)
+    matrix = torch.diag(torch.tensor(alphas, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
+    values, vectors = torch.linalg.eigh(matrix)
+    together = torch.stack(basis[: len(alphas)], 1)
+    return Spectrum(values, together @ vectors.to(together))
+
+
+def flattened(tensors: Tensors) -> Tensor:
+    """Return all entries in one vector, float64."""
+    return torch.cat([tensor.double().flatten() for tensor in tensors.values()])
+
+
+def unflattened(vector: Tensor, like: Tensors) -> dict[str, Tensor]:
+    """Return the parts of a vector in the shapes of some tensors."""
+    parts = torch.split(vector, [tensor.numel() for tensor in like.values()])
+    return {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}
+
+
+def quadratic_forms(hessian: LossHessian, vector: Tensors, n_groups: int = 16) -> Tensor:
+    """Return v' H_g v of consecutive groups of examples, float64 [groups]; all of one size, the rest left out."""
+    size = max(1, hessian.n // n_groups)
+    forms = []
+    for start in range(hessian.first, hessian.first + hessian.n - size + 1, size):
+        group = LossHessian(hessian.context, hessian.examples, hessian.names, size, start)
+        product = group.products([vector])[0]
+        forms.append(sum((vector[name].double() * product[name]).sum() for name in hessian.names))
+    return torch.stack([torch.as_tensor(form) for form in forms]).cpu()

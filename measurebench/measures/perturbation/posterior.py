@@ -1,0 +1,101 @@
+"""The Gaussian posterior of the PAC-Bayes measures: noise on every parameter, batch norm folded where that is exact."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from measurebench.core.info import Examples
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.blocks import structure_of
+from measurebench.measures.network.folding import folded_state
+from measurebench.measures.network.structure import trace
+from measurebench.measures.perturbation.noise_level import Displacement, DisplacementSearch
+from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoise
+
+Deviations = Callable[[Tensor, float], Tensor | float]
+
+
+@dataclass(frozen=True)
+class Centre:
+    """``weights`` that noise moves, by name, and ``fixed`` tensors; together they compute the network's function."""
+
+    weights: Mapping[str, Tensor]
+    fixed: Mapping[str, Tensor]
+
+    @property
+    def n_weights(self) -> int:
+        """Number of entries that noise moves."""
+        return sum(tensor.numel() for tensor in self.weights.values())
+
+
+def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
+    """Return the centre of the posterior: the network's (or another's) parameters, batch norm folded.
+
+    A folded batch norm leaves one shift per channel, which moves as the bias of its layer would.
+    """
+    model = context.network if network is None else network
+    found = structure_of(context) if network is None else trace(model, context.images[:1])
+    state = {name: _like(tensor, context.images) for name, tensor in folded_state(model, found).items()}
+    names = dict.fromkeys(name for name, _ in model.named_parameters())
+    biases = {id(p): name for name, p in model.named_parameters()}
+    by_name = {layer.name: layer.module for layer in found.layers}
+    for norm_name, sources in found.folds.items():
+        norm = found.norms[norm_name]
+        if len(sources) > 1 and any(by_name[source].bias is not None for source in sources):
+            continue
+        if norm.affine:
+            names.pop(f"{norm_name}.weight", None)
+        else:
+            names[f"{norm_name}.running_mean"] = None
+        if (bias := by_name[sources[0]].bias) is not None:
+            names.pop(biases[id(bias)], None)
+    return Centre({name: state[name] for name in names}, {n: t for n, t in state.items() if n not in names})
+
+
+def _like(tensor: Tensor, images: Tensor) -> Tensor:
+    return tensor.to(images) if tensor.is_floating_point() else tensor.to(images.device)
+
+
+def accuracy_displacement(
+    context: MeasureContext,
+    examples: Examples,
+    deviations: Deviations,
+    target: float,
+    largest: float,
+    n_draws: int,
+    tolerance: float,
+    n_examples: int,
+) -> Displacement:
+    """Return the level at which noise of standard deviation ``deviations(w, level)`` costs ``target`` of accuracy.
+
+    Accuracy is that on the first examples as they are (adversarial ones are not attacked anew). The noise is a
+    fixed set of standard normals per draw, the same at every level and for every measure that asks here.
+    """
+    n = min(n_examples, context.n)
+    images, labels = context.examples(examples)[:n], context.labels[:n]
+    point = context.shared("posterior centre", lambda: centre(context))
+    noise = WeightNoise(point.weights, context.settings.seed, "pacbayes")
+
+    def accuracy(level: float, draw: int) -> float:
+        numbers = noise[draw]
+        moved = {
+            name: torch.addcmul(weight, numbers[name], _as_tensor(deviations(weight, level), weight))
+            for name, weight in point.weights.items()
+        }
+        network = Perturbed(context.network, {**point.fixed, **moved})
+
+        def right(rows: slice) -> Tensor:
+            with torch.no_grad():
+                hits: Tensor = (network(images[rows]).argmax(1) == labels[rows]).sum()
+                return hits
+
+        return float(sum(int(count) for count in context.batches.each(right, n))) / n
+
+    start = float((context.logits(examples)[:n].argmax(1) == labels).double().mean())
+    return DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance).find()
+
+
+def _as_tensor(value: Tensor | float, like: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.full((), value).to(like)

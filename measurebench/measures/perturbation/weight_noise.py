@@ -1,0 +1,125 @@
+"""Perturbed weights: named random draws, layer-wise spheres, and the network with other parameters in place.
+
+The network itself is never touched and never copied: perturbed parameters go through ``torch.func.functional_call``.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from measurebench.compute.batching import out_of_memory
+from measurebench.core.digests import seed_from
+from measurebench.core.info import Examples
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.layers import parameter_names
+
+Tensors = Mapping[str, Tensor]
+_KEPT_BYTES = 1 << 26  # draws of small networks stay in memory; those of large ones are drawn again
+
+
+@dataclass
+class WeightNoise:
+    """Standard normal numbers per draw, shaped like some tensors: the same for every dtype, device and batch size.
+
+    Drawn in float32 on the CPU by a generator of its own for each (seed, stream, draw).
+    """
+
+    like: Tensors
+    seed: int
+    stream: str
+    _kept: dict[int, dict[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """Return the numbers of one draw, by tensor name."""
+        if draw in self._kept:
+            return self._kept[draw]
+        generator = torch.Generator().manual_seed(seed_from(self.seed, self.stream, draw))
+        numbers = {
+            name: torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
+            for name, tensor in self.like.items()
+        }
+        size = sum(tensor.numel() * tensor.element_size() for tensor in numbers.values())
+        if size * (len(self._kept) + 1) <= _KEPT_BYTES:
+            self._kept[draw] = numbers
+        return numbers
+
+    def signs(self, draw: int) -> dict[str, Tensor]:
+        """Return Rademacher numbers of one draw: the signs of its normal ones."""
+        return {name: torch.where(tensor < 0, -1.0, 1.0).to(tensor) for name, tensor in self[draw].items()}
+
+
+class Perturbed(nn.Module):
+    """The network with other tensors in place of some parameters and buffers; shares all the rest with it."""
+
+    def __init__(self, network: nn.Module, tensors: Tensors) -> None:
+        super().__init__()
+        self.network, self.tensors = network, dict(tensors)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [n, ...] to logits [n, K]."""
+        logits: Tensor = functional_call(self.network, self.tensors, (images,))
+        return logits
+
+
+def length(tensors: Iterable[Tensor]) -> float:
+    """Return the joint L2 norm of tensors, accumulated in float64."""
+    return math.sqrt(math.fsum(float(tensor.double().square().sum()) for tensor in tensors))
+
+
+def shifted(parameters: Tensors, steps: Tensors, factor: float = 1.0) -> dict[str, Tensor]:
+    """Return the parameters plus factor times the steps; those without a step as they are."""
+    return {
+        name: value + (factor * steps[name]).to(value.dtype) if name in steps else value
+        for name, value in parameters.items()
+    }
+
+
+def layer_tensors(context: MeasureContext) -> dict[str, Tensor]:
+    """Return weights and biases outside normalisation layers, each one a layer of its own (Stutz et al. 2021)."""
+    parameters = context.parameters
+    return {name: parameters[name] for name in parameter_names(context.network)}
+
+
+def on_spheres(tensors: Tensors, noise: Tensors, relative_radius: float) -> dict[str, Tensor]:
+    """Return the noise scaled so that each tensor's norm is ``relative_radius`` times that of its weights."""
+    return {
+        name: noise[name] * (relative_radius * length([tensor]) / max(length([noise[name]]), 1e-30))
+        for name, tensor in tensors.items()
+    }
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy of each example, float64 [n]."""
+    return F.cross_entropy(logits.double(), labels, reduction="none")
+
+
+def losses(context: MeasureContext, tensors: Tensors, images: Tensor) -> Tensor:
+    """Return the cross-entropy of the first examples under other parameters, float64 [n], without gradients."""
+    return cross_entropies(context.forward(images, Perturbed(context.network, tensors)), context.labels[: len(images)])
+
+
+def precise_losses(context: MeasureContext, shift: Tensors, images: Tensor) -> Tensor:
+    """Return the cross-entropies [n] of the first examples under shifted weights, computed in float64 throughout.
+
+    A small rise is the difference of two close losses, of which float32 leaves few digits. A network that insists
+    on another precision is evaluated in that of the images.
+    """
+    network = context.network
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    precise = {name: t.detach().double() if t.is_floating_point() else t for name, t in state.items()}
+    try:
+        return losses(context, shifted(precise, shift), images.double())
+    except RuntimeError as error:
+        if out_of_memory(error) or images.dtype == torch.float64:
+            raise
+        return losses(context, shifted(context.parameters, shift), images)
+
+
+def base_losses(context: MeasureContext, kind: Examples, n: int | None = None) -> Tensor:
+    """Return the cross-entropy of the first n examples under the network's own weights, float64 [n]."""
+    return cross_entropies(context.logits(kind)[:n], context.labels[:n])

@@ -1,0 +1,161 @@
+"""Two tables side by side: which conclusions changed?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.charts import compared
+from measurebench.reporting.figures.page_data import datasets, figure_data
+from measurebench.reporting.html.embedding import columns as embedded
+from measurebench.reporting.html.shell import render, write_text
+from measurebench.reporting.html.wording import count, defined, fixed, listed, measure_name, target_name
+from measurebench.reporting.subject.study import Study, is_sure, load_study
+
+CHANGES = {
+    "turned": "the sign turned, with certainty on both sides",
+    "gained": "shown in the second only",
+    "lost": "shown in the first only",
+    "apart": "same sign, intervals apart",
+    "same": "no change that could not be chance",
+    "one side": "in one table only",
+}
+_COLUMNS = {
+    "title": ("measure", "text"), "change": ("change", "text"), "tau_a": ("τ, first", "tau"), "low_a": ("low", "tau"),
+    "high_a": ("high", "tau"), "n_a": ("n, first", "integer"), "tau_b": ("τ, second", "tau"), "low_b": ("low", "tau"),
+    "high_b": ("high", "tau"), "n_b": ("n, second", "integer"), "difference": ("difference", "tau"),
+    "agreement": ("agreement of values", "tau"), "shared": ("models in both", "integer"),
+}  # fmt: skip
+
+
+def write_comparison(
+    first: Path | str | pd.DataFrame,
+    second: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path."""
+    studies = (load_study(first, options=options), load_study(second, options=options))
+    return write_text(Path(out) / "index.html", comparison_page(*studies))
+
+
+def comparison(first: Study, second: Study) -> pd.DataFrame:
+    """Return one row per measure of either study: both tau with intervals, the change, and how far values agree.
+
+    ``agreement`` is Kendall's tau of the measure's values over the models that both have (missing below three).
+    """
+    names = list(dict.fromkeys([*first.ranked, *second.ranked]))
+    if not set(first.ranked) & set(second.ranked):
+        raise BadInputError(
+            "compare", "tables with at least one measure in common", "none", "do both have the study's names?"
+        )
+    rows = [_row(name, first, second) for name in names]
+    order = {change: i for i, change in enumerate(CHANGES)}
+    rows.sort(key=lambda row: (order[row["change"]], -abs(row["difference"] or 0.0), row["measure"]))
+    return pd.DataFrame(rows).assign(order=range(len(rows)), _i=range(len(rows)))
+
+
+def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
+    a, b = first.estimate(name), second.estimate(name)
+    agreement, shared = _agreement(name, first.table, second.table)
+    return {
+        "model_id": name, "measure": name, "title": measure_name(name, first.infos), "change": change(a, b),
+        "tau_a": a.get("estimate"), "low_a": a.get("ci_low"), "high_a": a.get("ci_high"), "n_a": a.get("n_models"),
+        "tau_b": b.get("estimate"), "low_b": b.get("ci_low"), "high_b": b.get("ci_high"), "n_b": b.get("n_models"),
+        "difference": b["estimate"] - a["estimate"] if a and b else None, "agreement": agreement, "shared": shared,
+    }  # fmt: skip
+
+
+def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Return the code (a key of ``CHANGES``) of what became of an association from one study to the other."""
+    if not (a and b):
+        return "one side"
+    if is_sure(a) and is_sure(b):
+        if (a["estimate"] > 0) != (b["estimate"] > 0):
+            return "turned"
+        apart = a["ci_low"] > b["ci_high"] or b["ci_low"] > a["ci_high"]
+        return "apart" if apart else "same"
+    return "gained" if is_sure(b) else "lost" if is_sure(a) else "same"
+
+
+def _agreement(name: str, first: pd.DataFrame, second: pd.DataFrame) -> tuple[float | None, int]:
+    if name not in first.columns or name not in second.columns:
+        return None, 0
+    both = first[["model_id", name]].merge(second[["model_id", name]], on="model_id").iloc[:, 1:]
+    both = both.apply(pd.to_numeric, errors="coerce").dropna()
+    tau = both.iloc[:, 0].corr(both.iloc[:, 1], method="kendall") if len(both) > 2 else None
+    return (tau if defined(tau) else None), len(both)
+
+
+def comparison_page(first: Study, second: Study) -> str:
+    """Return the comparison as HTML."""
+    table = comparison(first, second)
+    figure = compared.figure(table, first.name, second.name)
+    changed = table[~table["change"].isin(["same", "one side"])]
+    best = [measure_name(study.ranked[0], study.infos) for study in (first, second)]
+    counts = table["change"].value_counts()
+    return render(
+        "comparison.html",
+        _data(table, figure, f"{first.name}-{second.name}"),
+        title=f"{first.name} and {second.name} compared",
+        description="Which conclusions about measures changed between two studies.",
+        kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} "
+        f"({count(len(second.table), 'model')})",
+        sentence=f"{count(len(changed), 'conclusion')} of {len(table)} changed"
+        if len(changed)
+        else f"No conclusion of {len(table)} changed",
+        lead=_lead(best, changed),
+        changes=[(CHANGES[name], int(counts[name])) for name in CHANGES if name in counts],
+        figure=figure,
+        sections=[("compared", "Measures"), ("models", "Table"), ("methods", "Studies")],
+        studies=[_about(study) for study in (first, second)],
+    )
+
+
+def _lead(best: list[str], changed: pd.DataFrame) -> str:
+    told = (
+        f"Both name {best[0]} the best predictor. "
+        if best[0] == best[1]
+        else f"The best predictor was {best[0]}, and is {best[1]}. "
+    )
+    return told + (
+        f"Changed: {listed(list(changed['title']))}."
+        if len(changed)
+        else "What differs is within what chance would do."
+    )
+
+
+def _about(study: Study) -> tuple[str, str]:
+    row = study.estimate(study.ranked[0])
+    told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
+    models, target = count(study.analysis.n_models, "model"), target_name(study.analysis.target)
+    return study.name, f"{models} in the statistics, predicted is the {target}, {told}"
+
+
+def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:
+    shown = table.assign(change=[CHANGES[code] for code in table["change"]])
+    return {
+        "figures": figure_data([figure]),
+        "datasets": datasets([figure], {"models": embedded(shown.drop(columns=["_i"]))}),
+        "columns": [
+            {"key": key, "label": label, "format": kind, "group": "columns", "shown": True}
+            for key, (label, kind) in _COLUMNS.items()
+        ],
+        "filters": [
+            {
+                "key": "change",
+                "label": "change",
+                "levels": [
+                    {"level": str(k), "n": int(v)} for k, v in shown["change"].value_counts().sort_index().items()
+                ],
+            }
+        ],
+        "measures": [],
+        "measure": None,
+        "sort": {"key": "order", "direction": 1},
+        "file": name,
+        "noun": "measures",
+    }

@@ -1,0 +1,89 @@
+"""Every chart as a file, at the size of a paper's page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.figures.figure import Figure
+from measurebench.reporting.html.bundle import VEGA_LITE
+from measurebench.reporting.html.embedding import columns as embedded
+from measurebench.reporting.html.theme import resolved, vega_config
+
+FORMATS = ("svg", "png", "pdf")
+WIDTH = 620  # CSS pixels: 6.5 inches, the text width of a page
+PNG_SCALE = 2.5
+
+
+def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the formats, or raise BadInputError naming the unknown one."""
+    for name in formats:
+        if name not in FORMATS:
+            raise BadInputError("format", "svg, png or pdf", repr(name))
+    return tuple(dict.fromkeys(formats))
+
+
+def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
+    """Write ``folder/ID.svg`` and so on for each figure and return the paths."""
+    chosen = check_formats(formats)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            _write(standalone(figure), folder / f"{figure.id}.{kind}", kind) for figure in figures for kind in chosen
+        ]
+    except OSError as error:
+        raise BadInputError(str(folder), "a folder that can be written to", error.strerror or str(error)) from error
+
+
+def file_name(name: str) -> str:
+    """Return a measure's name as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
+
+def standalone(figure: Figure) -> dict[str, Any]:
+    """Return a figure's specification with its data, title, size and the light colours; of many rows the first."""
+    spec: dict[str, Any] = resolved({**figure.spec, "config": vega_config()})
+    spec["title"] = {"text": wrapped(figure.title), "anchor": "start", "fontSize": 13, "offset": 10}
+    spec["background"] = "#ffffff"
+    spec["padding"] = 8
+    if spec.get("width") == "container":
+        spec["width"] = WIDTH
+    if figure.limit < figure.rows:
+        spec["height"] = spec["height"] * figure.limit / figure.rows
+    spec["datasets"] = {
+        **spec.get("datasets", {}),
+        **{name: _rows(table, figure) for name, table in figure.data.items()},
+    }
+    return spec
+
+
+def wrapped(text: str, width: int = 88) -> list[str]:
+    """Return a title in lines of at most ``width`` characters."""
+    import textwrap
+
+    return textwrap.wrap(text, width, break_long_words=False)
+
+
+def _rows(table: pd.DataFrame, figure: Figure) -> list[dict[str, Any]]:
+    if figure.limit < figure.rows and "order" in table.columns:
+        table = table[table["order"] < figure.limit]
+    plain: Mapping[str, Any] = embedded(table)["columns"]
+    values = {
+        name: column if isinstance(column, list) else [None if c < 0 else column["levels"][c] for c in column["codes"]]
+        for name, column in plain.items()
+    }
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+
+def _write(spec: dict[str, Any], path: Path, kind: str) -> Path:
+    import vl_convert
+
+    if kind == "svg":
+        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8")
+    elif kind == "png":
+        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+    else:
+        path.write_bytes(vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE))
+    return path

@@ -1,0 +1,63 @@
+"""The shell of all pages: templates, and the one block of data that goes into them."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.html import theme
+from measurebench.reporting.html.bundle import javascript_bundle
+from measurebench.reporting.html.embedding import script_json
+from measurebench.reporting.html.wording import fixed, percent
+from measurebench.store.folder import write_atomically
+
+
+def version() -> str:
+    """Return the installed version of the package."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("measurebench")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@cache
+def environment() -> Any:
+    """Return the templates, escaping everything that is not marked as safe."""
+    import jinja2
+
+    loader = jinja2.PackageLoader("measurebench.reporting.html", "templates")
+    made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    made.globals.update(
+        theme=theme,
+        version=version(),
+        num=lambda value: fixed(value, 3).rstrip("0").rstrip("."),
+        pct=percent,
+        home="#main",
+    )
+    return made
+
+
+def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
+    """Return a page; ``data`` goes into it once, as JSON."""
+    shared = {"config": theme.vega_config(), "colors": theme.LIGHT}
+    return str(
+        environment()
+        .get_template(template)
+        .render(data=script_json({**shared, **data}), bundle=javascript_bundle(), **values)
+    )
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all (its folder is made where missing) and return its path.
+
+    Raises BadInputError where it cannot be written.
+    """
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise BadInputError(str(path), "a place that can be written to", error.strerror or str(error)) from error
+    return path

@@ -1,0 +1,305 @@
+"""The leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
+from measurebench.reporting.charts.leaderboard import (
+    best_known,
+    clean,
+    measured,
+    overestimation,
+    parameters,
+    reported,
+    venue,
+    year,
+)
+from measurebench.reporting.charts.leaderboard import papers as papers_chart
+from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
+from measurebench.reporting.figures.figure import Figure
+from measurebench.reporting.figures.files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.page_data import datasets, figure_data
+from measurebench.reporting.html.embedding import columns as embedded
+from measurebench.reporting.html.shell import render, write_text
+from measurebench.reporting.html.wording import count, listed, measure_name, percent
+from measurebench.reporting.leaderboard.entries import leaderboard
+from measurebench.reporting.study.study_page import Section
+from measurebench.reporting.subject.ranking import ranked
+
+# key: label, format, group, shown at first
+_COLUMNS: dict[str, tuple[str, str, str, bool]] = {
+    "rank": ("rank", "integer", "ranking", True),
+    "rank_best": ("best possible rank", "integer", "ranking", False),
+    "rank_worst": ("worst possible rank", "integer", "ranking", False),
+    "model_id": ("model", "text", "ranking", True),
+    "paper": ("paper", "text", "paper", True),
+    "clean_accuracy": ("clean", "percent2", "accuracy", True),
+    "autoattack_accuracy": ("AutoAttack", "percent2", "accuracy", True),
+    "low": ("AutoAttack, low", "percent2", "accuracy", False),
+    "high": ("AutoAttack, high", "percent2", "accuracy", False),
+    "best_known_accuracy": ("best known", "percent2", "accuracy", True),
+    "reported_accuracy": ("reported", "percent2", "accuracy", False),
+    "overestimation": ("overestimation", "points", "accuracy", False),
+    "reliable": ("reliable", "text", "accuracy", True),
+    "training_data": ("training data", "text", "model", True),
+    "architecture": ("architecture", "text", "model", True),
+    "n_parameters": ("parameters", "integer", "model", True),
+    "defense": ("defense", "text", "model", False),
+    "forward_passes": ("forward passes", "integer", "model", False),
+    "norm": ("norm", "text", "model", False),
+    "radius": ("radius", "text", "model", False),
+    "venue": ("venue", "text", "paper", True),
+    "published_in": ("published in", "text", "paper", False),
+    "year": ("year", "text", "paper", True),
+    "authors": ("authors", "text", "paper", False),
+    "weights": ("weights available", "text", "model", False),
+    "footnote": ("footnote", "text", "paper", False),
+}
+_FILTERS = {
+    "training_data": "training data",
+    "reliable": "reliable",
+    "published_in": "published in",
+    "year": "year",
+    "weights": "weights available",
+}
+_PRESENT = {True: "yes", False: "no"}
+
+
+def write_leaderboard(
+    out: Path | str,
+    *,
+    norm: str = "Linf",
+    model_info: Path | str | None = None,
+    records: Path | str | pd.DataFrame | None = None,
+    figures: Path | str | None = None,
+    formats: tuple[str, ...] = ("svg", "png"),
+) -> Path:
+    """Write ``out/index.html``, the analysis of RobustBench's CIFAR-10 leaderboard for ``norm``; return its path.
+
+    ``model_info``: RobustBench's folder of that name, for reported and best known accuracy, extra data, reliability and
+    footnotes. ``records``: a results folder or table whose measures join by model id.
+    """
+    check_formats(formats)
+    table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
+    names: list[str] = []
+    if records is not None:
+        table, names = joined(table, records)
+    page = write_text(Path(out) / "index.html", leaderboard_page(table, norm, names))
+    if figures is not None:
+        write_figures(static_figures(table, names), Path(figures), formats)
+    return page
+
+
+def static_figures(table: pd.DataFrame, measures: list[str]) -> list[Figure]:
+    """Return every chart of the page, with a scatter for each measure."""
+    infos = measure_infos()
+    fixed = [figure for section in sections(table, []) for figure in section.figures]
+    each = [replace(measured.figure(table, name, infos), id=f"scatter_{file_name(name)}") for name in measures]
+    return fixed + each
+
+
+def prepared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries with ranks, intervals, overestimation, and flags in words ("yes", "no", "unknown")."""
+    table = ranked(table)
+    return table.assign(
+        _i=range(len(table)),
+        _defense=table["training_data"],
+        _target=table["autoattack_accuracy"],
+        overestimation=table["reported_accuracy"] - table["autoattack_accuracy"],
+        reliable=[{True: "no", False: "yes"}.get(value, "unknown") for value in table["unreliable"]],
+        weights=[_PRESENT.get(value, "no") for value in table["in_zoo"]],
+        year=table["year"].astype("Int64"),
+    )
+
+
+def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the entries with the measures of a results folder beside them, by model id, and the measures' names.
+
+    Only what was measured on CIFAR-10 under the entries' own norm joins, where the records say so.
+    """
+    from measurebench.stats.population.roles import measure_columns
+    from measurebench.store.tables import read_table
+
+    found = records if isinstance(records, pd.DataFrame) else read_table(Path(records))
+    if "model_id" not in found.columns:
+        raise BadInputError("records", "a table with a column model_id", f"the columns {listed(list(found.columns))}")
+    norm = str(table["norm"].iloc[0])
+    found = _of_norm(found.reset_index(drop=True), norm)
+    names = [name for name in measure_columns(found, "autoattack_accuracy", None, ()) if name not in table.columns]
+    besides = [name for name in ("robust_gap_pgd", "robust_gap_autoattack") if name in found.columns]
+    values = found[["model_id", *besides, *names]].drop_duplicates("model_id")
+    values = values[values["model_id"].isin(table["model_id"])]
+    if values.empty:
+        raise BadInputError("records", f"models of the leaderboard measured on CIFAR-10 under {norm}", "none")
+    return table.merge(values, on="model_id", how="left"), names
+
+
+def _of_norm(records: pd.DataFrame, norm: str) -> pd.DataFrame:
+    """Return the records of CIFAR-10 and a norm under the entries' ids: L2 ids that Linf has too end in "-L2"."""
+    ids = records["model_id"].astype(str)
+    kept = ids.str.extract(r"(?:^|[:/])(Linf|L2)/", expand=False).fillna(norm) == norm
+    for name, wanted in (("norm", norm), ("dataset", "cifar10")):
+        if name in records.columns:
+            kept &= records[name].isna() | (records[name].astype(str).str.lower() == wanted.lower())
+    keys = ids.str.rsplit("/", n=1).str[-1].str.rsplit(":", n=1).str[-1]
+    marked = keys.str.endswith("-L2") & (norm == "L2")
+    found = records.assign(model_id=keys.where(~marked, keys.str.removesuffix("-L2")))[kept]
+    # Of both ids in a table that names no norms, the one that ends in "-L2" is the L2 entry's.
+    return found.loc[marked[kept].sort_values(ascending=False, kind="stable").index]
+
+
+def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
+    """Return the page's sections of charts."""
+    planned = (
+        Section(
+            "ranking",
+            "How sure the ranking is",
+            "Ranking",
+            "A place in a table looks exact. Over 10,000 test images it is not: entries whose difference could "
+            "be chance share a range of places.",
+            "stack",
+            _present(ranking_chart.figure(table), best_known.figure(table)),
+        ),
+        Section(
+            "claims",
+            "What was claimed and what was found",
+            "Claims",
+            "AutoAttack evaluates every entry in the same way, after its authors reported a figure of their own.",
+            "pair",
+            _present(reported.figure(table), *overestimation.figures(table)),
+        ),
+        Section(
+            "progress",
+            "Clean and robust accuracy over the years",
+            "Progress",
+            "Robustness costs accuracy on clean images. The frontier joins the entries that no other beats in both.",
+            "pair",
+            _present(clean.figure(table), year.figure(table), parameters.figure(table), venue.figure(table)),
+        ),
+        Section(
+            "papers",
+            "One row per paper",
+            "Papers",
+            "Most papers enter several networks. Folded together, the field is smaller than the table.",
+            "stack",
+            (papers_chart.figure(table),),
+        ),
+        Section(
+            "measures",
+            "Measures of the entries",
+            "Measures",
+            "What was measured on the entries, against their robust accuracy.",
+            "stack",
+            _present(measured.figure(table, measures[0], measure_infos()) if measures else None),
+        ),
+    )
+    return tuple(section for section in planned if section.figures)
+
+
+def _present(*figures: Figure | None) -> tuple[Figure, ...]:
+    return tuple(figure for figure in figures if figure is not None)
+
+
+def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str:
+    """Return the page as HTML."""
+    parts = sections(table, measures)
+    figures = [figure for section in parts for figure in section.figures]
+    sentence = headline(table)
+    return render(
+        "leaderboard.html",
+        _data(table, figures, measures, norm),
+        title=f"RobustBench CIFAR-10 {norm}: {sentence}",
+        description=f"RobustBench's CIFAR-10 {norm} leaderboard with intervals, overestimation, frontier and papers.",
+        kicker=f"RobustBench \u00b7 CIFAR-10 \u00b7 {norm} \u00b7 {count(len(table), 'entry', 'entries')} "
+        f"\u00b7 {count(table['paper_key'].nunique(), 'paper')}",
+        sentence=sentence,
+        lead=_lead(table),
+        sections=[(section.id, section.label) for section in parts] + [("models", "Entries"), ("methods", "Sources")],
+        chart_sections=parts,
+        measure_groups=[("measures", [(name, measure_name(name, measure_infos())) for name in measures])],
+        sources=_sources(table),
+    )
+
+
+def headline(table: pd.DataFrame) -> str:
+    """Return who is first, or how many may be."""
+    first = table.iloc[0]
+    open_places = int(first["rank_worst"])
+    if open_places == 1:
+        return f"{first['model_id']} is the most robust of {len(table)} entries"
+    return f"{open_places} of {len(table)} entries could hold the first place"
+
+
+def _lead(table: pd.DataFrame) -> str:
+    known = table["autoattack_accuracy"].dropna()
+    told = f"Robust accuracy under AutoAttack runs from {percent(known.min())} to {percent(known.max())}. "
+    over = table["overestimation"].dropna()
+    if len(over):
+        told += f"{int((over > 0.05).sum())} of {len(over)} reports were more than 5 points too high. "
+    return told + "Every number below carries how sure it is; every chart can be narrowed, linked to and saved."
+
+
+def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return what the page rests on and what is not known, as name and value."""
+    from importlib.metadata import version
+
+    unknown = int((table["reliable"] == "unknown").sum())
+    rows = [
+        ("source", f"the tables in the description of the installed package robustbench {version('robustbench')}"),
+        ("entries", f"{len(table)}, {int((table['weights'] == 'yes').sum())} of them with weights in the package"),
+        ("intervals", "Wilson, 95 %, 10,000 test images; differences by Newcombe's method without pairing"),
+        ("reliability", f"unknown for {unknown}" if unknown else "stated for all"),
+    ]
+    if table["reported_accuracy"].isna().all():
+        note = "what RobustBench ranks by: AutoAttack's accuracy, or a stronger attack's where one is known"
+        rows.append(("robust accuracy", f"{note}; --model-info tells the two apart"))
+    radii = sorted({str(value) for value in table["radius"].dropna()})
+    if radii:
+        rows.append(("radii", f"{listed(radii)}; an entry with another radius than most is ranked as it stands"))
+    return rows
+
+
+def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm: str) -> dict[str, Any]:
+    names = [name for name in _COLUMNS if table[name].notna().any()]
+    extra = [name for name in table.columns if name in {"robust_gap_pgd", "robust_gap_autoattack", *measures}]
+    links = {"paper": "link"}
+    plain = table[[*names, *extra, "link", "venue_name"]]
+    models = embedded(plain) | {"aliases": {"_defense": "training_data", "_target": "autoattack_accuracy"}}
+    infos = measure_infos()
+    charts = figure_data(figures, dynamic=("scatter",))
+    if measures:
+        charts["scatter"]["spec"] = measured.template(table)
+    return {
+        "figures": charts,
+        "datasets": datasets(figures, {"models": models}),
+        "columns": [
+            {"key": name, "label": label, "format": kind, "group": group, "shown": shown, "link": links.get(name)}
+            for name, (label, kind, group, shown) in _COLUMNS.items()
+            if name in names
+        ]
+        + [
+            {"key": name, "label": measure_name(name, infos), "format": "number", "group": "measures", "shown": False}
+            for name in extra
+        ],
+        "filters": [
+            _filter(table, key, label) for key, label in _FILTERS.items() if 1 < table[key].nunique(dropna=False) <= 14
+        ],
+        "measures": [measured.about(table, name, infos) for name in measures],
+        "measure": measures[0] if measures else None,
+        "sort": {"key": "rank", "direction": 1},
+        "noun": "entries",
+        "names": {"_target": "autoattack_accuracy", "_defense": "training_data"},
+        "file": f"robustbench-cifar10-{norm}",
+    }
+
+
+def _filter(table: pd.DataFrame, key: str, label: str) -> dict[str, Any]:
+    texts = [
+        "not stated" if pd.isna(value) else str(int(value)) if key == "year" else str(value) for value in table[key]
+    ]
+    counts = pd.Series(texts).value_counts().sort_index()
+    return {"key": key, "label": label, "levels": [{"level": str(level), "n": int(n)} for level, n in counts.items()]}

@@ -1,0 +1,1 @@
+"""The static site: an index of studies and leaderboards."""

@@ -1,0 +1,109 @@
+"""The published site: an index of studies, each with its page, its data files and an address that stays."""
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.html.shell import environment, write_text
+from measurebench.reporting.html.wording import count
+from measurebench.reporting.leaderboard.entries import leaderboard
+from measurebench.reporting.leaderboard.leaderboard_page import headline, leaderboard_page, prepared
+from measurebench.reporting.study.finding import finding
+from measurebench.reporting.study.study_page import study_page
+from measurebench.reporting.subject.study import Study, load_study
+
+
+@dataclass(frozen=True)
+class Published:
+    """One line of the index: where a study lies, what it says, and its files with their digests."""
+
+    address: str
+    title: str
+    text: str
+    files: tuple[tuple[str, int, str], ...]
+
+
+def write_site(
+    out: Path | str,
+    studies: Sequence[Path | str],
+    *,
+    norms: Sequence[str] = ("Linf", "L2"),
+    model_info: Path | str | None = None,
+) -> Path:
+    """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
+
+    ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
+    SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone.
+    """
+    out = Path(out)
+    published, taken = [], set[str]()
+    for source in studies:
+        study = load_study(Path(source))
+        address = f"studies/{slug(study.name)}"
+        if address in taken:
+            raise BadInputError(str(source), "studies of different names", f"{study.name!r} twice", "rename a folder")
+        taken.add(address)
+        published.append(_write_study(study, out / address, address))
+    for norm in norms:
+        address = f"leaderboard/{norm}"
+        _fresh(out / address)
+        table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
+        write_text(out / address / "index.html", leaderboard_page(table, norm, []))
+        title, text = f"RobustBench, CIFAR-10, {norm}", f"{headline(table)}, by AutoAttack with 95 % intervals."
+        published.append(Published(address, title, text, _files(out / address)))
+    listing = [
+        {
+            "address": p.address,
+            "title": p.title,
+            "text": p.text,
+            "files": [dict(zip(("name", "bytes", "sha256"), f, strict=True)) for f in p.files],
+        }
+        for p in published
+    ]
+    write_text(out / "index.json", json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / ".nojekyll", "")
+    return write_text(out / "index.html", _index(published))
+
+
+def slug(name: str) -> str:
+    """Return a name as part of an address: lower case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "study"
+
+
+def _write_study(study: Study, folder: Path, address: str) -> Published:
+    """Write a study's page, the table of models and the analysis."""
+    from measurebench.stats import write_analysis
+
+    _fresh(folder)
+    write_text(folder / "index.html", study_page(study))
+    plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
+    write_text(folder / "models.csv", plain.to_csv(index=False, lineterminator="\n"))
+    write_analysis(study.analysis, folder)
+    told = finding(study)
+    return Published(address, study.name, f"{count(len(study.table), 'model')}. {told.sentence}.", _files(folder))
+
+
+def _fresh(folder: Path) -> None:
+    """Empty a study's folder, so that no file of an earlier release stays behind."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def _files(folder: Path) -> tuple[tuple[str, int, str], ...]:
+    found = sorted(path for path in folder.iterdir() if path.is_file())
+    return tuple((path.name, path.stat().st_size, digest_file(path)) for path in found)
+
+
+def _index(published: Sequence[Published]) -> str:
+    values: dict[str, Any] = {
+        "title": "measurebench: studies of robust generalization",
+        "description": "Which measures of a robust classifier tell how well its robustness generalizes?",
+        "sections": [], "published": published,
+    }  # fmt: skip
+    return str(environment().get_template("index.html").render(**values))

@@ -1,0 +1,168 @@
+"""The finding: one sentence and five numbers, all computed."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts.heatmap import turning_measures
+from measurebench.reporting.html.wording import (
+    count,
+    defined,
+    fixed,
+    interval,
+    listed,
+    measure_name,
+)
+from measurebench.reporting.subject.study import ALL, Study, is_sure
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the five numbers: what it is, its value, and what stands under it."""
+
+    label: str
+    value: str
+    detail: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The headline, the paragraph below it, and the numbers."""
+
+    sentence: str
+    lead: str
+    numbers: tuple[Number, ...]
+
+
+def finding(study: Study) -> Finding:
+    """Return what the study found, with intervals and counts."""
+    return Finding(
+        _sentence(study),
+        _lead(study),
+        (_measured(study), _spread(study), _best(study), _best_inside(study), _turning(study)),
+    )
+
+
+def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | None:
+    """Return the measure with the largest |tau| over all models or inside a defense, and its row; sure ones first."""
+    rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.ranked]
+    rows = [(name, row) for name, row in rows if row]
+    return max(rows, key=lambda pair: (is_sure(pair[1]), abs(pair[1]["estimate"]))) if rows else None
+
+
+def _sentence(study: Study) -> str:
+    best, turning = best_measure(study), turning_measures(study)
+    if best is None:
+        return f"No measure could be compared with {_the_long(study)}"
+    name, row = best
+    clause = (
+        f"{measure_name(name, study.infos)} follows {_the_long(study)} best, and "
+        if is_sure(row)
+        else f"No measure follows {study.target.the} with certainty, and "
+    )
+    if len(study.defenses) < 2:
+        clause = clause.removesuffix(", and ")
+        return f"{clause} (τ = {fixed(row['estimate'])})"
+    if turning:
+        verb = "points" if len(turning) == 1 else "point"
+        return f"{clause}{count(len(turning), 'measure')} {verb} the other way once the defense changes"
+    return f"{clause}no measure certainly changes direction from one defense to another"
+
+
+def _the_long(study: Study) -> str:
+    return f"the {study.target.long}" if study.target.is_gap else study.target.long
+
+
+def _lead(study: Study) -> str:
+    target, values = study.target, study.measured["_target"]
+    one = len(study.ranked) == 1
+    opening = (
+        "A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
+        "keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs "
+        if target.is_gap
+        else f"What is predicted here is {target.name}. It runs "
+    )
+    return (
+        f"{opening}{target.span(values.min(), values.max())} over {count(len(values), 'model')}, and "
+        f"{count(len(study.ranked), 'measure')} {'is' if one else 'are'} asked whether {'it' if one else 'they'} "
+        "could have told."
+    )
+
+
+def _measured(study: Study) -> Number:
+    total, out = len(study.table), study.left_out
+    reasons = pd.Series([_without_name(why, model) for model, why in out.items()], dtype=object).value_counts()
+    lines = tuple(f"{n} × {_shortened(str(why))}" for why, n in list(reasons.items())[:3])
+    rest = count(len(out), "model") + " left out" if out else "none left out"
+    return Number("models in the statistics", f"{study.analysis.n_models:,} of {total:,}", rest, lines)
+
+
+def _without_name(reason: str, model: str) -> str:
+    """Return a reason without the model that it names, so that equal reasons count together."""
+    return re.sub(rf"\S*{re.escape(model)}:? ?", "", reason) or reason
+
+
+def _shortened(text: str, limit: int = 90) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _spread(study: Study) -> Number:
+    target, values = study.target, study.measured["_target"]
+    error = study.analysis.gap_error.get("median_standard_error")
+    told = f"from {target.text(values.min())} to {target.told(values.max())}"
+    if error is not None and defined(error):
+        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(1.96 * error)} (95 %)"
+    label = "middle half of the gaps, in points" if target.is_gap else f"middle half of the {target.many}"
+    return Number(label, f"{target.text(values.quantile(0.25))} to {target.text(values.quantile(0.75))}", told)
+
+
+def _best(study: Study) -> Number:
+    best = best_measure(study)
+    if best is None:
+        return Number("best predictor over all models", "none", "no rank correlation could be computed")
+    name, row = best
+    way = f"larger values, {'larger' if row['estimate'] > 0 else 'smaller'} {study.target.many}"
+    told = f"{way}; τ = {fixed(row['estimate'])}, 95 % "
+    told += f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
+    return Number("best predictor over all models", measure_name(name, study.infos), told)
+
+
+def _best_inside(study: Study) -> Number:
+    lines, names = [], []
+    for level in study.defenses:
+        if level != ALL and (best := best_measure(study, level)):
+            name, row = best
+            if not is_sure(row):
+                lines.append(f"{level}: none is certain")
+                continue
+            names.append(name)
+            lines.append(
+                f"{level}: {measure_name(name, study.infos)}, τ = {fixed(row['estimate'])} "
+                f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
+            )
+    if not lines:
+        return Number("best predictor inside each defense", "one defense only", "nothing to compare")
+    return Number("best predictor inside each defense", _agreement(names, len(lines)), "", tuple(lines))
+
+
+def _agreement(names: list[str], n_defenses: int) -> str:
+    """Say how many different measures are the certain best ones of so many defenses."""
+    if len(names) < 2:
+        return f"certain in {len(names)} of {n_defenses}"
+    return f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
+
+
+def _turning(study: Study) -> Number:
+    turning = turning_measures(study)
+    leaning = [name for name in study.ranked if _leans(study, name)]
+    shown = listed([measure_name(name, study.infos) for name in turning], 4) if turning else "No turn is certain"
+    told = f"{shown}. By the estimates alone, without their intervals, {len(leaning)} turn."
+    return Number("measures whose sign turns between defenses", f"{len(turning)} of {len(study.ranked)}", told)
+
+
+def _leans(study: Study, name: str) -> bool:
+    found = [study.estimate(name, "tau_within", level) for level in study.defenses]
+    return len({row["estimate"] > 0 for row in found if row and row["estimate"] != 0}) == 2

@@ -1,0 +1,197 @@
+"""Section 8 of the page: how things were measured, what the words mean, what is not known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.html.wording import count, fixed, listed, setting_name
+from measurebench.reporting.study.model_table import IDENTITY
+from measurebench.reporting.subject.study import Study
+
+_TERMS = (
+    (
+        "Robust accuracy",
+        "The share of images whose prediction stays right under an attack that may change every image within a "
+        "fixed limit.",
+    ),
+    (
+        "PGD",
+        "Projected gradient descent: the attack climbs the loss in small steps and is put back inside the "
+        "limit after each.",
+    ),
+    (
+        "AutoAttack",
+        "Four attacks run one after another; what survives all of them counts as robust. The field's common yardstick.",
+    ),
+    (
+        "Robust generalization gap",
+        "Robust accuracy on training images minus robust accuracy on test images, in percentage points.",
+    ),
+    (
+        "Measure",
+        "A number computed from a trained network, without test images, that might tell how large its {short} is.",
+    ),
+    (
+        "Kendall's τ",
+        "Take two models: does the one with the larger measure have the larger {short}? τ is the share of pairs "
+        "that say yes minus the share that say no.",
+    ),
+    (
+        "ψ (granulated)",
+        "τ among models that differ in one training setting only, averaged over all the rest. It asks whether "
+        "the measure follows the effect of that setting.",
+    ),
+    (
+        "π (conditional)",
+        "τ among models that agree in one training setting, averaged over its values. A large π beside a small "
+        "ψ warns of a confounder.",
+    ),
+    (
+        "Robust sign error",
+        "How often the measure gets the direction of a change of {the} wrong: 0 never, 0.5 like a coin; the "
+        "maximum over all changes of a setting is its worst case.",
+    ),
+    (
+        "Interval",
+        "95 %, from resampling whole training runs with replacement, since checkpoints of one run are not independent.",
+    ),
+    ("Adjusted p", "The chance of so strong an association without any, corrected for the number of questions asked."),
+)
+_LIMITS = (
+    "An association is not a cause: a measure may follow {the} because both follow a training setting. "
+    "Sections on settings and regressions show how far that goes.",
+)
+_LIMITS_OF_A_GAP = (
+    "The gap holds train robust accuracy in itself. Measures of the training loss follow it nearly by "
+    "construction, so the control is shown beside every claim.",
+    "The gap is a difference of two sampled proportions; models that lie closer than its error cannot be told apart.",
+)
+_LIMITS_OF_ATTACKS = (
+    "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, more for some defenses "
+    "than for others.",
+)
+
+
+def terms(study: Study) -> list[tuple[str, str]]:
+    """Return what the page's words mean."""
+    return [(term, _worded(meaning, study)) for term, meaning in _TERMS]
+
+
+def limits(study: Study) -> list[str]:
+    """Return what is not known; two of the limits are those of a gap."""
+    of_gap = _LIMITS_OF_A_GAP if study.target.is_gap else ()
+    return [_worded(text, study) for text in (*_LIMITS, *of_gap, *_LIMITS_OF_ATTACKS)]
+
+
+def _worded(text: str, study: Study) -> str:
+    return text.replace("{the}", study.target.the).replace("{short}", study.target.short)
+
+
+def methods(study: Study) -> list[tuple[str, str]]:
+    """Return what was done as name and value: data, threat model, attacks, subsets, statistics."""
+    table, analysis = study.table, study.analysis
+    rows = [
+        ("predicted", study.target.name),
+        *_uniform(table, ("dataset", "norm", "radius")),
+        *_counts(table),
+        ("measures", count(len(analysis.measures), "measure")),
+        ("settings compared", listed([setting_name(name) for name in analysis.settings], 12)),
+        ("unit of resampling", f"{IDENTITY.get(analysis.unit, analysis.unit)}, {analysis.n_units:,} of them"),
+    ]
+    for name, words in (
+        ("bootstrap", "bootstrap draws"),
+        ("permutations", "permutations"),
+        ("seed", "seed of the statistics"),
+        ("where", "filter"),
+    ):
+        if analysis.provenance.get(name) not in (None, ""):
+            rows.append((words, str(analysis.provenance[name])))
+    for step in analysis.filters:
+        if step.n_after < step.n_before:
+            rows.append((f"filter: {step.name}", f"{step.n_before:,} → {step.n_after:,} models"))
+    return rows + [("note", note) for note in analysis.notes]
+
+
+def _uniform(table: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    found = []
+    for name in names:
+        if name in table.columns and table[name].notna().any():
+            values = sorted({str(value) for value in table[name].dropna()})
+            found.append((IDENTITY[name], listed(values)))
+    return found
+
+
+def _counts(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return how many images each accuracy rests on; a range where models differ."""
+    found = []
+    for name, words in (
+        ("n_train", "training images"),
+        ("n_test", "test images"),
+        ("n_autoattack", "images under AutoAttack"),
+    ):
+        values = (
+            pd.to_numeric(table[name], errors="coerce").dropna() if name in table.columns else pd.Series(dtype=float)
+        )
+        if len(values):
+            low, high = int(values.min()), int(values.max())
+            found.append((words, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
+    return found
+
+
+def provenance(study: Study) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return where the numbers come from as name and value, and the command lines that made them."""
+    known = study.provenance
+    rows = _uniform_versions(study.table)
+    latest: Mapping[str, Any] = (known.get("environments") or [{}])[-1]
+    rows += [(str(name).replace("_", " "), _told(value)) for name, value in latest.items() if _is_plain(value)]
+    for config in known.get("configs") or []:
+        rows += [
+            (f"configuration {config.get('digest', '')}", _told({k: v for k, v in config.items() if k != "digest"}))
+        ]
+    commands = [_command(run) for run in known.get("runs") or []]
+    return rows or [("source", "a table without records; see the columns above")], [
+        c for c in dict.fromkeys(commands) if c
+    ]
+
+
+def _uniform_versions(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return _uniform(table, ("measurebench_version", "config_digest"))
+
+
+def _is_plain(value: Any) -> bool:
+    return value is not None and value != "" and value != {} and value != []
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_told(item)}" for name, item in value.items() if _is_plain(item))
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_told(item) for item in value)
+    return fixed(value, 4).rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _command(run: Mapping[str, Any]) -> str:
+    line = run.get("command") or run.get("command_line") or run.get("argv") or ""
+    text = " ".join(map(str, line)) if isinstance(line, list) else str(line)
+    return text.replace("__main__.py", "python -m measurebench", 1) if text.startswith("__main__.py") else text
+
+
+def glossary(study: Study) -> list[dict[str, Any]]:
+    """Return what each measure is, from its own info, in the order of the families."""
+    expected = {"+": "+ (larger value, larger gap)", "-": "\u2212 (larger value, smaller gap)", "": "none"}
+    versions = study.provenance.get("measure_versions") or {}
+    return [
+        {
+            "id": name,
+            "title": info.title,
+            "explanation": info.explanation,
+            "formula": info.formula,
+            "unit": info.unit,
+            "expected": expected[info.hypothesis],
+            "version": versions.get(name, info.version),
+            "source": info.source,
+        }
+        for name in study.by_family
+        if (info := study.infos.get(name))
+    ]

@@ -1,0 +1,46 @@
+"""Writing a study's page and its figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from measurebench.reporting.charts import scatter
+from measurebench.reporting.figures.figure import Figure
+from measurebench.reporting.figures.files import check_formats, file_name, write_figures
+from measurebench.reporting.html.shell import write_text
+from measurebench.reporting.study.study_page import sections, study_page
+from measurebench.reporting.subject.study import Study, load_study
+
+
+def write_report(
+    source: Path | str | pd.DataFrame,
+    out: Path | str,
+    *,
+    name: str = "",
+    figures: Path | str | None = None,
+    formats: Sequence[str] = ("svg", "png"),
+    analysis: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
+
+    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats``, ``analysis`` the folder of
+    an analysis made before, ``options`` go to ``measurebench.analyze``. Raises BadInputError for input that cannot
+    be used.
+    """
+    check_formats(formats)
+    study = load_study(source, name=name, analysis=analysis, options=options)
+    page = write_text(Path(out) / "index.html", study_page(study))
+    if figures is not None:
+        write_figures(static_figures(study), Path(figures), formats)
+    return page
+
+
+def static_figures(study: Study) -> list[Figure]:
+    """Return every chart of the page, with a scatter for each measure."""
+    fixed = [figure for section in sections(study) for figure in section.figures if figure.id != "scatter"]
+    each = [replace(scatter.figure(study, name), id=f"scatter_{file_name(name)}") for name in study.by_family]
+    return fixed + each

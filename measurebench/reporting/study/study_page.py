@@ -1,0 +1,182 @@
+"""The page of a study: one self-contained file."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from measurebench.reporting.charts import (
+    accuracy,
+    control,
+    gap,
+    heatmap,
+    regressions,
+    residuals,
+    scatter,
+    settings,
+    signerror,
+)
+from measurebench.reporting.figures.figure import Figure
+from measurebench.reporting.figures.page_data import datasets, figure_data
+from measurebench.reporting.html.embedding import columns as embedded
+from measurebench.reporting.html.shell import render
+from measurebench.reporting.html.wording import axis_title, count, listed, measure_name
+from measurebench.reporting.study.finding import finding
+from measurebench.reporting.study.methods import glossary, limits, methods, provenance, terms
+from measurebench.reporting.study.model_table import filters, table_columns
+from measurebench.reporting.subject.study import Study
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of charts; ``layout`` is pair (side by side where there is room) or stack."""
+
+    id: str
+    title: str
+    label: str
+    intro: str
+    layout: str
+    figures: tuple[Figure, ...]
+
+
+def sections(study: Study) -> tuple[Section, ...]:
+    """Return the sections of charts that the study has data for."""
+    best, target = study.ranked[0], study.target
+    planned = (
+        Section("gap", *_opening(study), "pair", _present(accuracy.figure(study), gap.figure(study))),
+        Section(
+            "measures",
+            f"Which measure tells {target.the}, and under which defense",
+            "Measures",
+            "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
+            "stack",
+            (heatmap.figure(study), scatter.figure(study, best)),
+        ),
+        Section(
+            "settings",
+            "Setting by setting",
+            "Settings",
+            "A correlation over many models can come from one training setting that moves both the measure and "
+            f"{target.the}. "
+            "Comparing models that differ in a single setting, or agree in one, takes that apart.",
+            "stack",
+            _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study)),
+        ),
+        Section(
+            "residuals",
+            "Which models break the pattern",
+            "Exceptions",
+            f"Lines through the best measure predict {target.the} of every model. These are the models that did "
+            "something else.",
+            "stack",
+            _present(residuals.figure(study)),
+        ),
+        Section(
+            "regressions",
+            "What a measure adds",
+            "Regressions",
+            f"Whoever knows how a model was trained can already guess its {target.short}. A measure is worth "
+            "what it tells beyond that.",
+            "pair",
+            _present(regressions.figure(study), control.figure(study)),
+        ),
+    )
+    return tuple(section for section in planned if section.figures)
+
+
+def _opening(study: Study) -> tuple[str, str, str]:
+    """Return title, label and introduction of the section on what is predicted."""
+    if not study.target.is_gap:
+        return f"How {study.target.name} differs between models", "Target", "What the measures are to predict."
+    return (
+        "Robust on training images, less so on new ones",
+        "The gap",
+        "Every model was attacked on images it was trained on and on images it never saw.",
+    )
+
+
+def _present(*figures: Figure | None) -> tuple[Figure, ...]:
+    return tuple(figure for figure in figures if figure is not None)
+
+
+def study_page(study: Study) -> str:
+    """Return the page as HTML; the same study gives the same bytes."""
+    parts = sections(study)
+    figures = [figure for section in parts for figure in section.figures]
+    found = finding(study)
+    told, commands = provenance(study)
+    return render(
+        "study.html",
+        _data(study, figures),
+        title=f"{found.sentence} \u00b7 {study.name}",
+        description=found.lead,
+        kicker=_kicker(study),
+        sections=_navigation(study, parts),
+        finding=found,
+        chart_sections=parts,
+        measure_groups=_groups(study),
+        left_out=sorted(study.left_out.items()),
+        gallery=study.gallery,
+        terms=terms(study),
+        methods=methods(study),
+        limits=limits(study),
+        provenance=told,
+        commands=commands,
+        glossary=glossary(study),
+    )
+
+
+def _navigation(study: Study, parts: tuple[Section, ...]) -> list[tuple[str, str]]:
+    middle = [(section.id, section.label) for section in parts]
+    gallery = [("gallery", "Images")] if study.gallery else []
+    return [("finding", "Finding"), *middle, ("models", "Models"), *gallery, ("methods", "Methods")]
+
+
+def _kicker(study: Study) -> str:
+    told = [study.name, count(len(study.table), "model"), count(len(study.analysis.measures), "measure")]
+    for name in ("dataset", "norm", "radius"):
+        if name in study.table.columns and study.table[name].notna().any():
+            values = sorted({str(value) for value in study.table[name].dropna()})
+            told.append(f"{'radius ' if name == 'radius' else ''}{listed(values, 3)}")
+    return " \u00b7 ".join(told)
+
+
+def _groups(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in study.by_family:
+        family = study.infos[name].family if name in study.infos else "other"
+        groups.setdefault(family, []).append((name, measure_name(name, study.infos)))
+    return list(groups.items())
+
+
+def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
+    """Return all that the page's scripts read: every data set once, by column."""
+    plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
+    models = embedded(plain.assign(_defense=study.table["_defense"], _target=study.table["_target"]))
+    fits = embedded(scatter.fit_lines(study).drop(columns=["target"], errors="ignore"), digits=9)
+    data = figure_data(figures, dynamic=("scatter",))
+    data["scatter"]["spec"] = scatter.template(study)
+    return {
+        "figures": data,
+        "datasets": datasets(figures, {"models": models, "fits": fits}),
+        "columns": table_columns(study),
+        "filters": filters(study),
+        "measures": [_measure(study, name) for name in study.by_family],
+        "measure": study.ranked[0],
+        "sort": {"key": study.analysis.target, "direction": -1},
+        "file": study.name,
+        "noun": "models",
+        "names": {"_target": study.analysis.target, "_defense": "defense"},
+    }
+
+
+def _measure(study: Study, name: str) -> dict[str, str]:
+    info = study.infos.get(name)
+    return {
+        "id": name,
+        "title": measure_name(name, study.infos),
+        "axis": axis_title(name, study.infos),
+        "sentence": scatter.sentence(study, name),
+        "inside": scatter.inside(study, name),
+        "explanation": info.explanation if info else "",
+        "formula": info.formula if info else "",
+        "source": info.source if info else "",
+    }

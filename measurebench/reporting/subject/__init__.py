@@ -1,0 +1,1 @@
+"""What a page is about: a table of models with its analysis, its target, and ranks."""

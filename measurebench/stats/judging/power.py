@@ -1,0 +1,55 @@
+"""What so many models could have shown."""
+
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.population.population import Population
+
+POWER = 0.8
+
+
+def null_deviation(n: int) -> float:
+    """Return the standard deviation of tau without ties under independence: sqrt(2(2n+5) / (9n(n-1)))."""
+    return float(np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))) if n > 1 else float("nan")
+
+
+def detectable_tau(n: int, alpha: float, power: float = POWER) -> float:
+    """Return the |tau| found significant at ``alpha`` (two-sided) with probability ``power`` in n models.
+
+    A normal approximation with the deviation under independence; above 1 nothing can be shown.
+    """
+    from scipy.stats import norm
+
+    return float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * null_deviation(n))
+
+
+def power_notes(people: Population) -> list[dict[str, Any]]:
+    """Return the smallest tau that could have been shown, over all models and inside each defense.
+
+    n is the number of independent units (training runs or papers), alpha is 0.05 divided by the measures.
+    """
+    alpha = 0.05 / max(1, len(people.measures))
+    scopes = [("all", "", np.arange(len(people.y)))]
+    if people.defense is not None and people.defense in people.levels:
+        names = np.array(people.levels[people.defense], dtype=object)
+        scopes += [("defense", str(d), np.flatnonzero(names == d)) for d in sorted(set(names.tolist()))]
+    return [_note(people, scope, level, rows, alpha) for scope, level, rows in scopes]
+
+
+def _note(people: Population, scope: str, level: str, rows: Any, alpha: float) -> dict[str, Any]:
+    units = len(np.unique(people.units[rows]))
+    tau = detectable_tau(units, alpha) if units > 1 else float("nan")
+    where = f"within {level}" if level else "over all models"
+    if not tau < 1:
+        sentence = f"{where.capitalize()}, {units} independent units are too few to show any tau at all."
+    else:
+        sentence = (
+            f"{where.capitalize()}, {units} independent units show a tau of {tau:.2f} or more "
+            f"four times in five at a level of {alpha:.2g}; weaker associations may have been missed."
+        )
+    sentence = sentence if not level else f"Within {level}{sentence[len(where) :]}"
+    return {
+        "scope": scope, "level": level, "n_models": len(rows), "n_units": units, "alpha": alpha, "power": POWER,
+        "detectable_tau": tau if tau < 1 else float("nan"), "sentence": sentence,
+    }  # fmt: skip

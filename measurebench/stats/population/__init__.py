@@ -1,0 +1,1 @@
+"""The models that are judged: which columns of a table are what, and the models that the filters keep."""

@@ -1,0 +1,45 @@
+"""Which settings can be judged, and why the others cannot."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from measurebench.stats.population.population import UNSTATED, Population
+
+
+def usable_settings(people: Population) -> Population:
+    """Return the population with the settings that vary, each once; the notes say what was left out and why.
+
+    Left out: a setting with one level, one that divides the models exactly as an earlier one does, and one with
+    more levels than half the models. The defense comes first, so that it is never the one left out as a repetition.
+    """
+    notes = list(people.notes)
+    kept: dict[str, list[str]] = {}
+    order = sorted(people.levels, key=lambda axis: axis != people.defense)
+    for axis in order:
+        reason = _unusable(people.levels[axis], kept)
+        if reason:
+            notes.append(f"Setting {axis} is left out: {reason}.")
+        else:
+            kept[axis] = people.levels[axis]
+            if missing := people.levels[axis].count(UNSTATED):
+                notes.append(f"Setting {axis} is not stated for {missing} models; those count as one level of it.")
+    if not kept:
+        notes.append("No setting varies: psi, pi and the sign error cannot be computed.")
+    defense = people.defense if people.defense in kept else None
+    levels = {axis: kept[axis] for axis in people.levels if axis in kept}
+    return replace(people, levels=levels, defense=defense, notes=notes)
+
+
+def _unusable(names: list[str], kept: dict[str, list[str]]) -> str:
+    n_levels = len(set(names))
+    if n_levels < 2:
+        return f"every model has {names[0]!r}"
+    if n_levels > len(names) / 2:
+        return f"{n_levels} levels for {len(names)} models"
+    own = np.unique(names, return_inverse=True)[1]
+    for other, levels in kept.items():
+        pairs = np.unique(np.stack([own, np.unique(levels, return_inverse=True)[1]]), axis=1).shape[1]
+        if pairs == n_levels == len(set(levels)):
+            return f"it divides the models exactly as {other} does"
+    return ""

@@ -1,0 +1,228 @@
+"""The models that are judged: a table after the filters, as arrays, with the unit of resampling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from measurebench.core.errors import BadInputError, near_names
+from measurebench.stats.analysis import FilterStep
+from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns
+from measurebench.stats.resampling.draws import Floats, Ints
+
+CONVERGED_AT = 0.15
+MIN_CLUSTERS = 10
+MIN_RUNS = 4
+_STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
+UNSTATED = "not stated"
+
+
+@dataclass(frozen=True)
+class Population:
+    """N models as arrays. ``levels`` holds the name of each model's level per setting, "not stated" where empty."""
+
+    table: pd.DataFrame
+    target: str
+    y: Floats
+    measures: dict[str, Floats]
+    levels: dict[str, list[str]]
+    defense: str | None
+    unit: str
+    units: Ints
+    filters: tuple[FilterStep, ...]
+    notes: list[str] = field(default_factory=list)
+    too_few: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        """The models' ids, in the order of the arrays."""
+        return [str(value) for value in self.table["model_id"]]
+
+    @property
+    def n_units(self) -> int:
+        """How many independent units the models form."""
+        return len(np.unique(self.units))
+
+    def column(self, name: str) -> Floats | None:
+        """Return a numeric column of the table, or None where the table has none of that name."""
+        return numbers(self.table, name, "column") if name in self.table.columns else None
+
+
+def population(
+    table: pd.DataFrame,
+    *,
+    target: str,
+    measures: Sequence[str] | None,
+    settings: Sequence[str] | None,
+    defense: str,
+    run: str,
+    cluster: str,
+    where: str | None = None,
+    exclude_standard: bool = False,
+    converged_at: float = CONVERGED_AT,
+) -> Population:
+    """Read a table at the door and filter it: not chosen, failed, duplicated, not converged, Standard.
+
+    Raises BadInputError for a missing or textual column, an expression that cannot be evaluated, one id on
+    different rows, or fewer than two models left.
+    """
+    table = identified(table)
+    require(table, target, "target")
+    names = measure_columns(table, target, measures, [*(settings or ()), defense, run, cluster])
+    for name, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster")):
+        if name != usual:
+            require(table, name, usual)
+    axes = setting_columns(table, settings, defense)
+    steps: list[FilterStep] = []
+    for label, step in (
+        ("where", lambda t: _where(t, where)),
+        ("failed", lambda t: _failed(t, target)),
+        ("duplicates", _duplicates),
+        ("not converged", lambda t: _not_converged(t, defense, converged_at)),
+        ("without Standard", lambda t: _standard(t, defense) if exclude_standard else {}),
+    ):
+        reasons = step(table)
+        steps.append(_step(label, table, reasons))
+        table = table.drop(index=list(reasons))
+    if len(table) < 2:
+        raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
+    notes: list[str] = []
+    table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
+    unit, units, too_few = _units(table, run, cluster, notes)
+    return Population(
+        table, target, numbers(table, target, "target"), {n: numbers(table, n, "measure") for n in names},
+        {axis: level_names(table[axis]) for axis in axes}, defense if defense in table.columns else None, unit, units,
+        tuple(steps), notes, too_few,
+    )  # fmt: skip
+
+
+def level_names(column: pd.Series) -> list[str]:
+    """Return the name of each model's level: whole numbers without a decimal point, a missing one "not stated"."""
+    return [_level(value) for value in column]
+
+
+def is_standard(name: object) -> bool:
+    """Say whether a defense's name means training without an attack."""
+    return str(name).strip().lower() in _STANDARD
+
+
+def _level(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return UNSTATED
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _natural(ids: pd.Series) -> pd.Series:
+    """Sort m2 before m10: the order of rows must not matter, and the order of numbers should be seen."""
+    return ids.str.replace(r"\d+", lambda match: match.group().zfill(12), regex=True)
+
+
+def identified(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy with a column model_id; rows without an id are named by their number."""
+    table = table.copy()
+    table.columns = [str(name) for name in table.columns]
+    if duplicated := table.columns[table.columns.duplicated()].tolist():
+        raise BadInputError("the table", "every column once", f"{duplicated[0]!r} twice")
+    numbered = pd.Series([f"row {i + 1}" for i in range(len(table))], index=table.index, dtype=object)
+    if "model_id" in table.columns:
+        given = table["model_id"]
+        table["model_id"] = given.astype(object).where(given.notna(), numbered).astype(str)
+    else:
+        for name in ("id", "model", "name"):
+            if name in table.columns and table[name].notna().all() and table[name].is_unique:
+                numbered = table[name].astype(str)
+                break
+        table.insert(0, "model_id", numbered)
+    return table.reset_index(drop=True)
+
+
+def _where(table: pd.DataFrame, expression: str | None) -> dict[int, str]:
+    if not expression:
+        return {}
+    if "@" in expression or "__" in expression:
+        raise BadInputError("where", 'an expression over columns, such as defense == "AT"', repr(expression))
+    try:
+        kept = table.eval(expression, engine="python")
+    except Exception as error:  # noqa: BLE001 - pandas raises whatever the expression meets
+        hint = near_names(str(error).split("'")[1], table.columns) if "'" in str(error) else ""
+        raise BadInputError("where", "an expression over columns", f"{expression!r} ({error})", hint) from None
+    if not isinstance(kept, pd.Series) or not pd.api.types.is_bool_dtype(kept.dtype):
+        raise BadInputError("where", "an expression that is true or false for each model", repr(expression))
+    return {int(i): f"does not meet {expression}" for i in table.index[~kept.fillna(False).astype(bool)]}
+
+
+def _failed(table: pd.DataFrame, target: str) -> dict[int, str]:
+    missing = np.isnan(numbers(table, target, "target"))
+    said = table["reason"] if "reason" in table.columns else pd.Series("", index=table.index)
+    return {
+        int(i): f"no {target}" + (f": {said[i]}" if isinstance(said[i], str) and said[i] else "")
+        for i in table.index[missing]
+    }
+
+
+def _duplicates(table: pd.DataFrame) -> dict[int, str]:
+    """Name the later of two equal rows, and models of the same file whose every number agrees."""
+    repeated = table.duplicated("model_id", keep="first")
+    same = table.duplicated(keep="first")
+    if (conflicting := table.loc[repeated & ~same, "model_id"]).size:
+        raise BadInputError("model_id", "each model once", f"{conflicting.iloc[0]!r} on rows that differ")
+    reasons = {int(i): "the same row again" for i in table.index[same]}
+    if "file_sha256" in table.columns:
+        numeric = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c].dtype)]
+        again = table["file_sha256"].notna() & table.duplicated(["file_sha256", *numeric], keep="first")
+        reasons |= {int(i): "the same file with the same numbers" for i in table.index[again]}
+    return reasons
+
+
+def _not_converged(table: pd.DataFrame, defense: str, threshold: float) -> dict[int, str]:
+    if "pgd_accuracy_train" not in table.columns:
+        return {}
+    accuracy = numbers(table, "pgd_accuracy_train", "column")
+    standard = [is_standard(d) for d in table[defense]] if defense in table.columns else [False] * len(table)
+    below = (accuracy < threshold) & ~np.array(standard, dtype=bool)
+    return {int(i): f"train PGD accuracy below {threshold}" for i in table.index[below]}
+
+
+def _standard(table: pd.DataFrame, defense: str) -> dict[int, str]:
+    if defense not in table.columns:
+        return {}
+    return {int(i): "trained without an attack" for i, d in table[defense].items() if is_standard(d)}  # type: ignore[call-overload]
+
+
+def _step(name: str, table: pd.DataFrame, reasons: dict[int, str]) -> FilterStep:
+    left_out = tuple((str(table.loc[i, "model_id"]), why) for i, why in reasons.items())
+    return FilterStep(name, len(table), len(table) - len(reasons), left_out)
+
+
+def _told(steps: Sequence[FilterStep]) -> str:
+    told = [f"{s.name} left out {s.n_before - s.n_after}" for s in steps if s.n_after < s.n_before]
+    return ", ".join(told)
+
+
+def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tuple[str, Ints, str]:
+    """Number the units of resampling: papers where there are enough of them, else training runs, else models.
+
+    Runs that are too few to resample come with the reason why nothing can be inferred; their models are no stand-in.
+    """
+    own = [f"model {name}" for name in table["model_id"]]
+    runs = [f"run {v}" if pd.notna(v) else o for v, o in zip(table[run], own, strict=True)] if run in table else own
+    chosen, unit = runs, run if run in table and table[run].notna().any() else "model_id"
+    if cluster in table and table[cluster].notna().any():
+        papers = [f"cluster {v}" if pd.notna(v) else r for v, r in zip(table[cluster], runs, strict=True)]
+        n_papers = table[cluster].nunique()
+        if n_papers >= MIN_CLUSTERS:
+            chosen, unit = papers, cluster
+        else:
+            notes.append(f"{n_papers} values of {cluster} are too few to resample; {unit} is the unit instead.")
+    too_few = ""
+    if len(set(chosen)) < MIN_RUNS and unit != "model_id":
+        too_few = f"{len(set(chosen))} values of {unit} are too few to resample: no intervals and no p-values"
+        notes.append(f"{too_few}.")
+    units = np.unique(np.array(chosen, dtype=object).astype(str), return_inverse=True)[1]
+    notes.append(f"Resampled by {unit}: {len(np.unique(units))} units for {len(table)} models.")
+    return unit, units.astype(np.int64), too_few

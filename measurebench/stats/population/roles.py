@@ -1,0 +1,82 @@
+"""Which columns of a table are what: identity, settings, accuracies, and therefore measures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from measurebench.core.errors import BadInputError, near_names
+from measurebench.stats.resampling.draws import Floats
+
+IDENTITY = frozenset(
+    {"model_id", "id", "model", "name", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset",
+     "norm", "radius", "run", "cluster", "measurebench_version", "config_digest", "status", "reason", "reference"}
+)  # fmt: skip
+OUTCOMES = frozenset(
+    {"n_train", "n_test", "n_autoattack", "n_autoattack_train", "clean_accuracy_train", "clean_accuracy_test",
+     "pgd_accuracy_train", "pgd_accuracy_test", "autoattack_accuracy_train", "autoattack_accuracy_test",
+     "robust_gap_pgd", "robust_gap_autoattack"}
+)  # fmt: skip
+
+
+def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
+    """Return the columns to judge: those chosen, or every numeric column that the contract does not reserve.
+
+    Raises BadInputError for a column that is missing, is the target, or holds text.
+    """
+    if chosen is None:
+        found = [name for name in map(str, table.columns) if _may_be_measure(table, name, {target, *others})]
+        if not found:
+            raise BadInputError("measures", "at least one numeric column to judge", "none in the table", "name some")
+        return found
+    if not chosen:
+        raise BadInputError("measures", "at least one column", "none")
+    for name in dict.fromkeys(chosen):
+        require(table, name, "measure")
+        if name == target:
+            raise BadInputError(f"measure {name!r}", "a column other than the target", "the target itself")
+    return list(dict.fromkeys(chosen))
+
+
+def setting_columns(table: pd.DataFrame, chosen: Sequence[str] | None, defense: str) -> list[str]:
+    """Return the settings: those chosen, or ``setting_*`` and architecture; and the defense where the table has it."""
+    if chosen is None:
+        names = [str(n) for n in table.columns if str(n).startswith("setting_")]
+        return names + [n for n in dict.fromkeys(("architecture", defense)) if n in table.columns]
+    for name in chosen:
+        require(table, name, "setting")
+    return list(dict.fromkeys([*chosen, *([defense] if defense in table.columns else [])]))
+
+
+def require(table: pd.DataFrame, name: str, role: str) -> None:
+    """Raise BadInputError unless the table has this column."""
+    if name not in table.columns:
+        hint = near_names(name, map(str, table.columns)) or f"the table has {_listed(table)}"
+        raise BadInputError(f"{role} {name!r}", "a column of the table", "no such column", hint)
+
+
+def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
+    """Return a column as float64, missing and infinite values as NaN; text is an error that names the first one."""
+    column = table[name]
+    values = pd.to_numeric(column, errors="coerce")
+    wrong = values.isna() & column.notna()
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        wrong &= column.astype(str).str.strip() != ""
+    if wrong.any():
+        first = column[wrong].iloc[0]
+        raise BadInputError(f"{role} {name!r}", "numbers", repr(first), "leave a missing value empty")
+    result = values.astype("float64").to_numpy(copy=True)
+    result[~np.isfinite(result)] = np.nan
+    return np.asarray(result, dtype=np.float64)
+
+
+def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:
+    if name in IDENTITY or name in OUTCOMES or name in others or name.startswith(("setting_", "Unnamed:")):
+        return False
+    kind = table[name].dtype
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+
+
+def _listed(table: pd.DataFrame, limit: int = 12) -> str:
+    names = [str(n) for n in table.columns]
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,1 @@
+"""Regressions of the target on measures and settings."""

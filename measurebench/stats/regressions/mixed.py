@@ -1,0 +1,72 @@
+"""A mixed-effects model: one slope, an intercept and a slope of its own for each defense."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.analysis import MIXED
+from measurebench.stats.population.population import Population
+from measurebench.stats.regressions.linear import fit, standardised
+from measurebench.stats.resampling.draws import Floats, Ints
+from measurebench.stats.statistics.estimates import NAN
+
+MIN_GROUPS = 3
+
+
+def mixed(people: Population, measure: str) -> dict[str, Any]:
+    """Return the common slope of target on measure with random intercept and slope per defense (REML).
+
+    Where fewer than three defenses exist or the fit does not converge, the row says so in ``note`` and holds the
+    slope of least squares with an intercept per defense and cluster-robust errors (method ols_cluster).
+    """
+    x = people.measures[measure]
+    rows = np.flatnonzero(np.isfinite(x))
+    names = np.array(people.levels.get(people.defense or "", [""] * len(x)))[rows]
+    groups = np.unique(names)
+    row: dict[str, Any] = dict.fromkeys(MIXED, NAN)
+    row |= {"measure": measure, "n_models": len(rows), "n_groups": len(groups), "converged": False, "note": ""}
+    if len(rows) < len(groups) + 4 or np.ptp(x[rows]) == 0 or np.ptp(people.y[rows]) == 0:
+        return row | {"method": "none", "note": "too few models, or nothing varies"}
+    z, y, units = standardised(x[rows]), people.y[rows], people.units[rows]
+    if len(groups) < MIN_GROUPS:
+        note = f"{len(groups)} defenses are too few for random effects"
+        return row | _fallback(z, y, names, units) | {"note": note}
+    found, note = _reml(z, y, names)
+    return row | (found or _fallback(z, y, names, units)) | {"note": note}
+
+
+def _reml(z: Floats, y: Floats, names: Any) -> tuple[dict[str, Any] | None, str]:
+    """Fit by REML; the target is scaled to unit deviation for the optimiser and back again."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    scale = float(y.std(ddof=1))
+    design = np.column_stack([np.ones(len(z)), z])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = MixedLM(y / scale, design, groups=names, exog_re=design)
+            result = model.fit(reml=True, method="lbfgs", maxiter=200)
+            spread = float(np.sqrt(max(0.0, float(result.cov_re[1, 1]))))
+            low, high = result.conf_int()[1]
+            values = [float(v) for v in (result.params[1], low, high, result.pvalues[1])]
+        except (np.linalg.LinAlgError, ValueError) as error:
+            return None, f"the mixed model failed ({error}); least squares instead"
+    if not result.converged or not np.all(np.isfinite(values)):
+        return None, "the mixed model did not converge; least squares instead"
+    slope, low, high = (v * scale for v in values[:3])
+    note = "the slope's variance lies on its boundary" if spread < 1e-4 else ""
+    found = {
+        "method": "mixed", "converged": True, "slope": slope, "slope_ci_low": low, "slope_ci_high": high,
+        "p_value": values[3], "slope_sd": spread * scale,
+    }  # fmt: skip
+    return found, note
+
+
+def _fallback(z: Floats, y: Floats, names: Any, units: Ints) -> dict[str, Any]:
+    inside = np.stack([(names == d).astype(float) for d in np.unique(names)], axis=1)
+    design = np.column_stack([inside, z])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return {"method": "none"}
+    slope, low, high, p = fit(y, design, units).slope(design.shape[1] - 1)
+    return {"method": "ols_cluster", "slope": slope, "slope_ci_low": low, "slope_ci_high": high, "p_value": p}

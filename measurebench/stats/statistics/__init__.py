@@ -1,0 +1,1 @@
+"""One file per statistic of association between a measure and the target."""

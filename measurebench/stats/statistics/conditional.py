@@ -1,0 +1,195 @@
+"""Conditional statistics: tau inside each level of a setting, and its mean pi over the levels."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from measurebench.stats.population.population import UNSTATED
+from measurebench.stats.resampling.concordance import concordances, ranks_of
+from measurebench.stats.resampling.draws import (
+    NORMAL_FROM,
+    Floats,
+    Ints,
+    Singles,
+    bootstrap_p,
+    moves,
+    n_permutations,
+    percentile_interval,
+    permutation_p,
+)
+from measurebench.stats.resampling.pair_counts import collapsed, pair_counts, point_counts
+from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, interval_reason, n_pairs
+
+NORMAL_UNITS = 30
+"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """The models of a cohort at one level of a setting: positions in the cohort."""
+
+    name: str
+    rows: Ints
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One level of a setting within a cohort: its models as a cohort of their own, shared by all measures."""
+
+    level: Level
+    whole: Cohort
+    cohort: Cohort
+
+    @classmethod
+    def of(cls, level: Level, whole: Cohort) -> "Inside":
+        """Take the models of a level out of a cohort."""
+        return cls(level, whole, whole.at(level.rows))
+
+    @cached_property
+    def _whole_units(self) -> Ints | None:
+        """The numbers of the level's units in the cohort, or None where some of their models are at another level."""
+        local = self.whole.drawn.local
+        present = np.unique(local[self.level.rows])
+        return present if np.count_nonzero(np.isin(local, present)) == len(self.level.rows) else None
+
+    def pairs(self, sample: Sample) -> Singles:
+        """Return the products of the signs of measure and target summed by unit: [units, units] of the level."""
+        if self._whole_units is not None:
+            return sample.pairs[np.ix_(self._whole_units, self._whole_units)]
+        rows = self.level.rows
+        return collapsed(sample.signs[np.ix_(rows, rows)], self.cohort.drawn.local)
+
+    def concordance(self, permuted: Ints, samples: list[Sample]) -> Floats:
+        """Return the concordance of each sample with the target's ranks after each exchange: [samples, permutations].
+
+        ``permuted`` [permutations, models of the cohort].
+        """
+        rows = self.level.rows
+        if len(rows) < 2:
+            return np.full((len(samples), len(permuted)), NAN)
+        return concordances(np.stack([s.x[rows] for s in samples]), permuted[:, rows])[0]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the level is of few units in a large cohort: its p-values count exchanges of its own.
+
+        A normal tail from a handful of units would claim more than they can show.
+        """
+        return len(self.whole.y) >= NORMAL_FROM and self.cohort.drawn.n_units < NORMAL_UNITS
+
+    def alone(self, samples: list[Sample]) -> Floats:
+        """Return the concordance of each sample after exchanges inside this level alone: [samples, permutations]."""
+        if len(self.level.rows) < 2:
+            return np.full((len(samples), 1), NAN)
+        draws, everywhere = self.whole.draws, np.zeros(len(self.level.rows), np.int64)
+        moved = moves(everywhere, self.cohort.units, draws.permutations, draws.seed + 2)
+        return concordances(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])[0]
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """tau inside one level: the estimates, and what the mean over levels needs."""
+
+    rows: list[Estimate]
+    tau: float
+    draws: Floats
+    permuted: Floats
+
+
+def levels_of(names: list[str], cohort: Cohort) -> list[Level]:
+    """Return the stated levels of a setting (its name per model of the population), each with its models."""
+    own = np.array(names, dtype=object)[cohort.rows]
+    found = sorted({str(name) for name in own} - {UNSTATED})
+    return [Level(name, np.flatnonzero(own == name)) for name in found]
+
+
+def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[tuple[list[Estimate], Floats]]:
+    """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws.
+
+    pi_k is the mean of tau_b over the levels of setting k in which it exists (Kim et al. 2023); the p-values
+    move whole units inside each level.
+    """
+    cohort = samples[0].cohort
+    strata = np.full(len(cohort.y), -1, np.int64)
+    for k, level in enumerate(levels):
+        strata[level.rows] = k
+    n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
+    moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
+    parts = [Inside.of(level, cohort) for level in levels]
+    permuted = [part.concordance(moved, samples) for part in parts]
+    tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
+    results = []
+    for m, sample in enumerate(samples):
+        inside = [_inside(axis, part, sample, permuted[k][m], tails[k][m]) for k, part in enumerate(parts)]
+        pi, draws = _pi(axis, inside, sample)
+        results.append(([row for level in inside for row in level.rows] + [pi], draws))
+    return results
+
+
+def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Floats) -> LevelResult:
+    cohort, level = part.cohort, part.level.name
+    x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
+    reason = flaw(x, y)
+    if reason:
+        missing = [Estimate(name, axis, level, n, n_pairs(n), NAN, reason=reason) for name in ("tau_within", "tau_a")]
+        return LevelResult(missing, NAN, np.full(len(cohort.draws.weights), NAN), np.full(len(permuted), NAN))
+    pairs = part.pairs(sample)
+    point = point_counts(x, y, float(pairs.sum(dtype=np.float64)))
+    draws = pair_counts(x, y, cohort.drawn, pairs, ties_y=cohort.ties_y)
+    p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
+    estimates = []
+    for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
+        low, high = percentile_interval(drawn)
+        reason = interval_reason(cohort.drawn.n_units) if np.isnan(low) else ""
+        reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
+        estimates.append(Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason))
+    scale = float(point.tau_b[0] / point.concordance[0]) if point.concordance[0] else _scale(x, y)
+    return LevelResult(estimates, float(point.tau_b[0]), draws.tau_b, permuted * scale)
+
+
+def _scale(x: Floats, y: Floats) -> float:
+    """Return 1 / sqrt of the untied pairs: what turns a concordance of zero, permuted, into a tau_b."""
+    counts = point_counts(x, y, 0.0)
+    untied = (counts.total - counts.ties_x) * (counts.total - counts.ties_y)
+    return float(1 / np.sqrt(untied[0]))
+
+
+def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate, Floats]:
+    """Average the levels in which tau exists."""
+    defined = [level for level in inside if np.isfinite(level.tau)]
+    n_models = sum(level.rows[0].n_models for level in defined)
+    pairs = sum(level.rows[0].n_pairs for level in defined)
+    if not defined:
+        empty = np.full(len(sample.cohort.draws.weights), NAN)
+        return Estimate("pi", axis, "", 0, 0, NAN, reason="tau exists in no level of this setting"), empty
+    estimate = float(np.mean([level.tau for level in defined]))
+    draws = mean_defined(np.stack([level.draws for level in defined]))
+    permuted = np.mean([level.permuted for level in defined], axis=0)
+    low, high = percentile_interval(draws)
+    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    p = permutation_p(estimate, permuted, sample.n)
+    reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
+    return Estimate("pi", axis, "", n_models, pairs, estimate, low, high, p, reason), draws
+
+
+def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
+    """Return the mean of pi over the settings that have one; its p-value inverts the bootstrap interval."""
+    defined = [(row, draws) for row, draws in pis if np.isfinite(row.estimate)]
+    if not defined:
+        reason = sample.flaw or "no setting has a pi"
+        return Estimate("pi_mean", "", "", sample.n, 0, NAN, reason=reason)
+    estimate = float(np.mean([row.estimate for row, _ in defined]))
+    draws = mean_defined(np.stack([drawn for _, drawn in defined]))
+    low, high = percentile_interval(draws)
+    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    pairs = sum(row.n_pairs for row, _ in defined)
+    return Estimate("pi_mean", "", "", sample.n, pairs, estimate, low, high, bootstrap_p(draws), reason)
+
+
+def mean_defined(values: Floats) -> Floats:
+    """Return the mean over the first axis of what is defined there; NaN where nothing is."""
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    total = np.where(present, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), NAN)

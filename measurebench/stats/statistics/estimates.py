@@ -1,0 +1,160 @@
+"""One estimate with its circumstances, and one measure with its models: what all statistics share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_weights, donations, n_permutations
+from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of one measure; ``reason`` says why the estimate (or its interval or p-value) is missing."""
+
+    statistic: str
+    axis: str
+    level: str
+    n_models: int
+    n_pairs: int
+    estimate: float
+    low: float = NAN
+    high: float = NAN
+    p_value: float = NAN
+    reason: str = ""
+
+    def row(self, measure: str, target: str) -> dict[str, Any]:
+        """Return the estimate as a row of the correlations."""
+        return {
+            "measure": measure, "target": target, "statistic": self.statistic, "axis": self.axis, "level": self.level,
+            "n_models": self.n_models, "n_pairs": self.n_pairs, "estimate": self.estimate, "ci_low": self.low,
+            "ci_high": self.high, "p_value": self.p_value, "p_adjusted": NAN,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random part: weights [draws, units] of the bootstrap, the number of permutations, the seed of each."""
+
+    weights: Singles
+    permutations: int
+    seed: int
+
+    @classmethod
+    def of(cls, people: Population, bootstrap: int, permutations: int, seed: int) -> "Draws":
+        """Draw the units of a population once, so that all statistics see the same resamples."""
+        return cls(bootstrap_weights(people.n_units, bootstrap, seed), permutations, seed)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The models on which a measure has a value, with all that does not depend on the measure computed once."""
+
+    rows: Ints
+    y: Floats
+    units: Ints
+    draws: Draws
+
+    @classmethod
+    def of(cls, people: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
+        """Take the models at these rows of the population, with another target ``y`` [models] where given."""
+        return cls(rows, (people.y if y is None else y)[rows], people.units[rows], draws)
+
+    def at(self, inside: Ints) -> "Cohort":
+        """Return the part of the cohort at these positions; itself where that is all of it."""
+        if len(inside) == len(self.rows):
+            return self
+        return Cohort(self.rows[inside], self.y[inside], self.units[inside], self.draws)
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The models in every bootstrap draw."""
+        return Drawn.of(self.units, self.draws.weights)
+
+    @cached_property
+    def signs_y(self) -> Signs:
+        """The target's sign for every pair: [n, n]."""
+        return sign_matrix(self.y)
+
+    @cached_property
+    def ties_y(self) -> Floats:
+        """The target's ties in every draw."""
+        return ties(self.y, self.drawn)
+
+    @cached_property
+    def ranks_y(self) -> MidRanks:
+        """The target's ranks in every draw."""
+        return MidRanks.among(self.y, self.drawn)
+
+    @cached_property
+    def donors(self) -> Ints:
+        """Whose target each model takes in each permutation: [permutations, n]."""
+        return donations(self.units, n_permutations(len(self.y), self.draws.permutations), self.draws.seed + 1)
+
+    @cached_property
+    def own_ranks_y(self) -> MidRanks:
+        """The target's ranks in the table itself: [n, 1]."""
+        return MidRanks.among(self.y, Drawn.once(len(self.y)))
+
+    @cached_property
+    def donated_ranks_y(self) -> Singles:
+        """The target's ranks in each permutation: [permutations, n]."""
+        return self.own_ranks_y.centred[:, 0][self.donors]
+
+
+class Sample:
+    """One measure on its cohort: ``x`` [n] beside the cohort's ``y``, and the product of both sign matrices."""
+
+    def __init__(self, name: str, x: Floats, cohort: Cohort) -> None:
+        self.name, self.x, self.cohort = name, x, cohort
+        self.signs_x = sign_matrix(x)
+        self.signs = self.signs_x * cohort.signs_y
+
+    @property
+    def n(self) -> int:
+        """How many models have a value."""
+        return len(self.x)
+
+    @cached_property
+    def flaw(self) -> str:
+        """Say why no rank correlation exists, or return an empty string."""
+        return flaw(self.x, self.cohort.y)
+
+    @cached_property
+    def pairs(self) -> Singles:
+        """The product of both sign matrices summed by unit: [units, units]."""
+        return collapsed(self.signs, self.cohort.drawn.local)
+
+    @cached_property
+    def concordance(self) -> float:
+        """The sum of the product of both sign matrices."""
+        return float(self.pairs.sum(dtype=np.float64))
+
+    @cached_property
+    def ties_x(self) -> Floats:
+        """The measure's ties in every bootstrap draw."""
+        return ties(self.x, self.cohort.drawn)
+
+
+def flaw(x: Floats, y: Floats) -> str:
+    """Say why no rank correlation of x and y exists, or return an empty string."""
+    if len(x) < 2:
+        return f"{len(x)} model{'' if len(x) == 1 else 's'} with a value"
+    if np.all(x == x[0]):
+        return "the measure is constant"
+    return "the target is constant" if np.all(y == y[0]) else ""
+
+
+def n_pairs(n: int) -> int:
+    """Return the number of unordered pairs of n models."""
+    return n * (n - 1) // 2
+
+
+def interval_reason(n_units: int) -> str:
+    """Say why a bootstrap gave no interval."""
+    return f"{n_units} units resample to no interval: all draws agree or too few are defined"

@@ -1,0 +1,208 @@
+"""Granulated tau: pairs of models that differ in exactly one setting (Jiang et al. 2020)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from measurebench.stats.resampling.draws import (
+    Floats,
+    Ints,
+    Singles,
+    bootstrap_weights_double,
+    exchanges,
+    n_permutations,
+    percentile_interval,
+    permutation_p,
+)
+from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
+
+
+@dataclass(frozen=True)
+class Matching:
+    """All pairs (i, j) of models that agree in every setting but ``axis``: arrays [pairs].
+
+    ``group`` numbers the combination of the other settings, ``component`` the groups that share a training run:
+    components are independent of each other and are what is resampled. ``low`` and ``high`` number the levels.
+    ``strata`` [n] is each model's group (-1 without a partner), ``blocks`` [n] what an exchange moves as one: a run
+    at one level.
+    """
+
+    axis: str
+    levels: tuple[str, ...]
+    i: Ints
+    j: Ints
+    group: Ints
+    component: Ints
+    low: Ints
+    high: Ints
+    strata: Ints
+    blocks: Ints
+    units: Ints
+
+    @property
+    def n_groups(self) -> int:
+        """How many combinations of the other settings hold a pair."""
+        return len(np.unique(self.group))
+
+    @property
+    def n_models(self) -> int:
+        """How many models belong to some pair."""
+        return len(np.unique(np.r_[self.i, self.j]))
+
+
+def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matching:
+    """Match models that differ in ``axis`` alone; ``levels`` names each model's level in every setting.
+
+    Two levels that are both not stated count as equal.
+    """
+    others = [np.unique(names, return_inverse=True)[1] for name, names in levels.items() if name != axis]
+    n = len(units)
+    key = np.stack(others, axis=1) if others else np.zeros((n, 1), np.int64)
+    group = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    names, level = np.unique(levels[axis], return_inverse=True)
+    i, j = _pairs(group, level)
+    component = _components(group, units)
+    matched = np.zeros(n, bool)
+    matched[i] = matched[j] = True
+    strata = np.where(matched, group, -1)
+    cells = np.stack([component, units, level], axis=1)
+    blocks = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return Matching(
+        axis, tuple(map(str, names)), i, j, group[i], component[i], level[i], level[j], strata, blocks, units
+    )
+
+
+@dataclass(frozen=True)
+class Granulated:
+    """psi of one setting for one measure: the estimate, and each component's deviation from it."""
+
+    row: Estimate
+    components: Ints
+    deviations: Floats
+
+
+def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Singles) -> Granulated:
+    """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
+
+    ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups. A tie counts 0,
+    a group without a pair is skipped.
+    """
+    if not len(match.i):
+        reason = f"no two models differ in {match.axis} alone"
+        return Granulated(Estimate("psi", match.axis, "", 0, 0, NAN, reason=reason), _none(), np.empty(0))
+    signs_y = np.sign(y[match.i] - y[match.j])
+    groups, local = np.unique(match.group, return_inverse=True)
+    weight = np.asarray(1.0 / np.bincount(local)[local], dtype=np.float64)
+    terms = np.sign(x[match.i] - x[match.j]) * signs_y * weight
+    estimate = float(terms.sum() / len(groups))
+    components, inner = np.unique(match.component, return_inverse=True)
+    sums, counts = summed(inner, terms), summed(inner, weight)
+    low, high = _interval(sums, counts, draws)
+    p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups), len(match.i))
+    reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
+    reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
+    row = Estimate("psi", match.axis, "", match.n_models, len(match.i), estimate, low, high, p, reason)
+    return Granulated(row, components, (sums - estimate * counts) / len(groups))
+
+
+def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Singles:
+    """Return sign(x_i - x_j) of the matched pairs after each exchange: [permutations, pairs]."""
+    ranks = np.unique(x, return_inverse=True)[1].astype(np.int32)
+    left, right = ranks[moved[:, match.i]], ranks[moved[:, match.j]]
+    return np.asarray((left > right).astype(np.float32) - (left < right).astype(np.float32))
+
+
+def moves(match: Matching, draws: Draws) -> Ints:
+    """Return the exchanges of a matching, the same for every measure: [permutations, n]."""
+    draws_wanted = n_permutations(len(match.i), draws.permutations)
+    return exchanges(match.strata, match.blocks, draws_wanted, draws.seed + 3)
+
+
+def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
+    """Return the mean of psi over settings, with an interval that allows for comparisons that share a run.
+
+    One run takes part in a comparison for every setting, so the settings' psi are not independent. The variance sums
+    the products of all deviations whose comparisons share a run (a dyadic-robust variance); t distribution.
+    """
+    defined = [(match, psi) for match, psi in results if np.isfinite(psi.row.estimate)]
+    if not defined:
+        return Estimate("psi_mean", "", "", 0, 0, NAN, reason="no two models differ in one setting alone")
+    estimate = float(np.mean([psi.row.estimate for _, psi in defined]))
+    n_models = len(np.unique(np.concatenate([np.r_[m.i, m.j] for m, _ in defined])))
+    pairs = sum(psi.row.n_pairs for _, psi in defined)
+    error, n_units = _shared_error(defined)
+    if not error > 0:
+        reason = "too few independent comparisons for an interval"
+        return Estimate("psi_mean", "", "", n_models, pairs, estimate, reason=reason)
+    from scipy.stats import t
+
+    half = error * float(t.ppf(0.975, n_units - 1))
+    p = float(2 * t.sf(abs(estimate) / error, n_units - 1))
+    low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
+    return Estimate("psi_mean", "", "", n_models, pairs, estimate, low, high, p)
+
+
+def _shared_error(defined: list[tuple[Matching, Granulated]]) -> tuple[float, int]:
+    """Return the standard error of the mean psi, and the number of runs that take part."""
+    from scipy.sparse import csr_array, vstack
+
+    incidence, deviations = [], []
+    n_units = max(int(match.units.max()) for match, _ in defined) + 1
+    for match, psi in defined:
+        rows = np.searchsorted(psi.components, match.component)
+        rows = np.where(np.isin(match.component, psi.components), rows, -1)
+        keep = rows >= 0
+        unit = np.r_[match.units[match.i[keep]], match.units[match.j[keep]]]
+        entries = (np.ones(len(unit)), (np.r_[rows[keep], rows[keep]], unit))
+        incidence.append(csr_array(entries, shape=(len(psi.components), n_units)))
+        deviations.append(psi.deviations / len(defined))
+    stacked = vstack(incidence)
+    shared = (stacked @ stacked.T).tocoo()
+    e = np.concatenate(deviations)
+    rows, columns = shared.coords
+    variance = float((e[rows] * e[columns]).sum())
+    units = np.unique(stacked.tocoo().coords[1])
+    return (float(np.sqrt(variance)) if variance > 0 and len(e) > 2 else 0.0), len(units)
+
+
+def _pairs(group: Ints, level: Ints) -> tuple[Ints, Ints]:
+    """List i < j of one group and different levels, ordered so that the level of i is the smaller."""
+    left, right = [_none()], [_none()]
+    order = np.argsort(group, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        if len(rows) > 1:
+            a, b = np.triu_indices(len(rows), 1)
+            left.append(rows[a])
+            right.append(rows[b])
+    i, j = np.concatenate(left), np.concatenate(right)
+    differ = level[i] != level[j]
+    i, j = i[differ], j[differ]
+    swap = level[i] > level[j]
+    return np.where(swap, j, i), np.where(swap, i, j)
+
+
+def _components(group: Ints, units: Ints) -> Ints:
+    """Number the connected components of groups that share units, per model."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    n_groups = int(group.max()) + 1
+    size = n_groups + int(units.max()) + 1
+    graph = csr_array((np.ones(len(group)), (group, units + n_groups)), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][group], dtype=np.int64)
+
+
+def _interval(sums: Floats, counts: Floats, draws: Draws) -> tuple[float, float]:
+    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.seed + 4)
+    total, number = (weights @ np.stack([sums, counts], axis=1)).T
+    return percentile_interval(total / np.maximum(number, 1e-300))
+
+
+def summed(groups: Ints, values: Floats) -> Floats:
+    """Sum values by group: [groups]."""
+    return np.bincount(groups, values).astype(np.float64)
+
+
+def _none() -> Ints:
+    return np.empty(0, np.int64)

@@ -1,0 +1,81 @@
+"""Conditional mutual information between the order of a measure and the order of the target."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.resampling.draws import Floats, Ints, Singles
+from measurebench.stats.statistics.estimates import NAN, Estimate, Sample
+
+MAX_CELLS = 128
+
+
+@dataclass(frozen=True)
+class Cells:
+    """For every set of at most two settings the cell of each model, as columns [start:stop] of one indicator."""
+
+    names: list[str]
+    bounds: list[tuple[int, int]]
+    indicator: Singles
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Ints], n: int) -> "Cells":
+        """Number the combinations of ``settings`` (each model's level); a set of over 128 cells is left out."""
+        names, bounds, blocks, width = [], [], [], 0
+        for axes in [(), *((a,) for a in settings), *itertools.combinations(settings, 2)]:
+            key = np.zeros(n, np.int64)
+            for axis in axes:
+                key = key * (int(settings[axis].max()) + 1) + settings[axis]
+            found, cell = np.unique(key, return_inverse=True)
+            if len(found) <= MAX_CELLS:
+                names.append(" + ".join(axes))
+                bounds.append((width, width + len(found)))
+                blocks.append((cell[:, None] == np.arange(len(found))).astype(np.float32))
+                width += len(found)
+        return cls(names, bounds, np.concatenate(blocks, axis=1))
+
+
+def conditional_information(sample: Sample, cells: Cells) -> Estimate:
+    """Return K = min over sets S of at most two settings of I(V_x; V_y | U_S) / H(V_y | U_S) (Jiang et al. 2020).
+
+    V is the sign of the difference over pairs of models, U_S the settings in S of both models; plug-in
+    estimates over ordered pairs that differ in both, in [0, 1]. The axis of the result names the minimising set. A
+    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings.
+    """
+    pairs = int(np.count_nonzero(sample.signs)) // 2
+    if sample.flaw or not pairs:
+        reason = sample.flaw or "no pair differs in both"
+        return Estimate("cmi", "", "", sample.n, pairs, NAN, reason=reason)
+    greater_y = sample.cohort.signs_y > 0
+    agree = ((sample.signs_x > 0) & greater_y).astype(np.float32) @ cells.indicator
+    disagree = ((sample.signs_x < 0) & greater_y).astype(np.float32) @ cells.indicator
+    values = []
+    for start, stop in cells.bounds:
+        inside = cells.indicator[:, start:stop].T
+        values.append(_normalised(inside @ agree[:, start:stop], inside @ disagree[:, start:stop]))
+    best = int(np.argmin(values))
+    reason = "a plug-in estimate; no interval and no test"
+    return Estimate("cmi", cells.names[best], "", sample.n, pairs, float(values[best]), reason=reason)
+
+
+def _normalised(agree: Any, disagree: Any) -> float:
+    """Return I / H from counts per pair of cells: x and y up together, and y up where x goes down."""
+    joint = np.stack([agree, disagree, disagree.T, agree.T]).astype(np.float64)
+    total = joint.sum(axis=0)
+    y_up, x_up = joint[0] + joint[1], joint[0] + joint[2]
+    h_y = _entropy(np.stack([y_up, total - y_up]))
+    h_x = _entropy(np.stack([x_up, total - x_up]))
+    overall = total.sum()
+    conditional = ((h_x + h_y - _entropy(joint)) * total).sum() / overall
+    entropy = (h_y * total).sum() / overall
+    return float(max(0.0, conditional) / entropy) if entropy > 1e-12 else np.inf
+
+
+def _entropy(counts: Floats) -> Floats:
+    """Return the entropy over the first axis in nats; 0 for an empty cell."""
+    total = np.maximum(counts.sum(axis=0), 1e-300)
+    share = counts / total
+    return np.asarray(-(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=0))

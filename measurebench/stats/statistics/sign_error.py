@@ -1,0 +1,200 @@
+"""Dziugaite's weighted sign error: how often the order of two models is predicted wrongly."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.resampling.draws import (
+    Floats,
+    Ints,
+    Singles,
+    bootstrap_p,
+    bootstrap_weights_double,
+    percentile_interval,
+)
+from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
+from measurebench.stats.statistics.granulated import Matching
+
+MIN_EFFECTIVE = 12.0
+
+
+def pair_weights(difference: Floats, inverse_n: Floats | None) -> Floats:
+    """Return how surely the target of two models differs in the order seen: [pairs], in [0, 0.5].
+
+    w = max(0, 1 - 2 exp(-2 t^2 / (1/n_train + 1/n_test)))^2 with t = |dg|/2, a two-sample Hoeffding bound, and
+    (w - 0.5)_+ is returned (Dziugaite et al. 2020, with the sampling of training images added). ``inverse_n``
+    [pairs] is 1/n_train + 1/n_test; None gives every pair the weight 0.5.
+    """
+    if inverse_n is None:
+        return np.where(difference != 0, 0.5, 0.0)
+    bound = 2 * np.exp(-2 * (np.abs(difference) / 2) ** 2 / inverse_n)
+    return np.asarray(np.maximum(np.maximum(0.0, 1 - bound) ** 2 - 0.5, 0.0))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The changes v1 -> v2 of one setting, environments, and how surely each pair's target differs: for all measures.
+
+    Per pair: ``env`` [pairs] numbers its change, ``sure`` [pairs] is its weight, ``order`` [pairs] the sign of the
+    target's difference. ``weight`` sums by component (those with any, ``rows``) and environment.
+    """
+
+    match: Matching
+    names: list[tuple[str, str]]
+    env: Ints
+    sure: Floats
+    order: Floats
+    rows: Ints
+    weight: Floats
+
+    @classmethod
+    def of(cls, match: Matching, y: Floats, inverse_n: Floats | None) -> "Changes":
+        """Weigh the pairs by the target y [n]; ``inverse_n`` [n] is 1/n_train + 1/n_test per model or None."""
+        i, j = match.i, match.j
+        difference = y[i] - y[j]
+        sure = pair_weights(difference, None if inverse_n is None else (inverse_n[i] + inverse_n[j]) / 2)
+        changes, env = np.unique(np.stack([match.low, match.high], axis=1), axis=0, return_inverse=True)
+        names = [(match.levels[a], match.levels[b]) for a, b in changes]
+        env = env.reshape(-1)
+        weight = _summed(match.component, env, len(names), sure)
+        rows = np.flatnonzero(weight.sum(axis=1) > 0)
+        return cls(match, names, env, sure, np.sign(difference), rows, weight[rows])
+
+    def summed(self, values: Floats) -> Floats:
+        """Sum values [pairs] by component and environment."""
+        return _summed(self.match.component, self.env, len(self.names), values)[self.rows]
+
+    @cached_property
+    def n_pairs(self) -> Ints:
+        """How many pairs each environment has."""
+        return np.bincount(self.env, minlength=len(self.names))
+
+    @cached_property
+    def models(self) -> Ints:
+        """The models that take part."""
+        return np.unique(np.r_[self.match.i, self.match.j])
+
+    @cached_property
+    def sure_by_env(self) -> Floats:
+        """Each pair's weight in the column of its environment: [pairs, environments]."""
+        result = np.zeros((len(self.env), len(self.names)))
+        result[np.arange(len(self.env)), self.env] = self.sure
+        return result
+
+    @cached_property
+    def totals(self) -> Floats:
+        """The weight of each environment."""
+        return np.asarray(self.sure_by_env.sum(axis=0))
+
+    @cached_property
+    def effective(self) -> Floats:
+        """The effective number of pairs of each environment, (sum w)^2 / sum w^2."""
+        return _share(self.totals**2, (self.sure_by_env**2).sum(axis=0))
+
+    @property
+    def kept(self) -> Any:
+        """Which environments rest on an effective number of at least 12 pairs."""
+        return self.effective >= MIN_EFFECTIVE
+
+
+@dataclass(frozen=True)
+class Environments:
+    """The sign errors of one measure over the changes of one setting.
+
+    ``wrong`` sums by component and environment; ``permuted`` [permutations, environments] holds the errors under
+    exchanges, ``drawn`` [draws, environments] those in every bootstrap draw of independent comparisons.
+    """
+
+    changes: Changes
+    wrong: Floats
+    permuted: Floats
+    drawn: Floats
+
+    @property
+    def losses(self) -> Floats:
+        """The weighted share of wrongly ordered pairs per environment; NaN without weight."""
+        return _share(self.wrong.sum(axis=0), self.changes.weight.sum(axis=0))
+
+
+def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draws: Draws) -> Environments:
+    """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
+
+    ``sign`` is +1 or -1, the direction predicted, ``permuted`` [permutations, pairs] sign(x_i - x_j) under
+    exchanges. A tie in the measure counts one half.
+    """
+    match, totals = changes.match, changes.totals
+    direction = sign * changes.order
+    error = (1 - np.sign(x[match.i] - x[match.j]) * direction) / 2
+    wrong = changes.summed(changes.sure * error)
+    moved = (totals - permuted @ (changes.sure_by_env * direction[:, None])) / 2
+    weights = bootstrap_weights_double(len(wrong), len(draws.weights), draws.seed + 4) if len(wrong) else None
+    n_env = len(changes.names)
+    drawn = np.full((len(draws.weights), n_env), NAN)
+    if weights is not None:
+        both = weights @ np.concatenate([wrong, changes.weight], axis=1)
+        drawn = _share(both[:, :n_env], both[:, n_env:])
+    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), drawn)
+
+
+def sign_errors(per_axis: list[Environments]) -> list[Estimate]:
+    """Return the mean and the worst sign error per setting, and over all of them (axis empty).
+
+    0 is perfect, 0.5 is chance. Environments below an effective 12 pairs are left out. The mean's p-value inverts
+    its interval around 0.5; the worst one's is the share of exchanges whose worst error is as small.
+    """
+    rows: list[Estimate] = []
+    for env in per_axis:
+        rows += _summary(env.changes.match.axis, [env])
+    return rows + _summary("", per_axis)
+
+
+def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
+    kept = [env for env in parts if env.changes.kept.any()]
+    n_models = len(np.unique(np.concatenate([env.changes.models for env in kept]))) if kept else 0
+    pairs = int(sum(env.changes.n_pairs[env.changes.kept].sum() for env in kept))
+    if not kept:
+        reason = f"no change of a setting rests on {MIN_EFFECTIVE:g} pairs that surely differ"
+        return [Estimate(name, axis, "", 0, 0, NAN, reason=reason) for name in ("sign_error_mean", "sign_error_max")]
+    losses = np.concatenate([env.losses[env.changes.kept] for env in kept])
+    drawn = np.concatenate([env.drawn[:, env.changes.kept] for env in kept], axis=1)
+    fewest = min(len(env.permuted) for env in kept)
+    permuted = np.concatenate([env.permuted[:fewest, env.changes.kept] for env in kept], axis=1)
+    names = [pair for env in kept for pair, keep in zip(env.changes.names, env.changes.kept, strict=True) if keep]
+    worst = int(np.argmax(losses))
+    mean_draws, max_draws = drawn.mean(axis=1), drawn.max(axis=1)
+    low, high = percentile_interval(mean_draws)
+    reason = "" if np.isfinite(low) else "the comparisons resample to no interval"
+    mean = Estimate(
+        "sign_error_mean",
+        axis,
+        "",
+        n_models,
+        pairs,
+        float(losses.mean()),
+        low,
+        high,
+        bootstrap_p(mean_draws, 0.5),
+        reason,
+    )
+    low, high = percentile_interval(max_draws)
+    reason = "" if np.isfinite(low) else "the comparisons resample to no interval"
+    label = f"{names[worst][0]} -> {names[worst][1]}"
+    value = float(losses[worst])
+    moved = permuted.max(axis=1)
+    as_small = int(np.count_nonzero(moved <= value + 1e-12))
+    p = (1 + as_small) / (1 + len(moved)) if np.ptp(permuted, axis=0).max() > 1e-12 else NAN
+    reason = reason or ("" if np.isfinite(p) else "no pair can be exchanged: no p-value")
+    return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
+
+
+def _summed(component: Ints, env: Ints, n_env: int, values: Floats) -> Floats:
+    """Sum values [pairs] by component and environment: [components, environments]."""
+    shape = (int(component.max(initial=-1)) + 1, n_env)
+    return np.bincount(component * n_env + env, values, minlength=shape[0] * n_env).reshape(shape).astype(np.float64)
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(whole > 0, part / whole, NAN))

@@ -1,0 +1,90 @@
+"""A rank correlation in which the best models count most: for leaderboards."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_p
+from measurebench.stats.resampling.pair_counts import Signs, collapsed, membership, pair_sum, ratio
+from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
+from measurebench.stats.statistics.overall import bootstrapped
+
+
+@dataclass(frozen=True)
+class Top:
+    """The weight h [n] of each model of a cohort, 1/(1 + rank), and what no measure changes computed once.
+
+    Rank 0 is the best model; equal ones share the mean rank.
+    """
+
+    cohort: Cohort
+    h: Floats
+
+    @classmethod
+    def of(cls, cohort: Cohort, top_is_low: bool) -> "Top":
+        """Rank the models by the target, the smallest first if ``top_is_low``, else the largest."""
+        from scipy.stats import rankdata
+
+        return cls(cohort, 1.0 / rankdata(cohort.y if top_is_low else -cohort.y))
+
+    @cached_property
+    def importance(self) -> Singles:
+        """What half an ordered pair counts: (h_i + h_j) / 2, [n, n]."""
+        return ((self.h[:, None] + self.h[None, :]) / 2).astype(np.float32)
+
+    @cached_property
+    def everything(self) -> Floats:
+        """The weight of all pairs, models with themselves too: [draws]."""
+        return self._tied_in(np.zeros(len(self.h), np.int64))
+
+    @cached_property
+    def alone(self) -> Floats:
+        """The weight of the pairs of a model with itself: [draws]."""
+        return self._tied_in(np.arange(len(self.h)))
+
+    @cached_property
+    def untied_y(self) -> Floats:
+        """The weight of the pairs in which the target differs: [draws]."""
+        return self.untied(self.cohort.y)
+
+    @cached_property
+    def point_untied_y(self) -> float:
+        """The same in the table itself."""
+        return self.point(np.abs(self.cohort.signs_y))
+
+    def untied(self, values: Floats) -> Floats:
+        """Return the weight of the pairs in which values [n] differ: [draws]."""
+        distinct, group = np.unique(values, return_inverse=True)
+        return self.everything - (self.alone if len(distinct) == len(values) else self._tied_in(group))
+
+    def point(self, signs: Signs) -> float:
+        """Sum the table's pairs, each with its sign and weight, in float64."""
+        return float(self.h @ signs.sum(axis=1, dtype=np.int64))
+
+    def _tied_in(self, group: Ints) -> Floats:
+        """Sum the weight of the pairs inside groups, as ``PairCounts`` counts pairs: [draws]."""
+        drawn = self.cohort.drawn
+        counts, heavy = membership(group, drawn.local), membership(group, drawn.local, self.h)
+        own = counts.multiply(heavy).sum(axis=0)
+        products = np.einsum("gb,gb->b", counts @ drawn.by_unit, heavy @ drawn.by_unit, dtype=np.float64)
+        return np.asarray(products - drawn.repeated @ own)
+
+
+def top_weighted(sample: Sample, top: Top) -> Estimate:
+    """Return Kendall's tau with additive hyperbolic weights 1/(1+rank) on the target's best models (Vigna 2015).
+
+    A pair counts h_i + h_j. In the bootstrap a model keeps the rank that it has in the table.
+    """
+    untied = top.point(np.abs(sample.signs_x)) * top.point_untied_y
+    point = top.point(sample.signs) / np.sqrt(untied) if untied > 0 else NAN
+    draws = _tau(sample, top)
+    return bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))
+
+
+def _tau(sample: Sample, top: Top) -> Floats:
+    """Sum s_ij (h_i + h_j) over the pairs, over the same sums of the pairs untied in x and in y: [draws]."""
+    drawn = sample.cohort.drawn
+    concordance = pair_sum(drawn, collapsed(sample.signs * top.importance, drawn.local))
+    both = np.maximum(top.untied(sample.x), 0) * np.maximum(top.untied_y, 0)
+    return ratio(concordance, np.sqrt(both))

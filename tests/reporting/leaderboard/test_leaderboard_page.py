@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
+from measurebench.reporting.html.wording import axis_title
+from measurebench.reporting.leaderboard.entries import leaderboard
+from measurebench.reporting.leaderboard.leaderboard_page import (
+    joined,
+    leaderboard_page,
+    prepared,
+    sections,
+    static_figures,
+)
+from tests.reporting.leaderboard.test_entries import SHARED, write_entry
+from tests.reporting.study.test_study_page import data_of
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("info")
+    for i, name in enumerate(leaderboard("Linf")["model_id"]):
+        extra = {"external": "40.0"} if i == 3 else {}
+        footnote = "<b onmouseover=alert(1)>bold</b><script>alert(1)</script>"
+        write_entry(folder, name, autoattack_acc=f"{70 - i / 2}", reported=f"{71 - i / 3}", footnote=footnote, **extra)
+    return prepared(leaderboard("Linf", folder))
+
+
+def test_all_charts_of_the_analysis_are_drawn(rich: pd.DataFrame) -> None:
+    found = {figure.id for section in sections(rich, []) for figure in section.figures}
+    assert found == {
+        "ranking", "best-known", "reported", "overestimation", "overestimation-venue", "clean", "year", "parameters",
+        "venue", "papers",
+    }  # fmt: skip
+
+
+def test_the_installed_package_alone_gives_a_page() -> None:
+    page = leaderboard_page(prepared(leaderboard("L2")), "L2", [])
+    assert data_of(page)["datasets"]["models"]["n"] == 21
+
+
+def test_footnotes_with_markup_change_nothing(rich: pd.DataFrame) -> None:
+    page = leaderboard_page(rich, "Linf", [])
+    assert "onmouseover" not in page
+    assert page.count("</script>") == 3
+
+
+def test_the_same_leaderboard_gives_the_same_bytes(rich: pd.DataFrame) -> None:
+    assert leaderboard_page(rich, "Linf", []) == leaderboard_page(rich, "Linf", [])
+
+
+def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) -> None:
+    records = pd.DataFrame(
+        {"model_id": ["robustbench:Linf/Wong2020Fast", "Carmon2019Unlabeled"], "x_grad_norm_pgd": [1.5, 2.5]}
+    )
+    table, names = joined(rich, records)
+    assert names == ["x_grad_norm_pgd"]
+    values = table.set_index("model_id")["x_grad_norm_pgd"]
+    assert (values["Wong2020Fast"], values["Carmon2019Unlabeled"], values.notna().sum()) == (1.5, 2.5, 2)
+    page = leaderboard_page(table, "Linf", names)
+    assert "Kendall" in json.dumps(data_of(page)["measures"], ensure_ascii=False)
+
+
+def shared_ids() -> list[str]:
+    return sorted(set(leaderboard("Linf")["model_id"]) & set(leaderboard("L2")["model_id"]))
+
+
+@pytest.mark.parametrize(("norm", "value"), [("Linf", 1.5), ("L2", 2.5)])
+def test_an_entry_gets_the_measures_of_its_own_norm_and_data_set(norm: str, value: float) -> None:
+    name = shared_ids()[0]
+    records = pd.DataFrame(
+        {
+            "model_id": [name, f"{name}-L2", name],
+            "norm": ["Linf", "L2", norm],
+            "dataset": ["cifar10", None, "cifar100"],
+            "x_grad_norm_pgd": [1.5, 2.5, 9.0],
+        }
+    )
+    for chosen in (records, records.drop(columns=["norm", "dataset"]).iloc[:2]):
+        table, _ = joined(prepared(leaderboard(norm)), chosen)
+        assert table["x_grad_norm_pgd"].dropna().tolist() == [value]
+        assert table.set_index("model_id").loc[name, "x_grad_norm_pgd"] == value
+
+
+def test_measures_of_another_norm_do_not_join() -> None:
+    records = pd.DataFrame({"model_id": shared_ids()[:2], "norm": "Linf", "x_grad_norm_pgd": [1.5, 2.5]})
+    with pytest.raises(BadInputError, match="measured on CIFAR-10 under L2, got none"):
+        joined(prepared(leaderboard("L2")), records)
+
+
+def test_a_table_without_model_ids_cannot_be_joined(rich: pd.DataFrame) -> None:
+    with pytest.raises(BadInputError, match="a column model_id"):
+        joined(rich, pd.DataFrame({"name": ["Wong2020Fast"], "x_grad_norm_pgd": [1.0]}))
+
+
+def test_each_measure_has_a_figure_with_its_own_axis(rich: pd.DataFrame) -> None:
+    records = pd.DataFrame(
+        {"model_id": ["Wong2020Fast", "Carmon2019Unlabeled"], "x_grad_norm_pgd": [1.5, 2.5], "local_lip": [1.0, 2.0]}
+    )
+    table, names = joined(rich, records)
+    figures = {figure.id: figure for figure in static_figures(table, names)}
+    assert {f"scatter_{name}" for name in names} <= set(figures)
+    assert "scatter" not in figures
+    for name in names:
+        spec = json.dumps(figures[f"scatter_{name}"].spec, ensure_ascii=False)
+        assert "@title" not in spec
+        assert axis_title(name, measure_infos()) in spec
+    assert "@title" in json.dumps(data_of(leaderboard_page(table, "Linf", names))["figures"]["scatter"]["spec"])
+
+
+@pytest.mark.shared
+def test_the_real_leaderboard_gives_every_chart() -> None:
+    if not Path(SHARED).is_dir():
+        pytest.skip("RobustBench's model_info is not there")
+    table = prepared(leaderboard("Linf", SHARED))
+    assert len([figure for section in sections(table, []) for figure in section.figures]) == 10
+    assert table.loc[table["model_id"] == "Kang2021Stable", "best_known_accuracy"].item() == pytest.approx(0.642)

@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError
+from measurebench.reporting.site.site_pages import slug, write_site
+from measurebench.reporting.subject.study import Study
+from measurebench.stats import write_analysis
+
+
+@pytest.fixture
+def source(study: Study, tmp_path: Path) -> Path:
+    folder = tmp_path / "Small Study"
+    folder.mkdir()
+    study.table.drop(columns=["_i", "_target", "_defense"]).to_csv(folder / "models.csv", index=False)
+    return folder / "models.csv"
+
+
+def test_a_site_lists_studies_with_files_and_digests(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Study
+) -> None:
+    monkeypatch.setattr("measurebench.reporting.subject.study.analyze", lambda *_, **__: study.analysis)
+    out = tmp_path / "site"
+    index = write_site(out, [source], norms=["L2"])
+    listing = json.loads((out / "index.json").read_text())
+    assert [entry["address"] for entry in listing] == ["studies/small-study", "leaderboard/L2"]
+    assert "first place" in listing[1]["text"] or "most robust of" in listing[1]["text"]
+    assert {file["name"] for file in listing[0]["files"]} == {
+        "index.html",
+        "models.csv",
+        "analysis.json",
+        "correlations.csv",
+        "regressions.csv",
+    }
+    for entry in listing:
+        for file in entry["files"]:
+            path = out / entry["address"] / file["name"]
+            assert (path.stat().st_size, digest_file(path)) == (file["bytes"], file["sha256"])
+    assert 'href="studies/small-study/index.html"' in index.read_text()
+
+
+def test_two_studies_of_one_name_are_refused(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Study
+) -> None:
+    monkeypatch.setattr("measurebench.reporting.subject.study.analyze", lambda *_, **__: study.analysis)
+    with pytest.raises(BadInputError, match="twice"):
+        write_site(tmp_path / "site", [source, source], norms=[])
+
+
+def test_the_analysis_beside_a_table_counts_only_for_that_table(source: Path, study: Study) -> None:
+    from measurebench.reporting.subject.study import load_study
+    from measurebench.store.tables import read_table
+
+    table = read_table(source)
+    from measurebench.stats import analyze
+
+    write_analysis(analyze(table, bootstrap=33, permutations=19, measures=["local_lip"]), source.parent)
+    assert load_study(source).analysis.provenance["bootstrap"] == 33
+
+
+def test_addresses_are_plain() -> None:
+    assert slug("My Study: v2") == "my-study-v2"
+    assert slug("///") == "study"

@@ -1,0 +1,55 @@
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from measurebench.reporting.subject.ranking import frontier, frontiers_by_year, papers, ranked, wilson
+
+
+def entries(*rows: tuple[str, float, float, int, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["model_id", "clean_accuracy", "autoattack_accuracy", "year", "paper_key"])
+
+
+def test_wilson_agrees_with_statsmodels() -> None:
+    low, high = wilson(pd.Series([0.0, 0.3, 0.7371]), 10_000)
+    for i, successes in enumerate((0, 3000, 7371)):
+        assert (low[i], high[i]) == pytest.approx(proportion_confint(successes, 10_000, method="wilson"), abs=1e-12)
+
+
+def test_ties_share_a_rank() -> None:
+    table = ranked(entries(("a", 0.9, 0.7, 2020, "p"), ("b", 0.9, 0.7, 2020, "q"), ("c", 0.9, 0.5, 2020, "r")))
+    assert list(table["rank"]) == [1, 1, 3]
+
+
+def test_ranks_are_as_open_as_newcombes_intervals_say() -> None:
+    accuracies = (0.70, 0.695, 0.68)
+    table = ranked(entries(*((str(i), 0.9, p, 2020, str(i)) for i, p in enumerate(accuracies))))
+    low, _ = confint_proportions_2indep(7000, 10_000, 6950, 10_000, method="newcomb")
+    assert low < 0
+    low, _ = confint_proportions_2indep(6950, 10_000, 6800, 10_000, method="newcomb")
+    assert low > 0
+    assert list(zip(table["rank_best"], table["rank_worst"], strict=True)) == [(1, 2), (1, 2), (3, 3)]
+
+
+def test_the_frontier_holds_what_none_beats_in_both() -> None:
+    table = entries(
+        ("a", 0.9, 0.5, 2019, "p"),
+        ("b", 0.8, 0.6, 2020, "p"),
+        ("c", 0.85, 0.55, 2021, "q"),
+        ("d", 0.84, 0.5, 2021, "q"),
+    )
+    assert set(frontier(table)["model_id"]) == {"a", "b", "c"}
+
+
+def test_the_frontier_of_a_year_knows_nothing_of_later_ones() -> None:
+    table = entries(("a", 0.9, 0.5, 2019, "p"), ("b", 0.95, 0.6, 2020, "p"))
+    by_year = frontiers_by_year(table)
+    assert list(by_year[by_year["until"] == "2019"]["model_id"]) == ["a"]
+    assert list(by_year[by_year["until"] == "2020"]["model_id"]) == ["b"]
+
+
+def test_variants_fold_into_their_paper() -> None:
+    table = entries(("a", 0.9, 0.5, 2019, "p"), ("b", 0.8, 0.6, 2020, "p"), ("c", 0.85, 0.55, 2021, "q"))
+    folded = papers(table)
+    assert list(folded["model_id"]) == ["b", "c"]
+    assert list(folded["n_entries"]) == [2, 1]
+    assert folded.loc[0, "weakest"] == 0.5

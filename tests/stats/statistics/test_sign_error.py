@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from measurebench.stats import analyze
+from measurebench.stats.statistics.sign_error import pair_weights
+from tests.stats.tables import grid
+
+
+def test_pair_weights_have_the_published_values() -> None:
+    # n = 10,000 train and test images: |dg| = 0.03 gives w = 0.6228, 0.05 gives 0.9923; 0.5 is taken off.
+    inverse = np.full(3, 2 / 10_000)
+    found = pair_weights(np.array([0.01, 0.03, -0.05]), inverse)
+    assert found == pytest.approx([0.0, 0.1228, 0.4923], abs=1e-4)
+
+
+def test_one_sample_weights_are_dziugaites() -> None:
+    # exp(-2 n (|dg|/2)^2) with n = 10,000 is the case 1/n_train + 1/n_test = 1/n.
+    found = pair_weights(np.array([0.01, 0.02, 0.03, 0.05]), np.full(4, 1 / 10_000))
+    assert found + 0.5 == pytest.approx([0.5, 0.5319, 0.9561, 0.99999], abs=1e-4)
+
+
+def test_the_sign_error_equals_a_loop_over_pairs() -> None:
+    table = grid()
+    analysis = analyze(table, measures=["signal"], bootstrap=50, permutations=19)
+    axes = ["defense", "architecture", "setting_augmentation", "setting_batch_size"]
+    wrong = weight = 0.0
+    for _, pair in table.groupby(axes):
+        dg, dx = pair["robust_gap_pgd"].diff().iloc[1], pair["signal"].diff().iloc[1]
+        w = max(0.0, max(0.0, 1 - 2 * np.exp(-2 * (abs(dg) / 2) ** 2 / (2 / 1000))) ** 2 - 0.5)
+        weight += w
+        wrong += w * (1 - np.sign(dx) * np.sign(dg)) / 2
+    env = analysis.environments.query("axis == 'setting_stop'").iloc[0]
+    assert (env["level_from"], env["level_to"], env["n_pairs"]) == ("best", "last", 24)
+    if weight == 0:
+        assert np.isnan(env["sign_error"])
+    else:
+        assert env["sign_error"] == pytest.approx(wrong / weight)
+
+
+def test_a_perfect_measure_makes_no_error_and_its_negative_only_errors() -> None:
+    table = grid()
+    rng = np.random.default_rng(3)
+    table["robust_gap_pgd"] = rng.permutation(48) / 50
+    table["perfect"], table["opposite"] = table["robust_gap_pgd"], -table["robust_gap_pgd"]
+    analysis = analyze(table, measures=["perfect", "opposite"], bootstrap=50, permutations=99)
+    worst = analysis.select("sign_error_max").set_index("measure")
+    assert worst.loc["perfect", "estimate"] == 0
+    assert worst.loc["opposite", "estimate"] == 1
+    assert worst.loc["perfect", "p_value"] < 0.05 < worst.loc["opposite", "p_value"]
+
+
+def test_few_sure_pairs_give_a_reason_in_place_of_a_number() -> None:
+    table = grid().assign(n_train=20, n_test=20)
+    analysis = analyze(table, measures=["signal"], bootstrap=50, permutations=19)
+    assert analysis.select("sign_error_max")["estimate"].isna().all()
+    reasons = analysis.undefined.query("statistic == 'sign_error_max'")["reason"]
+    assert reasons.str.contains("surely differ").all()
+
+
+def test_settings_with_many_and_with_few_pairs_are_judged_together() -> None:
+    # From 300 pairs on fewer exchanges are drawn: the settings then have unequal numbers of them.
+    table = pd.concat([grid(k).assign(setting_seed=k) for k in range(12)], ignore_index=True)
+    table["model_id"] = [f"m{k}" for k in range(len(table))]
+    table["run"] = table["model_id"]
+    table = table.assign(n_train=100_000, n_test=100_000)
+    analysis = analyze(table, measures=["signal"], bootstrap=20, permutations=250)
+    pairs = analysis.matching.set_index("axis")["n_pairs"]
+    assert pairs["setting_stop"] < 300 < pairs["setting_seed"]
+    assert 0 <= analysis.select("sign_error_max")["estimate"].iloc[0] <= 1
