@@ -13,9 +13,15 @@ from measurebench.stats.population.population import CONVERGED_AT
 
 HERE = Path(__file__).parent
 SETTINGS = (
-    "architecture", "defense", "setting_steps", "setting_optimizer", "setting_batch_size", "setting_augmentation",
-    "setting_extra_data", "setting_early_stopping",
-)  # fmt: skip
+    "architecture",
+    "defense",
+    "setting_steps",
+    "setting_optimizer",
+    "setting_batch_size",
+    "setting_augmentation",
+    "setting_extra_data",
+    "setting_early_stopping",
+)
 CHANGES = (
     ("setting_optimizer", "SGD", "AWP", "AWP instead of SGD"),
     ("setting_early_stopping", False, True, "best checkpoint instead of the last"),

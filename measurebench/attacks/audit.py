@@ -10,6 +10,8 @@ from measurebench.attacks.geometry import distance
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["TOLERANCE", "AttackOutcome", "audit", "predict"]
+
 # Float32 coordinates in [0, 1] are rounded by 6e-8 at most; a sum of d squared errors stays below 1e-5 for d < 3e4.
 TOLERANCE = 1e-5
 

@@ -18,6 +18,8 @@ from measurebench.core.digests import seed_from
 from measurebench.core.errors import ModelError
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["SHARD_SIZE", "ShardResult", "attack_shard", "shards"]
+
 SHARD_SIZE = 64
 _CLASSES_FOR_DLR = 4
 

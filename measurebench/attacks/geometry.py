@@ -5,6 +5,8 @@ from torch import Tensor
 from measurebench.attacks import noise
 from measurebench.core.threat import Norm
 
+__all__ = ["distance", "project", "random_start", "steepest"]
+
 _TINY = 1e-12
 
 

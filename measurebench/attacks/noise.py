@@ -13,6 +13,8 @@ from torch import Tensor
 
 from measurebench.core.digests import seed_from
 
+__all__ = ["content_keys", "integers", "normal", "uniform"]
+
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB

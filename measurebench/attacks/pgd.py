@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from measurebench.attacks.geometry import project, random_start, steepest
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["PGD", "Loss", "cross_entropy_sum", "input_gradient"]
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 

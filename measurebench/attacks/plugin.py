@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["Attack", "attack_name", "load_attack"]
+
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 

@@ -8,6 +8,8 @@ import typer
 if TYPE_CHECKING:
     from measurebench.stats import Analysis
 
+__all__ = ["analyze"]
+
 
 def analyze(
     source: Annotated[

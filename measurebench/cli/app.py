@@ -12,6 +12,8 @@ import typer
 
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
 
+__all__ = ["COMMANDS", "run_command_line"]
+
 # In the order of a study: what can be measured, measuring, analysing, publishing.
 COMMANDS = {
     "models": "List what can be measured: robustbench, digits, a directory, architectures.",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from measurebench.models import LoadedModel
 
+__all__ = ["CANDIDATES", "GALLERY_SIZE", "Subjects", "attack", "attacked"]
+
 GALLERY_SIZE = 6
 CANDIDATES = 4
 

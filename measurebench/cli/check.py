@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from measurebench.datasets import Dataset
     from measurebench.models import LoadedModel
 
+__all__ = ["Effort", "Line", "Verdict", "check", "check_one", "correct_predictions"]
+
 Verdict = Literal["ok", "hint", "WRONG"]
 _CLEARLY_BETTER = 0.05
 

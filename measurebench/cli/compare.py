@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+__all__ = ["compare"]
+
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A results folder or a table.")],

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from measurebench.core.specs import ModelSpec
     from measurebench.models import LoadedModel
 
+__all__ = ["convert"]
+
 
 def convert(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, or any reference to local models.")],

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+__all__ = ["leaderboard"]
+
 
 def leaderboard(
     out: Annotated[Path, typer.Option(help="Folder for index.html.")],

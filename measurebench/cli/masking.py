@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from measurebench.cli.check import Effort, Line
     from measurebench.datasets import Dataset
 
+__all__ = ["attack_lines", "default_threat"]
+
 _SQUARE_QUERIES = 200
 _UNBOUNDED = {Norm.LINF: "0.5", Norm.L2: "16"}
 

@@ -10,6 +10,8 @@ import typer
 
 from measurebench.core.info import MeasureInfo
 
+__all__ = ["measures"]
+
 
 def measures(
     ids: Annotated[

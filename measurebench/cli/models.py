@@ -8,6 +8,8 @@ import typer
 
 from measurebench.core.specs import ModelSpec
 
+__all__ = ["models"]
+
 
 def models(
     source: Annotated[

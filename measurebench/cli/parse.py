@@ -5,6 +5,8 @@ from typing import Literal, TypeVar
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["T", "auto_or_number", "part"]
+
 T = TypeVar("T")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from measurebench.core.records import Record
 
+__all__ = ["QUIET_SECONDS", "duration", "terminal_progress"]
+
 QUIET_SECONDS = 60.0
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+__all__ = ["report"]
+
 
 def report(
     source: Annotated[

@@ -8,6 +8,8 @@ import typer
 from measurebench.cli.parse import auto_or_number, part
 from measurebench.core.errors import BadInputError, near_names
 
+__all__ = ["run"]
+
 # Options of the command that are fields of RunOptions, by the same name and in the same form.
 _AS_GIVEN = (
     *("dataset", "data_dir", "measures", "attacks", "norm", "radius", "train_examples", "test_examples"),
@@ -68,7 +70,7 @@ def run(
 
     A record is on the disk after every measure; the same command goes on where the last one stopped. Exit status: 0 all
     measured, 1 some model or measure failed, 2 bad input.
-    """  # fmt: skip
+    """
     values: dict[str, Any] = {name: value for name, value in locals().items() if name != "context"}
     return _measure(values, _with_config(values, config, context))
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+__all__ = ["status"]
+
 
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")],
@@ -34,10 +36,12 @@ def _summary(entry: dict[str, Any], records: list[Any]) -> dict[str, Any]:
     return {
         "id": entry["model_id"],
         "measured": counts["measured"],
-        "undefined": [{"measure": r.measure, "split": r.split, "reason": r.reason} for r in mine if r.status == "undefined"],
+        "undefined": [
+            {"measure": r.measure, "split": r.split, "reason": r.reason} for r in mine if r.status == "undefined"
+        ],
         "failed": failed,
         "done": sorted({(r.measure, r.split) for r in mine}),
-    }  # fmt: skip
+    }
 
 
 def _print(folder: Path, rows: list[dict[str, Any]]) -> None:

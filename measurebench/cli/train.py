@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from measurebench.training.grid import PlannedRun
     from measurebench.training.trainer import Progress
 
+__all__ = ["train"]
+
 _ONE = "One model"
 _MANY = "Many models"
 # Options of the command that are settings of a run, by the same name.
@@ -116,10 +118,14 @@ def _train(
     choose_device(device)
     watcher, processes = _Watcher(), n_workers(auto_or_number(workers, "--workers"), device, len(runs))
     outcomes = train_all(
-        runs, Source(*source), out, workers=processes, device=device,
+        runs,
+        Source(*source),
+        out,
+        workers=processes,
+        device=device,
         on_run=watcher.run_ended if len(runs) > 1 else None,
         on_epoch=watcher.epoch_ended if len(runs) == 1 else None,
-    )  # fmt: skip
+    )
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         typer.echo(f"failed: {outcome.name}: {outcome.reason}", err=True)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+__all__ = ["automatic_batch_size"]
+
 # Activations of one batch with gradients may take this much; fixed, so that batches do not depend on what is free.
 _BUDGET_BYTES = {"cpu": 256 * 2**20, "cuda": 8 * 2**30}
 _LARGEST_BATCH = {"cpu": 256, "cuda": 1024}

@@ -6,12 +6,19 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+__all__ = ["Batches", "T", "out_of_memory", "smaller_until_it_fits"]
+
 T = TypeVar("T")
 # How the CPU's allocator and CUDA's libraries say it, where torch has no class of its own for it.
 _OUT_OF_MEMORY = (
-    "can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
-    "CUSOLVER_STATUS_ALLOC_FAILED", "cuSOLVER_STATUS_ALLOC_FAILED", "unable to find an engine to execute",
-)  # fmt: skip
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "cuSOLVER_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute",
+)
 
 
 def out_of_memory(error: BaseException) -> bool:

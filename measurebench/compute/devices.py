@@ -8,6 +8,8 @@ import torch
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["choose_device", "clock", "is_lost", "n_workers"]
+
 
 def choose_device(device: str, index: int = 0) -> str:
     """Return ``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; worker i takes the i-th GPU."""

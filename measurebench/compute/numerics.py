@@ -7,6 +7,8 @@ import torch
 
 from measurebench.core.config import Precision
 
+__all__ = ["numerics"]
+
 
 @contextmanager
 def numerics(precision: Precision) -> Iterator[None]:

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from measurebench.core.config import Precision
 
+__all__ = ["place"]
+
 
 class _Fast(nn.Module):
     """The network under bfloat16 autocast, its logits in float32."""

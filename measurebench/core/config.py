@@ -7,6 +7,8 @@ from typing import Any, Literal
 from measurebench.core.digests import digest_json
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["Precision", "RunConfig"]
+
 Precision = Literal["exact", "fast"]
 
 

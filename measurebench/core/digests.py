@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["digest_array", "digest_file", "digest_json", "seed_from"]
+
 _CHUNK = 1 << 20
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
 
+__all__ = ["DownloadError", "Patience", "Remote", "fetch", "is_offline", "note_sha256", "noted_sha256"]
+
 _CHUNK = 1 << 18
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
@@ -100,9 +102,11 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInputError(
-            f"cache {folder}", "a folder that can be written", error.strerror or str(error),
+            f"cache {folder}",
+            "a folder that can be written",
+            error.strerror or str(error),
             "set MEASUREBENCH_CACHE to another one",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _download(

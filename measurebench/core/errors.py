@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+__all__ = ["BadInputError", "MeasurebenchError", "ModelError", "near_names"]
+
 
 class MeasurebenchError(Exception):
     """Something went wrong that the user should read about in one plain message (exit status 1)."""

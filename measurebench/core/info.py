@@ -4,14 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+__all__ = ["FAMILIES", "PROPERTIES", "Examples", "Family", "MeasureInfo", "Split", "Tier"]
+
 Family = Literal["weights", "margins", "smoothness", "flatness", "gradients", "robustness", "calibration"]
 Examples = Literal["clean", "pgd"]
 Split = Literal["train", "test"]
 Tier = Literal["core", "extended", "new", "accuracy"]
 
 FAMILIES: tuple[Family, ...] = (
-    "weights", "margins", "smoothness", "flatness", "gradients", "robustness", "calibration",
-)  # fmt: skip
+    "weights",
+    "margins",
+    "smoothness",
+    "flatness",
+    "gradients",
+    "robustness",
+    "calibration",
+)
 
 
 # What a measure may declare; the contract test shows that what is declared holds and what is not does not.

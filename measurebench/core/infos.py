@@ -8,6 +8,8 @@ from typing import Any
 
 from measurebench.core.info import FAMILIES, MeasureInfo
 
+__all__ = ["INFOS_FILE", "infos_text", "measure_infos", "ordered"]
+
 INFOS_FILE = Path(__file__).parent.parent / "measures" / "measure_infos.json"
 _TIERS = ("accuracy", "core", "extended", "new")
 

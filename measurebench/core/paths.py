@@ -5,6 +5,8 @@ from pathlib import Path
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["cache_folder", "data_folder"]
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

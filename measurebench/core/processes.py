@@ -4,6 +4,8 @@ import os
 import threading
 import time
 
+__all__ = ["end_with"]
+
 _POLL_SECONDS = 0.2
 
 

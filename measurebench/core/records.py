@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["Diagnostic", "ModelKey", "Record", "Status", "counts_n"]
+
 Status = Literal["measured", "undefined", "failed"]
 Diagnostic = float | int | bool | str | None
 ModelKey = tuple[str, str, str]
@@ -64,9 +66,14 @@ class Record:
     def key(self) -> tuple[str, str, str, int, str, str, int]:
         """What makes two records answers to the same question; the later one counts."""
         return (
-            self.model_id, self.model_digest, self.measure, self.measure_version, self.split, self.config_digest,
+            self.model_id,
+            self.model_digest,
+            self.measure,
+            self.measure_version,
+            self.split,
+            self.config_digest,
             self.n if counts_n(self.measure) else 0,
-        )  # fmt: skip
+        )
 
     @property
     def model_key(self) -> ModelKey:

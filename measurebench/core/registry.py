@@ -5,6 +5,8 @@ from typing import Generic, TypeVar
 
 from measurebench.core.errors import BadInputError, near_names
 
+__all__ = ["Registry", "T"]
+
 T = TypeVar("T")
 
 

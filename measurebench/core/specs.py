@@ -8,6 +8,8 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["NORMALIZATIONS", "ModelSpec", "Normalization", "Setting"]
+
 Setting = str | int | float | bool | None
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {

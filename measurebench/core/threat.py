@@ -7,6 +7,8 @@ from fractions import Fraction
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["Norm", "ThreatModel"]
+
 
 class Norm(StrEnum):
     """Norm of the perturbation."""

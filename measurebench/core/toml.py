@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["to_key", "to_toml"]
+
 
 def to_toml(value: Any) -> str:
     """Write a text, number, truth value, list or table on one line as TOML."""

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 
+__all__ = ["OPTIONAL", "REQUIRED", "Array", "load"]
+
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_extra", "y_extra", "x_validation", "y_validation")
 Array = npt.NDArray[np.generic]

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from measurebench.core.digests import digest_array, digest_json
 from measurebench.core.errors import BadInputError
 
+__all__ = ["Dataset", "ImageSplit", "balanced_order"]
+
 
 @dataclass(frozen=True)
 class ImageSplit:
@@ -59,9 +61,12 @@ class Dataset:
     def reduced(self, n_train: int, n_test: int) -> "Dataset":
         """Return the dataset with its first images alone, in memory of their own, and no further splits."""
         return Dataset(
-            self.name, self.class_names, self.train.first(n_train).copied(), self.test.first(n_test).copied(),
+            self.name,
+            self.class_names,
+            self.train.first(n_train).copied(),
+            self.test.first(n_test).copied(),
             notes=self.notes,
-        )  # fmt: skip
+        )
 
     def split(self, name: str) -> ImageSplit:
         """Return the split called train, test, extra or validation."""

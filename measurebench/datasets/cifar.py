@@ -22,6 +22,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.paths import cache_folder
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 
+__all__ = ["LAYOUTS", "N_TRAIN", "N_VALIDATION", "SEED", "Bytes", "Labels", "Layout", "load"]
+
 SEED = 0
 N_VALIDATION = 1000
 N_TRAIN = 50_000
@@ -53,14 +55,28 @@ class Layout:
 
 LAYOUTS = {
     "cifar10": Layout(
-        "cifar-10-batches-py", "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
-        tuple(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta", "labels", "label_names", 10,
+        "cifar-10-batches-py",
+        "cifar-10-python.tar.gz",
+        "c58f30108f718f92721af3b95e74349a",
+        tuple(f"data_batch_{i}" for i in range(1, 6)),
+        "test_batch",
+        "batches.meta",
+        "labels",
+        "label_names",
+        10,
     ),
     "cifar100": Layout(
-        "cifar-100-python", "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85",
-        ("train",), "test", "meta", "fine_labels", "fine_label_names", 100,
+        "cifar-100-python",
+        "cifar-100-python.tar.gz",
+        "eb9058c3a382ffc7106e4002c42a8d85",
+        ("train",),
+        "test",
+        "meta",
+        "fine_labels",
+        "fine_label_names",
+        100,
     ),
-}  # fmt: skip
+}
 
 
 def load(name: str, data_dir: Path | None = None, *, first_test_images: bool = False, offline: bool = False) -> Dataset:

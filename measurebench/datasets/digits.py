@@ -11,6 +11,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.paths import data_folder
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 
+__all__ = ["N_PER_CLASS", "load", "load_digits_images", "split_indices"]
+
 N_PER_CLASS = {"train": 50, "extra": 20, "validation": 10}
 
 

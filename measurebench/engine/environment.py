@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+__all__ = ["environment", "package_version"]
+
 _PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm")
 
 

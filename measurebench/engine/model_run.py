@@ -35,6 +35,8 @@ from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
 from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
 
+__all__ = ["DeviceLostError", "Event", "broken_off", "load_failure", "measure_model", "spec_entry"]
+
 _PREFLIGHT_IMAGES = 16
 
 

@@ -10,6 +10,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import Split
 from measurebench.core.threat import Norm, ThreatModel
 
+__all__ = ["DEFAULT_THREAT", "RunOptions"]
+
 DEFAULT_THREAT = ThreatModel.parse("Linf", "8/255")
 
 

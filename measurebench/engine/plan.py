@@ -15,6 +15,18 @@ from measurebench.engine.options import RunOptions
 from measurebench.measures.registry import Measure, select_measures, with_settings
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 
+__all__ = [
+    "SPLITS",
+    "Pair",
+    "Task",
+    "chosen_measures",
+    "config_for",
+    "n_autoattack",
+    "n_examples",
+    "open_pairs",
+    "pairs_of",
+]
+
 SPLITS: tuple[Split, ...] = ("train", "test")
 Pair = tuple[str, Split]  # a measure's id and the split it is taken on
 

@@ -21,6 +21,8 @@ from measurebench.engine.workers import measure_in_workers
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 
+__all__ = ["Progress", "Quiet", "RunSummary", "run"]
+
 
 class Progress(Protocol):
     """Told of what is planned and of every record."""

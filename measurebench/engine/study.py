@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from measurebench.core.specs import ModelSpec
     from measurebench.engine.runner import RunSummary
 
+__all__ = ["run"]
+
 
 def run(
     models: str | Sequence[str | ModelSpec],

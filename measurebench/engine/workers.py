@@ -18,6 +18,8 @@ from measurebench.engine.model_run import DeviceLostError, Event, broken_off, lo
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 
+__all__ = ["measure_in_workers"]
+
 _DEVICE_LOST = 75  # exit status of a worker that can no longer use its GPU; its records are all written
 _SILENT_DEATHS = 3  # workers that may end in a row before they said anything
 

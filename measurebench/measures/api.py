@@ -15,6 +15,8 @@ from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure, select_measures
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["evaluate", "measure", "shared_gradients"]
+
 _SLACK = 1e-6  # room for the rounding of images that were normalised and denormalised once
 
 

@@ -22,6 +22,8 @@ from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.value import UndefinedMeasureError
 
+__all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "ShardStore", "T"]
+
 T = TypeVar("T")
 
 
@@ -288,9 +290,16 @@ class MeasureContext:
 
             def attack(at_once: int) -> autoattack.ShardResult:
                 return autoattack.attack_shard(
-                    self.network, self.images[chosen], self.labels[chosen], self.threat, self.settings.seed,
-                    self.settings.split, rows.start // autoattack.SHARD_SIZE, self.n_classes, at_once,
-                )  # fmt: skip
+                    self.network,
+                    self.images[chosen],
+                    self.labels[chosen],
+                    self.threat,
+                    self.settings.seed,
+                    self.settings.split,
+                    rows.start // autoattack.SHARD_SIZE,
+                    self.n_classes,
+                    at_once,
+                )
 
             result = smaller_until_it_fits(attack, len(rows))
             if self._shard_store:

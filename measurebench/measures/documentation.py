@@ -7,6 +7,8 @@ from measurebench.core.info import FAMILIES, PROPERTIES, Family, MeasureInfo
 from measurebench.core.infos import INFOS_FILE, infos_text, ordered
 from measurebench.measures.registry import all_measures
 
+__all__ = ["infos", "page", "write_documentation"]
+
 _FAMILY_TITLES: dict[Family, str] = {
     "weights": "Weight norms",
     "margins": "Margins",

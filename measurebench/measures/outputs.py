@@ -9,6 +9,16 @@ from measurebench.measures.context import MeasureContext
 from measurebench.measures.uncertainty import OrderStatistic, order_statistic, percentile_rank
 from measurebench.measures.value import UndefinedMeasureError
 
+__all__ = [
+    "entropies",
+    "log_probabilities",
+    "logit_margins",
+    "margin_percentile",
+    "margins",
+    "probability_margins",
+    "scale_margin",
+]
+
 
 def margins(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the score of the label minus the largest other score, [n], for scores [n, K]."""

@@ -14,6 +14,17 @@ from measurebench.core.registry import Registry
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.value import MeasureValue
 
+__all__ = [
+    "M",
+    "Measure",
+    "all_measures",
+    "find_measure",
+    "parameters_of",
+    "register",
+    "select_measures",
+    "with_settings",
+]
+
 
 class Measure(Protocol):
     """A frozen dataclass whose fields are its parameters."""

@@ -8,6 +8,16 @@ from torch import Tensor
 
 from measurebench.measures.value import MeasureValue
 
+__all__ = [
+    "OrderStatistic",
+    "correlation_error",
+    "jackknife_error",
+    "order_statistic",
+    "percentile_rank",
+    "root_mean",
+    "wilson_interval",
+]
+
 _Z = 1.959963984540054  # the normal distribution's 97.5 % point
 
 

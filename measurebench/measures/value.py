@@ -11,6 +11,8 @@ from torch import Tensor
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.records import Diagnostic
 
+__all__ = ["MeasureValue", "UndefinedMeasureError"]
+
 
 class UndefinedMeasureError(MeasurebenchError):
     """The measure has no value for this network and these examples, for the reason in the message."""

@@ -13,6 +13,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
 
+__all__ = ["Checkpoint", "read_checkpoint"]
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -53,9 +55,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         return dict(load_file(path))
     except (safetensors.SafetensorError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise BadInputError(
-            str(path), "a whole safetensors file", f"{type(error).__name__}: {_first_line(error)}",
+            str(path),
+            "a whole safetensors file",
+            f"{type(error).__name__}: {_first_line(error)}",
             "it was cut short or damaged: fetch it again",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
@@ -64,9 +68,11 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
     refused = sorted(needed - set(harmless_globals()))
     if refused and not allow_pickle:
         raise BadInputError(
-            str(path), "tensors and plain values only", f"a pickle that would run {', '.join(refused[:6])}",
+            str(path),
+            "tensors and plain values only",
+            f"a pickle that would run {', '.join(refused[:6])}",
             "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
-        )  # fmt: skip
+        )
     try:
         named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
         with warnings.catch_warnings(), torch.serialization.safe_globals(named):

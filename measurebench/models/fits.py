@@ -7,6 +7,8 @@ import torch
 from measurebench.models import architectures
 from measurebench.models.states import State, is_extra
 
+__all__ = ["Shapes", "best_fit"]
+
 Shapes = dict[str, tuple[int, ...]]
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["LEGACY_MAGIC", "Format", "recognise"]
+
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LONGEST_HEADER = 100_000_000
 _EXPANSION = 4
@@ -78,9 +80,11 @@ def _zip_format(path: Path) -> Format:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise BadInputError(
-            str(path), "a whole checkpoint of torch.save", f"the start of one without its end ({error})",
+            str(path),
+            "a whole checkpoint of torch.save",
+            f"the start of one without its end ({error})",
             "it was cut short: fetch it again",
-        ) from None  # fmt: skip
+        ) from None
     unpacked = sum(member.file_size for member in members)
     if unpacked > _EXPANSION * path.stat().st_size + 1_000_000:
         raise BadInputError(
@@ -122,9 +126,11 @@ def _foreign(path: Path, head: bytes) -> BadInputError:
         return BadInputError(str(path), expected, f"a safetensors file whose header claims {length:,} bytes")
     if head[:1] == b"\x80":
         return BadInputError(
-            str(path), expected, "a pickle that torch.save did not write",
+            str(path),
+            expected,
+            "a pickle that torch.save did not write",
             "it was not opened, since a pickle can run any code; save weights with torch.save or safetensors",
-        )  # fmt: skip
+        )
     return BadInputError(str(path), expected, *_text_or_bytes(head))
 
 

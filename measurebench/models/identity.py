@@ -7,6 +7,8 @@ from pathlib import Path
 from measurebench.core.digests import digest_file
 from measurebench.core.specs import ModelSpec
 
+__all__ = ["architecture_file", "code_sha256", "identified", "model_digest"]
+
 
 def identified(spec: ModelSpec) -> ModelSpec:
     """Return the specification with the hash of its file, where the file is there."""

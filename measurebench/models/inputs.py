@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from measurebench.models import architectures
 from measurebench.models.loaded import LoadedModel
 
+__all__ = ["Shape", "refusal", "usual_shape"]
+
 Shape = tuple[int, ...]
 _SIDES = (8, 16, 28, 32, 64, 96, 224)
 

@@ -6,6 +6,8 @@ from torch import nn
 
 from measurebench.core.specs import ModelSpec
 
+__all__ = ["LoadedModel"]
+
 
 @dataclass(frozen=True)
 class LoadedModel:

@@ -28,6 +28,8 @@ from measurebench.models.states import (
     wrapper_prefix,
 )
 
+__all__ = ["frozen", "load_model"]
+
 
 def load_model(
     reference: str | ModelSpec,
@@ -144,9 +146,11 @@ def _state(spec: ModelSpec, content: Any) -> tuple[tuple[str | int, ...], State]
     if len(found) > 1:
         places = "; ".join(f"{_written(place)} ({len(state)} tensors)" for place, state in found[:6])
         raise BadInputError(
-            spec.locator, "one state dict", f"{len(found)}: {places}",
+            spec.locator,
+            "one state dict",
+            f"{len(found)}: {places}",
             "say which with `weights` in a manifest, such as weights = " + _written(found[0][0]),
-        )  # fmt: skip
+        )
     return found[0]
 
 
@@ -166,9 +170,11 @@ def _filled(network: nn.Module, fitted: Fitted, spec: ModelSpec) -> nn.Module:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise BadInputError(
-                spec.locator, "finite weights", f"{bad} of {tensor.numel()} in {key!r} are NaN or infinite",
+                spec.locator,
+                "finite weights",
+                f"{bad} of {tensor.numel()} in {key!r} are NaN or infinite",
                 "training diverged, or the file is damaged",
-            )  # fmt: skip
+            )
     network.load_state_dict({key: _plain(tensor) for key, tensor in fitted.state.items()}, strict=True)
     return network
 

@@ -11,6 +11,8 @@ from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
 
+__all__ = ["Fraction", "Manifest", "ModelEntry", "NormalizationEntry", "copy_beside", "name_beside", "read_manifest"]
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

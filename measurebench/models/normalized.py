@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from measurebench.core.errors import BadInputError
 from measurebench.core.specs import ModelSpec, Normalization
 
+__all__ = ["Normalized", "chosen_normalization", "normalized", "unnormalized"]
+
 
 class Normalized(nn.Module):
     """The network applied to (images - mean) / std, channel by channel."""
@@ -46,15 +48,19 @@ def chosen_normalization(spec: ModelSpec, kept: Normalization | None) -> Normali
     if not stated.stated:
         if kept is None and not _is_in_manifest(spec):
             raise BadInputError(
-                f"{spec.locator}: normalization", "none, cifar10 or imagenet", "nothing",
+                f"{spec.locator}: normalization",
+                "none, cifar10 or imagenet",
+                "nothing",
                 "say with --normalization how images were scaled in training (none: they were not)",
-            )  # fmt: skip
+            )
         return kept or Normalization()
     if kept is not None and not _same(stated, kept):
         raise BadInputError(
-            f"{spec.locator}: normalization", f"that of the file's own buffers, {_text(kept)}", _text(stated),
+            f"{spec.locator}: normalization",
+            f"that of the file's own buffers, {_text(kept)}",
+            _text(stated),
             "leave it out to use the file's",
-        )  # fmt: skip
+        )
     return stated
 
 

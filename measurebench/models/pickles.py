@@ -14,6 +14,8 @@ import torch
 
 from measurebench.models.formats import Format
 
+__all__ = ["globals_of", "harmless_globals"]
+
 _TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
 _LEGACY_PICKLES = 5
 

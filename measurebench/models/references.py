@@ -11,6 +11,8 @@ from measurebench.core.paths import data_folder
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models.manifest import read_manifest
 
+__all__ = ["CHECKPOINT_ENDINGS", "FORMS", "INITIAL_STEMS", "checkpoint_spec", "digits_specs", "resolve"]
+
 FORMS = "digits:ID, robustbench:Linf/ID, a folder or models.toml, DIR#ID, or a checkpoint file"
 INITIAL_STEMS = ("init", "initial")
 CHECKPOINT_ENDINGS = (".pt", ".pth", ".th", ".model", ".ckpt", ".safetensors", ".tar", ".bin", ".pkl")

@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from measurebench.core.errors import BadInputError
 from measurebench.core.specs import Normalization
 
+__all__ = [
+    "Fitted",
+    "Path",
+    "State",
+    "as_state",
+    "candidates",
+    "describe",
+    "fit",
+    "is_extra",
+    "kept_normalization",
+    "state_at",
+    "wrapper_prefix",
+]
+
 Path = tuple[str | int, ...]
 State = dict[str, Tensor]
 

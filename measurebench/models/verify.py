@@ -8,6 +8,16 @@ from torch import Tensor, nn
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.models.loaded import LoadedModel
 
+__all__ = [
+    "SIGNIFICANCE",
+    "Finding",
+    "accuracy_finding",
+    "check_images",
+    "preflight",
+    "preflight_findings",
+    "verify_clean_accuracy",
+]
+
 SIGNIFICANCE = 1e-4
 _AGREEMENT = 1e-3
 
@@ -84,10 +94,11 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
         text = str(error).strip().splitlines()
         shape = list(images.shape)
         return Finding(
-            "forward pass", f"logits for images {shape}",
+            "forward pass",
+            f"logits for images {shape}",
             f"{type(error).__name__}: {text[0][:200] if text else ''}",
             "is the architecture meant for images of this size and number of channels?",
-        )  # fmt: skip
+        )
     if not isinstance(out, Tensor):
         return Finding(
             "output",
@@ -125,14 +136,22 @@ def _output_findings(logits: Tensor, n: int, n_classes: int) -> list[Finding]:
     sums = logits.double().sum(dim=1)
     if bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all()):
         return [
-            Finding("output", "logits", "probabilities (every row is non-negative and sums to 1)",
-                    "take the softmax out of the network")
-        ]  # fmt: skip
+            Finding(
+                "output",
+                "logits",
+                "probabilities (every row is non-negative and sums to 1)",
+                "take the softmax out of the network",
+            )
+        ]
     if bool((logits == logits[:1]).all()) and n > 1:
         return [
-            Finding("output", "logits that depend on the image", f"the same row for all {n} images",
-                    "were the weights loaded, and is the normalisation right?")
-        ]  # fmt: skip
+            Finding(
+                "output",
+                "logits that depend on the image",
+                f"the same row for all {n} images",
+                "were the weights loaded, and is the normalisation right?",
+            )
+        ]
     return []
 
 

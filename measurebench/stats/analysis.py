@@ -7,47 +7,147 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+__all__ = [
+    "AXES_R2",
+    "CORRELATIONS",
+    "ENVIRONMENTS",
+    "FITS",
+    "JUDGEMENTS",
+    "MATCHING",
+    "MIXED",
+    "MULTIVARIABLE",
+    "POWER",
+    "REGRESSIONS",
+    "RESIDUALS",
+    "STANDING",
+    "TABLES",
+    "UNDEFINED",
+    "Analysis",
+    "FilterStep",
+    "is_gap",
+    "tidy",
+]
+
 CORRELATIONS = (
-    "measure", "target", "statistic", "axis", "level", "n_models", "n_pairs", "estimate", "ci_low", "ci_high",
-    "p_value", "p_adjusted",
-)  # fmt: skip
+    "measure",
+    "target",
+    "statistic",
+    "axis",
+    "level",
+    "n_models",
+    "n_pairs",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_adjusted",
+)
 REGRESSIONS = (
-    "measure", "target", "model", "n_models", "r2", "adj_r2", "delta_r2", "slope", "slope_ci_low", "slope_ci_high",
-    "p_value", "level",
-)  # fmt: skip
+    "measure",
+    "target",
+    "model",
+    "n_models",
+    "r2",
+    "adj_r2",
+    "delta_r2",
+    "slope",
+    "slope_ci_low",
+    "slope_ci_high",
+    "p_value",
+    "level",
+)
 JUDGEMENTS = (
-    "measure", "title", "verdict", "sentence", "hypothesis", "found", "agrees", "reversal", "n_models", "tau_b",
-    "ci_low", "ci_high", "p_value", "p_adjusted", "partial_tau", "partial_ci_low", "partial_ci_high",
-)  # fmt: skip
+    "measure",
+    "title",
+    "verdict",
+    "sentence",
+    "hypothesis",
+    "found",
+    "agrees",
+    "reversal",
+    "n_models",
+    "tau_b",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_adjusted",
+    "partial_tau",
+    "partial_ci_low",
+    "partial_ci_high",
+)
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
-    "measure", "target", "axis", "level_from", "level_to", "n_pairs", "effective_n", "kept",
-    "sign_error", "orientation",
-)  # fmt: skip
+    "measure",
+    "target",
+    "axis",
+    "level_from",
+    "level_to",
+    "n_pairs",
+    "effective_n",
+    "kept",
+    "sign_error",
+    "orientation",
+)
 RESIDUALS = ("model_id", "measure", "model", "level", "observed", "predicted", "residual", "studentized")
 FITS = (
-    "measure", "level", "n_models", "intercept", "slope", "x_mean", "x_sum_squares", "residual_sd", "t_quantile",
-    "x_min", "x_max",
-)  # fmt: skip
+    "measure",
+    "level",
+    "n_models",
+    "intercept",
+    "slope",
+    "x_mean",
+    "x_sum_squares",
+    "residual_sd",
+    "t_quantile",
+    "x_min",
+    "x_max",
+)
 MIXED = (
-    "measure", "n_models", "n_groups", "method", "converged", "slope", "slope_ci_low", "slope_ci_high", "p_value",
-    "slope_sd", "note",
-)  # fmt: skip
+    "measure",
+    "n_models",
+    "n_groups",
+    "method",
+    "converged",
+    "slope",
+    "slope_ci_low",
+    "slope_ci_high",
+    "p_value",
+    "slope_sd",
+    "note",
+)
 MULTIVARIABLE = ("measure", "coefficient", "selection_frequency", "n_models", "n_draws")
 AXES_R2 = ("axis", "n_models", "r2", "r2_without", "drop")
 POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence")
 STANDING = (
-    "model_id", "measure", "value", "percentile", "observed", "predicted", "predicted_low", "predicted_high",
-    "residual", "n_models",
-)  # fmt: skip
+    "model_id",
+    "measure",
+    "value",
+    "percentile",
+    "observed",
+    "predicted",
+    "predicted_low",
+    "predicted_high",
+    "residual",
+    "n_models",
+)
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
-    "correlations": CORRELATIONS, "regressions": REGRESSIONS, "judgements": JUDGEMENTS, "supplement": CORRELATIONS,
-    "matching": MATCHING, "environments": ENVIRONMENTS, "residuals": RESIDUALS, "fits": FITS, "mixed": MIXED,
-    "multivariable": MULTIVARIABLE, "axes_r2": AXES_R2, "power": POWER, "standing": STANDING,
+    "correlations": CORRELATIONS,
+    "regressions": REGRESSIONS,
+    "judgements": JUDGEMENTS,
+    "supplement": CORRELATIONS,
+    "matching": MATCHING,
+    "environments": ENVIRONMENTS,
+    "residuals": RESIDUALS,
+    "fits": FITS,
+    "mixed": MIXED,
+    "multivariable": MULTIVARIABLE,
+    "axes_r2": AXES_R2,
+    "power": POWER,
+    "standing": STANDING,
     "undefined": UNDEFINED,
-}  # fmt: skip
+}
 
 
 def is_gap(target: str) -> bool:

@@ -28,6 +28,8 @@ from measurebench.stats.statistics.estimates import Draws
 from measurebench.stats.statistics.standing import standing
 from measurebench.stats.statistics.target_noise import gap_error, target_error
 
+__all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
+
 _TRAIN_ACCURACY = {"robust_gap_autoattack": "autoattack_accuracy_train"}
 _TEST_ACCURACY = {
     "robust_gap_pgd": "pgd_accuracy_test",
@@ -67,10 +69,18 @@ def analyze(
     """
     people = usable_settings(
         population(
-            table, target=target, measures=measures, settings=settings, defense=defense, run=run, cluster=cluster,
-            where=where, exclude_standard=exclude_standard, converged_at=converged_at,
+            table,
+            target=target,
+            measures=measures,
+            settings=settings,
+            defense=defense,
+            run=run,
+            cluster=cluster,
+            where=where,
+            exclude_standard=exclude_standard,
+            converged_at=converged_at,
         )
-    )  # fmt: skip
+    )
     permutations = enough_permutations(len(people.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
     infos = infos or {}
@@ -81,17 +91,33 @@ def analyze(
     correlations = adjusted(tidy(_rows(people, findings), TABLES["correlations"]))
     judged = judgements(correlations, tuple(people.measures), people.defense, control, infos, is_gap(people.target))
     options: dict[str, Any] = {
-        "bootstrap": bootstrap, "permutations": permutations, "seed": seed, "where": where,
-        "exclude_standard": exclude_standard, "converged_at": converged_at, "run": run, "cluster": cluster,
-    }  # fmt: skip
+        "bootstrap": bootstrap,
+        "permutations": permutations,
+        "seed": seed,
+        "where": where,
+        "exclude_standard": exclude_standard,
+        "converged_at": converged_at,
+        "run": run,
+        "cluster": cluster,
+    }
     tables = _tables(people, findings, seed)
     return Analysis(
-        target=target, measures=tuple(people.measures), settings=tuple(people.levels), defense=people.defense,
-        unit=people.unit, n_models=len(people.y), n_units=people.n_units, correlations=correlations,
-        judgements=tidy(judged, TABLES["judgements"]), standing=_standing(people, model),
-        gap_error=gap_error(question.error, people.y), filters=people.filters, notes=_notes(people, question),
-        provenance=options | _provenance(table), **tables,
-    )  # fmt: skip
+        target=target,
+        measures=tuple(people.measures),
+        settings=tuple(people.levels),
+        defense=people.defense,
+        unit=people.unit,
+        n_models=len(people.y),
+        n_units=people.n_units,
+        correlations=correlations,
+        judgements=tidy(judged, TABLES["judgements"]),
+        standing=_standing(people, model),
+        gap_error=gap_error(question.error, people.y),
+        filters=people.filters,
+        notes=_notes(people, question),
+        provenance=options | _provenance(table),
+        **tables,
+    )
 
 
 def enough_permutations(n_measures: int) -> int:
@@ -145,12 +171,18 @@ def _tables(people: Population, findings: Findings, seed: int) -> dict[str, Any]
     together, summary = multivariable(people, seed)
     best = _best(people, findings)
     found: dict[str, list[dict[str, Any]]] = {
-        "regressions": fitted, "supplement": supplement, "matching": matching_rows(people, findings.matchings),
-        "environments": findings.environments, "residuals": residuals(people, best) if best else [],
-        "fits": lines(people), "mixed": [mixed(people, name) for name in people.measures] if people.defense else [],
-        "multivariable": together, "axes_r2": settings_importance(people), "power": power_notes(people),
+        "regressions": fitted,
+        "supplement": supplement,
+        "matching": matching_rows(people, findings.matchings),
+        "environments": findings.environments,
+        "residuals": residuals(people, best) if best else [],
+        "fits": lines(people),
+        "mixed": [mixed(people, name) for name in people.measures] if people.defense else [],
+        "multivariable": together,
+        "axes_r2": settings_importance(people),
+        "power": power_notes(people),
         "undefined": _undefined(people, findings) + regressions.undefined,
-    }  # fmt: skip
+    }
     tables: dict[str, Any] = {name: tidy(rows, TABLES[name]) for name, rows in found.items()}
     tables["supplement"] = adjusted_supplement(tables["supplement"])
     return tables | {"multivariable_fit": summary}

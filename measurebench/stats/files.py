@@ -12,11 +12,32 @@ import pandas as pd
 from measurebench.core.errors import BadInputError
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
+__all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
+
 FORMAT = 1
 _TEXT = frozenset(
-    {"measure", "target", "statistic", "axis", "level", "model", "title", "verdict", "sentence", "hypothesis", "found",
-     "reason", "level_from", "level_to", "orientation", "model_id", "method", "note", "scope"}
-)  # fmt: skip
+    {
+        "measure",
+        "target",
+        "statistic",
+        "axis",
+        "level",
+        "model",
+        "title",
+        "verdict",
+        "sentence",
+        "hypothesis",
+        "found",
+        "reason",
+        "level_from",
+        "level_to",
+        "orientation",
+        "model_id",
+        "method",
+        "note",
+        "scope",
+    }
+)
 
 
 def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:

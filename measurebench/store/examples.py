@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from measurebench.store.folder import write_atomically
 
+__all__ = ["Arrays", "file_name", "read_arrays", "shard_path", "verdict_path", "write_arrays"]
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 

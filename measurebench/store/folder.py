@@ -13,6 +13,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
+__all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records", "write_atomically"]
+
 FORMAT = 1
 _MARK = "measurebench.json"
 

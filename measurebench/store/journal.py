@@ -10,6 +10,8 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["Journal", "exclusive"]
+
 
 class Journal:
     """One JSON object a line. A line counts once its newline is on the disk; a torn last line is dropped."""

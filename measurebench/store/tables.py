@@ -15,20 +15,57 @@ from measurebench.store.folder import ResultsFolder, model_key
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "ACCURACIES",
+    "CORE",
+    "COUNTS",
+    "FORMATS",
+    "GAPS",
+    "IDENTITY",
+    "PROVENANCE",
+    "export",
+    "read_provenance",
+    "read_table",
+    "write_table",
+]
+
 IDENTITY = (
-    "model_id", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset", "norm", "radius",
-    "run", "cluster",
-)  # fmt: skip
+    "model_id",
+    "source",
+    "file_sha256",
+    "architecture",
+    "n_parameters",
+    "defense",
+    "dataset",
+    "norm",
+    "radius",
+    "run",
+    "cluster",
+)
 COUNTS = ("n_train", "n_test", "n_autoattack")
 ACCURACIES = tuple(f"{kind}_accuracy_{split}" for kind in ("clean", "pgd", "autoattack") for split in ("train", "test"))
 GAPS = ("robust_gap_pgd", "robust_gap_autoattack")
 PROVENANCE = ("measurebench_version", "config_digest")
 CORE = (
-    "num_params", "path_norm", "log_prod_of_spec", "log_prod_of_fro", "euclid_init_norm", "average_ce_pgd",
-    "inverse_margin_pgd", "prob_margin_pgd", "boundary_thickness", "kl_divergence_pgd", "local_lip",
-    "pacbayes_flat_pgd", "pacbayes_mag_flat_pgd", "estimated_sharpness_pgd", "estimated_inv_sharpness_pgd",
-    "average_flat_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd",
-)  # fmt: skip
+    "num_params",
+    "path_norm",
+    "log_prod_of_spec",
+    "log_prod_of_fro",
+    "euclid_init_norm",
+    "average_ce_pgd",
+    "inverse_margin_pgd",
+    "prob_margin_pgd",
+    "boundary_thickness",
+    "kl_divergence_pgd",
+    "local_lip",
+    "pacbayes_flat_pgd",
+    "pacbayes_mag_flat_pgd",
+    "estimated_sharpness_pgd",
+    "estimated_inv_sharpness_pgd",
+    "average_flat_pgd",
+    "x_grad_norm_pgd",
+    "w_grad_norm_pgd",
+)
 FORMATS = (".csv", ".parquet", ".json")
 _TEXTS = ("model_id", "run", "cluster", "config_digest")
 _NAMES = {*IDENTITY, *_TEXTS} - {"n_parameters", "radius"}

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["Augmentation", "augmentation_for"]
+
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+__all__ = ["GlobalAWP", "LayerwiseAWP", "WeightPerturbation", "kept_buffers", "perturbed"]
+
 _TINY = 1e-20
 
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from measurebench.core.errors import BadInputError
 from measurebench.datasets.base import ImageSplit
 
+__all__ = ["Batches", "LabelledImages"]
+
 
 @dataclass(frozen=True)
 class LabelledImages:

@@ -25,6 +25,8 @@ from measurebench.store.folder import write_atomically
 from measurebench.training.config import TrainingConfig
 from measurebench.training.grid import PlannedRun
 
+__all__ = ["RunFiles", "write_curves", "write_manifest", "write_summary", "write_weights"]
+
 
 @dataclass(frozen=True)
 class RunFiles:

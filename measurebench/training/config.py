@@ -13,6 +13,8 @@ from measurebench.training.awp import GlobalAWP, LayerwiseAWP, WeightPerturbatio
 from measurebench.training.inner import InnerMaximization
 from measurebench.training.objectives import DEFENSES, Objective, objective_for
 
+__all__ = ["USUAL_BETA", "TrainingConfig", "recipe"]
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "defense": DEFENSES,
     "optimizer": ("SGD", "AWP"),

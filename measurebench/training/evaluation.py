@@ -10,6 +10,8 @@ from measurebench.attacks.pgd import PGD
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets.base import ImageSplit
 
+__all__ = ["Score", "clean_accuracy", "score"]
+
 _BATCH = 256
 
 

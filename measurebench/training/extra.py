@@ -9,6 +9,8 @@ import numpy as np
 from measurebench.core.errors import BadInputError
 from measurebench.datasets.base import Dataset, ImageSplit
 
+__all__ = ["with_extra_file"]
+
 _IMAGE_KEYS = ("images", "image", "x_extra", "data")
 _LABEL_KEYS = ("labels", "label", "y_extra", "extrapolated_targets")
 

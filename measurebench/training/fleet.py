@@ -27,6 +27,8 @@ from measurebench.training.grid import PlannedRun
 if TYPE_CHECKING:
     from measurebench.training.trainer import Progress
 
+__all__ = ["OnEpoch", "OnRun", "RunOutcome", "Source", "train_all", "train_one"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -270,9 +272,11 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedRun], dataset: Dataset) -
         if summary is not None and summary["identity"] != identity:
             if summary["status"] != "failed":
                 raise BadInputError(
-                    str(files.summary), "a run with these settings and images", "one of the same name with others",
+                    str(files.summary),
+                    "a run with these settings and images",
+                    "one of the same name with others",
                     "choose another --out",
-                )  # fmt: skip
+                )
             files.state.unlink(missing_ok=True)
             files.summary.unlink()
         if files.state.is_file():

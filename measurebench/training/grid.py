@@ -25,6 +25,8 @@ from typing import Any, Literal, get_args
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.training.config import TrainingConfig, recipe
 
+__all__ = ["Checkpoint", "PlannedRun", "expand", "read_grid", "run_name"]
+
 Checkpoint = Literal["last", "best"]
 _TABLES = ("dataset", "settings", "axes", "runs", "rules")
 _RULE_KEYS = ("when", "drop", "set", "skip")

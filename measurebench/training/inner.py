@@ -10,6 +10,8 @@ from measurebench.attacks.pgd import input_gradient
 from measurebench.core.threat import Norm, ThreatModel
 from measurebench.training.objectives import Objective, Start
 
+__all__ = ["GAUSSIAN_SIGMA", "InnerMaximization"]
+
 GAUSSIAN_SIGMA = 0.001  # Zhang et al. 2019 and Wang et al. 2020, their code
 
 

@@ -14,6 +14,21 @@ from torch import Tensor, nn
 from measurebench.attacks.pgd import Loss, cross_entropy_sum
 from measurebench.core.errors import BadInputError, near_names
 
+__all__ = [
+    "AT",
+    "DEFENSES",
+    "MART",
+    "TRADES",
+    "Objective",
+    "Standard",
+    "Start",
+    "boosted_cross_entropy",
+    "kl_divergence",
+    "mart_loss",
+    "objective_for",
+    "trades_loss",
+]
+
 Start = Literal["uniform", "gaussian", "none"]
 DEFENSES = ("Standard", "AT", "TRADES", "MART")
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+__all__ = ["SGD"]
+
 
 class SGD:
     """Momentum and weight decay as in ``torch.optim.SGD``; the rate is set before every epoch."""
@@ -30,10 +32,16 @@ class SGD:
         moving = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         buffers = [self.buffers[i] for i in moving]
         sgd(
-            [self.parameters[i] for i in moving], [_gradient(self.parameters[i]) for i in moving], buffers,
-            lr=self.rate, momentum=self.momentum, weight_decay=self.weight_decay, dampening=0.0, nesterov=False,
+            [self.parameters[i] for i in moving],
+            [_gradient(self.parameters[i]) for i in moving],
+            buffers,
+            lr=self.rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            dampening=0.0,
+            nesterov=False,
             maximize=False,
-        )  # fmt: skip
+        )
         for i, buffer in zip(moving, buffers, strict=True):
             self.buffers[i] = buffer
 

@@ -30,6 +30,22 @@ from measurebench.training.config import TrainingConfig
 from measurebench.training.evaluation import Score, score
 from measurebench.training.sgd import SGD
 
+__all__ = [
+    "SAVE_EVERY_SECONDS",
+    "Progress",
+    "Run",
+    "State",
+    "Trained",
+    "check_precision",
+    "check_state",
+    "checkpoint_of",
+    "extra_split",
+    "fitting_and_validation",
+    "initial_network",
+    "run_identity",
+    "train",
+]
+
 State = dict[str, Tensor]
 SAVE_EVERY_SECONDS = 20.0
 # Of the training images, where a dataset has no validation images of its own: the larger share of small datasets.
@@ -72,9 +88,13 @@ def initial_network(config: TrainingConfig, dataset: Dataset) -> nn.Module:
 def _spec(config: TrainingConfig) -> ModelSpec:
     """Return the network of a run as the loaders know it; a file of the user's is found from the working folder."""
     return ModelSpec(
-        id=config.architecture, source="training", locator="", architecture=config.architecture,
-        architecture_kwargs=config.architecture_kwargs, architecture_folder=str(Path.cwd()),
-    )  # fmt: skip
+        id=config.architecture,
+        source="training",
+        locator="",
+        architecture=config.architecture,
+        architecture_kwargs=config.architecture_kwargs,
+        architecture_folder=str(Path.cwd()),
+    )
 
 
 def checkpoint_of(network: nn.Module) -> State:
@@ -124,9 +144,11 @@ class Run:
         self.train, self.validation = fitting_and_validation(dataset, config)
         extra = extra_split(config, dataset)
         self.batches = Batches(
-            LabelledImages.of(self.train, device), config.batch_size,
-            None if extra is None else LabelledImages.of(extra, device), config.extra_fraction,
-        )  # fmt: skip
+            LabelledImages.of(self.train, device),
+            config.batch_size,
+            None if extra is None else LabelledImages.of(extra, device),
+            config.extra_fraction,
+        )
         self.augment = augmentation_for(dataset.name, self.train.images.shape[2]) if config.augmentation else None
         self.objective, self.attack, self.rule = config.objective, config.attack, config.weight_perturbation
         self.progress = Progress()
@@ -271,9 +293,11 @@ def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
     """Return the extra images, where the settings ask for them."""
     if config.extra_data and dataset.extra is None:
         raise BadInputError(
-            f"dataset {dataset.name}", "extra training images (extra_data = true)", "a dataset without any",
+            f"dataset {dataset.name}",
+            "extra training images (extra_data = true)",
+            "a dataset without any",
             "give them with --extra-data FILE.npz",
-        )  # fmt: skip
+        )
     return dataset.extra if config.extra_data else None
 
 
@@ -292,9 +316,11 @@ def check_state(path: Path, identity: str) -> None:
         raise BadInputError(str(path), "a training state", reason, "remove the file to train from the start") from error
     if found != identity:
         raise BadInputError(
-            str(path), "a training state of these settings and images", "one of others",
+            str(path),
+            "a training state of these settings and images",
+            "one of others",
             "choose another --out, or remove the file to train from the start",
-        )  # fmt: skip
+        )
 
 
 def run_identity(config: TrainingConfig, dataset: Dataset) -> str:

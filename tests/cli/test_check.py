@@ -64,9 +64,16 @@ def test_network_that_misbehaves_is_wrong(
     file = manifest.parent / f"{architecture}.pt"
     torch.save(torch.load(manifest.parent / "net2.pt")["state_dict"], file)
     status, _, err = checked(
-        capsys, file, "--architecture", f"{manifest.parent / 'nets.py'}:{architecture}", "--normalization", "none",
-        "--dataset", f"arrays:{images_file}", *NO_ATTACK,
-    )  # fmt: skip
+        capsys,
+        file,
+        "--architecture",
+        f"{manifest.parent / 'nets.py'}:{architecture}",
+        "--normalization",
+        "none",
+        "--dataset",
+        f"arrays:{images_file}",
+        *NO_ATTACK,
+    )
     assert status == 2
     assert word in err
 
@@ -111,9 +118,13 @@ def test_missing_normalisation_is_asked_for_with_what_each_would_give(
     images, labels = np.random.default_rng(0).random((20, 3, 32, 32)), np.arange(20) % 10
     np.savez(tmp_path / "x.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     status, out, _ = checked(
-        capsys, tmp_path / "x.pt", "--architecture", f"{tmp_path / 'nets.py'}:small", "--dataset",
+        capsys,
+        tmp_path / "x.pt",
+        "--architecture",
+        f"{tmp_path / 'nets.py'}:small",
+        "--dataset",
         f"arrays:{tmp_path / 'x.npz'}",
-    )  # fmt: skip
+    )
     assert status == 2
     for name in ("none", "cifar10", "imagenet"):
         assert f"with --normalization {name}: " in out

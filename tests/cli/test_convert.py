@@ -25,8 +25,12 @@ def test_manifest_is_converted_with_all_it_says(manifest: Path, tmp_path: Path) 
     before, after = resolve([str(manifest)]), resolve([str(out)])
     for old, new in zip(before, after, strict=True):
         assert (old.id, old.defense, old.threat_model, old.settings, old.architecture_kwargs) == (
-            new.id, new.defense, new.threat_model, new.settings, new.architecture_kwargs,
-        )  # fmt: skip
+            new.id,
+            new.defense,
+            new.threat_model,
+            new.settings,
+            new.architecture_kwargs,
+        )
         assert new.file_sha256 is not None
         assert new.locator.endswith(".safetensors")
         assert same_network(old.reference, new.reference, (1, 8, 8))

@@ -12,11 +12,18 @@ CONFIG = RunConfig("digits", "a", "b", ThreatModel.parse("Linf", "8/255"))
 @pytest.mark.parametrize(
     "change",
     [
-        {"dataset": "cifar10"}, {"train_digest": "x"}, {"test_digest": "x"}, {"seed": 1}, {"precision": "fast"},
-        {"threat": ThreatModel.parse("L2", "8/255")}, {"threat": ThreatModel.parse("Linf", "4/255")}, {"pgd_steps": 20},
-        {"pgd_step_fraction": 0.5}, {"measure_settings": {"local_lip": {"steps": 3}}},
+        {"dataset": "cifar10"},
+        {"train_digest": "x"},
+        {"test_digest": "x"},
+        {"seed": 1},
+        {"precision": "fast"},
+        {"threat": ThreatModel.parse("L2", "8/255")},
+        {"threat": ThreatModel.parse("Linf", "4/255")},
+        {"pgd_steps": 20},
+        {"pgd_step_fraction": 0.5},
+        {"measure_settings": {"local_lip": {"steps": 3}}},
     ],
-)  # fmt: skip
+)
 def test_digest_changes_with_all_that_can_change_a_value(change: dict) -> None:
     assert replace(CONFIG, **change).digest() != CONFIG.digest()
 

@@ -6,10 +6,22 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.records import Record
 
 VALUES = {
-    "model_id": "a", "model_digest": "d", "measure": "average_ce", "measure_version": 1, "split": "train",
-    "config_digest": "c", "status": "measured", "value": 1.5, "standard_error": 0.1, "n": 10, "seconds": 0.1,
-    "peak_memory_bytes": 1, "seed": 0, "environment_digest": "e", "time": "2026-01-01T00:00:00+00:00",
-}  # fmt: skip
+    "model_id": "a",
+    "model_digest": "d",
+    "measure": "average_ce",
+    "measure_version": 1,
+    "split": "train",
+    "config_digest": "c",
+    "status": "measured",
+    "value": 1.5,
+    "standard_error": 0.1,
+    "n": 10,
+    "seconds": 0.1,
+    "peak_memory_bytes": 1,
+    "seed": 0,
+    "environment_digest": "e",
+    "time": "2026-01-01T00:00:00+00:00",
+}
 
 
 def test_a_record_survives_json() -> None:

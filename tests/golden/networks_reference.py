@@ -31,9 +31,13 @@ def effective(net: nn.Module, kind: str) -> list[Tensor]:
         pairs = [(net.conv1, net.bn1), (block.conv1, block.bn1), (block.conv2, block.bn2), tuple(block.shortcut)]
         return [*(scaled(conv, norm) for conv, norm in pairs), net.linear.weight]
     return [
-        scaled(net.conv1, block.bn1), scaled(block.conv1, block.bn2), block.conv2.weight, block.shortcut.weight,
-        net.linear.weight, torch.diag(affine(net.bn)[0]),
-    ]  # fmt: skip
+        scaled(net.conv1, block.bn1),
+        scaled(block.conv1, block.bn2),
+        block.conv2.weight,
+        block.shortcut.weight,
+        net.linear.weight,
+        torch.diag(affine(net.bn)[0]),
+    ]
 
 
 def log_product(matrices: list[Tensor], spectral: bool) -> float:

@@ -18,9 +18,15 @@ N = 12
 IDS = [name for name in all_measures() if all_measures()[name].info.family != "flatness"]
 # by another route, or not computed by the measure itself
 WITH_OWN_REFERENCE = {
-    "log_prod_of_fro_bn_folded", "log_prod_of_spec_bn_folded", "log_prod_of_spec_fft", "log_prod_of_spec_zero_padded",
-    "path_norm", "log_path_norm", "path_norm_over_margin", "path_norm_over_margin_pgd",
-}  # fmt: skip
+    "log_prod_of_fro_bn_folded",
+    "log_prod_of_spec_bn_folded",
+    "log_prod_of_spec_fft",
+    "log_prod_of_spec_zero_padded",
+    "path_norm",
+    "log_path_norm",
+    "path_norm_over_margin",
+    "path_norm_over_margin_pgd",
+}
 # tested in tests/measures/smoothness: the same search as local_lip on the divergence; AutoAttack is another library's
 ELSEWHERE = {"kl_divergence_tpgd", "autoattack_accuracy"}
 # Both compute in float64: sums of some thousand products differ by 1e-13. Iterated attacks carry such differences

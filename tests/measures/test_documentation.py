@@ -9,11 +9,25 @@ from measurebench.measures.registry import all_measures
 ROOT = Path(__file__).parents[2]
 HINT = "run `measurebench measures --write-docs .`"
 CORE = [
-    "num_params", "path_norm", "log_prod_of_spec", "log_prod_of_fro", "euclid_init_norm", "average_ce_pgd",
-    "inverse_margin_pgd", "prob_margin_pgd", "boundary_thickness", "kl_divergence_pgd", "local_lip",
-    "pacbayes_flat_pgd", "pacbayes_mag_flat_pgd", "estimated_sharpness_pgd", "estimated_inv_sharpness_pgd",
-    "average_flat_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd",
-]  # fmt: skip
+    "num_params",
+    "path_norm",
+    "log_prod_of_spec",
+    "log_prod_of_fro",
+    "euclid_init_norm",
+    "average_ce_pgd",
+    "inverse_margin_pgd",
+    "prob_margin_pgd",
+    "boundary_thickness",
+    "kl_divergence_pgd",
+    "local_lip",
+    "pacbayes_flat_pgd",
+    "pacbayes_mag_flat_pgd",
+    "estimated_sharpness_pgd",
+    "estimated_inv_sharpness_pgd",
+    "average_flat_pgd",
+    "x_grad_norm_pgd",
+    "w_grad_norm_pgd",
+]
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -20,11 +20,24 @@ pytestmark = [
 ]
 MODELS = ("resnet20", "cnn-a-mix", "oval-deep-kw", "small-8px-kw", "resnet-4b-adv")
 EXACT = [
-    "average_ce", "average_ce_pgd", "prob_margin", "prob_margin_pgd", "kl_divergence_pgd", "clean_accuracy",
-    "pgd_accuracy", "log_prod_of_fro", "log_prod_of_fro_bn_folded", "log_prod_of_spec",
-    "log_prod_of_spec_bn_folded", "log_prod_of_spec_fft", "log_prod_of_spec_zero_padded", "x_grad_norm",
-    "x_grad_norm_pgd", "w_grad_norm", "w_grad_norm_pgd",
-]  # fmt: skip
+    "average_ce",
+    "average_ce_pgd",
+    "prob_margin",
+    "prob_margin_pgd",
+    "kl_divergence_pgd",
+    "clean_accuracy",
+    "pgd_accuracy",
+    "log_prod_of_fro",
+    "log_prod_of_fro_bn_folded",
+    "log_prod_of_spec",
+    "log_prod_of_spec_bn_folded",
+    "log_prod_of_spec_fft",
+    "log_prod_of_spec_zero_padded",
+    "x_grad_norm",
+    "x_grad_norm_pgd",
+    "w_grad_norm",
+    "w_grad_norm_pgd",
+]
 
 
 @cache

@@ -157,7 +157,8 @@ def hostile_files(canary: Path) -> dict[str, tuple[bytes, str]]:
         "safe_huge_header.safetensors": (struct.pack("<Q", 1 << 40) + b'{"x":1}', "header claims"),
         "safe_huge_tensor.safetensors": (struct.pack("<Q", len(header)) + header, "safetensors"),
         "safe_overlapping.safetensors": (
-            struct.pack("<Q", len(overlapping)) + overlapping + b"\x00" * 12, "safetensors"
+            struct.pack("<Q", len(overlapping)) + overlapping + b"\x00" * 12,
+            "safetensors",
         ),
         "safe_not_json.safetensors": (struct.pack("<Q", 20) + b"{not json at all....", "safetensors"),
         "one_tensor.pt": (saved(torch.zeros(3)), "one tensor"),
@@ -179,7 +180,7 @@ def hostile_files(canary: Path) -> dict[str, tuple[bytes, str]]:
         "huge_storage.pt": (_with_storage_of(good, _count(2**40)), "whole"),
         "huge_storage.th": (old.replace(_count(108), _count(2**40)), "whole"),
         "negative_storage.pt": (_with_storage_of(good, _count(-1)), "whole"),
-    }  # fmt: skip
+    }
 
 
 def _count(number: int) -> bytes:

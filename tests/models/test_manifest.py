@@ -23,10 +23,17 @@ def test_every_field_reaches_the_specification(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "[model.settings]\nsteps = 10\nextra_data = false\noptimizer = 'SGD'\n",
-        normalization='"imagenet"', weights='["state_dict", 0]', defense='"AT"', norm='"linf"', radius='"8/255"',
-        expected_clean_accuracy="0.9", run='"r"', cluster='"c"', architecture_kwargs="{ width = 2 }",
+        normalization='"imagenet"',
+        weights='["state_dict", 0]',
+        defense='"AT"',
+        norm='"linf"',
+        radius='"8/255"',
+        expected_clean_accuracy="0.9",
+        run='"r"',
+        cluster='"c"',
+        architecture_kwargs="{ width = 2 }",
         dataset='"cifar10"',
-    )  # fmt: skip
+    )
     (spec,) = read_manifest(path)
     assert (spec.id, spec.weights, spec.run, spec.cluster, spec.dataset) == (
         "a",

@@ -8,10 +8,22 @@ import pandas as pd
 from measurebench.core.info import FAMILIES, MeasureInfo
 
 MEASURES = (
-    "num_params", "path_norm", "log_prod_of_spec", "log_prod_of_fro", "average_ce_pgd", "inverse_margin_pgd",
-    "prob_margin_pgd", "boundary_thickness", "kl_divergence_pgd", "local_lip", "pacbayes_flat_pgd",
-    "estimated_sharpness_pgd", "average_flat_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd",
-)  # fmt: skip
+    "num_params",
+    "path_norm",
+    "log_prod_of_spec",
+    "log_prod_of_fro",
+    "average_ce_pgd",
+    "inverse_margin_pgd",
+    "prob_margin_pgd",
+    "boundary_thickness",
+    "kl_divergence_pgd",
+    "local_lip",
+    "pacbayes_flat_pgd",
+    "estimated_sharpness_pgd",
+    "average_flat_pgd",
+    "x_grad_norm_pgd",
+    "w_grad_norm_pgd",
+)
 DEFENSES = ("Standard", "AT", "TRADES")
 
 
@@ -61,9 +73,16 @@ def infos() -> dict[str, MeasureInfo]:
     """Return infos for the named measures, with texts that say so."""
     return {
         name: MeasureInfo(
-            id=name, title=name.replace("_", " "), family=FAMILIES[i % 5], unit="nats" if "ce" in name else "1",
-            formula="sum over images / n", source="made for the tests", hypothesis="+" if i % 2 else "-",
-            inputs=("weights",), cost="1 F", explanation=f"Explains {name}.",
+            id=name,
+            title=name.replace("_", " "),
+            family=FAMILIES[i % 5],
+            unit="nats" if "ce" in name else "1",
+            formula="sum over images / n",
+            source="made for the tests",
+            hypothesis="+" if i % 2 else "-",
+            inputs=("weights",),
+            cost="1 F",
+            explanation=f"Explains {name}.",
         )
         for i, name in enumerate(MEASURES)
-    }  # fmt: skip
+    }

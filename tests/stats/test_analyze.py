@@ -12,9 +12,18 @@ from tests.stats.tables import grid, pair_tau
 
 QUICK = {"bootstrap": 60, "permutations": 39}
 STATISTICS = {
-    "tau_b", "tau_a", "spearman", "psi", "psi_mean", "pi", "pi_mean", "tau_within", "partial_tau", "sign_error_mean",
+    "tau_b",
+    "tau_a",
+    "spearman",
+    "psi",
+    "psi_mean",
+    "pi",
+    "pi_mean",
+    "tau_within",
+    "partial_tau",
+    "sign_error_mean",
     "sign_error_max",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -244,13 +253,28 @@ def test_bad_input_ends_with_one_sentence(change: dict, options: dict, expected:
 @pytest.mark.parametrize(
     "change",
     [
-        {"signal": 1.0}, {"robust_gap_pgd": 0.1}, {"defense": "AT"}, {"run": "one"}, {"signal": np.nan},
-        {"signal": [np.inf, -np.inf] + [0.5] * 23 + list(range(23))}, {"setting_batch_size": None},
-        {"n_train": np.nan}, {"tied": [0.0, 1.0] * 24, "robust_gap_pgd": [0.0, 0.1, 0.1] * 16},
+        {"signal": 1.0},
+        {"robust_gap_pgd": 0.1},
+        {"defense": "AT"},
+        {"run": "one"},
+        {"signal": np.nan},
+        {"signal": [np.inf, -np.inf] + [0.5] * 23 + list(range(23))},
+        {"setting_batch_size": None},
+        {"n_train": np.nan},
+        {"tied": [0.0, 1.0] * 24, "robust_gap_pgd": [0.0, 0.1, 0.1] * 16},
     ],
-    ids=["constant measure", "constant target", "one defense", "one run", "empty measure", "infinite", "no setting",
-         "no counts", "all ties"],
-)  # fmt: skip
+    ids=[
+        "constant measure",
+        "constant target",
+        "one defense",
+        "one run",
+        "empty measure",
+        "infinite",
+        "no setting",
+        "no counts",
+        "all ties",
+    ],
+)
 def test_degenerate_tables_explain_every_missing_number(change: dict) -> None:
     analysis = analyze(grid().assign(**change), **QUICK)
     rows, keys = analysis.correlations, ["measure", "statistic", "axis", "level"]

@@ -10,11 +10,25 @@ from measurebench.store.tables import export, read_table, write_table
 from tests.store.test_folder import record
 
 ENTRY = {
-    "model_id": "a", "model_digest": "d", "config_digest": "c", "source": "local", "file_sha256": "f",
-    "architecture": "net", "n_parameters": 10, "defense": "AT", "dataset": "digits", "norm": "Linf", "radius": 0.1,
-    "run": "r", "cluster": "k", "settings": {"steps": 10, "augmentation": True}, "n_train": 50, "n_test": 90,
-    "failure": "", "measurebench_version": "0",
-}  # fmt: skip
+    "model_id": "a",
+    "model_digest": "d",
+    "config_digest": "c",
+    "source": "local",
+    "file_sha256": "f",
+    "architecture": "net",
+    "n_parameters": 10,
+    "defense": "AT",
+    "dataset": "digits",
+    "norm": "Linf",
+    "radius": 0.1,
+    "run": "r",
+    "cluster": "k",
+    "settings": {"steps": 10, "augmentation": True},
+    "n_train": 50,
+    "n_test": 90,
+    "failure": "",
+    "measurebench_version": "0",
+}
 
 
 @pytest.fixture
@@ -36,12 +50,37 @@ def folder(tmp_path: Path) -> ResultsFolder:
 def test_one_row_per_model_with_the_columns_of_the_contract(folder: ResultsFolder) -> None:
     table = export(folder)
     assert list(table.columns) == [
-        "model_id", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset", "norm", "radius",
-        "run", "cluster", "setting_augmentation", "setting_steps", "n_train", "n_test", "n_autoattack",
-        "clean_accuracy_train", "clean_accuracy_test", "pgd_accuracy_train", "pgd_accuracy_test",
-        "autoattack_accuracy_train", "autoattack_accuracy_test", "robust_gap_pgd", "robust_gap_autoattack",
-        "path_norm", "average_ce", "measurebench_version", "config_digest", "status", "reason",
-    ]  # fmt: skip
+        "model_id",
+        "source",
+        "file_sha256",
+        "architecture",
+        "n_parameters",
+        "defense",
+        "dataset",
+        "norm",
+        "radius",
+        "run",
+        "cluster",
+        "setting_augmentation",
+        "setting_steps",
+        "n_train",
+        "n_test",
+        "n_autoattack",
+        "clean_accuracy_train",
+        "clean_accuracy_test",
+        "pgd_accuracy_train",
+        "pgd_accuracy_test",
+        "autoattack_accuracy_train",
+        "autoattack_accuracy_test",
+        "robust_gap_pgd",
+        "robust_gap_autoattack",
+        "path_norm",
+        "average_ce",
+        "measurebench_version",
+        "config_digest",
+        "status",
+        "reason",
+    ]
     assert table["model_id"].tolist() == ["a", "b"]
 
 

@@ -13,6 +13,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import jackknife_error
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["CalibrationError", "Kind", "Sureness"]
+
 Kind = Literal["confidence", "entropy"]
 _INFOS: dict[Kind, MeasureInfo] = {
     "confidence": MeasureInfo(

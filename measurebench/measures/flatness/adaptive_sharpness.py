@@ -15,6 +15,8 @@ from measurebench.measures.perturbation.weight_noise import WeightNoise, base_lo
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["AdaptiveSharpness", "AverageAdaptiveSharpness", "worst_rise"]
+
 _BALL = {"l2": "||v / |w| ||_2 <= rho", "linf": "|v_j| <= rho |w_j|"}
 _NOISE = {"l2": "v_j ~ N(0, rho^2 w_j^2)", "linf": "v_j ~ U(-rho |w_j|, rho |w_j|)"}
 
@@ -28,8 +30,11 @@ def _info(case: str, norm: str) -> MeasureInfo:
         title=f"{'Worst-case' if worst else 'Average'} adaptive sharpness, {norm}",
         family="flatness",
         unit="nats",
-        formula=(f"max_v mean_x l(x; w + v) - l(x; w), {_BALL[norm]}" if worst else
-                 f"mean_v mean_x l(x; w + v) - l(x; w), {_NOISE[norm]}"),
+        formula=(
+            f"max_v mean_x l(x; w + v) - l(x; w), {_BALL[norm]}"
+            if worst
+            else f"mean_v mean_x l(x; w + v) - l(x; w), {_NOISE[norm]}"
+        ),
         source="Kwon et al. 2021 (ASAM); Andriushchenko et al. 2023",
         hypothesis="+",
         inputs=("weights", "examples"),
@@ -41,7 +46,7 @@ def _info(case: str, norm: str) -> MeasureInfo:
         " schedule in place of Auto-PGD's adaptive one; a zero weight stays zero; logits are not normalised."
         if worst
         else "Ten draws shared by all examples; logits are not normalised.",
-    )  # fmt: skip
+    )
 
 
 @register(norm="linf", rho=2e-3, examples="clean")
@@ -97,9 +102,11 @@ class AverageAdaptiveSharpness:
         base = base_losses(context, self.examples, n)
         noise = WeightNoise(parameters, context.settings.seed, "adaptive_sharpness")
         rises = torch.stack(
-            [losses(context, shifted(parameters, self._shift(parameters, noise[d])), images) - base
-             for d in range(self.n_draws)]
-        ).cpu()  # fmt: skip
+            [
+                losses(context, shifted(parameters, self._shift(parameters, noise[d])), images) - base
+                for d in range(self.n_draws)
+            ]
+        ).cpu()
         draws, examples = standard_error(rises.mean(1)), standard_error(rises.mean(0))
         diagnostics = {"standard_error_draws": draws, "standard_error_examples": examples}
         return MeasureValue(float(rises.mean()), math.hypot(draws, examples), rises.mean(0), diagnostics, n)

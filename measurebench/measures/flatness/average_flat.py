@@ -20,6 +20,8 @@ from measurebench.measures.perturbation.weight_noise import (
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["INFO", "AverageFlatness", "standard_error"]
+
 INFO = MeasureInfo(
     id="average_flat",
     title="Average-case flatness",

@@ -12,6 +12,8 @@ from measurebench.measures.perturbation.weight_noise import Tensors, base_losses
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["INVERSE", "SHARPNESS", "VARIANTS", "EstimatedSharpness", "global_step", "layerwise_step"]
+
 VARIANTS = {
     "layerwise": "each weight of two or more axes steps by rho times its own norm, others stay (Wu et al. 2020, AWP)"
 }

@@ -21,6 +21,8 @@ from measurebench.measures.perturbation.hessian import (
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["DIMENSION", "LARGEST", "EffectiveDimension", "LanczosRun", "LargestEigenvalue"]
+
 LARGEST = MeasureInfo(
     id="hess_lmax",
     title="Largest Hessian eigenvalue",

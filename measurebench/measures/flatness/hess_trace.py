@@ -13,6 +13,8 @@ from measurebench.measures.perturbation.weight_noise import length
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["TRACE", "WCI", "HessianTrace", "WeightCurvatureIndex", "parameters_of_hessian"]
+
 TRACE = MeasureInfo(
     id="hess_trace",
     title="Hessian trace",

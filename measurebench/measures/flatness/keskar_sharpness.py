@@ -9,6 +9,8 @@ from measurebench.measures.perturbation.weight_ascent import WeightBall
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["INFO", "KeskarSharpness"]
+
 INFO = MeasureInfo(
     id="keskar_sharpness",
     title="Keskar sharpness",

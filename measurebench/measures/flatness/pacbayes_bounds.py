@@ -15,6 +15,8 @@ from measurebench.measures.perturbation.weight_noise import Tensors, length
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["Origin", "PacBayesBound"]
+
 Origin = Literal["init", "orig"]
 
 _FORMULAS = {

@@ -13,6 +13,8 @@ from measurebench.measures.perturbation.posterior import accuracy_displacement
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["FLAT", "MAGNITUDE", "Noise", "PacBayesFlatness", "Posterior"]
+
 Noise = Literal["isotropic", "magnitude"]
 
 FLAT = MeasureInfo(
@@ -84,9 +86,15 @@ class Posterior:
     def _search(self, context: MeasureContext) -> Displacement | str:
         try:
             return accuracy_displacement(
-                context, self.examples, self.deviations, self.displacement, self.largest_sigma, self.n_draws,
-                self.tolerance, self.n_examples,
-            )  # fmt: skip
+                context,
+                self.examples,
+                self.deviations,
+                self.displacement,
+                self.largest_sigma,
+                self.n_draws,
+                self.tolerance,
+                self.n_examples,
+            )
         except UndefinedMeasureError as undefined:
             return str(undefined)  # not the error itself, whose frames would keep all of the context in memory
 

@@ -11,6 +11,8 @@ from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["INFO", "RelativeFlatness", "features_and_logits", "last_linear_layer"]
+
 INFO = MeasureInfo(
     id="relative_flatness",
     title="Relative flatness",

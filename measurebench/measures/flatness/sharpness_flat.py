@@ -11,6 +11,8 @@ from measurebench.measures.perturbation.weight_ascent import WeightBall, WorstCa
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["Box", "SharpnessFlatness"]
+
 Box = Literal["absolute", "magnitude"]
 
 

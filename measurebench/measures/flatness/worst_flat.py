@@ -19,6 +19,8 @@ from measurebench.measures.perturbation.weight_noise import (
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["INFO", "WorstFlatness"]
+
 INFO = MeasureInfo(
     id="worst_flat",
     title="Worst-case flatness",

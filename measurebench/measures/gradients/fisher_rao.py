@@ -10,6 +10,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import root_mean
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["INFO", "FisherRao"]
+
 INFO = MeasureInfo(
     id="fisher_rao",
     title="Fisher-Rao norm",

@@ -16,6 +16,8 @@ from measurebench.measures.perturbation.directional import directional_derivativ
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["Kind", "WeightGradientNorm", "per_example_norms"]
+
 Kind = Literal["", "weights", "per_example"]
 _FORMULAS: dict[Kind, tuple[str, str, str]] = {
     "": ("Weight gradient norm", "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters", "shared + F + 2B"),

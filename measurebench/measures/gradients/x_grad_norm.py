@@ -9,6 +9,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import root_mean
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["InputGradientNorm", "Kind"]
+
 Kind = Literal["", "l1", "rms"]
 _FORMULAS: dict[Kind, tuple[str, str]] = {
     "": ("Input gradient norm", "mean_x ||grad_x CE(f(x), y)||_2"),

@@ -9,6 +9,8 @@ from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["INFO", "AverageCrossEntropy"]
+
 INFO = MeasureInfo(
     id="average_ce",
     title="Average cross-entropy",

@@ -15,6 +15,8 @@ from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["BoundaryThickness"]
+
 _BATCHES = 4  # points of segments in one forward pass, in batches of images: no gradients are kept
 _CPU_VALUES = 2**18  # pixel values in one forward pass on a CPU: larger networks' activations leave its caches
 

@@ -11,6 +11,8 @@ from measurebench.measures.outputs import logit_margins, probability_margins
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["Kind", "MeanMargin"]
+
 Kind = Literal["logit", "prob", "norm_logit"]
 _FLOOR = 1e-10  # of the norm of centred logits (Andriushchenko et al. 2023)
 _INFOS: dict[Kind, MeasureInfo] = {

@@ -9,6 +9,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import order_statistic, percentile_rank
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["InverseMargin", "MarginPercentile"]
+
 _NAMES = {0.0: "min", 100.0: "max"}
 _TITLES = {0.0: "Smallest margin", 100.0: "Largest margin"}
 _PUBLISHED = "public code takes the (n // {0:g})-th smallest margin, which is the {1:.3g}th percentile"

@@ -22,6 +22,21 @@ from measurebench.measures.network.layers import (
 from measurebench.measures.network.structure import Structure, trace
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = [
+    "BN_DEPARTURE",
+    "BN_SUFFIX",
+    "Blocks",
+    "blocks_of",
+    "check_fold",
+    "initial_blocks",
+    "layers_of",
+    "log_sum",
+    "squared_frobenius",
+    "squared_spectral",
+    "structure_of",
+    "weight_value",
+]
+
 Blocks = dict[str, Tensor]
 _LARGEST_MOVE = 1e-5
 

@@ -13,6 +13,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from measurebench.measures.network.layers import WeightLayer, squared_spectral_norms
 
+__all__ = ["circular_norm", "padded_norm"]
+
 _CHUNK = 1 << 22  # complex numbers held at a time
 _TOLERANCE = 1e-8
 _SMALL = 24  # below this many rows a dense eigenvalue problem is the shorter way

@@ -18,6 +18,19 @@ from measurebench.measures.network.layers import WeightLayer
 from measurebench.measures.network.structure import Structure
 from measurebench.measures.value import UndefinedMeasureError
 
+__all__ = [
+    "BatchNormMode",
+    "State",
+    "check_mode",
+    "double_state",
+    "folded_state",
+    "norm_blocks",
+    "scale_and_shift",
+    "scaled",
+    "scales",
+    "set_norm",
+]
+
 BatchNormMode = Literal["ignore", "fold", "layer"]
 State = dict[str, Tensor]
 

@@ -13,9 +13,24 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+__all__ = [
+    "NORMALIZATIONS",
+    "WeightLayer",
+    "is_normalization",
+    "parameter_names",
+    "squared_spectral_norms",
+    "uncounted_weights",
+    "weight_layers",
+]
+
 NORMALIZATIONS: tuple[type[nn.Module], ...] = (
-    _BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm,
-)  # fmt: skip
+    _BatchNorm,
+    _InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from measurebench.measures.network.layers import WeightLayer, weight_layers
 
+__all__ = ["Structure", "trace"]
+
 _LAYER_FUNCTIONS = frozenset(
     ["linear", "batch_norm", "conv1d", "conv2d", "conv3d"] + [f"conv_transpose{axes}d" for axes in (1, 2, 3)]
 )

@@ -11,6 +11,8 @@ from measurebench.compute.batching import out_of_memory
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 
+__all__ = ["directional_derivatives"]
+
 _STEP = 1e-3  # of the central difference, relative to the weights' norm
 _LINEAR = 1e-3  # far above what float32 rounds off, far below what a missing part would leave
 

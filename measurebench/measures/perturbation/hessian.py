@@ -13,6 +13,18 @@ from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.weight_noise import Tensors, WeightNoise
 
+__all__ = [
+    "EXACT_BELOW",
+    "LossHessian",
+    "Spectrum",
+    "diagonal_probes",
+    "flattened",
+    "lanczos",
+    "quadratic_forms",
+    "traces",
+    "unflattened",
+]
+
 EXACT_BELOW = 64  # up to as many parameters, unit vectors are probes enough for the exact diagonal
 
 

@@ -11,6 +11,8 @@ from measurebench.attacks import noise
 from measurebench.attacks.geometry import project, random_start, steepest
 from measurebench.measures.context import MeasureContext
 
+__all__ = ["GAUSSIAN_START", "Ascent", "Objective", "Start"]
+
 Objective = Callable[[slice, Tensor], Tensor]
 Start = Literal["uniform", "gaussian"]
 GAUSSIAN_START = 0.001

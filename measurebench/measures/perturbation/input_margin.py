@@ -9,6 +9,8 @@ from measurebench.core.threat import Norm
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import margins
 
+__all__ = ["input_margins"]
+
 _STEPS = 10
 _STEP_FRACTION = 0.25
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from measurebench.measures.value import UndefinedMeasureError
 
+__all__ = ["Curve", "Displacement", "DisplacementSearch"]
+
 Curve = Callable[[float, int], float]
 
 

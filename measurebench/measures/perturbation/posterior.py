@@ -14,6 +14,8 @@ from measurebench.measures.network.structure import trace
 from measurebench.measures.perturbation.noise_level import Displacement, DisplacementSearch
 from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoise
 
+__all__ = ["Centre", "Deviations", "accuracy_displacement", "centre"]
+
 Deviations = Callable[[Tensor, float], Tensor | float]
 
 

@@ -17,6 +17,8 @@ from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.weight_noise import Tensors, length, precise_losses
 
+__all__ = ["BallNorm", "Iterate", "WeightBall", "WorstCase", "fading", "rise_at"]
+
 BallNorm = Literal["l2", "linf", "layer_l2"]
 _TINY = 1e-30
 

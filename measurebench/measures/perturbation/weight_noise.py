@@ -18,6 +18,20 @@ from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.layers import parameter_names
 
+__all__ = [
+    "Perturbed",
+    "Tensors",
+    "WeightNoise",
+    "base_losses",
+    "cross_entropies",
+    "layer_tensors",
+    "length",
+    "losses",
+    "on_spheres",
+    "precise_losses",
+    "shifted",
+]
+
 Tensors = Mapping[str, Tensor]
 _KEPT_BYTES = 1 << 26  # draws of small networks stay in memory; those of large ones are drawn again
 

@@ -12,6 +12,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import wilson_interval
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["AttackAccuracy", "CleanAccuracy", "TrainRobustAccuracy", "accuracy"]
+
 
 def accuracy(right: Tensor, **diagnostics: str | float | int | None) -> MeasureValue:
     """Return the fraction of True in bool [n], its binomial standard error and its 95 % Wilson interval."""

@@ -14,6 +14,8 @@ from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import correlation_error
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["MarginConsistency"]
+
 _CHUNK = 1 << 22  # pairs compared at a time
 
 

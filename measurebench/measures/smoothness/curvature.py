@@ -14,6 +14,8 @@ from measurebench.measures.perturbation.image_ascent import Ascent
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["Cure", "LocalLinearity"]
+
 _CURE = MeasureInfo(
     id="cure",
     title="Curvature (CURE)",

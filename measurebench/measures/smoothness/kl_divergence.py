@@ -13,6 +13,8 @@ from measurebench.measures.perturbation.image_ascent import Ascent
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["KLDivergence", "divergence"]
+
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Return KL(p || q) = sum_k p_k (log p_k - log q_k) in nats, [n], for log-probabilities [n, K]."""

@@ -12,6 +12,8 @@ from measurebench.measures.perturbation.image_ascent import Ascent, Start
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["LocalLipschitz", "length", "ratio"]
+
 _GUARD = 1e-6  # what public code adds to every pixel of the difference
 
 
@@ -68,9 +70,10 @@ class LocalLipschitz:
                 "reference": "public code steps against the gradient, so that it minimises the ratio, from a Gaussian"
                 " start of deviation 0.001, with 1e-6 added to every pixel of the difference"
             },
-            departures="" if at_pgd else "Ascends, from a uniform start in the ball; the last of 10 steps of a third"
-            " of the radius counts.",
-        )  # fmt: skip
+            departures=""
+            if at_pgd
+            else "Ascends, from a uniform start in the ball; the last of 10 steps of a third of the radius counts.",
+        )
         return info.on(self.examples, tier="extended" if at_pgd else "core").as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -15,6 +15,8 @@ from measurebench.measures.network.layers import WeightLayer
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["LogProdOfOperatorNorms", "Padding"]
+
 Padding = Literal["fft", "zero_padded"]
 
 
@@ -40,7 +42,8 @@ class LogProdOfOperatorNorms:
             family="weights",
             unit="nats",
             formula=f"sum_l log ||W_l||_op^2, {'circular padding' if circular else 'padding as in the network'}",
-            source="Sedghi et al. 2019; Dziugaite et al. 2020, LOG_PROD_OF_SPEC_FFT" if circular
+            source="Sedghi et al. 2019; Dziugaite et al. 2020, LOG_PROD_OF_SPEC_FFT"
+            if circular
             else "Definition of the operator norm; Lanczos iteration",
             hypothesis="+",
             inputs=("weights",),
@@ -49,7 +52,7 @@ class LogProdOfOperatorNorms:
             properties=("rescale_invariant",),
             departures="Every layer has its own input size and stride, traced with one image; public code takes 32 x 32"
             " and stride 1 for all. Batch norm is left out. Linear layers count with their spectral norm.",
-        )  # fmt: skip
+        )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the logarithm; undefined for a convolution that is never called, or whose weight is zero."""

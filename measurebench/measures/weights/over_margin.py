@@ -14,6 +14,8 @@ from measurebench.measures.weights.path_norm import PathNorm
 from measurebench.measures.weights.products import LogLayerNorms
 from measurebench.measures.weights.spectral_ratio import ratio_to_spectral, way_from_start
 
+__all__ = ["LogSpecMain", "OverMargin"]
+
 _BASES: dict[str, Measure] = {
     "log_prod_of_fro": LogLayerNorms("fro", "prod"),
     "log_sum_of_fro": LogLayerNorms("fro", "sum"),

@@ -18,32 +18,96 @@ from measurebench.measures.network.folding import State, double_state, folded_st
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["PathNorm", "squared_state"]
+
 _ACTIVATIONS = frozenset(
     [
-        "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "selu_", "celu", "celu_",
-        "gelu", "silu", "mish", "softplus", "tanh", "hardtanh", "hardtanh_", "hardswish", "hardsigmoid",
-        "prelu", "rrelu", "softsign", "logsigmoid", "tanhshrink", "hardshrink", "softshrink", "threshold",
-        "threshold_", "abs", "neg", "clamp", "clamp_", "clamp_min", "clamp_min_", "clip", "relu6_",
+        "relu",
+        "relu_",
+        "relu6",
+        "leaky_relu",
+        "leaky_relu_",
+        "elu",
+        "elu_",
+        "selu",
+        "selu_",
+        "celu",
+        "celu_",
+        "gelu",
+        "silu",
+        "mish",
+        "softplus",
+        "tanh",
+        "hardtanh",
+        "hardtanh_",
+        "hardswish",
+        "hardsigmoid",
+        "prelu",
+        "rrelu",
+        "softsign",
+        "logsigmoid",
+        "tanhshrink",
+        "hardshrink",
+        "softshrink",
+        "threshold",
+        "threshold_",
+        "abs",
+        "neg",
+        "clamp",
+        "clamp_",
+        "clamp_min",
+        "clamp_min_",
+        "clip",
+        "relu6_",
     ]
-)  # fmt: skip
+)
 _AFFINE = frozenset(
     [
-        "sub", "add", "mul", "div", "true_divide", "rsub", "sub_", "add_", "mul_", "div_", "__rsub__",
-        "__radd__", "__rmul__",
+        "sub",
+        "add",
+        "mul",
+        "div",
+        "true_divide",
+        "rsub",
+        "sub_",
+        "add_",
+        "mul_",
+        "div_",
+        "__rsub__",
+        "__radd__",
+        "__rmul__",
     ]
-)  # fmt: skip
+)
 _PRODUCTS = frozenset(
     [
-        "mul", "mul_", "matmul", "bmm", "einsum", "div", "div_", "true_divide", "baddbmm", "__matmul__",
+        "mul",
+        "mul_",
+        "matmul",
+        "bmm",
+        "einsum",
+        "div",
+        "div_",
+        "true_divide",
+        "baddbmm",
+        "__matmul__",
     ]
-)  # fmt: skip
+)
 _UNDEFINED = frozenset(
     [
-        "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "softmax",
-        "log_softmax", "normalize", "scaled_dot_product_attention", "multi_head_attention_forward",
-        "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "local_response_norm",
+        "softmax",
+        "log_softmax",
+        "normalize",
+        "scaled_dot_product_attention",
+        "multi_head_attention_forward",
+        "_native_multi_head_attention",
+        "_transformer_encoder_layer_fwd",
     ]
-)  # fmt: skip
+)
 
 
 class _Paths(TorchFunctionMode):

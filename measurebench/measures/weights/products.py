@@ -20,6 +20,8 @@ from measurebench.measures.network.blocks import (
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["Form", "LayerNorm", "LogLayerNorms", "squared_norms"]
+
 LayerNorm = Literal["fro", "spec"]
 Form = Literal["prod", "sum"]
 _SYMBOL = {"fro": "||W_l||_F^2", "spec": "sigma_max(W_l)^2"}

@@ -16,6 +16,8 @@ from measurebench.measures.network.blocks import (
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
+__all__ = ["EuclideanNorm", "NumParams", "Size"]
+
 
 @register()
 @dataclass(frozen=True)

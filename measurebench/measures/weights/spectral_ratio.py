@@ -19,6 +19,8 @@ from measurebench.measures.network.layers import squared_spectral_norms
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
+__all__ = ["DistSpecInit", "FroOverSpec", "ratio_to_spectral", "way_from_start"]
+
 
 def ratio_to_spectral(context: MeasureContext, blocks: Blocks) -> float:
     """Return sum_l ||A_l||_F^2 / sigma_max(W_l)^2 for matrices A_l; undefined where a weight W_l is zero."""

@@ -23,6 +23,8 @@ from measurebench.core.registry import Registry
 from measurebench.core.specs import ModelSpec
 from measurebench.models.identity import architecture_file
 
+__all__ = ["REGISTRY", "Architecture", "Builder", "architecture", "build", "built_in", "find", "parameters_of"]
+
 Builder = Callable[..., nn.Module]
 
 
@@ -133,9 +135,11 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
         if not hasattr(target, part):
             names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise BadInputError(
-                f"architecture of {spec.id}", f"a callable {attribute!r} in {place}", "no such name",
+                f"architecture of {spec.id}",
+                f"a callable {attribute!r} in {place}",
+                "no such name",
                 near_names(attribute, names) or f"it defines {', '.join(names[:8]) or 'nothing callable'}",
-            )  # fmt: skip
+            )
         target = getattr(target, part)
     if not callable(target):
         raise BadInputError(f"architecture of {spec.id}", f"{name} to be callable", type(target).__name__)

@@ -6,6 +6,8 @@ from torch.nn import functional
 
 from measurebench.models.architectures import architecture
 
+__all__ = ["SOURCE", "DenseLayer", "DenseNet", "Transition", "densenet121"]
+
 SOURCE = "Huang et al. 2017, arXiv:1608.06993"
 
 

@@ -15,6 +15,18 @@ from torch.nn import functional as F
 
 from measurebench.models.architectures import architecture
 
+__all__ = [
+    "SOURCE",
+    "PlainNet",
+    "PreActivationBlock",
+    "PreActivationNet",
+    "ResidualBlock",
+    "ResidualNet",
+    "digits_plain",
+    "digits_preact",
+    "digits_resnet",
+]
+
 SOURCE = "this project; blocks after He et al. 2016, arXiv:1512.03385 and arXiv:1603.05027"
 _PATCH = 2
 

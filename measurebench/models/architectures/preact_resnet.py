@@ -7,6 +7,16 @@ from torch.nn import functional
 from measurebench.models.architectures import architecture
 from measurebench.models.architectures.resnet import conv3x3
 
+__all__ = [
+    "SOURCE",
+    "PreActBlock",
+    "PreActResNet",
+    "preactresnet18",
+    "preactresnet18_bn",
+    "preactresnet34",
+    "preactresnet34_bn",
+]
+
 SOURCE = "He et al. 2016, arXiv:1603.05027"
 
 

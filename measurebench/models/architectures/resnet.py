@@ -8,6 +8,21 @@ from torch.nn import functional
 
 from measurebench.models.architectures import architecture
 
+__all__ = [
+    "SOURCE",
+    "BasicBlock",
+    "Bottleneck",
+    "Naming",
+    "ResNet",
+    "conv3x3",
+    "resnet18",
+    "resnet18_torchvision",
+    "resnet34",
+    "resnet34_torchvision",
+    "resnet50",
+    "resnet50_torchvision",
+]
+
 SOURCE = "He et al. 2016, arXiv:1512.03385"
 Naming = Literal["shortcut", "downsample"]
 

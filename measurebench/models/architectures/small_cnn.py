@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from measurebench.models.architectures import architecture
 
+__all__ = ["SmallCNN", "cnn_mnist", "cnn_oval", "cnn_small"]
+
 
 def _stack(convolutions: tuple[tuple[int, int, int, int, int], ...], hidden: int, n_classes: int) -> nn.Module:
     """Convolutions (in, out, kernel, stride, padding) with ReLU, then two linear layers."""

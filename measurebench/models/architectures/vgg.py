@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from measurebench.models.architectures import architecture
 
+__all__ = ["SOURCE", "STAGES", "VGG", "vgg"]
+
 SOURCE = "Simonyan and Zisserman 2015, arXiv:1409.1556"
 
 STAGES: dict[int, tuple[tuple[int, ...], ...]] = {

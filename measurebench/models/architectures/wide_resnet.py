@@ -11,6 +11,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.models.architectures import Architecture, architecture
 from measurebench.models.architectures.resnet import conv3x3
 
+__all__ = ["SOURCE", "WideBlock", "WideResNet", "WideStage", "wide_resnet", "wide_resnet_of"]
+
 SOURCE = "Zagoruyko and Komodakis 2016, arXiv:1605.07146"
 
 

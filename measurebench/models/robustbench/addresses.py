@@ -10,6 +10,8 @@ from measurebench.core.errors import ModelError
 from measurebench.models.robustbench.package import model_entries, timm_address
 from measurebench.models.robustbench.zoo import weights_folder
 
+__all__ = ["Part", "parts_of"]
+
 _HOST = "https://drive.usercontent.google.com/download?id={id}&export=download&confirm=t"
 _PAGE = "https://drive.google.com/file/d/{id}/view"
 

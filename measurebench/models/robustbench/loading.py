@@ -19,6 +19,8 @@ from measurebench.models.robustbench.package import construct
 from measurebench.models.robustbench.zoo import combined_sha256
 from measurebench.models.states import State, candidates, describe, fit, state_at
 
+__all__ = ["CONSTANTS", "REPAIRS", "UNUSED_STAGE", "USUAL_PLACES", "LogProbabilities", "Repair", "load_zoo_model"]
+
 USUAL_PLACES = ("state_dict", "model", "net")
 
 

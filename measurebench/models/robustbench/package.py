@@ -12,6 +12,8 @@ from torch import nn
 
 from measurebench.core.errors import ModelError
 
+__all__ = ["construct", "model_entries", "timm_address", "timm_name"]
+
 _THREATS = {"Linf": "Linf", "L2": "L2", "corruptions": "corruptions"}
 _DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100"}
 

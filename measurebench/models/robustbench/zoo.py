@@ -20,6 +20,8 @@ from measurebench.core.paths import cache_folder
 from measurebench.core.specs import ModelSpec, Setting
 from measurebench.core.threat import Norm, ThreatModel
 
+__all__ = ["ZooEntry", "combined_sha256", "entries", "weights_folder", "zoo_specs"]
+
 _HEADINGS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}
 _THREAT = re.compile(r"(Linf|L2),\s*eps\s*=\s*([0-9./]+)")
 _FLAGS = ("awp", "extra_data", "synthetic_data", "pretrained")

@@ -14,6 +14,8 @@ from measurebench.reporting.figures.figure import (
 from measurebench.reporting.html.wording import count, percent
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["figure"]
+
 
 def figure(study: Study) -> Figure | None:
     """Return the chart, or None where the table has no robust accuracies."""

@@ -7,6 +7,8 @@ import pandas as pd
 from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
 from measurebench.reporting.html.wording import count, fixed
 
+__all__ = ["figure"]
+
 _COLUMNS = (
     Column("title", "measure"),
     Column("change", "change"),
@@ -39,9 +41,11 @@ def figure(table: pd.DataFrame, first: str, second: str) -> Figure:
 def _chart(n_rows: int) -> Any:
     import altair as alt
 
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
-        x=alt.X(field="zero", type="quantitative")
-    )  # fmt: skip
+    zero = (
+        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+        .mark_rule(color="var(--rule)")
+        .encode(x=alt.X(field="zero", type="quantitative"))
+    )
     series = (_series("a", "circle", "var(--s1)", -5), _series("b", "diamond", "var(--s2)", 5))
     layers = alt.layer(zero, *series[0], *series[1])
     return layers.properties(width="container", height=28 * n_rows)
@@ -51,9 +55,12 @@ def _series(side: str, shape: str, color: str, shift: int) -> list[Any]:
     import altair as alt
 
     y = alt.Y(
-        field="title", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"),
+        field="title",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min"),
         axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )  # fmt: skip
+    )
     scale = alt.Scale(domain=[-1, 1])
     base = alt.Chart(named("models"))
     line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(

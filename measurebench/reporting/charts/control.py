@@ -8,6 +8,8 @@ from measurebench.reporting.figures.figure import Column, Figure, named, specifi
 from measurebench.reporting.html.wording import count, measure_name
 from measurebench.reporting.subject.study import Study, is_sure
 
+__all__ = ["figure"]
+
 _COLUMNS = (
     Column("title", "measure"),
     Column("tau", "τ", "tau"),
@@ -75,9 +77,11 @@ def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
 def _chart(n_rows: int, target: str) -> Any:
     import altair as alt
 
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color="var(--rule)").encode(
-        x=alt.X(field="zero", type="quantitative")
-    )  # fmt: skip
+    zero = (
+        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+        .mark_rule(color="var(--rule)")
+        .encode(x=alt.X(field="zero", type="quantitative"))
+    )
     title = f"rank correlation with {target}"
     series = (_series("tau", "circle", "var(--s1)", -5, title), _series("partial", "diamond", "var(--s2)", 5, title))
     layers = alt.layer(zero, *series[0], *series[1])
@@ -89,9 +93,12 @@ def _series(name: str, shape: str, color: str, shift: int, title: str) -> list[A
     import altair as alt
 
     y = alt.Y(
-        field="title", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"),
+        field="title",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min"),
         axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )  # fmt: skip
+    )
     scale = alt.Scale(domain=[-1, 1])
     base = alt.Chart(named("control"))
     line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(

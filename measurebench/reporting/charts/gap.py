@@ -15,6 +15,8 @@ from measurebench.reporting.figures.figure import (
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["figure"]
+
 
 def figure(study: Study) -> Figure:
     """Return the strip chart, one row per defense, with the median marked."""
@@ -54,9 +56,12 @@ def _chart(study: Study) -> Any:
     rows = list(study.defenses)
     y = alt.Y(field="_defense", type="nominal", sort=rows, title=None, axis=alt.Axis(labelFontSize=12, labelLimit=110))
     x = alt.X(
-        field="_target", type="quantitative", title=study.target.axis_title,
-        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6), scale=alt.Scale(zero=False),
-    )  # fmt: skip
+        field="_target",
+        type="quantitative",
+        title=study.target.axis_title,
+        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6),
+        scale=alt.Scale(zero=False),
+    )
     offset = alt.YOffset(field="_jitter", type="quantitative", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
     marks = (

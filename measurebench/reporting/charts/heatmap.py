@@ -9,6 +9,8 @@ from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import MINUS, count, listed, measure_name
 from measurebench.reporting.subject.study import ALL, Study, is_sure
 
+__all__ = ["SIGNS", "expected_sign", "figure", "turning_measures"]
+
 SIGNS = {"+": "+", "-": MINUS, "": "\u00b7"}
 
 

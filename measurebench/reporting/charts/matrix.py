@@ -5,12 +5,19 @@ from typing import Any
 from measurebench.reporting.figures.figure import Column, named
 from measurebench.reporting.html.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
 
+__all__ = ["COLUMNS", "EXPECTED", "matrix", "matrix_width"]
+
 EXPECTED = "expected\nsign"
 COLUMNS = (
-    Column("title", "measure"), Column("expected", "expected sign"), Column("group", "column"),
-    Column("n_models", "n models", "integer"), Column("estimate", "estimate", "tau"), Column("ci_low", "low", "tau"),
-    Column("ci_high", "high", "tau"), Column("p_adjusted", "adjusted p", "p"),
-)  # fmt: skip
+    Column("title", "measure"),
+    Column("expected", "expected sign"),
+    Column("group", "column"),
+    Column("n_models", "n models", "integer"),
+    Column("estimate", "estimate", "tau"),
+    Column("ci_low", "low", "tau"),
+    Column("ci_high", "high", "tau"),
+    Column("p_adjusted", "adjusted p", "p"),
+)
 
 
 def matrix_width(n_columns: int) -> int:
@@ -45,9 +52,12 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
         ),
     )
     y = alt.Y(
-        field="title", type="nominal", sort=alt.EncodingSortField(field="order", op="min"), title=None,
+        field="title",
+        type="nominal",
+        sort=alt.EncodingSortField(field="order", op="min"),
+        title=None,
         axis=alt.Axis(labelLimit=210, labelFontSize=11.5, labelColor="var(--ink)", domain=False, ticks=False),
-    )  # fmt: skip
+    )
     base = alt.Chart(named(dataset)).encode(x=x, y=y)
     cells = (
         base.transform_filter("!datum.sign")

@@ -8,6 +8,8 @@ from measurebench.reporting.figures.figure import Column, Figure, named, specifi
 from measurebench.reporting.html.wording import defined, fixed, measure_name, percent
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["figure"]
+
 _COLUMNS = (
     Column("title", "measure"),
     Column("simple", "R², measure alone", "tau"),
@@ -78,23 +80,30 @@ def _chart(settings: float, n_rows: int) -> Any:
     import altair as alt
 
     y = alt.Y(
-        field="title", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"),
+        field="title",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min"),
         axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )  # fmt: skip
+    )
     scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(named("regressions"))
     tips = tooltips(_COLUMNS)
     added = base.mark_bar(height=7, color="var(--s1)", cornerRadius=2).encode(
-        y=y, x=alt.X(field="settings", type="quantitative", scale=scale, title="share of variance explained (R²)"),
-        x2=alt.X2(field="both"), tooltip=tips,
-    )  # fmt: skip
+        y=y,
+        x=alt.X(field="settings", type="quantitative", scale=scale, title="share of variance explained (R²)"),
+        x2=alt.X2(field="both"),
+        tooltip=tips,
+    )
     end = base.mark_point(filled=True, size=52, color="var(--s1)", opacity=1).encode(
         y=y, x=alt.X(field="both", type="quantitative", scale=scale), tooltip=tips
     )
     alone = base.mark_point(filled=False, shape="diamond", size=60, strokeWidth=2, color="var(--s2)", opacity=1).encode(
         y=y, x=alt.X(field="simple", type="quantitative", scale=scale), tooltip=tips
     )
-    line = alt.Chart(alt.InlineData(values=[{"r2": settings}])).mark_rule(strokeDash=[4, 4]).encode(
-        x=alt.X(field="r2", type="quantitative", scale=scale)
-    )  # fmt: skip
+    line = (
+        alt.Chart(alt.InlineData(values=[{"r2": settings}]))
+        .mark_rule(strokeDash=[4, 4])
+        .encode(x=alt.X(field="r2", type="quantitative", scale=scale))
+    )
     return alt.layer(line, added, alone, end).properties(width="container", height=22 * n_rows)

@@ -14,6 +14,8 @@ from measurebench.reporting.figures.figure import (
 from measurebench.reporting.html.wording import count, fixed, listed, measure_name
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["LABELLED", "STRANGE", "figure"]
+
 STRANGE = 2.5
 LABELLED = 6
 
@@ -99,7 +101,9 @@ def _chart(study: Study, named_models: bool) -> Any:
         .mark_text(dy=-10, fontSize=10, limit=160, color="var(--muted)")
         .encode(text=alt.Text(field="label", type="nominal"))
     )
-    zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 4]).encode(
-        y=alt.Y(field="zero", type="quantitative")
-    )  # fmt: skip
+    zero = (
+        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
+        .mark_rule(strokeDash=[4, 4])
+        .encode(y=alt.Y(field="zero", type="quantitative"))
+    )
     return alt.layer(zero, marks, *([names] if named_models else [])).properties(width="container", height=320)

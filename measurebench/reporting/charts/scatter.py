@@ -25,6 +25,8 @@ from measurebench.reporting.html.wording import (
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
 
+__all__ = ["STEPS", "TITLE", "figure", "fit_lines", "inside", "sentence", "template"]
+
 TITLE = "@title"
 STEPS = 24
 
@@ -41,13 +43,14 @@ def figure(study: Study, measure: str) -> Figure:
         {"models": models, "fits": fits[fits["measure"] == measure]},
         "models",
         (
-            Column("model_id", "model"), Column("_defense", "defense"),
+            Column("model_id", "model"),
+            Column("_defense", "defense"),
             Column("_x", measure_name(measure, study.infos), "number"),
             Column("_target", study.target.name, study.target.format),
         ),
         "Lines are least-squares fits per defense; the band is the 95 % confidence band of the line.",
         brush=True,
-    )  # fmt: skip
+    )
 
 
 def template(study: Study) -> dict[str, Any]:
@@ -105,9 +108,12 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
         axis=alt.Axis(tickCount=6, labelExpr=NUMBER_LABEL),
     )
     y = alt.Y(
-        field="_target", type="quantitative", title=study.target.axis_title,
-        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6), scale=alt.Scale(zero=False),
-    )  # fmt: skip
+        field="_target",
+        type="quantitative",
+        title=study.target.axis_title,
+        axis=alt.Axis(labelExpr=study.target.axis_label, tickCount=6),
+        scale=alt.Scale(zero=False),
+    )
     points = (
         alt.Chart(named("models"))
         .transform_filter("isValid(datum._target) && isValid(datum._x)")

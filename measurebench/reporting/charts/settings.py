@@ -10,6 +10,8 @@ from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import fixed, interval, listed, measure_name, setting_name
 from measurebench.reporting.subject.study import Study, is_sure
 
+__all__ = ["SYMBOLS", "figure"]
+
 SYMBOLS = {"psi": "ψ", "pi": "π"}
 _READING = {
     "psi": "ψ compares models that differ in one setting only and is averaged over all the others: does the "
@@ -70,9 +72,11 @@ def _summary(study: Study, statistic: str, axes: list[str]) -> str:
     told = f"Settings compared: {listed([setting_name(axis) for axis in axes], 12)}."
     if statistic == "psi" and len(study.analysis.matching):
         pairs = {row["axis"]: row["n_pairs"] for row in study.analysis.matching.to_dict("records")}
-        told = "Pairs of models that differ in one setting only: " + listed(
-            [f"{setting_name(axis)} {int(pairs.get(axis, 0)):,}" for axis in axes], 12
-        ) + "."  # fmt: skip
+        told = (
+            "Pairs of models that differ in one setting only: "
+            + listed([f"{setting_name(axis)} {int(pairs.get(axis, 0)):,}" for axis in axes], 12)
+            + "."
+        )
     return told + (f" Not comparable in this table: {listed(missing, 12)}." if missing else "")
 
 

@@ -8,12 +8,18 @@ from measurebench.reporting.figures.figure import Column, Figure, named, specifi
 from measurebench.reporting.html.wording import count, fixed, measure_name
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["figure"]
+
 _COLUMNS = (
-    Column("title", "measure"), Column("mean", "mean sign error", "tau"), Column("mean_low", "mean, low", "tau"),
-    Column("mean_high", "mean, high", "tau"), Column("worst", "worst change", "tau"),
-    Column("worst_low", "worst, low", "tau"), Column("worst_high", "worst, high", "tau"),
+    Column("title", "measure"),
+    Column("mean", "mean sign error", "tau"),
+    Column("mean_low", "mean, low", "tau"),
+    Column("mean_high", "mean, high", "tau"),
+    Column("worst", "worst change", "tau"),
+    Column("worst_low", "worst, low", "tau"),
+    Column("worst_high", "worst, high", "tau"),
     Column("n_pairs", "pairs", "integer"),
-)  # fmt: skip
+)
 
 
 def figure(study: Study) -> Figure | None:
@@ -65,9 +71,12 @@ def _chart(n_rows: int) -> Any:
     import altair as alt
 
     y = alt.Y(
-        field="title", type="nominal", title=None, sort=alt.EncodingSortField(field="order", op="min"),
+        field="title",
+        type="nominal",
+        title=None,
+        sort=alt.EncodingSortField(field="order", op="min"),
         axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )  # fmt: skip
+    )
     scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(named("sign_error"))
     span = base.mark_rule(strokeWidth=1.5).encode(
@@ -85,7 +94,9 @@ def _chart(n_rows: int) -> Any:
     worst = base.mark_point(filled=False, size=60, color="var(--s2)", opacity=1, strokeWidth=2, shape="diamond").encode(
         y=y, x=alt.X(field="worst", type="quantitative", scale=scale), tooltip=tips
     )
-    coin = alt.Chart(alt.InlineData(values=[{"coin": 0.5}])).mark_rule(strokeDash=[4, 4]).encode(
-        x=alt.X(field="coin", type="quantitative", scale=scale)
-    )  # fmt: skip
+    coin = (
+        alt.Chart(alt.InlineData(values=[{"coin": 0.5}]))
+        .mark_rule(strokeDash=[4, 4])
+        .encode(x=alt.X(field="coin", type="quantitative", scale=scale))
+    )
     return alt.layer(coin, span, worst, mean).properties(width="container", height=22 * n_rows)

@@ -14,6 +14,8 @@ from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, defined, fixed, listed, measure_name, target_name
 from measurebench.reporting.subject.study import Study, is_sure, load_study
 
+__all__ = ["CHANGES", "change", "comparison", "comparison_page", "write_comparison"]
+
 CHANGES = {
     "turned": "the sign turned, with certainty on both sides",
     "gained": "shown in the second only",
@@ -23,11 +25,20 @@ CHANGES = {
     "one side": "in one table only",
 }
 _COLUMNS = {
-    "title": ("measure", "text"), "change": ("change", "text"), "tau_a": ("τ, first", "tau"), "low_a": ("low", "tau"),
-    "high_a": ("high", "tau"), "n_a": ("n, first", "integer"), "tau_b": ("τ, second", "tau"), "low_b": ("low", "tau"),
-    "high_b": ("high", "tau"), "n_b": ("n, second", "integer"), "difference": ("difference", "tau"),
-    "agreement": ("agreement of values", "tau"), "shared": ("models in both", "integer"),
-}  # fmt: skip
+    "title": ("measure", "text"),
+    "change": ("change", "text"),
+    "tau_a": ("τ, first", "tau"),
+    "low_a": ("low", "tau"),
+    "high_a": ("high", "tau"),
+    "n_a": ("n, first", "integer"),
+    "tau_b": ("τ, second", "tau"),
+    "low_b": ("low", "tau"),
+    "high_b": ("high", "tau"),
+    "n_b": ("n, second", "integer"),
+    "difference": ("difference", "tau"),
+    "agreement": ("agreement of values", "tau"),
+    "shared": ("models in both", "integer"),
+}
 
 
 def write_comparison(
@@ -62,11 +73,22 @@ def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
     a, b = first.estimate(name), second.estimate(name)
     agreement, shared = _agreement(name, first.table, second.table)
     return {
-        "model_id": name, "measure": name, "title": measure_name(name, first.infos), "change": change(a, b),
-        "tau_a": a.get("estimate"), "low_a": a.get("ci_low"), "high_a": a.get("ci_high"), "n_a": a.get("n_models"),
-        "tau_b": b.get("estimate"), "low_b": b.get("ci_low"), "high_b": b.get("ci_high"), "n_b": b.get("n_models"),
-        "difference": b["estimate"] - a["estimate"] if a and b else None, "agreement": agreement, "shared": shared,
-    }  # fmt: skip
+        "model_id": name,
+        "measure": name,
+        "title": measure_name(name, first.infos),
+        "change": change(a, b),
+        "tau_a": a.get("estimate"),
+        "low_a": a.get("ci_low"),
+        "high_a": a.get("ci_high"),
+        "n_a": a.get("n_models"),
+        "tau_b": b.get("estimate"),
+        "low_b": b.get("ci_low"),
+        "high_b": b.get("ci_high"),
+        "n_b": b.get("n_models"),
+        "difference": b["estimate"] - a["estimate"] if a and b else None,
+        "agreement": agreement,
+        "shared": shared,
+    }
 
 
 def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:

@@ -8,6 +8,22 @@ import pandas as pd
 
 from measurebench.reporting.html.theme import series
 
+__all__ = [
+    "NUMBER_LABEL",
+    "POINTS_LABEL",
+    "ROWS_AT_FIRST",
+    "Column",
+    "Figure",
+    "Format",
+    "brush",
+    "defense_channels",
+    "dimmed",
+    "escaped",
+    "named",
+    "specification",
+    "tooltips",
+]
+
 Format = str
 ROWS_AT_FIRST = 30
 
@@ -92,11 +108,13 @@ def tooltips(columns: tuple[Column, ...]) -> list[Any]:
     formats = {"percent": ".1%", "percent2": ".2%", "points": ".1%", "integer": ",", "text": ""}
     return [
         alt.Tooltip(
-            field=column.key, type="nominal" if column.format == "text" else "quantitative", title=column.label,
+            field=column.key,
+            type="nominal" if column.format == "text" else "quantitative",
+            title=column.label,
             format=formats.get(column.format, ".3~f"),
         )
         for column in columns
-    ]  # fmt: skip
+    ]
 
 
 def dimmed(full: float = 0.85, faint: float = 0.08) -> Any:

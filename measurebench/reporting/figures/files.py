@@ -12,6 +12,8 @@ from measurebench.reporting.html.bundle import VEGA_LITE
 from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.theme import resolved, vega_config
 
+__all__ = ["FORMATS", "PNG_SCALE", "WIDTH", "check_formats", "file_name", "standalone", "wrapped", "write_figures"]
+
 FORMATS = ("svg", "png", "pdf")
 WIDTH = 620  # CSS pixels: 6.5 inches, the text width of a page
 PNG_SCALE = 2.5

@@ -9,12 +9,26 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
+
 PICTURES = ("clean", "perturbation", "adversarial")
 _FIELDS = {
-    "model_id": str, "index": int, "true": str, "clean_label": str, "clean_confidence": float, "adversarial_label": str,
-    "adversarial_confidence": float, "target": str, "factor": float, "distance": float, "threat_model": str,
-    "attack": str, "clean": str, "perturbation": str, "adversarial": str,
-}  # fmt: skip
+    "model_id": str,
+    "index": int,
+    "true": str,
+    "clean_label": str,
+    "clean_confidence": float,
+    "adversarial_label": str,
+    "adversarial_confidence": float,
+    "target": str,
+    "factor": float,
+    "distance": float,
+    "threat_model": str,
+    "attack": str,
+    "clean": str,
+    "perturbation": str,
+    "adversarial": str,
+}
 
 
 @dataclass(frozen=True)

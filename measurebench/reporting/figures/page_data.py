@@ -6,6 +6,8 @@ from typing import Any
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.html.embedding import columns as embedded
 
+__all__ = ["datasets", "figure_data"]
+
 
 def figure_data(figures: Sequence[Figure], dynamic: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the page's scripts need to know of its charts."""

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["GREY", "SIDE", "Image", "amplified", "png_bytes", "read_picture", "strip"]
+
 Image = npt.NDArray[np.float32]
 SIDE = 224
 GREY = 0.5

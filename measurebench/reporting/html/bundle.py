@@ -8,6 +8,8 @@ from pathlib import Path
 from measurebench.core.digests import digest_json
 from measurebench.core.paths import cache_folder
 
+__all__ = ["SNIPPET", "VEGA_LITE", "bundle_path", "javascript_bundle"]
+
 VEGA_LITE = "6.4"
 SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+__all__ = ["DIGITS", "columns", "number", "script_json"]
+
 DIGITS = 9
 
 

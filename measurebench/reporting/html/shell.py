@@ -12,6 +12,8 @@ from measurebench.reporting.html.embedding import script_json
 from measurebench.reporting.html.wording import fixed, percent
 from measurebench.store.folder import write_atomically
 
+__all__ = ["environment", "render", "version", "write_text"]
+
 
 def version() -> str:
     """Return the installed version of the package."""

@@ -3,6 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
+__all__ = [
+    "DARK",
+    "FONT",
+    "LIGHT",
+    "SERIES",
+    "SHAPES",
+    "TAU_FILLS",
+    "TAU_INKS",
+    "TAU_STEPS",
+    "Colors",
+    "contrast",
+    "css_variables",
+    "resolved",
+    "series",
+    "vega_config",
+]
+
 Colors = dict[str, str]
 
 # Series hues keep apart under the common colour-vision deficiencies (tests/reporting/html/test_theme.py) and every
@@ -105,19 +122,35 @@ def vega_config() -> dict[str, Any]:
         "background": "transparent",
         "view": {"stroke": None},
         "axis": {
-            **text, "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "gridColor": "var(--grid)",
-            "domainColor": "var(--rule)", "tickColor": "var(--rule)", "labelPadding": 5, "titlePadding": 9,
+            **text,
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+            "titleFontWeight": 500,
+            "gridColor": "var(--grid)",
+            "domainColor": "var(--rule)",
+            "tickColor": "var(--rule)",
+            "labelPadding": 5,
+            "titlePadding": 9,
         },
         "axisBand": {"grid": False},
-        "legend": {**text, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 500, "symbolSize": 80,
-                   "orient": "top", "direction": "horizontal", "symbolStrokeWidth": 1.5, "columnPadding": 14},
+        "legend": {
+            **text,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": 500,
+            "symbolSize": 80,
+            "orient": "top",
+            "direction": "horizontal",
+            "symbolStrokeWidth": 1.5,
+            "columnPadding": 14,
+        },
         "header": {**text, "labelFontSize": 12, "titleFontSize": 12},
         "title": {"color": "var(--ink)", "subtitleColor": "var(--muted)", "fontSize": 14, "anchor": "start"},
         "point": {"filled": True, "size": 46},
         "text": {"color": "var(--ink)", "fontSize": 11},
         "rule": {"color": "var(--muted)"},
         "line": {"strokeWidth": 1.8},
-    }  # fmt: skip
+    }
 
 
 def resolved(value: Any, colors: Colors = LIGHT) -> Any:

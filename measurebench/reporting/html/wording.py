@@ -6,15 +6,40 @@ from typing import Any
 
 from measurebench.core.info import MeasureInfo
 
+__all__ = [
+    "DASH",
+    "MINUS",
+    "MISSING",
+    "axis_title",
+    "compact",
+    "count",
+    "defined",
+    "fixed",
+    "interval",
+    "listed",
+    "measure_name",
+    "p_text",
+    "percent",
+    "points",
+    "setting_name",
+    "signed",
+    "target_name",
+]
+
 MINUS = "\u2212"
 DASH = "\u2013"
 MISSING = "\u2013"
 
 _SETTINGS = {
-    "architecture": "architecture", "defense": "defense", "setting_augmentation": "augmentation",
-    "setting_extra_data": "extra data", "setting_early_stopping": "early stopping", "setting_batch_size": "batch size",
-    "setting_steps": "attack steps", "setting_optimizer": "optimizer",
-}  # fmt: skip
+    "architecture": "architecture",
+    "defense": "defense",
+    "setting_augmentation": "augmentation",
+    "setting_extra_data": "extra data",
+    "setting_early_stopping": "early stopping",
+    "setting_batch_size": "batch size",
+    "setting_steps": "attack steps",
+    "setting_optimizer": "optimizer",
+}
 _TARGETS = {
     "robust_gap_pgd": "robust generalization gap (PGD)",
     "robust_gap_autoattack": "robust generalization gap (AutoAttack)",

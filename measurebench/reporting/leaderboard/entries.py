@@ -13,12 +13,48 @@ import pandas as pd
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
+__all__ = [
+    "COLUMNS",
+    "fraction",
+    "info_entries",
+    "leaderboard",
+    "packaged_entries",
+    "paper_key",
+    "plain",
+    "radius",
+    "synthetic",
+    "venue",
+]
+
 COLUMNS = (
-    "model_id", "paper", "link", "authors", "clean_accuracy", "autoattack_accuracy", "reported_accuracy",
-    "best_known_accuracy", "unreliable", "training_data", "extra_data", "synthetic_data", "architecture",
-    "n_parameters", "defense", "cluster", "venue", "venue_name", "published_in", "year", "month", "norm", "radius",
-    "forward_passes", "in_zoo", "footnote", "paper_key",
-)  # fmt: skip
+    "model_id",
+    "paper",
+    "link",
+    "authors",
+    "clean_accuracy",
+    "autoattack_accuracy",
+    "reported_accuracy",
+    "best_known_accuracy",
+    "unreliable",
+    "training_data",
+    "extra_data",
+    "synthetic_data",
+    "architecture",
+    "n_parameters",
+    "defense",
+    "cluster",
+    "venue",
+    "venue_name",
+    "published_in",
+    "year",
+    "month",
+    "norm",
+    "radius",
+    "forward_passes",
+    "in_zoo",
+    "footnote",
+    "paper_key",
+)
 _HEADINGS = {"Linf": "linf", "L2": "l2"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _PREPRINTS = frozenset({"arxiv", "openreview", "github"})

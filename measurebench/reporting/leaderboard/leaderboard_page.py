@@ -30,6 +30,8 @@ from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.study.study_page import Section
 from measurebench.reporting.subject.ranking import ranked
 
+__all__ = ["headline", "joined", "leaderboard_page", "prepared", "sections", "static_figures", "write_leaderboard"]
+
 # key: label, format, group, shown at first
 _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "rank": ("rank", "integer", "ranking", True),

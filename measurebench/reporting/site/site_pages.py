@@ -18,6 +18,8 @@ from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
 from measurebench.reporting.subject.study import Study, load_study
 
+__all__ = ["Published", "slug", "write_site"]
+
 
 @dataclass(frozen=True)
 class Published:
@@ -104,6 +106,7 @@ def _index(published: Sequence[Published]) -> str:
     values: dict[str, Any] = {
         "title": "measurebench: studies of robust generalization",
         "description": "Which measures of a robust classifier tell how well its robustness generalizes?",
-        "sections": [], "published": published,
-    }  # fmt: skip
+        "sections": [],
+        "published": published,
+    }
     return str(environment().get_template("index.html").render(**values))

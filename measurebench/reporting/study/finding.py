@@ -17,6 +17,8 @@ from measurebench.reporting.html.wording import (
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
 
+__all__ = ["Finding", "Number", "best_measure", "finding"]
+
 
 @dataclass(frozen=True)
 class Number:

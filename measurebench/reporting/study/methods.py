@@ -9,6 +9,8 @@ from measurebench.reporting.html.wording import count, fixed, listed, setting_na
 from measurebench.reporting.study.model_table import IDENTITY
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["glossary", "limits", "methods", "provenance", "terms"]
+
 _TERMS = (
     (
         "Robust accuracy",

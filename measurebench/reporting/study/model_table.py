@@ -12,12 +12,25 @@ from measurebench.reporting.subject.study import Study
 from measurebench.reporting.subject.target import value_format
 from measurebench.stats.population.population import level_names
 
+__all__ = ["IDENTITY", "MAX_LEVELS", "OUTCOMES", "SHOWN_MEASURES", "SHOWN_SETTINGS", "filters", "table_columns"]
+
 IDENTITY = {
-    "model_id": "model", "source": "source", "file_sha256": "file SHA-256", "architecture": "architecture",
-    "n_parameters": "parameters", "defense": "defense", "dataset": "data set", "norm": "norm", "radius": "radius",
-    "run": "training run", "cluster": "cluster", "status": "status", "reason": "reason",
-    "measurebench_version": "version", "config_digest": "configuration",
-}  # fmt: skip
+    "model_id": "model",
+    "source": "source",
+    "file_sha256": "file SHA-256",
+    "architecture": "architecture",
+    "n_parameters": "parameters",
+    "defense": "defense",
+    "dataset": "data set",
+    "norm": "norm",
+    "radius": "radius",
+    "run": "training run",
+    "cluster": "cluster",
+    "status": "status",
+    "reason": "reason",
+    "measurebench_version": "version",
+    "config_digest": "configuration",
+}
 OUTCOMES = {
     "clean_accuracy_train": "clean, train",
     "clean_accuracy_test": "clean, test",
@@ -44,11 +57,15 @@ def table_columns(study: Study) -> list[dict[str, Any]]:
     first = _shown(study, names)
     return [
         {
-            "key": name, "label": _label(study, name), "format": _format(study, name), "group": _group(study, name),
-            "shown": name in first, "title": _title(study, name),
+            "key": name,
+            "label": _label(study, name),
+            "format": _format(study, name),
+            "group": _group(study, name),
+            "shown": name in first,
+            "title": _title(study, name),
         }
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def filters(study: Study) -> list[dict[str, Any]]:

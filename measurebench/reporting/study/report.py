@@ -14,6 +14,8 @@ from measurebench.reporting.html.shell import write_text
 from measurebench.reporting.study.study_page import sections, study_page
 from measurebench.reporting.subject.study import Study, load_study
 
+__all__ = ["static_figures", "write_report"]
+
 
 def write_report(
     source: Path | str | pd.DataFrame,

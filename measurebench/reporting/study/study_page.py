@@ -24,6 +24,8 @@ from measurebench.reporting.study.methods import glossary, limits, methods, prov
 from measurebench.reporting.study.model_table import filters, table_columns
 from measurebench.reporting.subject.study import Study
 
+__all__ = ["Section", "sections", "study_page"]
+
 
 @dataclass(frozen=True)
 class Section:

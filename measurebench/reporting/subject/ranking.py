@@ -5,6 +5,8 @@ import pandas as pd
 
 from measurebench.core.errors import BadInputError
 
+__all__ = ["TEST_IMAGES", "Z", "frontier", "frontiers_by_year", "papers", "ranked", "wilson"]
+
 TEST_IMAGES = 10_000
 Z = 1.959963984540054
 

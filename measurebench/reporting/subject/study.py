@@ -19,6 +19,8 @@ from measurebench.reporting.subject.target import Target
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.population.population import identified, is_standard, level_names
 
+__all__ = ["ALL", "ALPHA", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
+
 MAX_SERIES = 8
 OTHER = "other"
 ALL = "all models"

@@ -7,6 +7,8 @@ from measurebench.reporting.figures.figure import NUMBER_LABEL, POINTS_LABEL
 from measurebench.reporting.html.wording import compact, percent, points, target_name
 from measurebench.stats.analysis import is_gap
 
+__all__ = ["Target", "value_format"]
+
 
 def value_format(column: str) -> str:
     """Return how a column's numbers are shown: gaps in points, accuracies in percent, counts whole."""

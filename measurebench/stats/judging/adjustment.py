@@ -7,6 +7,8 @@ import pandas as pd
 
 from measurebench.stats.resampling.draws import Floats
 
+__all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "holm"]
+
 PRIMARY = "tau_b"
 
 

@@ -14,15 +14,20 @@ import pandas as pd
 from measurebench.stats.analysis import Analysis, is_gap, tidy
 from measurebench.stats.judging.judgements import Row, significant
 
+__all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
+
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
 POOR = 0.3  # a rank correlation that is surely smaller than this in size counts as poor
 _MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
 _SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
 _FLATNESS = (
-    "estimated_sharpness_pgd", "estimated_inv_sharpness_pgd", "average_flat_pgd", "pacbayes_flat_pgd",
+    "estimated_sharpness_pgd",
+    "estimated_inv_sharpness_pgd",
+    "average_flat_pgd",
+    "pacbayes_flat_pgd",
     "pacbayes_mag_flat_pgd",
-)  # fmt: skip
+)
 _GRADIENT = "x_grad_norm_pgd"
 
 
@@ -44,9 +49,13 @@ class Verdict:
 def judged_claims(analysis: Analysis) -> pd.DataFrame:
     """Return one row per claim and measure; see ``COLUMNS``. A claim about a measure the table lacks says so."""
     tests: tuple[Callable[[Analysis], Iterator[Verdict]], ...] = (
-        _depends_on_the_setup, _nothing_holds_everywhere, _against_folklore, _flatness_is_poor, _gradient_is_consistent,
+        _depends_on_the_setup,
+        _nothing_holds_everywhere,
+        _against_folklore,
+        _flatness_is_poor,
+        _gradient_is_consistent,
         _thickness_turns,
-    )  # fmt: skip
+    )
     if not is_gap(analysis.target):
         said = Verdict("all claims are about the gap", "", "", ABSENT, f"the target is {analysis.target}")
         return tidy([vars(said)], COLUMNS)

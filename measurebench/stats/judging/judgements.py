@@ -8,6 +8,8 @@ import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 
+__all__ = ["ALPHA", "VERDICTS", "Row", "judgements", "significant"]
+
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
@@ -69,12 +71,24 @@ def _judge(
     )
     total, held = total or {}, held or {}
     return {
-        "measure": name, "title": title, "verdict": verdict, "sentence": sentence, "hypothesis": hypothesis,
-        "found": found, "agrees": agrees, "reversal": reversal, "n_models": total.get("n_models", 0),
-        "tau_b": total.get("estimate"), "ci_low": total.get("ci_low"), "ci_high": total.get("ci_high"),
-        "p_value": total.get("p_value"), "p_adjusted": total.get("p_adjusted"), "partial_tau": held.get("estimate"),
-        "partial_ci_low": held.get("ci_low"), "partial_ci_high": held.get("ci_high"),
-    }  # fmt: skip
+        "measure": name,
+        "title": title,
+        "verdict": verdict,
+        "sentence": sentence,
+        "hypothesis": hypothesis,
+        "found": found,
+        "agrees": agrees,
+        "reversal": reversal,
+        "n_models": total.get("n_models", 0),
+        "tau_b": total.get("estimate"),
+        "ci_low": total.get("ci_low"),
+        "ci_high": total.get("ci_high"),
+        "p_value": total.get("p_value"),
+        "p_adjusted": total.get("p_adjusted"),
+        "partial_tau": held.get("estimate"),
+        "partial_ci_low": held.get("ci_low"),
+        "partial_ci_high": held.get("ci_high"),
+    }
 
 
 def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) -> tuple[str, bool]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from measurebench.stats.population.population import Population
 
+__all__ = ["POWER", "detectable_tau", "null_deviation", "power_notes"]
+
 POWER = 0.8
 
 
@@ -50,6 +52,12 @@ def _note(people: Population, scope: str, level: str, rows: Any, alpha: float) -
         )
     sentence = sentence if not level else f"Within {level}{sentence[len(where) :]}"
     return {
-        "scope": scope, "level": level, "n_models": len(rows), "n_units": units, "alpha": alpha, "power": POWER,
-        "detectable_tau": tau if tau < 1 else float("nan"), "sentence": sentence,
-    }  # fmt: skip
+        "scope": scope,
+        "level": level,
+        "n_models": len(rows),
+        "n_units": units,
+        "alpha": alpha,
+        "power": POWER,
+        "detectable_tau": tau if tau < 1 else float("nan"),
+        "sentence": sentence,
+    }

@@ -6,6 +6,8 @@ import numpy as np
 
 from measurebench.stats.population.population import UNSTATED, Population
 
+__all__ = ["usable_settings"]
+
 
 def usable_settings(people: Population) -> Population:
     """Return the population with the settings that vary, each once; the notes say what was left out and why.

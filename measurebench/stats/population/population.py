@@ -11,6 +11,18 @@ from measurebench.stats.analysis import FilterStep
 from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns
 from measurebench.stats.resampling.draws import Floats, Ints
 
+__all__ = [
+    "CONVERGED_AT",
+    "MIN_CLUSTERS",
+    "MIN_RUNS",
+    "UNSTATED",
+    "Population",
+    "identified",
+    "is_standard",
+    "level_names",
+    "population",
+]
+
 CONVERGED_AT = 0.15
 MIN_CLUSTERS = 10
 MIN_RUNS = 4
@@ -91,10 +103,18 @@ def population(
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
     unit, units, too_few = _units(table, run, cluster, notes)
     return Population(
-        table, target, numbers(table, target, "target"), {n: numbers(table, n, "measure") for n in names},
-        {axis: level_names(table[axis]) for axis in axes}, defense if defense in table.columns else None, unit, units,
-        tuple(steps), notes, too_few,
-    )  # fmt: skip
+        table,
+        target,
+        numbers(table, target, "target"),
+        {n: numbers(table, n, "measure") for n in names},
+        {axis: level_names(table[axis]) for axis in axes},
+        defense if defense in table.columns else None,
+        unit,
+        units,
+        tuple(steps),
+        notes,
+        too_few,
+    )
 
 
 def level_names(column: pd.Series) -> list[str]:

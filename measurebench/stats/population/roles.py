@@ -8,15 +8,47 @@ import pandas as pd
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.resampling.draws import Floats
 
+__all__ = ["IDENTITY", "OUTCOMES", "measure_columns", "numbers", "require", "setting_columns"]
+
 IDENTITY = frozenset(
-    {"model_id", "id", "model", "name", "source", "file_sha256", "architecture", "n_parameters", "defense", "dataset",
-     "norm", "radius", "run", "cluster", "measurebench_version", "config_digest", "status", "reason", "reference"}
-)  # fmt: skip
+    {
+        "model_id",
+        "id",
+        "model",
+        "name",
+        "source",
+        "file_sha256",
+        "architecture",
+        "n_parameters",
+        "defense",
+        "dataset",
+        "norm",
+        "radius",
+        "run",
+        "cluster",
+        "measurebench_version",
+        "config_digest",
+        "status",
+        "reason",
+        "reference",
+    }
+)
 OUTCOMES = frozenset(
-    {"n_train", "n_test", "n_autoattack", "n_autoattack_train", "clean_accuracy_train", "clean_accuracy_test",
-     "pgd_accuracy_train", "pgd_accuracy_test", "autoattack_accuracy_train", "autoattack_accuracy_test",
-     "robust_gap_pgd", "robust_gap_autoattack"}
-)  # fmt: skip
+    {
+        "n_train",
+        "n_test",
+        "n_autoattack",
+        "n_autoattack_train",
+        "clean_accuracy_train",
+        "clean_accuracy_test",
+        "pgd_accuracy_train",
+        "pgd_accuracy_test",
+        "autoattack_accuracy_train",
+        "autoattack_accuracy_test",
+        "robust_gap_pgd",
+        "robust_gap_autoattack",
+    }
+)
 
 
 def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:

@@ -11,6 +11,18 @@ from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.pair_counts import moderate
 from measurebench.stats.statistics.estimates import NAN
 
+__all__ = [
+    "MODELS",
+    "Fit",
+    "Regressions",
+    "dummies",
+    "fit",
+    "independent",
+    "r_squared",
+    "settings_importance",
+    "standardised",
+]
+
 MODELS = ("simple", "settings_only", "settings_plus_measure", "within_defense", "slope_interaction")
 
 
@@ -161,9 +173,10 @@ class Regressions:
     def _interaction(self, measure: str, x: Floats, rows: Ints, names: Any) -> dict[str, Any]:
         """Test equal slopes between the defenses that have at least three models and a measure that varies."""
         usable = [
-            d for d in sorted(set(names[rows].tolist()))
+            d
+            for d in sorted(set(names[rows].tolist()))
             if not _unusable(x[rows[names[rows] == d]], self.people.y[rows])
-        ]  # fmt: skip
+        ]
         rows = rows[np.isin(names[rows].astype(str), [str(d) for d in usable])]
         if len(usable) < 2:
             reason = "fewer than two defenses have a slope"
@@ -186,14 +199,28 @@ class Regressions:
         return row | {"p_value": p}
 
     def _row(
-        self, measure: str, model: str, level: str, found: Fit, delta: float = NAN,
+        self,
+        measure: str,
+        model: str,
+        level: str,
+        found: Fit,
+        delta: float = NAN,
         slope: tuple[float, float, float, float] = (NAN, NAN, NAN, NAN),
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> dict[str, Any]:
         return {
-            "measure": measure, "target": self.people.target, "model": model, "n_models": found.n, "r2": found.r2,
-            "adj_r2": found.adj_r2, "delta_r2": delta, "slope": slope[0], "slope_ci_low": slope[1],
-            "slope_ci_high": slope[2], "p_value": slope[3], "level": level,
-        }  # fmt: skip
+            "measure": measure,
+            "target": self.people.target,
+            "model": model,
+            "n_models": found.n,
+            "r2": found.r2,
+            "adj_r2": found.adj_r2,
+            "delta_r2": delta,
+            "slope": slope[0],
+            "slope_ci_low": slope[1],
+            "slope_ci_high": slope[2],
+            "p_value": slope[3],
+            "level": level,
+        }
 
     def _missing(self, measure: str, model: str, level: str, n: int, reason: str) -> dict[str, Any]:
         self._note(measure, model, level, reason)

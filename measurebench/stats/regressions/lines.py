@@ -8,6 +8,8 @@ from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.linear import dummies
 from measurebench.stats.resampling.draws import Floats, Ints
 
+__all__ = ["line", "lines", "residuals"]
+
 
 def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | None:
     """Return the least squares line of y on x in raw units with what its band needs, or None below 3 models.
@@ -28,10 +30,18 @@ def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | Non
     intercept = float(y.mean()) - slope * mean
     sse = float(((y - intercept - slope * x) ** 2).sum())
     return {
-        "measure": measure, "level": level, "n_models": n, "intercept": intercept, "slope": slope, "x_mean": mean,
-        "x_sum_squares": squares, "residual_sd": float(np.sqrt(sse / (n - 2))),
-        "t_quantile": float(t.ppf(0.975, n - 2)), "x_min": float(x.min()), "x_max": float(x.max()),
-    }  # fmt: skip
+        "measure": measure,
+        "level": level,
+        "n_models": n,
+        "intercept": intercept,
+        "slope": slope,
+        "x_mean": mean,
+        "x_sum_squares": squares,
+        "residual_sd": float(np.sqrt(sse / (n - 2))),
+        "t_quantile": float(t.ppf(0.975, n - 2)),
+        "x_min": float(x.min()),
+        "x_max": float(x.max()),
+    }
 
 
 def lines(people: Population) -> list[dict[str, Any]]:
@@ -85,11 +95,17 @@ def _residuals(
     order = np.argsort(-np.abs(np.nan_to_num(studentized)), kind="stable")
     return [
         {
-            "model_id": ids[int(rows[k])], "measure": measure, "model": model, "level": level, "observed": float(y[k]),
-            "predicted": float(predicted[k]), "residual": float(residual[k]), "studentized": float(studentized[k]),
+            "model_id": ids[int(rows[k])],
+            "measure": measure,
+            "model": model,
+            "level": level,
+            "observed": float(y[k]),
+            "predicted": float(predicted[k]),
+            "residual": float(residual[k]),
+            "studentized": float(studentized[k]),
         }
         for k in order
-    ]  # fmt: skip
+    ]
 
 
 def _defenses(people: Population) -> list[str]:

@@ -11,6 +11,8 @@ from measurebench.stats.regressions.linear import fit, standardised
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.statistics.estimates import NAN
 
+__all__ = ["MIN_GROUPS", "mixed"]
+
 MIN_GROUPS = 3
 
 
@@ -57,9 +59,14 @@ def _reml(z: Floats, y: Floats, names: Any) -> tuple[dict[str, Any] | None, str]
     slope, low, high = (v * scale for v in values[:3])
     note = "the slope's variance lies on its boundary" if spread < 1e-4 else ""
     found = {
-        "method": "mixed", "converged": True, "slope": slope, "slope_ci_low": low, "slope_ci_high": high,
-        "p_value": values[3], "slope_sd": spread * scale,
-    }  # fmt: skip
+        "method": "mixed",
+        "converged": True,
+        "slope": slope,
+        "slope_ci_low": low,
+        "slope_ci_high": high,
+        "p_value": values[3],
+        "slope_sd": spread * scale,
+    }
     return found, note
 
 

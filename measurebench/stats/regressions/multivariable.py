@@ -8,6 +8,8 @@ import numpy as np
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats, Ints
 
+__all__ = ["DRAWS", "FOLDS", "MAX_MISSING", "MIN_MODELS", "multivariable"]
+
 DRAWS = 100
 FOLDS = 5
 MIN_MODELS = 20
@@ -27,9 +29,14 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     units = people.units[rows]
     n_units = len(np.unique(units))
     summary: dict[str, Any] = {
-        "n_models": len(rows), "n_units": n_units, "measures": names, "cv_r2": None, "penalty": None, "reason": "",
+        "n_models": len(rows),
+        "n_units": n_units,
+        "measures": names,
+        "cv_r2": None,
+        "penalty": None,
+        "reason": "",
         "left_out": [n for n in people.measures if n not in names],
-    }  # fmt: skip
+    }
     if len(names) < 2 or n_units < MIN_MODELS or np.ptp(people.y[rows]) == 0:
         reason = f"{len(names)} measures with values on {n_units} independent units are too few"
         return [], summary | {"reason": reason}
@@ -47,11 +54,14 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     summary["penalty"] = penalty
     table = [
         {
-            "measure": n, "coefficient": float(c), "selection_frequency": float(f), "n_models": len(rows),
+            "measure": n,
+            "coefficient": float(c),
+            "selection_frequency": float(f),
+            "n_models": len(rows),
             "n_draws": DRAWS,
         }
         for n, c, f in zip(names, coefficients, frequency, strict=True)
-    ]  # fmt: skip
+    ]
     return table, summary
 
 

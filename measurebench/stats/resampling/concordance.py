@@ -7,6 +7,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from measurebench.stats.resampling.draws import Floats, Ints
 
+__all__ = ["concordances", "ranks_of"]
+
 _Words = np.ndarray[Any, np.dtype[np.uint64]]
 _CHUNK = 1 << 18
 _WORD = 64

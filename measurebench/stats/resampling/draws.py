@@ -6,6 +6,22 @@ from typing import Any
 
 import numpy as np
 
+__all__ = [
+    "NORMAL_FROM",
+    "Floats",
+    "Ints",
+    "Singles",
+    "bootstrap_p",
+    "bootstrap_weights",
+    "bootstrap_weights_double",
+    "donations",
+    "exchanges",
+    "moves",
+    "n_permutations",
+    "percentile_interval",
+    "permutation_p",
+]
+
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]

@@ -9,6 +9,27 @@ import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints, Singles
 
+__all__ = [
+    "Drawn",
+    "MidRanks",
+    "PairCounts",
+    "Signs",
+    "collapsed",
+    "membership",
+    "moderate",
+    "pair_counts",
+    "pair_sum",
+    "partial_tau",
+    "point_counts",
+    "quadratic",
+    "ratio",
+    "sign_matrix",
+    "tie_sizes",
+    "ties",
+    "weighted_r2",
+    "weighted_spearman",
+]
+
 Signs = np.ndarray[Any, np.dtype[np.int8]]
 _BLOCKS = 4
 _EXACT = 2**24

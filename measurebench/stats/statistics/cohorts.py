@@ -28,6 +28,8 @@ from measurebench.stats.statistics.sign_error import Changes, Environments, envi
 from measurebench.stats.statistics.target_noise import TargetError, noise
 from measurebench.stats.statistics.top_weighted import Top, top_weighted
 
+__all__ = ["Findings", "Question", "find", "matching_rows"]
+
 
 @dataclass
 class Findings:
@@ -127,9 +129,17 @@ def _variant(
     for sample, moved in zip(again, permuted_overall(again), strict=True):
         tau = kendall(sample, moved)[0][0]
         row = Estimate(
-            "tau_b", label[1], label[2], tau.n_models, tau.n_pairs, tau.estimate, tau.low, tau.high, tau.p_value,
+            "tau_b",
+            label[1],
+            label[2],
+            tau.n_models,
+            tau.n_pairs,
+            tau.estimate,
+            tau.low,
+            tau.high,
+            tau.p_value,
             tau.reason,
-        )  # fmt: skip
+        )
         findings.supplement[sample.name].append((label[0], row))
 
 
@@ -199,23 +209,33 @@ def _by_pair(people: Population, samples: list[Sample], question: Question, find
 def _environment_rows(people: Population, sample: Sample, envs: list[Environments], sign: int) -> list[dict[str, Any]]:
     return [
         {
-            "measure": sample.name, "target": people.target, "axis": env.changes.match.axis, "level_from": a,
-            "level_to": b, "n_pairs": int(env.changes.n_pairs[k]), "effective_n": float(env.changes.effective[k]),
-            "kept": bool(env.changes.kept[k]), "sign_error": float(env.losses[k]),
+            "measure": sample.name,
+            "target": people.target,
+            "axis": env.changes.match.axis,
+            "level_from": a,
+            "level_to": b,
+            "n_pairs": int(env.changes.n_pairs[k]),
+            "effective_n": float(env.changes.effective[k]),
+            "kept": bool(env.changes.kept[k]),
+            "sign_error": float(env.losses[k]),
             "orientation": "+" if sign > 0 else "-",
         }
         for env in envs
         for k, (a, b) in enumerate(env.changes.names)
-    ]  # fmt: skip
+    ]
 
 
 def matching_rows(people: Population, matchings: list[Matching]) -> list[dict[str, Any]]:
     """Return what psi rests on for each setting."""
     return [
         {
-            "axis": match.axis, "n_levels": len(set(people.levels[match.axis])), "n_models": match.n_models,
-            "n_groups": match.n_groups, "n_pairs": len(match.i), "computable": len(match.i) > 0,
+            "axis": match.axis,
+            "n_levels": len(set(people.levels[match.axis])),
+            "n_models": match.n_models,
+            "n_groups": match.n_groups,
+            "n_pairs": len(match.i),
+            "computable": len(match.i) > 0,
             "reason": "" if len(match.i) else f"no two models differ in {match.axis} alone",
         }
         for match in matchings
-    ]  # fmt: skip
+    ]

@@ -21,6 +21,8 @@ from measurebench.stats.resampling.draws import (
 from measurebench.stats.resampling.pair_counts import collapsed, pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, interval_reason, n_pairs
 
+__all__ = ["NORMAL_UNITS", "Inside", "Level", "LevelResult", "conditional", "levels_of", "mean_defined", "pi_mean"]
+
 NORMAL_UNITS = 30
 """With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
 

@@ -10,6 +10,8 @@ from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_weights, donations, n_permutations
 from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
 
+__all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "interval_reason", "n_pairs"]
+
 NAN = float("nan")
 
 
@@ -31,10 +33,19 @@ class Estimate:
     def row(self, measure: str, target: str) -> dict[str, Any]:
         """Return the estimate as a row of the correlations."""
         return {
-            "measure": measure, "target": target, "statistic": self.statistic, "axis": self.axis, "level": self.level,
-            "n_models": self.n_models, "n_pairs": self.n_pairs, "estimate": self.estimate, "ci_low": self.low,
-            "ci_high": self.high, "p_value": self.p_value, "p_adjusted": NAN,
-        }  # fmt: skip
+            "measure": measure,
+            "target": target,
+            "statistic": self.statistic,
+            "axis": self.axis,
+            "level": self.level,
+            "n_models": self.n_models,
+            "n_pairs": self.n_pairs,
+            "estimate": self.estimate,
+            "ci_low": self.low,
+            "ci_high": self.high,
+            "p_value": self.p_value,
+            "p_adjusted": NAN,
+        }
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from measurebench.stats.resampling.draws import (
 )
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
 
+__all__ = ["Granulated", "Matching", "granulated", "matching", "moves", "permuted_signs", "psi_mean", "summed"]
+
 
 @dataclass(frozen=True)
 class Matching:

@@ -10,6 +10,8 @@ import numpy as np
 from measurebench.stats.resampling.draws import Floats, Ints, Singles
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample
 
+__all__ = ["MAX_CELLS", "Cells", "conditional_information"]
+
 MAX_CELLS = 128
 
 

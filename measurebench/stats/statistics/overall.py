@@ -24,6 +24,8 @@ from measurebench.stats.resampling.pair_counts import (
 )
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, interval_reason, n_pairs
 
+__all__ = ["Control", "bootstrapped", "kendall", "overall", "partial", "permuted_overall", "r2"]
+
 
 def overall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCounts]:
     """Return tau_b, tau_a and Spearman over all models, and the pair counts of the bootstrap draws.
@@ -149,9 +151,17 @@ def r2(sample: Sample) -> Estimate:
 
 def _without_reason(row: Estimate) -> Estimate:
     return Estimate(
-        row.statistic, "", "", row.n_models, row.n_pairs, row.estimate, row.low, row.high, NAN,
+        row.statistic,
+        "",
+        "",
+        row.n_models,
+        row.n_pairs,
+        row.estimate,
+        row.low,
+        row.high,
+        NAN,
         "an R2 is not tested against zero; see the slope of the simple regression",
-    )  # fmt: skip
+    )
 
 
 def _spearman(sample: Sample) -> Estimate:

@@ -17,6 +17,8 @@ from measurebench.stats.resampling.draws import (
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
 from measurebench.stats.statistics.granulated import Matching
 
+__all__ = ["MIN_EFFECTIVE", "Changes", "Environments", "environments", "pair_weights", "sign_errors"]
+
 MIN_EFFECTIVE = 12.0
 
 

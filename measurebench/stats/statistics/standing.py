@@ -9,6 +9,8 @@ from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.estimates import NAN
 
+__all__ = ["predict", "standing"]
+
 
 def standing(people: Population, model: str) -> list[dict[str, Any]]:
     """Return a model's percentile in every measure, and what the population's line predicts for it.
@@ -41,9 +43,11 @@ def _one(people: Population, model: str, row: int, name: str, x: Floats) -> dict
         return result
     predicted, half = predict(x[others], people.y[others], value)
     return result | {
-        "predicted": predicted, "predicted_low": predicted - half, "predicted_high": predicted + half,
+        "predicted": predicted,
+        "predicted_low": predicted - half,
+        "predicted_high": predicted + half,
         "residual": observed - predicted,
-    }  # fmt: skip
+    }
 
 
 def predict(x: Floats, y: Floats, value: float) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from measurebench.stats.resampling.draws import Floats, percentile_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, point_counts, ratio
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
 
+__all__ = ["REDRAWS", "Proportion", "TargetError", "gap_error", "noise", "target_error"]
+
 REDRAWS = 200
 _PARTS = {
     "robust_gap_pgd": (("pgd_accuracy_train", ("n_train",), 1), ("pgd_accuracy_test", ("n_test",), -1)),
@@ -84,9 +86,13 @@ def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
     close = np.abs(y[known][i] - y[known][j]) < 2 * np.sqrt(se[known][i] ** 2 + se[known][j] ** 2)
     indistinct = int(np.count_nonzero(close))
     return {
-        "known": bool(len(known)), "n_models": len(known), "median_standard_error": _median(se[known]),
-        "n_pairs": pairs, "n_indistinct": indistinct, "share_indistinct": indistinct / pairs if pairs else None,
-    }  # fmt: skip
+        "known": bool(len(known)),
+        "n_models": len(known),
+        "median_standard_error": _median(se[known]),
+        "n_pairs": pairs,
+        "n_indistinct": indistinct,
+        "share_indistinct": indistinct / pairs if pairs else None,
+    }
 
 
 def noise(samples: list[Sample], error: TargetError, draws: list[PairCounts], seed: int) -> list[list[Estimate]]:
@@ -125,8 +131,17 @@ def _both(sample: Sample, estimate: float, taus: Floats, draws: Floats) -> list[
     alone = Estimate(_NAMES[0], "", "", sample.n, pairs, float(np.nanmean(taus)), low, high, NAN, reason)
     moved = draws + np.resize(taus - np.nanmean(taus), len(draws))
     low, high = percentile_interval(moved)
-    return [alone, replace(alone, statistic=_NAMES[1], estimate=estimate, low=low, high=high,
-                           reason="an interval for bootstrap and measurement error together; no test")]  # fmt: skip
+    return [
+        alone,
+        replace(
+            alone,
+            statistic=_NAMES[1],
+            estimate=estimate,
+            low=low,
+            high=high,
+            reason="an interval for bootstrap and measurement error together; no test",
+        ),
+    ]
 
 
 def _missing(sample: Sample, name: str, reason: str) -> Estimate:

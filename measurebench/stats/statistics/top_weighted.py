@@ -10,6 +10,8 @@ from measurebench.stats.resampling.pair_counts import Signs, collapsed, membersh
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
 from measurebench.stats.statistics.overall import bootstrapped
 
+__all__ = ["Top", "top_weighted"]
+
 
 @dataclass(frozen=True)
 class Top:

@@ -26,8 +26,11 @@ def circular(module: nn.Conv2d) -> Callable[[Tensor], Tensor]:
     def operator(image: Tensor) -> Tensor:
         rows, columns = image.shape[2:]
         out = torch.zeros(1, module.out_channels, rows // module.stride[0], columns // module.stride[1]).double()
-        for (a, b), tap in zip(torch.cartesian_prod(*map(torch.arange, module.kernel_size)).tolist(),
-                               module.weight.double().flatten(2).unbind(2), strict=True):  # fmt: skip
+        for (a, b), tap in zip(
+            torch.cartesian_prod(*map(torch.arange, module.kernel_size)).tolist(),
+            module.weight.double().flatten(2).unbind(2),
+            strict=True,
+        ):
             moved = torch.roll(image, (-a * module.dilation[0], -b * module.dilation[1]), (2, 3))
             moved = moved[:, :, :: module.stride[0], :: module.stride[1]]
             out += F.conv2d(moved, tap[:, :, None, None], groups=module.groups)

@@ -23,12 +23,38 @@ def test_row_is_read_whole() -> None:
 
 def test_every_entry_is_curated_with_a_source_and_a_known_family() -> None:
     families = {
-        "AT", "AWP", "DKL", "FAT", "HAT", "MART", "OA-AT", "RATIO", "SCORE", "Standard", "TRADES",
-        "architecture design", "curriculum", "data augmentation", "data filtering", "distillation", "ensemble",
-        "fast AT", "generated data", "hypersphere embedding", "learned attack", "margin", "neural ODE",
-        "optimisation", "post-processing", "pre-training", "pruning", "reweighting", "self-adaptive training",
-        "transformer", "unlabeled data",
-    }  # fmt: skip
+        "AT",
+        "AWP",
+        "DKL",
+        "FAT",
+        "HAT",
+        "MART",
+        "OA-AT",
+        "RATIO",
+        "SCORE",
+        "Standard",
+        "TRADES",
+        "architecture design",
+        "curriculum",
+        "data augmentation",
+        "data filtering",
+        "distillation",
+        "ensemble",
+        "fast AT",
+        "generated data",
+        "hypersphere embedding",
+        "learned attack",
+        "margin",
+        "neural ODE",
+        "optimisation",
+        "post-processing",
+        "pre-training",
+        "pruning",
+        "reweighting",
+        "self-adaptive training",
+        "transformer",
+        "unlabeled data",
+    }
     for entry in entries():
         assert entry.defense in families, entry.id
         assert entry.curated["source"], entry.id

@@ -32,9 +32,17 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_all_charts_of_the_analysis_are_drawn(rich: pd.DataFrame) -> None:
     found = {figure.id for section in sections(rich, []) for figure in section.figures}
     assert found == {
-        "ranking", "best-known", "reported", "overestimation", "overestimation-venue", "clean", "year", "parameters",
-        "venue", "papers",
-    }  # fmt: skip
+        "ranking",
+        "best-known",
+        "reported",
+        "overestimation",
+        "overestimation-venue",
+        "clean",
+        "year",
+        "parameters",
+        "venue",
+        "papers",
+    }
 
 
 def test_the_installed_package_alone_gives_a_page() -> None:

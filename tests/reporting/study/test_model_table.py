@@ -18,6 +18,10 @@ def test_levels_of_a_numeric_setting_carry_the_number_that_the_data_hold() -> No
     embedded = data_of(study_page(study))["datasets"]["models"]["columns"]["setting_rate"]
     assert {level.get("value") for level in found["setting_rate"]} == set(embedded)
     assert [(level["level"], level["n"]) for level in found["setting_rate"]] == [
-        ("5e-05", 4), ("0.031372549", 4), ("0.3", 8), ("128", 4), ("not stated", 4),
-    ]  # fmt: skip
+        ("5e-05", 4),
+        ("0.031372549", 4),
+        ("0.3", 8),
+        ("128", 4),
+        ("not stated", 4),
+    ]
     assert all("value" not in level for level in found["architecture"])

@@ -79,9 +79,16 @@ def test_an_association_that_train_accuracy_carries_is_said_to_be_explained() ->
 @pytest.mark.parametrize(("hypothesis", "agrees", "words"), [("+", True, "that was found"), ("-", False, "opposite")])
 def test_the_predicted_direction_stands_beside_the_one_found(hypothesis, agrees: bool, words: str) -> None:
     info = MeasureInfo(
-        id="m", title="The measure", family="margins", unit="", formula="", source="", hypothesis=hypothesis,
-        inputs=(), cost="",
-    )  # fmt: skip
+        id="m",
+        title="The measure",
+        family="margins",
+        unit="",
+        formula="",
+        source="",
+        hypothesis=hypothesis,
+        inputs=(),
+        cost="",
+    )
     row = _judge(_table({"AT": 1.0, "TRADES": 1.0}, SAME), infos={"m": info})
     assert (row["hypothesis"], row["found"], row["agrees"]) == (hypothesis, "+", agrees)
     assert row["sentence"].startswith("The measure holds")

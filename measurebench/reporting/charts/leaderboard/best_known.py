@@ -7,6 +7,8 @@ import pandas as pd
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
 from measurebench.reporting.html.wording import count, points
 
+__all__ = ["figure"]
+
 _COLUMNS = (
     Column("model_id", "model"),
     Column("rank", "rank, AutoAttack", "integer"),

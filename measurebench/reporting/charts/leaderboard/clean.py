@@ -9,6 +9,8 @@ from measurebench.reporting.figures.figure import Figure, named, specification
 from measurebench.reporting.html.wording import count, percent
 from measurebench.reporting.subject.ranking import frontier, frontiers_by_year
 
+__all__ = ["FLOOR", "figure"]
+
 FLOOR = 0.2  # a network that no attack leaves standing marks no trade-off
 
 
@@ -66,9 +68,10 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
         ),
     )
     first = base.transform_window(
-        [alt.WindowFieldDef.from_dict(number)], groupby=["until"],
+        [alt.WindowFieldDef.from_dict(number)],
+        groupby=["until"],
         sort=[alt.SortField("clean_accuracy", order="descending")],
-    ).transform_filter("datum._n == 1")  # fmt: skip
+    ).transform_filter("datum._n == 1")
     names = first.mark_text(align="left", dx=7, fontSize=10.5, color="var(--muted)", clip=True).encode(
         x=x, y=y, text=alt.Text(field="until", type="nominal")
     )

@@ -6,11 +6,15 @@ import pandas as pd
 
 from measurebench.reporting.figures.figure import Column, brush, defense_channels, dimmed, named
 
+__all__ = ["ACCURACY_COLUMNS", "DATA_KINDS", "diagonal", "entries", "kinds", "percent_axis"]
+
 DATA_KINDS = ("CIFAR-10 only", "synthetic images", "extra real images", "not stated")
 ACCURACY_COLUMNS = (
-    Column("model_id", "model"), Column("paper", "paper"), Column("clean_accuracy", "clean", "percent2"),
+    Column("model_id", "model"),
+    Column("paper", "paper"),
+    Column("clean_accuracy", "clean", "percent2"),
     Column("autoattack_accuracy", "AutoAttack", "percent2"),
-)  # fmt: skip
+)
 
 
 def kinds(table: pd.DataFrame) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from measurebench.reporting.charts.scatter import TITLE
 from measurebench.reporting.figures.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import axis_title, fixed, measure_name
 
+__all__ = ["about", "figure", "template"]
+
 
 def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> Figure:
     """Return the scatter of one measure."""

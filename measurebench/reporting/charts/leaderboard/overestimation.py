@@ -6,10 +6,15 @@ from measurebench.reporting.charts.leaderboard.entries import entries
 from measurebench.reporting.figures.figure import POINTS_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import count, points
 
+__all__ = ["TOLERANCE", "figures"]
+
 _COLUMNS = (
-    Column("model_id", "model"), Column("venue", "venue"), Column("reported_accuracy", "reported", "percent2"),
-    Column("autoattack_accuracy", "AutoAttack", "percent2"), Column("overestimation", "difference", "points"),
-)  # fmt: skip
+    Column("model_id", "model"),
+    Column("venue", "venue"),
+    Column("reported_accuracy", "reported", "percent2"),
+    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+    Column("overestimation", "difference", "points"),
+)
 TOLERANCE = 0.005
 
 

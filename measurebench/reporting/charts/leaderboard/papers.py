@@ -8,6 +8,8 @@ from measurebench.reporting.figures.figure import Column, Figure, named, specifi
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.subject.ranking import papers
 
+__all__ = ["SHOWN", "figure"]
+
 SHOWN = 30
 _COLUMNS = (
     Column("paper", "paper"),

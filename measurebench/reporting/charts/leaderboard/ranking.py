@@ -16,6 +16,8 @@ from measurebench.reporting.figures.figure import (
 )
 from measurebench.reporting.html.wording import percent
 
+__all__ = ["figure"]
+
 _COLUMNS = (
     Column("rank", "rank", "integer"),
     Column("model_id", "model"),

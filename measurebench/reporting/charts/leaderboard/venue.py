@@ -6,6 +6,8 @@ from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, 
 from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, percent
 
+__all__ = ["figure"]
+
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return the chart, the venue with the most robust median on top."""

@@ -6,6 +6,8 @@ from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, 
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
 from measurebench.reporting.html.wording import percent, points
 
+__all__ = ["figure"]
+
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return the chart, or None where no year is known."""
@@ -40,9 +42,11 @@ def _chart(table: pd.DataFrame) -> object:
         scale=alt.Scale(zero=False, padding=14),
         axis=alt.Axis(format="d", tickMinStep=1),
     )
-    line = alt.Chart(named("records")).mark_line(interpolate="step-after", color="var(--muted)").encode(
-        x=x, y=percent_axis("best", "AutoAttack accuracy", "y")
-    )  # fmt: skip
+    line = (
+        alt.Chart(named("records"))
+        .mark_line(interpolate="step-after", color="var(--muted)")
+        .encode(x=x, y=percent_axis("best", "AutoAttack accuracy", "y"))
+    )
     marks = entries(
         table, x, percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), ("year", "autoattack_accuracy")
     )
