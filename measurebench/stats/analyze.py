@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from measurebench.core.columns import accuracy_columns, control_column, is_gap
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
-from measurebench.stats.analysis import TABLES, Analysis, is_gap, tidy
+from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
@@ -29,12 +30,6 @@ from measurebench.stats.statistics.standing import standing
 from measurebench.stats.statistics.target_noise import gap_error, target_error
 
 __all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
-
-_TRAIN_ACCURACY = {"robust_gap_autoattack": "autoattack_accuracy_train"}
-_TEST_ACCURACY = {
-    "robust_gap_pgd": "pgd_accuracy_test",
-    "robust_gap_autoattack": "autoattack_accuracy_test",
-}
 
 
 def analyze(
@@ -140,7 +135,7 @@ def _question(
     people: Population, partial: Sequence[str], infos: Mapping[str, MeasureInfo]
 ) -> tuple[Question, str | None]:
     """Gather what is held fixed, the other target, the target's error and each measure's direction."""
-    control = _TRAIN_ACCURACY.get(people.target, "pgd_accuracy_train")
+    control = control_column(people.target)
     names = list(dict.fromkeys([control, "average_ce_pgd", *partial]))
     for name in partial:
         require(people.table, name, "held fixed")
@@ -150,8 +145,8 @@ def _question(
         if values is not None and np.isfinite(values).any():
             controls[name] = values
     second: dict[str, Floats] = {}
-    test = _TEST_ACCURACY.get(people.target, people.target)
-    if test != people.target and (values := people.column(test)) is not None and np.isfinite(values).any():
+    test = accuracy_columns(people.target)[1]
+    if is_gap(people.target) and (values := people.column(test)) is not None and np.isfinite(values).any():
         second[test] = values
     known = infos if is_gap(people.target) else {}
     signs = {name: -1 for name in people.measures if name in known and known[name].hypothesis == "-"}

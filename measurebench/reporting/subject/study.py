@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.columns import accuracy_columns
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
@@ -82,8 +83,7 @@ class Study:
     @cached_property
     def accuracies(self) -> tuple[str, str] | None:
         """Columns of train and test robust accuracy that belong to the target, or None where no model has both."""
-        attack = "autoattack" if "autoattack" in self.analysis.target else "pgd"
-        names = (f"{attack}_accuracy_train", f"{attack}_accuracy_test")
+        names = accuracy_columns(self.analysis.target)
         if not all(name in self.table.columns for name in names):
             return None
         return names if self.measured[list(names)].notna().all(axis=1).any() else None

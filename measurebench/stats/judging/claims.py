@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from measurebench.stats.analysis import Analysis, is_gap, tidy
+from measurebench.core.columns import is_gap
+from measurebench.stats.analysis import Analysis, tidy
 from measurebench.stats.judging.judgements import Row, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]

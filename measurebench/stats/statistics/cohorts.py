@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.stats.analysis import is_gap
+from measurebench.core.columns import is_gap
 from measurebench.stats.population.population import Population, is_standard
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.pair_counts import PairCounts

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.columns import Column, accuracy_column, count_columns, describe
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.concordance import concordances, ranks_of
 from measurebench.stats.resampling.draws import Floats, percentile_interval
@@ -14,17 +15,6 @@ from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pai
 __all__ = ["REDRAWS", "Proportion", "TargetError", "gap_error", "noise", "target_error"]
 
 REDRAWS = 200
-_PARTS = {
-    "robust_gap_pgd": (("pgd_accuracy_train", ("n_train",), 1), ("pgd_accuracy_test", ("n_test",), -1)),
-    "robust_gap_autoattack": (
-        ("autoattack_accuracy_train", ("n_autoattack_train", "n_autoattack"), 1),
-        ("autoattack_accuracy_test", ("n_autoattack",), -1),
-    ),
-    "pgd_accuracy_train": (("pgd_accuracy_train", ("n_train",), 1),),
-    "pgd_accuracy_test": (("pgd_accuracy_test", ("n_test",), 1),),
-    "clean_accuracy_test": (("clean_accuracy_test", ("n_test",), 1),),
-    "autoattack_accuracy_test": (("autoattack_accuracy_test", ("n_autoattack",), 1),),
-}
 
 
 @dataclass(frozen=True)
@@ -65,14 +55,24 @@ class TargetError:
 def target_error(people: Population) -> TargetError | None:
     """Return what the target is made of, or None where the table lacks the accuracies or the numbers of images."""
     parts = []
-    for column, counts, sign in _PARTS.get(people.target, ()):
-        accuracy = people.column(column)
+    for column, sign in _accuracies(people.target):
+        accuracy = people.column(column.name)
+        counts = count_columns(column.attack, column.split)
         n = next((found for name in counts if (found := people.column(name)) is not None), None)
         if accuracy is None or n is None:
             return None
         usable = (accuracy >= 0) & (accuracy <= 1) & (n >= 1)
         parts.append(Proportion(np.where(usable, accuracy, NAN), np.where(usable, np.floor(n), NAN), sign))
     return TargetError(tuple(parts)) if parts else None
+
+
+def _accuracies(target: str) -> list[tuple[Column, int]]:
+    """Return the accuracies whose sum, each with its sign, is the target: of a gap both, of an accuracy itself."""
+    column = describe(target)
+    if column.role == "gap" and column.attack:
+        signs = (("train", 1), ("test", -1))
+        return [(describe(accuracy_column(column.attack, split)), sign) for split, sign in signs]
+    return [(column, 1)] if column.role == "outcome" else []
 
 
 def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
