@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
-from measurebench.stats.statistics.target_noise import Proportion, TargetError, gap_error
+from measurebench.stats.population.target_error import Proportion, TargetError, gap_error
 from measurebench.store.folder import ResultsFolder
 from measurebench.store.tables import export
 from tests.stats.tables import grid
