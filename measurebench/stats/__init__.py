@@ -1,8 +1,35 @@
-"""Which measure predicts robust generalization, where, and how surely; on any table, without torch."""
+"""Which measure predicts robust generalization, where, and how surely; on any table, without torch.
+
+``analyze`` judges the measures of a table; ``statistic`` and ``register_statistic`` add a statistic of one's own.
+"""
 
 from measurebench.stats.analysis import Analysis, FilterStep
 from measurebench.stats.analyze import analyze
 from measurebench.stats.files import read_analysis, write_analysis
 from measurebench.stats.judging.claims import judged_claims
+from measurebench.stats.statistics.estimates import Estimate, Sample
+from measurebench.stats.statistics.registry import (
+    Asked,
+    Statistic,
+    all_statistics,
+    find_statistic,
+    register_statistic,
+    statistic,
+)
 
-__all__ = ["Analysis", "FilterStep", "analyze", "judged_claims", "read_analysis", "write_analysis"]
+__all__ = [
+    "Analysis",
+    "Asked",
+    "Estimate",
+    "FilterStep",
+    "Sample",
+    "Statistic",
+    "all_statistics",
+    "analyze",
+    "find_statistic",
+    "judged_claims",
+    "read_analysis",
+    "register_statistic",
+    "statistic",
+    "write_analysis",
+]

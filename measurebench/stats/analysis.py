@@ -24,7 +24,6 @@ __all__ = [
     "UNDEFINED",
     "Analysis",
     "FilterStep",
-    "is_gap",
     "tidy",
 ]
 
@@ -148,11 +147,6 @@ TABLES: dict[str, tuple[str, ...]] = {
     "standing": STANDING,
     "undefined": UNDEFINED,
 }
-
-
-def is_gap(target: str) -> bool:
-    """Say whether a target is a robust generalization gap: what hypotheses and published claims are about."""
-    return target.startswith("robust_gap")
 
 
 def tidy(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

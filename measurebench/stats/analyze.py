@@ -8,33 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from measurebench.core.columns import accuracy_columns, control_column, is_gap
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
-from measurebench.stats.analysis import TABLES, Analysis, is_gap, tidy
+from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import CONVERGED_AT, Population, population
 from measurebench.stats.population.roles import require
+from measurebench.stats.population.target_error import gap_error, target_error
 from measurebench.stats.regressions.linear import Regressions, settings_importance
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
 from measurebench.stats.regressions.multivariable import multivariable
 from measurebench.stats.resampling.draws import Floats
-from measurebench.stats.statistics.cohorts import Findings, Question, find, matching_rows
-from measurebench.stats.statistics.estimates import Draws
+from measurebench.stats.statistics.cohorts import Findings, find
+from measurebench.stats.statistics.estimates import Draws, Estimate
+from measurebench.stats.statistics.granulated import matching_rows
+from measurebench.stats.statistics.registry import Question
 from measurebench.stats.statistics.standing import standing
-from measurebench.stats.statistics.target_noise import gap_error, target_error
 
 __all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
-
-_TRAIN_ACCURACY = {"robust_gap_autoattack": "autoattack_accuracy_train"}
-_TEST_ACCURACY = {
-    "robust_gap_pgd": "pgd_accuracy_test",
-    "robust_gap_autoattack": "autoattack_accuracy_test",
-}
 
 
 def analyze(
@@ -88,7 +85,7 @@ def analyze(
     findings = find(people, Draws.of(people, bootstrap, permutations, seed), question)
     if people.too_few:
         findings = findings.without_inference(people.too_few)
-    correlations = adjusted(tidy(_rows(people, findings), TABLES["correlations"]))
+    correlations = adjusted(tidy(_rows(people, findings.rows), TABLES["correlations"]))
     judged = judgements(correlations, tuple(people.measures), people.defense, control, infos, is_gap(people.target))
     options: dict[str, Any] = {
         "bootstrap": bootstrap,
@@ -140,7 +137,7 @@ def _question(
     people: Population, partial: Sequence[str], infos: Mapping[str, MeasureInfo]
 ) -> tuple[Question, str | None]:
     """Gather what is held fixed, the other target, the target's error and each measure's direction."""
-    control = _TRAIN_ACCURACY.get(people.target, "pgd_accuracy_train")
+    control = control_column(people.target)
     names = list(dict.fromkeys([control, "average_ce_pgd", *partial]))
     for name in partial:
         require(people.table, name, "held fixed")
@@ -150,8 +147,8 @@ def _question(
         if values is not None and np.isfinite(values).any():
             controls[name] = values
     second: dict[str, Floats] = {}
-    test = _TEST_ACCURACY.get(people.target, people.target)
-    if test != people.target and (values := people.column(test)) is not None and np.isfinite(values).any():
+    test = accuracy_columns(people.target)[1]
+    if is_gap(people.target) and (values := people.column(test)) is not None and np.isfinite(values).any():
         second[test] = values
     known = infos if is_gap(people.target) else {}
     signs = {name: -1 for name in people.measures if name in known and known[name].hypothesis == "-"}
@@ -159,15 +156,15 @@ def _question(
     return question, control if control in controls else None
 
 
-def _rows(people: Population, findings: Findings) -> list[dict[str, Any]]:
-    return [row.row(name, people.target) for name in people.measures for row in findings.rows[name]]
+def _rows(people: Population, found: Mapping[str, list[Estimate]]) -> list[dict[str, Any]]:
+    return [row.row(name, people.target) for name in people.measures for row in found[name]]
 
 
 def _tables(people: Population, findings: Findings, seed: int) -> dict[str, Any]:
     """Compute the tables besides the correlations, by the name of their field."""
     regressions = Regressions(people)
     fitted = regressions.settings_only() + [row for name in people.measures for row in regressions.of(name)]
-    supplement = [row.row(name, target) for name in people.measures for target, row in findings.supplement[name]]
+    supplement = _rows(people, findings.supplement)
     together, summary = multivariable(people, seed)
     best = _best(people, findings)
     found: dict[str, list[dict[str, Any]]] = {
@@ -212,7 +209,7 @@ def _undefined(people: Population, findings: Findings) -> list[dict[str, Any]]:
     return [
         {"measure": name, "statistic": row.statistic, "axis": row.axis, "level": row.level, "reason": row.reason}
         for name in people.measures
-        for row in [*findings.rows[name], *(row for _, row in findings.supplement[name])]
+        for row in [*findings.rows[name], *findings.supplement[name]]
         if row.reason
     ]
 

@@ -8,45 +8,28 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from measurebench.core.columns import (
+    accuracy_column,
+    attacks_in,
+    count_columns,
+    describe,
+    gap_column,
+    names_of,
+    outcome_columns,
+    own_count,
+)
 from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
 from measurebench.core.records import Record
 from measurebench.store.folder import ResultsFolder, model_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "ACCURACIES",
-    "CORE",
-    "COUNTS",
-    "FORMATS",
-    "GAPS",
-    "IDENTITY",
-    "PROVENANCE",
-    "export",
-    "read_provenance",
-    "read_table",
-    "write_table",
-]
+__all__ = ["CORE", "FORMATS", "export", "read_provenance", "read_table", "write_table"]
 
-IDENTITY = (
-    "model_id",
-    "source",
-    "file_sha256",
-    "architecture",
-    "n_parameters",
-    "defense",
-    "dataset",
-    "norm",
-    "radius",
-    "run",
-    "cluster",
-)
-COUNTS = ("n_train", "n_test", "n_autoattack")
-ACCURACIES = tuple(f"{kind}_accuracy_{split}" for kind in ("clean", "pgd", "autoattack") for split in ("train", "test"))
-GAPS = ("robust_gap_pgd", "robust_gap_autoattack")
-PROVENANCE = ("measurebench_version", "config_digest")
-CORE = (
+# Where core measures stand in a table: in the order of the study's own table. Which measures are core, their tier says.
+_STUDY_ORDER = (
     "num_params",
     "path_norm",
     "log_prod_of_spec",
@@ -66,9 +49,20 @@ CORE = (
     "x_grad_norm_pgd",
     "w_grad_norm_pgd",
 )
+
+
+def _core() -> tuple[str, ...]:
+    """Return the core measures: the study's in its own order, then any other in the order of the list of measures."""
+    core = [name for name, info in measure_infos().items() if info.tier == "core"]
+    place = {name: k for k, name in enumerate(_STUDY_ORDER)}
+    return tuple(sorted(core, key=lambda name: place.get(name, len(place))))
+
+
+CORE = _core()
+"""The measures of the core tier: the first measure columns of a table, in this order."""
 FORMATS = (".csv", ".parquet", ".json")
-_TEXTS = ("model_id", "run", "cluster", "config_digest")
-_NAMES = {*IDENTITY, *_TEXTS} - {"n_parameters", "radius"}
+_TEXTS = ("model_id", "run", "cluster", "config_digest")  # names that may look like numbers: 001 is not 1
+_NAMES = {name for name in (*names_of("identity"), *_TEXTS) if describe(name).format == "text"}
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -175,8 +169,10 @@ def _is_plain_object(row: Any) -> bool:
 def export(folder: ResultsFolder) -> pd.DataFrame:
     """Return one row per model of the folder: identity, settings, accuracies, gaps, measures, provenance, status.
 
-    Each model counts with the configuration and the weights of its latest run. Accuracies and gaps are fractions, a
-    gap is train minus test, empty means not measured, and ``status`` and ``reason`` tell why.
+    Each model counts with the configuration and the weights of its latest run. Accuracies and gaps are fractions. A gap
+    is train minus test accuracy, of every attack that has both. Empty means not measured; ``status`` and ``reason`` say
+    why. ``n_<attack>`` and ``n_<attack>_train`` say on how many images an attack was run, where those are not all
+    that other measures read. Raises BadInputError for a folder without a model.
     """
     import pandas as pd
 
@@ -184,17 +180,21 @@ def export(folder: ResultsFolder) -> pd.DataFrame:
     rows = [_row(entry, records[model_key(entry)]) for entry in folder.catalogue().values()]
     if not rows:
         raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
+    _leave_out_usual_counts(rows)
     table = pd.DataFrame.from_records(rows)
-    settings = sorted(column for column in table.columns if column.startswith("setting_"))
-    known = [*IDENTITY, *settings, *COUNTS, *ACCURACIES, *GAPS]
-    last = [*PROVENANCE, "status", "reason"]
-    ordered = _measure_order(chain(*records.values()))
-    measures = [column for column in ordered if column in table.columns and column not in known]
-    return table.reindex(columns=[*known, *measures, *last])
+    return table.reindex(columns=_ordered(list(table.columns), chain(*records.values())))
+
+
+def _ordered(names: list[str], records: Iterable[Record]) -> list[str]:
+    """Return the columns of a table in the order of the contract."""
+    settings = sorted(name for name in names if describe(name).role == "setting")
+    known = [*names_of("identity"), *settings, *outcome_columns(names)]
+    measures = [name for name in _measure_order(records) if name in names and name not in known]
+    return [*known, *measures, *names_of("provenance", "status")]
 
 
 def _measure_order(records: Iterable[Record]) -> list[str]:
-    """Return measure columns in an order that does not depend on how a run went: that of the core list, then ids."""
+    """Return measure columns in an order that does not depend on how a run went: the core list, then by id."""
     columns = sorted({_column(record) for record in records})
     return [*(name for name in CORE if name in columns), *(name for name in columns if name not in CORE)]
 
@@ -202,31 +202,44 @@ def _measure_order(records: Iterable[Record]) -> list[str]:
 def _column(record: Record) -> str:
     """Return the column of a record: accuracies name their split, other measures only where it is not train."""
     if record.measure.endswith("_accuracy"):
-        return f"{record.measure}_{record.split}"
+        return accuracy_column(record.measure.removesuffix("_accuracy"), record.split)
     return record.measure if record.split == "train" else f"{record.measure}_{record.split}"
 
 
 def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
-    row: dict[str, Any] = {name: entry.get(name) for name in IDENTITY}
+    row: dict[str, Any] = {name: entry.get(name) for name in names_of("identity")}
     row |= {f"setting_{name}": value for name, value in entry.get("settings", {}).items()}
-    row |= {name: entry.get(name) for name in (*COUNTS, *PROVENANCE)}
+    row |= {name: entry.get(name) for name in names_of("count", "provenance")}
     for record in records:
         if record.measure == "load":
             continue
-        column = _column(record)
+        name = _column(record)
         # Of two AutoAttack runs over different numbers of examples the larger counts.
-        if column not in row or record.status == "measured":
-            row[column] = record.value
-        if column == "autoattack_accuracy_test" and record.status == "measured":
-            row["n_autoattack"] = record.n
-    for attack in ("pgd", "autoattack"):
-        row[f"robust_gap_{attack}"] = _gap(row, f"{attack}_accuracy")
+        if name not in row or record.status == "measured":
+            row[name] = record.value
+        column = describe(name)
+        if column.role == "outcome" and column.attack != "clean" and record.status == "measured":
+            row[own_count(column.attack, column.split)] = record.n
+    row |= dict.fromkeys(names_of("gap"))
+    for attack in attacks_in(row):
+        train, test = (row.get(accuracy_column(attack, split)) for split in ("train", "test"))
+        if train is not None and test is not None:
+            row[gap_column(attack)] = train - test
     return row | _status(entry, records)
 
 
-def _gap(row: Mapping[str, Any], accuracy: str) -> float | None:
-    train, test = row.get(f"{accuracy}_train"), row.get(f"{accuracy}_test")
-    return None if train is None or test is None else train - test
+def _leave_out_usual_counts(rows: list[dict[str, Any]]) -> None:
+    """Drop an attack's numbers of images where every model was attacked on all images that other measures read.
+
+    AutoAttack keeps its own: tables that say nothing of its number are read as of unknown number.
+    """
+    for attack in dict.fromkeys(attack for row in rows for attack in attacks_in(row)):
+        pairs = [(own_count(attack, split), count_columns(attack, split)[-1]) for split in ("train", "test")]
+        own = any(row.get(name, row.get(usual)) != row.get(usual) for row in rows for name, usual in pairs)
+        if attack != "autoattack" and not own:
+            for row in rows:
+                for name, _ in pairs:
+                    row.pop(name, None)
 
 
 def _status(entry: Mapping[str, Any], records: list[Record]) -> dict[str, str]:

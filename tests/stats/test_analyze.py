@@ -328,7 +328,7 @@ def test_what_holds_inside_defenses_is_shown_in_large_tables_too() -> None:
     rng = np.random.default_rng(1)
     n = 320
     gap, defense = rng.normal(size=n), np.arange(n) % 5
-    noise = {f"noise{i}": rng.normal(size=n) for i in range(17)}
+    noise = {f"noise{i}": rng.normal(size=n) for i in range(7)}
     table = pd.DataFrame(
         {"model_id": range(n), "defense": defense, "robust_gap_pgd": gap, "signal": gap + 0.05 * noise["noise0"]}
     )

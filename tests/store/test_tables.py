@@ -1,12 +1,17 @@
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.infos import measure_infos
+from measurebench.store import tables
 from measurebench.store.folder import ResultsFolder
-from measurebench.store.tables import export, read_table, write_table
+from measurebench.store.tables import CORE, export, read_table, write_table
 from tests.store.test_folder import record
 
 ENTRY = {
@@ -183,3 +188,89 @@ def test_json_that_is_no_list_of_plain_objects_is_refused_in_words(content: str,
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(BadInputError, match=r"t\.json: expected a list of objects with plain values, got "):
         read_table(tmp_path / "t.json")
+
+
+def attacked(tmp_path: Path, *measured: tuple[str, str, float, int], **entry: int) -> pd.DataFrame:
+    """Return the table of one model whose accuracies under attacks are (attack, split, accuracy, n)."""
+    with ResultsFolder.writing(tmp_path / "attacked", "0") as out:
+        out.add_model(ENTRY | entry)
+        for attack, split, value, n in measured:
+            out.add_record(record(measure=f"{attack}_accuracy", split=split, value=value, n=n))
+        out.add_record(record(value=2.5))
+    return export(ResultsFolder.open(tmp_path / "attacked"))
+
+
+def test_any_attack_on_both_splits_has_a_gap(tmp_path: Path) -> None:
+    table = attacked(tmp_path, ("square", "train", 0.75, 50), ("square", "test", 0.5, 90), ("other", "test", 0.25, 90))
+    assert table["robust_gap_square"].tolist() == [0.25]
+    assert "robust_gap_other" not in table.columns
+    assert table["robust_gap_pgd"].isna().all()
+    assert not {"n_square", "n_square_train", "n_other"} & set(table.columns)
+
+
+def test_an_attack_on_a_part_of_the_images_says_on_how_many(tmp_path: Path) -> None:
+    table = attacked(tmp_path, ("square", "train", 0.75, 50), ("square", "test", 0.5, 10), ("other", "test", 0.25, 90))
+    assert table[["n_square", "n_square_train"]].to_numpy().tolist() == [[10, 50]]
+    assert "n_other" not in table.columns
+
+
+def test_autoattack_on_training_images_says_on_how_many_beside_those_of_the_test(tmp_path: Path) -> None:
+    table = attacked(tmp_path, ("autoattack", "train", 0.75, 50), ("autoattack", "test", 0.5, 90))
+    assert table[["n_autoattack", "n_autoattack_train"]].to_numpy().tolist() == [[90, 50]]
+    columns = list(table.columns)
+    assert columns[columns.index("n_autoattack") + 1] == "n_autoattack_train"
+    assert table["robust_gap_autoattack"].tolist() == [0.25]
+
+
+def test_outcomes_of_other_attacks_follow_those_of_the_contract_and_come_before_measures(tmp_path: Path) -> None:
+    table = attacked(tmp_path, ("apgd-ce", "train", 0.75, 50), ("apgd-ce", "test", 0.5, 20))
+    names = list(table.columns)
+    assert names[names.index("n_autoattack") :] == [
+        "n_autoattack",
+        "n_apgd-ce",
+        "n_apgd-ce_train",
+        "clean_accuracy_train",
+        "clean_accuracy_test",
+        "pgd_accuracy_train",
+        "pgd_accuracy_test",
+        "autoattack_accuracy_train",
+        "autoattack_accuracy_test",
+        "apgd-ce_accuracy_train",
+        "apgd-ce_accuracy_test",
+        "robust_gap_pgd",
+        "robust_gap_autoattack",
+        "robust_gap_apgd-ce",
+        "average_ce",
+        "measurebench_version",
+        "config_digest",
+        "status",
+        "reason",
+    ]
+
+
+def test_of_two_autoattack_runs_the_larger_counts_with_its_number(tmp_path: Path) -> None:
+    table = attacked(tmp_path, ("autoattack", "test", 0.5, 10), ("autoattack", "test", 0.25, 40))
+    assert table[["autoattack_accuracy_test", "n_autoattack"]].to_numpy().tolist() == [[0.25, 40]]
+
+
+def test_the_core_list_is_that_of_the_measures_tiers_in_the_order_of_the_study() -> None:
+    core = {name for name, info in measure_infos().items() if info.tier == "core"}
+    assert set(CORE) == core
+    assert set(tables._STUDY_ORDER) <= core
+    assert CORE[:3] == ("num_params", "path_norm", "log_prod_of_spec")
+
+
+def test_a_new_core_measure_follows_the_studys(monkeypatch: pytest.MonkeyPatch) -> None:
+    infos = measure_infos()
+    added = {
+        **infos,
+        "mine": replace(infos["path_norm"], id="mine"),
+        "num_params": replace(infos["num_params"], tier="new"),
+    }
+    monkeypatch.setattr(tables, "measure_infos", lambda: added)
+    assert tables._core() == (*(name for name in CORE if name != "num_params"), "mine")
+
+
+def test_the_core_list_is_read_without_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; from measurebench.store.tables import CORE; assert len(CORE) == 18"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -41,8 +41,8 @@ def figure(study: Study) -> Figure:
         "tau",
         COLUMNS,
         f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
-        "means a smaller one, 0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is below "
-        "0.05. Choose a cell to see its models.",
+        "means a smaller one, 0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is at "
+        "most 0.05. Choose a cell to see its models.",
         picks=True,
         rows=len(study.ranked),
         min_width=matrix_width(len(columns) + 1),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from measurebench.core.columns import describe
 from measurebench.core.info import MeasureInfo
 
 __all__ = [
@@ -29,21 +30,6 @@ __all__ = [
 MINUS = "\u2212"
 DASH = "\u2013"
 MISSING = "\u2013"
-
-_SETTINGS = {
-    "architecture": "architecture",
-    "defense": "defense",
-    "setting_augmentation": "augmentation",
-    "setting_extra_data": "extra data",
-    "setting_early_stopping": "early stopping",
-    "setting_batch_size": "batch size",
-    "setting_steps": "attack steps",
-    "setting_optimizer": "optimizer",
-}
-_TARGETS = {
-    "robust_gap_pgd": "robust generalization gap (PGD)",
-    "robust_gap_autoattack": "robust generalization gap (AutoAttack)",
-}
 
 
 def defined(value: Any) -> bool:
@@ -110,12 +96,12 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
 
 def setting_name(column: str) -> str:
     """Return a setting's plain name: ``setting_batch_size`` is "batch size"."""
-    return _SETTINGS.get(column) or column.removeprefix("setting_").replace("_", " ")
+    return describe(column).label
 
 
 def target_name(column: str) -> str:
     """Return what is predicted, in words."""
-    return _TARGETS.get(column) or column.replace("_", " ")
+    return describe(column).title
 
 
 def measure_name(measure: str, infos: Mapping[str, MeasureInfo]) -> str:

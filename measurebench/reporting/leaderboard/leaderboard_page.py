@@ -1,12 +1,15 @@
 """The leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from measurebench.core.columns import describe, is_gap
 from measurebench.core.errors import BadInputError
+from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.reporting.charts.leaderboard import (
     best_known,
@@ -32,12 +35,12 @@ from measurebench.reporting.subject.ranking import ranked
 
 __all__ = ["headline", "joined", "leaderboard_page", "prepared", "sections", "static_figures", "write_leaderboard"]
 
-# key: label, format, group, shown at first
+# key: label, format, group, shown at first. Columns that tables of models have too are called as they are there.
 _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "rank": ("rank", "integer", "ranking", True),
     "rank_best": ("best possible rank", "integer", "ranking", False),
     "rank_worst": ("worst possible rank", "integer", "ranking", False),
-    "model_id": ("model", "text", "ranking", True),
+    "model_id": (describe("model_id").label, "text", "ranking", True),
     "paper": ("paper", "text", "paper", True),
     "clean_accuracy": ("clean", "percent2", "accuracy", True),
     "autoattack_accuracy": ("AutoAttack", "percent2", "accuracy", True),
@@ -48,12 +51,12 @@ _COLUMNS: dict[str, tuple[str, str, str, bool]] = {
     "overestimation": ("overestimation", "points", "accuracy", False),
     "reliable": ("reliable", "text", "accuracy", True),
     "training_data": ("training data", "text", "model", True),
-    "architecture": ("architecture", "text", "model", True),
-    "n_parameters": ("parameters", "integer", "model", True),
-    "defense": ("defense", "text", "model", False),
+    "architecture": (describe("architecture").label, "text", "model", True),
+    "n_parameters": (describe("n_parameters").label, "integer", "model", True),
+    "defense": (describe("defense").label, "text", "model", False),
     "forward_passes": ("forward passes", "integer", "model", False),
-    "norm": ("norm", "text", "model", False),
-    "radius": ("radius", "text", "model", False),
+    "norm": (describe("norm").label, "text", "model", False),
+    "radius": (describe("radius").label, "text", "model", False),
     "venue": ("venue", "text", "paper", True),
     "published_in": ("published in", "text", "paper", False),
     "year": ("year", "text", "paper", True),
@@ -132,7 +135,7 @@ def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.
     norm = str(table["norm"].iloc[0])
     found = _of_norm(found.reset_index(drop=True), norm)
     names = [name for name in measure_columns(found, "autoattack_accuracy", None, ()) if name not in table.columns]
-    besides = [name for name in ("robust_gap_pgd", "robust_gap_autoattack") if name in found.columns]
+    besides = [name for name in map(str, found.columns) if is_gap(name)]
     values = found[["model_id", *besides, *names]].drop_duplicates("model_id")
     values = values[values["model_id"].isin(table["model_id"])]
     if values.empty:
@@ -267,7 +270,7 @@ def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm: str) -> dict[str, Any]:
     names = [name for name in _COLUMNS if table[name].notna().any()]
-    extra = [name for name in table.columns if name in {"robust_gap_pgd", "robust_gap_autoattack", *measures}]
+    extra = [name for name in table.columns if is_gap(name) or name in measures]
     links = {"paper": "link"}
     plain = table[[*names, *extra, "link", "venue_name"]]
     models = embedded(plain) | {"aliases": {"_defense": "training_data", "_target": "autoattack_accuracy"}}
@@ -284,7 +287,7 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
             if name in names
         ]
         + [
-            {"key": name, "label": measure_name(name, infos), "format": "number", "group": "measures", "shown": False}
+            {"key": name, "label": _label(name, infos), "format": _format(name), "group": "measures", "shown": False}
             for name in extra
         ],
         "filters": [
@@ -297,6 +300,14 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
         "names": {"_target": "autoattack_accuracy", "_defense": "training_data"},
         "file": f"robustbench-cifar10-{norm}",
     }
+
+
+def _label(name: str, infos: Mapping[str, MeasureInfo]) -> str:
+    return describe(name).label if is_gap(name) else measure_name(name, infos)
+
+
+def _format(name: str) -> str:
+    return describe(name).format if is_gap(name) else "number"
 
 
 def _filter(table: pd.DataFrame, key: str, label: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.columns import describe, outcome_columns
 from measurebench.reporting.html.wording import count, fixed, listed, setting_name
-from measurebench.reporting.study.model_table import IDENTITY
 from measurebench.reporting.subject.study import Study
 
 __all__ = ["glossary", "limits", "methods", "provenance", "terms"]
@@ -99,7 +99,7 @@ def methods(study: Study) -> list[tuple[str, str]]:
         *_counts(table),
         ("measures", count(len(analysis.measures), "measure")),
         ("settings compared", listed([setting_name(name) for name in analysis.settings], 12)),
-        ("unit of resampling", f"{IDENTITY.get(analysis.unit, analysis.unit)}, {analysis.n_units:,} of them"),
+        ("unit of resampling", f"{describe(analysis.unit).label}, {analysis.n_units:,} of them"),
     ]
     for name, words in (
         ("bootstrap", "bootstrap draws"),
@@ -120,24 +120,20 @@ def _uniform(table: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, str
     for name in names:
         if name in table.columns and table[name].notna().any():
             values = sorted({str(value) for value in table[name].dropna()})
-            found.append((IDENTITY[name], listed(values)))
+            found.append((describe(name).label, listed(values)))
     return found
 
 
 def _counts(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return how many images each accuracy rests on; a range where models differ."""
     found = []
-    for name, words in (
-        ("n_train", "training images"),
-        ("n_test", "test images"),
-        ("n_autoattack", "images under AutoAttack"),
-    ):
-        values = (
-            pd.to_numeric(table[name], errors="coerce").dropna() if name in table.columns else pd.Series(dtype=float)
-        )
+    for column in (describe(name, table.columns) for name in outcome_columns(table.columns)):
+        if column.role != "count" or column.name not in table.columns:
+            continue
+        values = pd.to_numeric(table[column.name], errors="coerce").dropna()
         if len(values):
             low, high = int(values.min()), int(values.max())
-            found.append((words, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
+            found.append((column.title, f"{low:,}" if low == high else f"{low:,} to {high:,}"))
     return found
 
 

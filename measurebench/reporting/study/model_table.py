@@ -6,44 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from measurebench.core.columns import describe
 from measurebench.reporting.html.embedding import number
 from measurebench.reporting.html.wording import measure_name, setting_name
 from measurebench.reporting.subject.study import Study
 from measurebench.reporting.subject.target import value_format
 from measurebench.stats.population.population import level_names
 
-__all__ = ["IDENTITY", "MAX_LEVELS", "OUTCOMES", "SHOWN_MEASURES", "SHOWN_SETTINGS", "filters", "table_columns"]
+__all__ = ["MAX_LEVELS", "SHOWN_MEASURES", "SHOWN_SETTINGS", "filters", "table_columns"]
 
-IDENTITY = {
-    "model_id": "model",
-    "source": "source",
-    "file_sha256": "file SHA-256",
-    "architecture": "architecture",
-    "n_parameters": "parameters",
-    "defense": "defense",
-    "dataset": "data set",
-    "norm": "norm",
-    "radius": "radius",
-    "run": "training run",
-    "cluster": "cluster",
-    "status": "status",
-    "reason": "reason",
-    "measurebench_version": "version",
-    "config_digest": "configuration",
-}
-OUTCOMES = {
-    "clean_accuracy_train": "clean, train",
-    "clean_accuracy_test": "clean, test",
-    "pgd_accuracy_train": "PGD, train",
-    "pgd_accuracy_test": "PGD, test",
-    "autoattack_accuracy_train": "AutoAttack, train",
-    "autoattack_accuracy_test": "AutoAttack, test",
-    "robust_gap_pgd": "gap, PGD",
-    "robust_gap_autoattack": "gap, AutoAttack",
-    "n_train": "n train",
-    "n_test": "n test",
-    "n_autoattack": "n AutoAttack",
-}
 _FIRST = {"model_id", "defense", "architecture", "clean_accuracy_test"}
 MAX_LEVELS = 12
 SHOWN_SETTINGS = 3
@@ -104,7 +75,7 @@ def _natural(text: str) -> tuple[int, float, str]:
 
 
 def _shown(study: Study, names: list[str]) -> set[str]:
-    varying = [n for n in names if n.startswith("setting_") and study.table[n].nunique(dropna=False) > 1]
+    varying = [n for n in names if describe(n).role == "setting" and study.table[n].nunique(dropna=False) > 1]
     chosen = {*_FIRST, study.analysis.target, *(study.accuracies or ()), *varying[:SHOWN_SETTINGS]}
     if "status" in names and study.table["status"].nunique() > 1:
         chosen |= {"status"}
@@ -114,9 +85,10 @@ def _shown(study: Study, names: list[str]) -> set[str]:
 def _group(study: Study, name: str) -> str:
     if name in study.analysis.measures:
         return "measures"
-    if name in OUTCOMES or name == study.analysis.target:
+    column = describe(name, study.table.columns)
+    if column.is_outcome or name == study.analysis.target:
         return "accuracies"
-    return "settings" if name.startswith("setting_") else "model" if name in IDENTITY else "other columns"
+    return {"setting": "settings", "measure": "other columns"}.get(column.role, "model")
 
 
 def _group_order(study: Study, name: str) -> int:
@@ -126,7 +98,7 @@ def _group_order(study: Study, name: str) -> int:
 def _label(study: Study, name: str) -> str:
     if name in study.analysis.measures:
         return measure_name(name, study.infos)
-    return IDENTITY.get(name) or OUTCOMES.get(name) or setting_name(name)
+    return describe(name, study.table.columns).label
 
 
 def _format(study: Study, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.columns import accuracy_columns
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
@@ -17,14 +18,14 @@ from measurebench.reporting.figures.gallery import GalleryItem, read_gallery
 from measurebench.reporting.html.wording import defined
 from measurebench.reporting.subject.target import Target
 from measurebench.stats import Analysis, analyze, read_analysis
+from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
 
-__all__ = ["ALL", "ALPHA", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
+__all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
 
 MAX_SERIES = 8
 OTHER = "other"
 ALL = "all models"
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ class Study:
     @cached_property
     def accuracies(self) -> tuple[str, str] | None:
         """Columns of train and test robust accuracy that belong to the target, or None where no model has both."""
-        attack = "autoattack" if "autoattack" in self.analysis.target else "pgd"
-        names = (f"{attack}_accuracy_train", f"{attack}_accuracy_test")
+        names = accuracy_columns(self.analysis.target)
         if not all(name in self.table.columns for name in names):
             return None
         return names if self.measured[list(names)].notna().all(axis=1).any() else None
@@ -113,14 +113,6 @@ class Study:
     def _estimates(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
         rows = self.analysis.correlations.fillna({"axis": "", "level": ""}).to_dict("records")
         return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
-
-
-def is_sure(row: Mapping[str, Any]) -> bool:
-    """Say whether an estimate is shown to differ from zero: by its interval, and by its adjusted p below 0.05."""
-    if not row or not defined(row["ci_low"]):
-        return False
-    apart = row["ci_low"] > 0 or row["ci_high"] < 0
-    return bool(apart and not (defined(row["p_adjusted"]) and row["p_adjusted"] >= ALPHA))
 
 
 def _kept(ids: "pd.Series[Any]", target: "pd.Series[Any]", analysis: Analysis) -> "pd.Series[Any]":

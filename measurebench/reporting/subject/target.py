@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
+from measurebench.core.columns import describe, is_gap
 from measurebench.reporting.figures.figure import NUMBER_LABEL, POINTS_LABEL
 from measurebench.reporting.html.wording import compact, percent, points, target_name
-from measurebench.stats.analysis import is_gap
 
 __all__ = ["Target", "value_format"]
 
 
 def value_format(column: str) -> str:
     """Return how a column's numbers are shown: gaps in points, accuracies in percent, counts whole."""
-    if is_gap(column):
-        return "points"
-    if "_accuracy_" in column:
-        return "percent"
-    return "integer" if column.startswith("n_") else "number"
+    kind = describe(column).format
+    return "number" if kind == "text" else kind
 
 
 @dataclass(frozen=True)

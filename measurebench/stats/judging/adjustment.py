@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.resampling.draws import Floats
+from measurebench.stats.statistics.registry import all_statistics
 
 __all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "holm"]
 
@@ -16,15 +17,24 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
     """Return the correlations with p_adjusted filled in.
 
     The primary family is tau_b over all models, one test per measure: Holm (1979), valid under any dependence.
-    tau_a and Spearman over all models restate it and take Holm within their own statistic. All other p-values
-    together: Benjamini-Hochberg (1995).
+    tau_a and Spearman over all models restate it and take Holm within their own statistic. The other p-values are
+    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, those of any further
+    statistic by themselves, so that registering one moves no other number.
     """
     table = correlations.copy()
     whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
     for statistic in (PRIMARY, "tau_a", "spearman"):
         _fill(table, whole & (table["statistic"] == statistic), holm)
-    _fill(table, ~whole, benjamini_hochberg)
+    families = table["statistic"].map(_families()).fillna(table["statistic"])
+    for family in families[~whole].unique():
+        _fill(table, ~whole & (families == family), benjamini_hochberg)
     return table
+
+
+def _families() -> dict[str, str]:
+    """Return the family of each statistic of the correlations that belongs to one with others."""
+    known = [item for _, item in all_statistics().items() if item.table == "correlations" and item.family]
+    return {name: item.family for item in known for name in item.names}
 
 
 def _fill(table: pd.DataFrame, chosen: pd.Series, adjust: Callable[[Floats], Floats]) -> None:

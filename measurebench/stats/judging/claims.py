@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from measurebench.stats.analysis import Analysis, is_gap, tidy
-from measurebench.stats.judging.judgements import Row, significant
+from measurebench.core.columns import is_gap
+from measurebench.stats.analysis import Analysis, tidy
+from measurebench.stats.judging.significance import Row, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
@@ -173,7 +174,7 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     if held is None:
         yield _absent(claim, _GRADIENT, "partial_tau")
     else:
-        yield _of(held, claim, HOLDS if _clear(held) else OPEN)
+        yield _of(held, claim, HOLDS if significant(held) else OPEN)
     yield _steadiest(analysis)
 
 
@@ -235,11 +236,6 @@ def _row(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> Ro
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
-
-
-def _clear(row: Row) -> bool:
-    """Say whether the interval leaves 0 out; a partial tau has no other test."""
-    return bool(row["ci_low"] > 0 or row["ci_high"] < 0)
 
 
 def _of(row: Row, claim: str, verdict: str) -> Verdict:

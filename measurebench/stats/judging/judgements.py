@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
+from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, significant
 
-__all__ = ["ALPHA", "VERDICTS", "Row", "judgements", "significant"]
+__all__ = ["VERDICTS", "judgements"]
 
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
@@ -21,8 +22,6 @@ VERDICTS = {
     "indistinguishable": "is not distinguishable from no association",
     "undetermined": "cannot be judged",
 }
-ALPHA = 0.05
-Row = Mapping[str, Any]
 
 
 def judgements(
@@ -39,12 +38,6 @@ def judgements(
     """
     by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
     return [_judge(name, by_measure[name], defense, control, infos.get(name), of_gap) for name in measures]
-
-
-def significant(row: Row) -> bool:
-    """Say whether an estimate is distinguishable from none: adjusted p at most 0.05, and an interval without 0."""
-    p, low, high = row["p_adjusted"], row["ci_low"], row["ci_high"]
-    return bool(p <= ALPHA and (low > 0 or high < 0))
 
 
 def _judge(
@@ -118,8 +111,7 @@ def _explained(total: Row, held: Row | None) -> bool:
     if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
         return False
     turned = _sign(held["estimate"]) != _sign(total["estimate"])
-    contains = held["ci_low"] <= 0 <= held["ci_high"]
-    return turned or (contains and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+    return turned or (not significant(held) and abs(held["estimate"]) < abs(total["estimate"]) / 2)
 
 
 def _overall_words(title: str, total: Row | None, verdict: str) -> str:
@@ -135,7 +127,7 @@ def _overall_words(title: str, total: Row | None, verdict: str) -> str:
 
 def _doubt_words(total: Row, verdict: str) -> str:
     """Say why an interval without zero is no association shown: the settings, or the number of measures tried."""
-    if verdict != "indistinguishable" or total["ci_low"] <= 0 <= total["ci_high"] or not np.isfinite(total["ci_low"]):
+    if verdict != "indistinguishable" or not excludes_zero(total):
         return ""
     if total["p_value"] <= ALPHA:
         return f" Alone it would be shown (p {_p(total['p_value'])}), but not among as many measures as were tried."

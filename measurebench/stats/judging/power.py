@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.population.population import Population
 
 __all__ = ["POWER", "detectable_tau", "null_deviation", "power_notes"]
@@ -31,7 +32,7 @@ def power_notes(people: Population) -> list[dict[str, Any]]:
 
     n is the number of independent units (training runs or papers), alpha is 0.05 divided by the measures.
     """
-    alpha = 0.05 / max(1, len(people.measures))
+    alpha = ALPHA / max(1, len(people.measures))
     scopes = [("all", "", np.arange(len(people.y)))]
     if people.defense is not None and people.defense in people.levels:
         names = np.array(people.levels[people.defense], dtype=object)

@@ -5,50 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from measurebench.core.columns import describe
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.resampling.draws import Floats
 
-__all__ = ["IDENTITY", "OUTCOMES", "measure_columns", "numbers", "require", "setting_columns"]
-
-IDENTITY = frozenset(
-    {
-        "model_id",
-        "id",
-        "model",
-        "name",
-        "source",
-        "file_sha256",
-        "architecture",
-        "n_parameters",
-        "defense",
-        "dataset",
-        "norm",
-        "radius",
-        "run",
-        "cluster",
-        "measurebench_version",
-        "config_digest",
-        "status",
-        "reason",
-        "reference",
-    }
-)
-OUTCOMES = frozenset(
-    {
-        "n_train",
-        "n_test",
-        "n_autoattack",
-        "n_autoattack_train",
-        "clean_accuracy_train",
-        "clean_accuracy_test",
-        "pgd_accuracy_train",
-        "pgd_accuracy_test",
-        "autoattack_accuracy_train",
-        "autoattack_accuracy_test",
-        "robust_gap_pgd",
-        "robust_gap_autoattack",
-    }
-)
+__all__ = ["measure_columns", "numbers", "require", "setting_columns"]
 
 
 def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
@@ -73,7 +34,7 @@ def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | No
 def setting_columns(table: pd.DataFrame, chosen: Sequence[str] | None, defense: str) -> list[str]:
     """Return the settings: those chosen, or ``setting_*`` and architecture; and the defense where the table has it."""
     if chosen is None:
-        names = [str(n) for n in table.columns if str(n).startswith("setting_")]
+        names = [str(n) for n in table.columns if describe(str(n)).role == "setting"]
         return names + [n for n in dict.fromkeys(("architecture", defense)) if n in table.columns]
     for name in chosen:
         require(table, name, "setting")
@@ -103,7 +64,7 @@ def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
 
 
 def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:
-    if name in IDENTITY or name in OUTCOMES or name in others or name.startswith(("setting_", "Unnamed:")):
+    if name in others or describe(name, table.columns).role != "measure":
         return False
     kind = table[name].dtype
     return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.resampling.draws import Floats, Ints
+from measurebench.stats.resampling.draws import Floats, Ints, stream
 
 __all__ = ["DRAWS", "FOLDS", "MAX_MISSING", "MIN_MODELS", "multivariable"]
 
@@ -47,7 +47,7 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
     with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore")
         summary["cv_r2"] = _cross_validated(x, y, units, seed)
-        chosen = _lasso_cv(x, y, units, seed)
+        chosen = _lasso_cv(x, y, units, stream("lasso", "folds", seed=seed))
         penalty = _one_error_rule(chosen)
         frequency = _selection(x, y, units, penalty, seed)
         coefficients = _lasso(penalty, x, y).coef_
@@ -73,7 +73,7 @@ def _varies(x: Floats) -> bool:
 def _folds(units: Ints, seed: int) -> list[tuple[Ints, Ints]]:
     """Split whole units into folds at random."""
     present, local = np.unique(units, return_inverse=True)
-    fold = np.random.default_rng(seed + 7).permutation(len(present)) % FOLDS
+    fold = np.random.default_rng(seed).permutation(len(present)) % FOLDS
     return [(np.flatnonzero(fold[local] != k), np.flatnonzero(fold[local] == k)) for k in range(FOLDS)]
 
 
@@ -85,8 +85,9 @@ def _lasso_cv(x: Floats, y: Floats, units: Ints, seed: int) -> Any:
 
 def _cross_validated(x: Floats, y: Floats, units: Ints, seed: int) -> float:
     predicted = np.empty(len(y))
-    for train, test in _folds(units, seed + 1):
-        predicted[test] = _lasso_cv(x[train], y[train], units[train], seed).predict(x[test])
+    for k, (train, test) in enumerate(_folds(units, stream("lasso", "outer folds", seed=seed))):
+        inner = stream("lasso", "inner folds", str(k), seed=seed)
+        predicted[test] = _lasso_cv(x[train], y[train], units[train], inner).predict(x[test])
     return float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
@@ -106,7 +107,7 @@ def _lasso(penalty: float, x: Floats, y: Floats, weights: Floats | None = None) 
 
 def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:
     """Return the share of bootstrap samples of units in which each coefficient is not zero."""
-    rng = np.random.default_rng(seed + 8)
+    rng = np.random.default_rng(stream("lasso", "selection", seed=seed))
     present, local = np.unique(units, return_inverse=True)
     selected = np.zeros(x.shape[1])
     for _ in range(DRAWS):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.digests import seed_from
+
 __all__ = [
     "NORMAL_FROM",
     "Floats",
@@ -20,6 +22,7 @@ __all__ = [
     "n_permutations",
     "percentile_interval",
     "permutation_p",
+    "stream",
 ]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -28,6 +31,19 @@ Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 NORMAL_FROM = 300
 """From this number of models on, a permutation p-value takes its tail from the normal distribution."""
+
+
+def stream(*name: str, seed: int) -> int:
+    """Return the seed of the stream of random numbers of this name, for one seed of the analysis.
+
+    Streams have names, not numbers added to the seed, so that no two statistics, strata or seeds share one.
+
+    >>> stream("pi", "defense", seed=0) == stream("pi", "defense", seed=0)
+    True
+    >>> stream("pi", "defense", seed=0) in (stream("pi", "defense", seed=1), stream("pi", "architecture", seed=0))
+    False
+    """
+    return seed_from("statistics", *name, seed)
 
 
 @lru_cache(maxsize=32)
@@ -137,7 +153,7 @@ def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     result = np.tile(np.arange(len(units)), (draws, 1))
     for stratum in np.unique(strata[strata >= 0]):
         rows = np.flatnonzero(strata == stratum)
-        result[:, rows] = rows[donations(units[rows], draws, seed + int(stratum))]
+        result[:, rows] = rows[donations(units[rows], draws, seed_from("stratum", int(stratum), seed))]
     return result
 
 

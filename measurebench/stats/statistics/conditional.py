@@ -20,8 +20,25 @@ from measurebench.stats.resampling.draws import (
 )
 from measurebench.stats.resampling.pair_counts import collapsed, pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, interval_reason, n_pairs
+from measurebench.stats.statistics.registry import Asked, statistic
 
-__all__ = ["NORMAL_UNITS", "Inside", "Level", "LevelResult", "conditional", "levels_of", "mean_defined", "pi_mean"]
+__all__ = [
+    "MIN_IN_QUARTER",
+    "NORMAL_UNITS",
+    "Inside",
+    "Level",
+    "LevelResult",
+    "by_level",
+    "by_quarter",
+    "conditional",
+    "levels_of",
+    "mean_defined",
+    "pi_mean",
+    "quarters",
+]
+
+MIN_IN_QUARTER = 5
+"""Fewer models than this give a tau that is almost free to be anything."""
 
 NORMAL_UNITS = 30
 """With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
@@ -39,14 +56,15 @@ class Level:
 class Inside:
     """One level of a setting within a cohort: its models as a cohort of their own, shared by all measures."""
 
+    axis: str
     level: Level
     whole: Cohort
     cohort: Cohort
 
     @classmethod
-    def of(cls, level: Level, whole: Cohort) -> "Inside":
-        """Take the models of a level out of a cohort."""
-        return cls(level, whole, whole.at(level.rows))
+    def of(cls, axis: str, level: Level, whole: Cohort) -> "Inside":
+        """Take the models at a level of a setting out of a cohort."""
+        return cls(axis, level, whole, whole.at(level.rows))
 
     @cached_property
     def _whole_units(self) -> Ints | None:
@@ -85,7 +103,9 @@ class Inside:
         if len(self.level.rows) < 2:
             return np.full((len(samples), 1), NAN)
         draws, everywhere = self.whole.draws, np.zeros(len(self.level.rows), np.int64)
-        moved = moves(everywhere, self.cohort.units, draws.permutations, draws.seed + 2)
+        moved = moves(
+            everywhere, self.cohort.units, draws.permutations, draws.stream("tau inside", self.axis, self.level.name)
+        )
         return concordances(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])[0]
 
 
@@ -117,8 +137,8 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     for k, level in enumerate(levels):
         strata[level.rows] = k
     n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.seed + 2)]
-    parts = [Inside.of(level, cohort) for level in levels]
+    moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))]
+    parts = [Inside.of(axis, level, cohort) for level in levels]
     permuted = [part.concordance(moved, samples) for part in parts]
     tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
     results = []
@@ -127,6 +147,66 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))
     return results
+
+
+@statistic(
+    "conditional",
+    title="Conditional tau",
+    explanation="tau_b among the models that share one level of a setting (tau_within), its mean over the levels "
+    "(pi) and over the settings (pi_mean).",
+    axes="setting",
+    writes=("tau_within", "tau_a", "pi", "pi_mean"),
+    family="secondary",
+    place=30,
+)
+def by_level(sample: Sample, asked: Asked) -> list[Estimate]:
+    """Return tau_within and tau_a at each level and pi, setting by setting, then pi_mean; nothing without settings."""
+    found = [results[sample.name] for results in asked.shared(_by_axis)]
+    rows = [row for inside, _ in found for row in inside]
+    return [*rows, pi_mean([(inside[-1], drawn) for inside, drawn in found], sample)] if found else []
+
+
+def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
+    names = [sample.name for sample in asked.samples]
+    every = [conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.people.levels.items()]
+    return [dict(zip(names, results, strict=True)) for results in every]
+
+
+@statistic(
+    "quarters",
+    title="tau_b inside quarters of a control",
+    explanation="tau_b among models of like train robust accuracy, or of like value of another column held fixed.",
+    axes="control",
+    table="supplement",
+    writes=("tau_within",),
+    place=60,
+)
+def by_quarter(sample: Sample, asked: Asked) -> list[Estimate]:
+    """Return tau_b inside each quarter of each control, where a quarter holds at least five models."""
+    return [row for results in asked.shared(_by_control) for row in results[sample.name]]
+
+
+def _by_control(asked: Asked) -> list[dict[str, list[Estimate]]]:
+    every = []
+    for name, z in asked.question.controls.items():
+        levels = quarters(z[asked.cohort.rows])
+        results = conditional(name, levels, asked.samples) if levels else [([], np.empty(0))] * len(asked.samples)
+        inside = [[row for row in found if row.statistic == "tau_within"] for found, _ in results]
+        every.append(dict(zip((sample.name for sample in asked.samples), inside, strict=True)))
+    return every
+
+
+def quarters(z: Floats) -> list[Level]:
+    """Divide models into quarters of a control z [n], NaN where missing; none where a quarter has under five models."""
+    known = np.isfinite(z)
+    if known.sum() < 4 * MIN_IN_QUARTER:
+        return []
+    cuts = np.quantile(z[known], [0.25, 0.5, 0.75])
+    quarter = np.searchsorted(cuts, z, side="right")
+    parts = [np.flatnonzero(known & (quarter == k)) for k in range(4)]
+    if min(len(rows) for rows in parts) < MIN_IN_QUARTER:
+        return []
+    return [Level(f"quarter {k + 1}: {z[rows].min():.4g} to {z[rows].max():.4g}", rows) for k, rows in enumerate(parts)]
 
 
 def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Floats) -> LevelResult:

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_weights, donations, n_permutations
+from measurebench.stats.resampling.draws import (
+    Floats,
+    Ints,
+    Singles,
+    bootstrap_weights,
+    donations,
+    n_permutations,
+    stream,
+)
 from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
 
 __all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "interval_reason", "n_pairs"]
@@ -29,12 +37,13 @@ class Estimate:
     high: float = NAN
     p_value: float = NAN
     reason: str = ""
+    target: str = ""
 
     def row(self, measure: str, target: str) -> dict[str, Any]:
         """Return the estimate as a row of the correlations."""
         return {
             "measure": measure,
-            "target": target,
+            "target": self.target or target,
             "statistic": self.statistic,
             "axis": self.axis,
             "level": self.level,
@@ -50,16 +59,26 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Draws:
-    """The random part: weights [draws, units] of the bootstrap, the number of permutations, the seed of each."""
+    """What is random: the weights [draws, units] of the bootstrap, the number of permutations, and the seed.
+
+    ``scope`` sets apart the streams of a population that is judged besides the whole one.
+    """
 
     weights: Singles
     permutations: int
     seed: int
+    scope: str = ""
+
+    def stream(self, *name: str) -> int:
+        """Return the seed of a stream of random numbers of its own, named after what it is for."""
+        return stream(*name, self.scope, seed=self.seed)
 
     @classmethod
     def of(cls, people: Population, bootstrap: int, permutations: int, seed: int) -> "Draws":
         """Draw the units of a population once, so that all statistics see the same resamples."""
-        return cls(bootstrap_weights(people.n_units, bootstrap, seed), permutations, seed)
+        return cls(
+            bootstrap_weights(people.n_units, bootstrap, stream("bootstrap of units", seed=seed)), permutations, seed
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,9 @@ class Cohort:
     @cached_property
     def donors(self) -> Ints:
         """Whose target each model takes in each permutation: [permutations, n]."""
-        return donations(self.units, n_permutations(len(self.y), self.draws.permutations), self.draws.seed + 1)
+        return donations(
+            self.units, n_permutations(len(self.y), self.draws.permutations), self.draws.stream("exchanges")
+        )
 
     @cached_property
     def own_ranks_y(self) -> MidRanks:
@@ -135,6 +156,10 @@ class Sample:
     def flaw(self) -> str:
         """Say why no rank correlation exists, or return an empty string."""
         return flaw(self.x, self.cohort.y)
+
+    def missing(self, statistic: str, reason: str, axis: str = "", level: str = "") -> "Estimate":
+        """Return the row of a statistic over the whole sample that has no value, with the reason."""
+        return Estimate(statistic, axis, level, self.n, n_pairs(self.n), NAN, reason=reason)
 
     @cached_property
     def pairs(self) -> Singles:

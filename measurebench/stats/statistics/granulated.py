@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import (
     Floats,
     Ints,
@@ -15,9 +17,23 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
-from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
+from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
+from measurebench.stats.statistics.registry import Asked, statistic
 
-__all__ = ["Granulated", "Matching", "granulated", "matching", "moves", "permuted_signs", "psi_mean", "summed"]
+__all__ = [
+    "Granulated",
+    "Matching",
+    "by_pair",
+    "exchanged",
+    "granulated",
+    "matching",
+    "matching_rows",
+    "matchings",
+    "moves",
+    "permuted_signs",
+    "psi_mean",
+    "summed",
+]
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,53 @@ def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matchin
     )
 
 
+def matchings(asked: Asked) -> list[Matching]:
+    """Return the matching of every setting, for the models of a cohort."""
+    cohort = asked.cohort
+    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.people.levels.items()}
+    return [matching(axis, own, cohort.units) for axis in own]
+
+
+def exchanged(asked: Asked) -> list[Ints]:
+    """Return the exchanges of every matching, the same for every measure: [permutations, n] each."""
+    return [moves(match, asked.cohort.draws) for match in asked.shared(matchings)]
+
+
+@statistic(
+    "granulated",
+    title="Granulated tau",
+    explanation="tau_a among the models that differ in one setting alone, averaged over all combinations of the other "
+    "settings (psi) and over the settings (psi_mean).",
+    axes="setting",
+    writes=("psi", "psi_mean"),
+    family="secondary",
+    place=40,
+)
+def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
+    """Return psi of every setting, then psi_mean; nothing without settings."""
+    found = []
+    for match, exchange in zip(asked.shared(matchings), asked.shared(exchanged), strict=True):
+        permuted = permuted_signs(match, sample.x, exchange)
+        found.append((match, granulated(match, sample.x, sample.cohort.y, sample.cohort.draws, permuted)))
+    return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
+
+
+def matching_rows(people: Population, found: list[Matching]) -> list[dict[str, Any]]:
+    """Return what psi rests on for each setting: levels, models, groups and pairs, and why there may be none."""
+    return [
+        {
+            "axis": match.axis,
+            "n_levels": len(set(people.levels[match.axis])),
+            "n_models": match.n_models,
+            "n_groups": match.n_groups,
+            "n_pairs": len(match.i),
+            "computable": len(match.i) > 0,
+            "reason": "" if len(match.i) else f"no two models differ in {match.axis} alone",
+        }
+        for match in found
+    ]
+
+
 @dataclass(frozen=True)
 class Granulated:
     """psi of one setting for one measure: the estimate, and each component's deviation from it."""
@@ -100,7 +163,7 @@ def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Si
     estimate = float(terms.sum() / len(groups))
     components, inner = np.unique(match.component, return_inverse=True)
     sums, counts = summed(inner, terms), summed(inner, weight)
-    low, high = _interval(sums, counts, draws)
+    low, high = _interval(sums, counts, draws, match.axis)
     p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups), len(match.i))
     reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
@@ -118,7 +181,7 @@ def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Singles:
 def moves(match: Matching, draws: Draws) -> Ints:
     """Return the exchanges of a matching, the same for every measure: [permutations, n]."""
     draws_wanted = n_permutations(len(match.i), draws.permutations)
-    return exchanges(match.strata, match.blocks, draws_wanted, draws.seed + 3)
+    return exchanges(match.strata, match.blocks, draws_wanted, draws.stream("psi", match.axis))
 
 
 def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
@@ -195,8 +258,8 @@ def _components(group: Ints, units: Ints) -> Ints:
     return np.asarray(connected_components(graph, directed=False)[1][group], dtype=np.int64)
 
 
-def _interval(sums: Floats, counts: Floats, draws: Draws) -> tuple[float, float]:
-    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.seed + 4)
+def _interval(sums: Floats, counts: Floats, draws: Draws, axis: str) -> tuple[float, float]:
+    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.stream("bootstrap of psi", axis))
     total, number = (weights @ np.stack([sums, counts], axis=1)).T
     return percentile_interval(total / np.maximum(number, 1e-300))
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints, Singles
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample
+from measurebench.stats.statistics.registry import Asked, statistic
 
-__all__ = ["MAX_CELLS", "Cells", "conditional_information"]
+__all__ = ["MAX_CELLS", "Cells", "conditional_information", "information"]
 
 MAX_CELLS = 128
 
@@ -38,6 +39,26 @@ class Cells:
                 blocks.append((cell[:, None] == np.arange(len(found))).astype(np.float32))
                 width += len(found)
         return cls(names, bounds, np.concatenate(blocks, axis=1))
+
+
+@statistic(
+    "cmi",
+    title="Conditional mutual information",
+    explanation="How much the order of the measure says about the order of the target, whatever two settings are held "
+    "fixed; axis names those with which it says least.",
+    axes="setting",
+    table="supplement",
+    place=30,
+)
+def information(sample: Sample, asked: Asked) -> list[Estimate]:
+    """Return the conditional mutual information of measure and target."""
+    return [conditional_information(sample, asked.shared(_cells))]
+
+
+def _cells(asked: Asked) -> Cells:
+    rows, levels = asked.cohort.rows, asked.people.levels
+    settings = {axis: np.unique(names, return_inverse=True)[1][rows] for axis, names in levels.items()}
+    return Cells.of(settings, len(rows))
 
 
 def conditional_information(sample: Sample, cells: Cells) -> Estimate:

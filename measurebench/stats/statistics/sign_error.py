@@ -14,10 +14,20 @@ from measurebench.stats.resampling.draws import (
     bootstrap_weights_double,
     percentile_interval,
 )
-from measurebench.stats.statistics.estimates import NAN, Draws, Estimate
-from measurebench.stats.statistics.granulated import Matching
+from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
+from measurebench.stats.statistics.granulated import Matching, exchanged, matchings, permuted_signs
+from measurebench.stats.statistics.registry import Asked, statistic
 
-__all__ = ["MIN_EFFECTIVE", "Changes", "Environments", "environments", "pair_weights", "sign_errors"]
+__all__ = [
+    "MIN_EFFECTIVE",
+    "Changes",
+    "Environments",
+    "by_change",
+    "environment_rows",
+    "environments",
+    "pair_weights",
+    "sign_errors",
+]
 
 MIN_EFFECTIVE = 12.0
 
@@ -131,13 +141,68 @@ def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draw
     error = (1 - np.sign(x[match.i] - x[match.j]) * direction) / 2
     wrong = changes.summed(changes.sure * error)
     moved = (totals - permuted @ (changes.sure_by_env * direction[:, None])) / 2
-    weights = bootstrap_weights_double(len(wrong), len(draws.weights), draws.seed + 4) if len(wrong) else None
     n_env = len(changes.names)
     drawn = np.full((len(draws.weights), n_env), NAN)
-    if weights is not None:
+    if len(wrong):
+        seed = draws.stream("bootstrap of sign errors", match.axis)
+        weights = bootstrap_weights_double(len(wrong), len(draws.weights), seed)
         both = weights @ np.concatenate([wrong, changes.weight], axis=1)
         drawn = _share(both[:, :n_env], both[:, n_env:])
     return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), drawn)
+
+
+@statistic(
+    "sign_error",
+    title="Sign error",
+    explanation="How often the order of two models that differ in one setting is predicted wrongly: the mean and the "
+    "worst over the changes of a setting. 0 is perfect, 0.5 is chance.",
+    axes="setting",
+    writes=("sign_error_mean", "sign_error_max"),
+    family="secondary",
+    place=50,
+)
+def by_change(sample: Sample, asked: Asked) -> list[Estimate]:
+    """Return the mean and the worst sign error of each setting, and over all of them; nothing without settings."""
+    return sign_errors(asked.shared(_environments)[sample.name]) if asked.people.levels else []
+
+
+def _environments(asked: Asked) -> dict[str, list[Environments]]:
+    """Return, by measure, the sign errors over the changes of every setting that has a pair."""
+    cohort, question = asked.cohort, asked.question
+    inverse_n = None if question.error is None else question.error.inverse_n[cohort.rows]
+    if inverse_n is not None:  # a gap of unknown error surely differs from no other
+        inverse_n = np.where(np.isfinite(inverse_n), inverse_n, np.inf) if np.isfinite(inverse_n).any() else None
+    found: dict[str, list[Environments]] = {sample.name: [] for sample in asked.samples}
+    for match, exchange in zip(asked.shared(matchings), asked.shared(exchanged), strict=True):
+        if not len(match.i):
+            continue
+        changes = Changes.of(match, cohort.y, inverse_n)
+        for sample in asked.samples:
+            permuted = permuted_signs(match, sample.x, exchange)
+            sign = question.signs.get(sample.name, 1)
+            found[sample.name].append(environments(changes, sample.x, sign, permuted, cohort.draws))
+    return found
+
+
+def environment_rows(asked: Asked) -> list[dict[str, Any]]:
+    """Return the sign error of each measure for each change of one setting, with the pairs that it rests on."""
+    return [
+        {
+            "measure": name,
+            "target": asked.people.target,
+            "axis": env.changes.match.axis,
+            "level_from": a,
+            "level_to": b,
+            "n_pairs": int(env.changes.n_pairs[k]),
+            "effective_n": float(env.changes.effective[k]),
+            "kept": bool(env.changes.kept[k]),
+            "sign_error": float(env.losses[k]),
+            "orientation": "+" if asked.question.signs.get(name, 1) > 0 else "-",
+        }
+        for name, found in asked.shared(_environments).items()
+        for env in found
+        for k, (a, b) in enumerate(env.changes.names)
+    ]
 
 
 def sign_errors(per_axis: list[Environments]) -> list[Estimate]:

@@ -5,10 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
+from measurebench.core.columns import is_gap
 from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_p
 from measurebench.stats.resampling.pair_counts import Signs, collapsed, membership, pair_sum, ratio
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
 from measurebench.stats.statistics.overall import bootstrapped
+from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = ["Top", "top_weighted"]
 
@@ -73,15 +75,28 @@ class Top:
         return np.asarray(products - drawn.repeated @ own)
 
 
-def top_weighted(sample: Sample, top: Top) -> Estimate:
+@statistic(
+    "weighted_tau",
+    title="Top-weighted tau",
+    explanation="Kendall's tau in which the target's best models count most.",
+    table="supplement",
+    place=10,
+)
+def top_weighted(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return Kendall's tau with additive hyperbolic weights 1/(1+rank) on the target's best models (Vigna 2015).
 
-    A pair counts h_i + h_j. In the bootstrap a model keeps the rank that it has in the table.
+    A pair counts h_i + h_j. The best model has the smallest gap, or the largest value of any other target. In the
+    bootstrap a model keeps the rank that it has in the table.
     """
+    top = asked.shared(_top)
     untied = top.point(np.abs(sample.signs_x)) * top.point_untied_y
     point = top.point(sample.signs) / np.sqrt(untied) if untied > 0 else NAN
     draws = _tau(sample, top)
-    return bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))
+    return [bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))]
+
+
+def _top(asked: Asked) -> Top:
+    return Top.of(asked.cohort, top_is_low=is_gap(asked.people.target))
 
 
 def _tau(sample: Sample, top: Top) -> Floats:

@@ -48,7 +48,7 @@ def test_a_target_that_is_no_gap_is_called_by_its_name_and_not_scaled(errors: St
 def test_the_widest_gap_is_told_of_a_gap_only() -> None:
     told = gap.figure(study_of(study_table(24), "pgd_accuracy_test"))
     assert "gap" not in told.title
-    assert "pgd accuracy test is highest under" in told.title
+    assert "PGD test accuracy is highest under" in told.title
     assert "%" in told.title
     assert "The gap is widest under" in gap.figure(study_of(study_table(24))).title
 
@@ -57,7 +57,7 @@ def test_the_widest_gap_is_told_of_a_gap_only() -> None:
     ("column", "short", "unit", "shown"),
     [
         ("robust_gap_pgd", "gap", "percentage points", "12.3"),
-        ("autoattack_accuracy_test", "autoattack accuracy test", "percent", "12.3\u00a0%"),
+        ("autoattack_accuracy_test", "AutoAttack test accuracy", "percent", "12.3\u00a0%"),
         ("err", "err", "", "0.1234"),
     ],
 )

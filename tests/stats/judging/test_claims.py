@@ -134,7 +134,7 @@ def test_a_constant_measure_and_a_tiny_level_stand_in_no_claims_way() -> None:
 
 def test_one_sign_everywhere_is_no_counterexample_where_it_is_surely_poor() -> None:
     rng = np.random.default_rng(4)
-    strong, weak = made(rng, 400, a=(1.0, 1.0, 1.0)), made(rng, 400, a=(0.1, 1.0, 1.0))
+    strong, weak = made(rng, 60, a=(1.0, 1.0, 1.0)), made(rng, 200, a=(0.07, 1.0, 1.0))
     assert verdict(claims_of(strong), "no measure holds everywhere", "") == "does not hold"
     judged = claims_of(weak)
     assert verdict(judged, "no measure holds everywhere", "") == "holds"

@@ -1,0 +1,96 @@
+"""The sampling error of the target itself: how well a gap is known from so many images."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from measurebench.core.columns import Column, accuracy_column, count_columns, describe
+from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import Floats
+
+__all__ = ["Proportion", "TargetError", "gap_error", "target_error"]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """One proportion of the target: accuracy in [0, 1] over n images per model, counted with ``sign``."""
+
+    accuracy: Floats
+    n: Floats
+    sign: int
+
+
+@dataclass(frozen=True)
+class TargetError:
+    """The proportions that the target is made of, NaN where a model does not have them."""
+
+    parts: tuple[Proportion, ...]
+
+    @property
+    def standard_error(self) -> Floats:
+        """The binomial standard error of the target: sqrt(sum of p(1-p)/n), [models]."""
+        return np.asarray(np.sqrt(sum(p.accuracy * (1 - p.accuracy) / p.n for p in self.parts)))
+
+    @property
+    def inverse_n(self) -> Floats:
+        """The sum of 1/n over the proportions: [models]."""
+        return np.asarray(sum(1 / p.n for p in self.parts))
+
+    def redrawn(self, draws: int, seed: int) -> Floats:
+        """Draw the target again from binomial counts with the accuracies found: [draws, models]."""
+        rng = np.random.default_rng(seed)
+        total = np.zeros((draws, len(self.parts[0].n)))
+        for part in self.parts:
+            counts = rng.binomial(part.n.astype(np.int64), part.accuracy, size=(draws, len(part.n)))
+            total += part.sign * counts / part.n
+        return total
+
+
+def target_error(people: Population) -> TargetError | None:
+    """Return what the target is made of, or None where the table lacks the accuracies or the numbers of images."""
+    parts = []
+    for column, sign in _accuracies(people.target):
+        accuracy = people.column(column.name)
+        counts = count_columns(column.attack, column.split)
+        n = next((found for name in counts if (found := people.column(name)) is not None), None)
+        if accuracy is None or n is None:
+            return None
+        usable = (accuracy >= 0) & (accuracy <= 1) & (n >= 1)
+        parts.append(Proportion(np.where(usable, accuracy, NAN), np.where(usable, np.floor(n), NAN), sign))
+    return TargetError(tuple(parts)) if parts else None
+
+
+def _accuracies(target: str) -> list[tuple[Column, int]]:
+    """Return the accuracies whose sum, each with its sign, is the target: of a gap both, of an accuracy itself."""
+    column = describe(target)
+    if column.role == "gap" and column.attack:
+        signs = (("train", 1), ("test", -1))
+        return [(describe(accuracy_column(column.attack, split)), sign) for split, sign in signs]
+    return [(column, 1)] if column.role == "outcome" else []
+
+
+def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
+    """Return how well the target is known, and how many pairs of models differ by less than two standard errors."""
+    if error is None:
+        return {"known": False, "reason": "the table has no accuracies and numbers of images for this target"}
+    se = error.standard_error
+    known = np.flatnonzero(np.isfinite(se))
+    i, j = np.triu_indices(len(known), 1)
+    pairs = len(i)
+    close = np.abs(y[known][i] - y[known][j]) < 2 * np.sqrt(se[known][i] ** 2 + se[known][j] ** 2)
+    indistinct = int(np.count_nonzero(close))
+    return {
+        "known": bool(len(known)),
+        "n_models": len(known),
+        "median_standard_error": _median(se[known]),
+        "n_pairs": pairs,
+        "n_indistinct": indistinct,
+        "share_indistinct": indistinct / pairs if pairs else None,
+    }
+
+
+def _median(values: Floats) -> float | None:
+    return float(np.median(values)) if len(values) else None

@@ -1,0 +1,194 @@
+"""The registry of statistics: a new statistic is one file of this folder with one decorated function.
+
+Every module of the folder is imported by ``all_statistics``, so that nothing else is edited. Code outside the project
+uses the same decorator, or ``register_statistic``. A statistic is a function from one measure on its models, a
+``Sample``, and all that was asked, an ``Asked``, to rows::
+
+    from scipy.stats import somersd
+    from measurebench.stats.statistics.estimates import Estimate, n_pairs
+    from measurebench.stats.statistics.registry import statistic
+
+    @statistic("somers_d", title="Somers' D", explanation="tau over the pairs that differ in the measure.")
+    def somers_d(sample, asked):
+        if sample.flaw:  # fewer than two models, or nothing varies
+            return [sample.missing("somers_d", sample.flaw)]
+        value = float(somersd(sample.x, sample.cohort.y).statistic)
+        reason = "no interval and no test"
+        return [Estimate("somers_d", "", "", sample.n, n_pairs(sample.n), value, reason=reason)]
+
+``sample.x`` [n] is the measure, ``sample.cohort.y`` [n] the target, ``sample.cohort.units`` [n] the training run of
+each model and ``sample.cohort.drawn`` the models in every bootstrap draw; ``overall.bootstrapped`` makes the row of a
+statistic from its draws. Seeds of random numbers come from ``sample.cohort.draws.stream(name)``. A missing number is
+NaN and has a reason. The rows stand in correlations.csv behind those that the contract names.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from measurebench.core.registry import Registry
+from measurebench.stats.population.population import Population
+from measurebench.stats.population.target_error import TargetError
+from measurebench.stats.resampling.draws import Floats
+from measurebench.stats.statistics.estimates import Cohort, Estimate, Sample
+
+__all__ = [
+    "LAST",
+    "Asked",
+    "Axes",
+    "Question",
+    "Rows",
+    "Statistic",
+    "Table",
+    "all_statistics",
+    "find_statistic",
+    "register_statistic",
+    "statistic",
+]
+
+Axes = Literal["none", "setting", "control"]
+Table = Literal["correlations", "supplement"]
+V = TypeVar("V")
+
+LAST = 100
+"""The place of a statistic that asks for none: behind all that the contract of correlations.csv names."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a population besides its own columns.
+
+    ``controls`` are columns to hold fixed, ``second_targets`` further targets, each [models]; ``error`` is the sampling
+    error of the target, ``signs`` the direction that is predicted for a measure, +1 where it is not named.
+    """
+
+    controls: Mapping[str, Floats]
+    error: TargetError | None
+    signs: Mapping[str, int]
+    second_targets: Mapping[str, Floats]
+
+
+class Asked:
+    """What a statistic may read besides its sample: the population, the question, and all measures of the cohort."""
+
+    def __init__(self, people: Population, question: Question, samples: list[Sample]) -> None:
+        self.people, self.question, self.samples = people, question, samples
+        self._shared: dict[Callable[[Asked], Any], Any] = {}
+
+    @property
+    def cohort(self) -> Cohort:
+        """The models on which all these measures have a value."""
+        return self.samples[0].cohort
+
+    def shared(self, compute: Callable[["Asked"], V]) -> V:
+        """Return ``compute(self)``, computed once for all measures and statistics of this cohort."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        found: V = self._shared[compute]
+        return found
+
+
+class Rows(Protocol):
+    """From one measure and what was asked to the rows of a statistic."""
+
+    def __call__(self, sample: Sample, asked: Asked, /) -> list[Estimate]:
+        """Return the rows, in the order in which the table shows them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A statistic of association between a measure and the target, and what it says of itself.
+
+    ``axes`` tells what the column ``axis`` of its rows names: nothing, a setting, or what is held fixed. ``writes``
+    names the values of the column ``statistic`` where one computation gives several; by default the name itself.
+    p-values are adjusted among those of the same ``family``, by default the statistic's own. ``place`` orders the rows.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    rows: Rows
+    axes: Axes = "none"
+    table: Table = "correlations"
+    writes: tuple[str, ...] = ()
+    family: str = ""
+    place: int = LAST
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its rows are called in the column ``statistic``."""
+        return self.writes or (self.name,)
+
+    def __call__(self, sample: Sample, asked: Asked) -> list[Estimate]:
+        """Return the rows of one measure. Raises ValueError for a row of another name, or without value and reason."""
+        rows = self.rows(sample, asked)
+        for row in rows:
+            if row.statistic not in self.names:
+                raise ValueError(f"statistic {self.name!r} writes {self.names}, but made a row of {row.statistic!r}")
+            if row.estimate != row.estimate and not row.reason:
+                raise ValueError(f"statistic {self.name!r} has no value for {sample.name!r} and does not say why")
+        return rows
+
+
+_STATISTICS: Registry[Statistic] = Registry("statistic")
+
+
+def register_statistic(found: Statistic) -> Statistic:
+    """Register a statistic, so that every analysis from now on computes it; return it.
+
+    Raises ValueError where its name, or that of its rows, is taken.
+    """
+    for other in (item for _, item in _STATISTICS.items()):
+        same = (other.table, other.axes) == (found.table, found.axes)
+        if same and (taken := set(other.names) & set(found.names)):
+            raise ValueError(f"rows of statistic {other.name!r} are called {min(taken)!r} already")
+    _STATISTICS.add(found.name, found)
+    return found
+
+
+def statistic(
+    name: str,
+    *,
+    title: str,
+    explanation: str,
+    axes: Axes = "none",
+    table: Table = "correlations",
+    writes: tuple[str, ...] = (),
+    family: str = "",
+    place: int = LAST,
+) -> Callable[[Rows], Rows]:
+    """Register the decorated function as a statistic of this name; the fields are those of ``Statistic``."""
+
+    def add(rows: Rows) -> Rows:
+        register_statistic(Statistic(name, title, explanation, rows, axes, table, writes, family, place))
+        return rows
+
+    return add
+
+
+def all_statistics() -> Registry[Statistic]:
+    """Return every statistic by name: those of the project, and those that were registered from outside."""
+    _import_modules()
+    return _STATISTICS
+
+
+@cache
+def _import_modules() -> None:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
+
+
+def find_statistic(name: str) -> Statistic:
+    """Return the statistic of this name, or the one that writes rows of this name.
+
+    Raises BadInputError, with near names, for a name that nothing has.
+    """
+    known = all_statistics()
+    if name in known:
+        return known[name]
+    return next((item for _, item in known.items() if name in item.names), None) or known[name]

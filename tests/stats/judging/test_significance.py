@@ -1,0 +1,112 @@
+"""Judgements, claims and pages answer the same where a rule could be read in two ways."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from measurebench.reporting.charts.heatmap import turning_measures
+from measurebench.reporting.subject.study import Study, is_sure
+from measurebench.stats import Analysis, analyze, judged_claims
+from measurebench.stats.judging.judgements import judgements
+from measurebench.stats.judging.significance import ALPHA, excludes_zero, significant
+
+JUST_ABOVE = float(np.nextafter(ALPHA, 1))
+
+
+@pytest.mark.parametrize(
+    ("p", "low", "high", "expected"),
+    [
+        (0.05, 0.1, 0.4, True),
+        (0.05, -0.4, -0.1, True),
+        (JUST_ABOVE, 0.1, 0.4, False),
+        (0.0, 0.1, 0.4, True),
+        (0.05, 0.0, 0.4, False),
+        (0.05, -0.4, 0.0, False),
+        (0.01, -0.1, 0.1, False),
+        (float("nan"), 0.1, 0.4, False),
+        (None, 0.1, 0.4, False),
+        (0.01, float("nan"), float("nan"), False),
+        (0.01, None, None, False),
+        (0.01, 0.1, float("nan"), False),
+    ],
+)
+def test_shown_needs_a_p_of_at_most_one_in_twenty_and_an_interval_without_zero(
+    p: float | None, low: float | None, high: float | None, expected: bool
+) -> None:
+    row = {"p_adjusted": p, "ci_low": low, "ci_high": high}
+    assert significant(row) is expected
+    assert significant(pd.Series(row, dtype=object).to_dict()) is expected
+
+
+def test_an_estimate_that_was_not_made_shows_nothing() -> None:
+    assert not significant({})
+    assert not excludes_zero({})
+    assert not excludes_zero({"ci_low": 0.1})
+
+
+def test_pages_ask_the_rule_of_the_analysis() -> None:
+    assert is_sure is significant
+
+
+def table_of_two_defenses() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    n = 60
+    gap = rng.normal(size=n)
+    defense = np.where(np.arange(n) % 2, "AT", "TRADES")
+    return pd.DataFrame(
+        {
+            "model_id": [f"m{i:02d}" for i in range(n)],
+            "defense": defense,
+            "robust_gap_pgd": gap,
+            "pgd_accuracy_train": 0.5 + 0.05 * rng.normal(size=n),
+            "pgd_accuracy_test": 0.4 + 0.05 * rng.normal(size=n),
+            "average_ce_pgd": rng.normal(size=n),
+            "boundary_thickness": np.where(defense == "AT", gap, -gap) + 0.1 * rng.normal(size=n),
+            "x_grad_norm_pgd": gap + 0.1 * rng.normal(size=n),
+        }
+    )
+
+
+def with_p(analysis: Analysis, p: float) -> Analysis:
+    """Return the analysis with this adjusted p everywhere, judged again."""
+    rows = analysis.correlations.assign(p_adjusted=p)
+    judged = judgements(rows, analysis.measures, analysis.defense, "pgd_accuracy_train", {}, True)
+    return replace(analysis, correlations=rows, judgements=pd.DataFrame(judged))
+
+
+@pytest.mark.parametrize(("p", "shown"), [(ALPHA, True), (JUST_ABOVE, False), (float("nan"), False)])
+def test_page_analysis_and_claims_cannot_contradict_each_other(p: float, shown: bool) -> None:
+    table = table_of_two_defenses()
+    analysis = with_p(analyze(table, bootstrap=60, permutations=99), p)
+    study = Study.of("x", table, analysis)
+    judged: dict[str, Any] = analysis.judgements.set_index("measure")["verdict"].to_dict()
+    assert is_sure(study.estimate("x_grad_norm_pgd")) is shown
+    assert (judged["x_grad_norm_pgd"] == "holds_everywhere") is shown
+    assert (judged["boundary_thickness"] == "turns_with_defense") is shown
+    assert turning_measures(study) == (["boundary_thickness"] if shown else [])
+    claims = judged_claims(analysis).set_index(["claim", "measure"])["verdict"]
+    turned = claims["boundary thickness turns with the training method", "boundary_thickness"]
+    one_sign = claims["the input gradient norm keeps one sign inside every defense", "x_grad_norm_pgd"]
+    more = claims["it says more than average cross-entropy does", "x_grad_norm_pgd"]
+    assert [turned, one_sign, more] == (["holds"] * 3 if shown else ["not decided"] * 3)
+
+
+def test_a_partial_tau_without_a_significant_p_is_explained_away_on_page_and_in_words_alike() -> None:
+    def row(statistic: str, axis: str, estimate: float, p: float) -> dict[str, Any]:
+        shared = {"measure": "m", "axis": axis, "level": "", "n_models": 50, "p_value": p}
+        return shared | {
+            "statistic": statistic,
+            "estimate": estimate,
+            "ci_low": estimate - 0.1,
+            "ci_high": estimate + 0.1,
+            "p_adjusted": p,
+        }
+
+    for p, verdict in ((0.05, "holds_undivided"), (0.06, "explained_by_train_accuracy")):
+        rows = pd.DataFrame([row("tau_b", "", 0.6, 0.001), row("partial_tau", "z", 0.2, p)])
+        found = judgements(rows, ("m",), None, "z", {})[0]
+        assert found["verdict"] == verdict
+        assert is_sure(rows.iloc[1].to_dict()) is (verdict == "holds_undivided")
