@@ -1,31 +1,15 @@
 """Projected gradient descent (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks")."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.geometry import project, random_start, steepest
+from measurebench.attacks.ascent import Ascent
+from measurebench.attacks.losses import cross_entropy_sum
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.threat import ThreatModel
 
-__all__ = ["PGD", "Loss", "cross_entropy_sum", "input_gradient"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the summed cross-entropy: a mean would scale every example's gradient by the batch size."""
-    return F.cross_entropy(logits, labels, reduction="sum")
-
-
-def input_gradient(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Return the gradient of the summed loss at each image, [n, ...]; parameters get none."""
-    with torch.enable_grad():
-        points = images.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss(network(points), labels), points)
-    return gradient
+__all__ = ["PGD"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,6 @@ class PGD:
     steps: int = 10
     step_fraction: float = 0.25
     start: bool = True
-    loss: Loss = cross_entropy_sum
     name: str = "pgd"
 
     def __call__(
@@ -57,12 +40,7 @@ class PGD:
         ``keys`` int64 [n] name the examples; ``targets`` int64 [n] are classes to reach.
         """
         norm, radius = self.threat.norm, self.threat.radius
-        points = images.detach()
-        if self.start:
-            points = random_start(points, keys, norm, radius, seed, self.name)
-        sign = 1.0 if targets is None else -1.0
+        start = keyed_start("uniform" if self.start else "none", images, keys, norm, radius, seed, self.name)
         aim = labels if targets is None else targets
-        for _ in range(self.steps):
-            gradient = sign * input_gradient(network, points, aim, self.loss)
-            points = project(points + self.step_fraction * radius * steepest(gradient, norm), images, norm, radius)
-        return points.detach()
+        climb = Ascent(norm, radius, self.step_fraction * radius, self.steps, 1.0 if targets is None else -1.0)
+        return climb(lambda points: cross_entropy_sum(network(points), aim), images, start)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from measurebench.attacks.geometry import distance, project, random_start
+from measurebench.attacks.geometry import distance, project
 from measurebench.attacks.pgd import PGD
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.threat import Norm, ThreatModel
 
 
@@ -105,7 +106,7 @@ def test_projection_lands_inside_and_leaves_inner_points_alone(
 def test_l2_starts_fill_the_ball_evenly() -> None:
     # In d dimensions P(distance <= r/2) = 2^-d for a uniform point of the ball; here d = 2, far from the box.
     images = torch.full((20_000, 1, 1, 2), 0.5)
-    starts = random_start(images, torch.arange(20_000), Norm.L2, 0.4, "test")
+    starts = keyed_start("uniform", images, torch.arange(20_000), Norm.L2, 0.4, "test")
     lengths = distance(starts, images, Norm.L2)
     share = float((lengths <= 0.2).double().mean())
     assert float(lengths.max()) <= 0.4 + 1e-6
