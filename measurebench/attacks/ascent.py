@@ -60,8 +60,8 @@ class Ascent:
     def __call__(self, objective: Objective, centres: Tensor, start: Tensor) -> Tensor:
         """Return the last points [n, ...] of an ascent on ``objective`` around ``centres`` from ``start``."""
         points = start
-        for points, _ in self.iterates(objective, centres, start):
-            pass
+        for step in self.iterates(objective, centres, start):
+            points = step.points
         return points.detach()
 
     def iterates(self, objective: Objective, centres: Tensor, start: Tensor) -> Iterator[Step]:

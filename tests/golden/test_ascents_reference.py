@@ -47,7 +47,7 @@ def test_pgd(net: nn.Module, data: tuple, norm: str, radius: str) -> None:
 def test_pgd_towards_a_target_without_a_random_start(net: nn.Module, data: tuple, norm: str, radius: str) -> None:
     images, labels, _keys = data
     here, targets = context(net, data, norm, radius), (labels + 2) % 5
-    found = here.attack(PGD(here.threat, 7, 0.2, start=False), targets=targets)
+    found = here.attack(PGD(7, 0.2, start=False), targets=targets)
     r = here.threat.radius
     loss = plain.cross_entropy(net, targets)
     assert torch.equal(found, plain.climb(loss, images, images, norm, r, 0.2 * r, 7, sign=-1.0))
