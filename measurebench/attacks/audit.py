@@ -1,18 +1,19 @@
-"""The referee of every attack: it measures distance, checks the box and predicts again."""
+"""The referee of every attack: it measures distances, checks the box and compares fresh predictions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from measurebench.attacks.geometry import distance
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
-__all__ = ["TOLERANCE", "AttackOutcome", "audit", "predict"]
+__all__ = ["TOLERANCE", "AttackOutcome", "audit"]
 
-# Float32 coordinates in [0, 1] are rounded by 6e-8 at most; a sum of d squared errors stays below 1e-5 for d < 3e4.
+# Room for rounding, not for attacks: float32 coordinates in [0, 1] are rounded by 6e-8 at most, so that the L2 length
+# of d of them is off by less than 1e-5 for d < 3e4, and 1e-5 is 0.03 % of the smallest usual radius, 8/255.
 TOLERANCE = 1e-5
 
 
@@ -22,8 +23,10 @@ class AttackOutcome:
 
     ``adversarial`` [n, ...] as the attack returned them; ``correct`` bool [n], the clean verdict; ``robust``
     bool [n], correct on the clean image and not overturned by an admissible adversarial one; ``distances``
-    float64 [n] in the threat model's norm; ``violations`` bool [n], outside the ball or the box (they never
-    count as success); ``n_passes`` forward and backward passes per example, where known; ``flags`` warnings.
+    float64 [n] in the threat model's norm (0 for images that are not finite); ``violations`` bool [n], images that
+    are not finite, or outside the ball or the box. A violation never counts as a success, so an attack with
+    violations has shown less than its robust accuracy says. ``n_passes`` are forward and backward passes per example,
+    where known, ``flags`` warnings, ``counts`` numbers of examples that the attack told, by name.
     """
 
     adversarial: Tensor
@@ -33,6 +36,7 @@ class AttackOutcome:
     violations: Tensor
     n_passes: int | None = None
     flags: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def audit(
@@ -44,11 +48,20 @@ def audit(
     threat: ThreatModel,
     n_passes: int | None = None,
     flags: Sequence[str] = (),
+    counts: Mapping[str, int] | None = None,
 ) -> AttackOutcome:
-    """Judge adversarial images by their distance, the box and fresh predictions.
+    """Judge adversarial images [n, ...] by their distance, the box and fresh predictions.
 
-    Logits are those of the network at ``images`` and at ``adversarial``, [n, K]. Raises BadInputError where
-    the attack changed the shape or returned something that is not finite.
+    Logits are those of the network at ``images`` and at ``adversarial``, [n, K]. Raises BadInputError where the
+    attack changed the shape.
+
+    >>> from measurebench.core.threat import ThreatModel
+    >>> images, labels = torch.tensor([[0.5], [0.5]]), torch.tensor([0, 0])
+    >>> found = images + torch.tensor([[0.1], [0.3]])  # the second one is too far
+    >>> right, wrong = torch.tensor([[1.0, 0.0]] * 2), torch.tensor([[0.0, 1.0]] * 2)
+    >>> outcome = audit(images, labels, found, right, wrong, ThreatModel.parse("Linf", "0.1"))
+    >>> outcome.robust.tolist(), outcome.violations.tolist()
+    ([False, True], [False, True])
     """
     if adversarial.shape != images.shape:
         raise BadInputError("adversarial images", f"shape {tuple(images.shape)}", str(tuple(adversarial.shape)))
@@ -65,11 +78,7 @@ def audit(
             f"{n_violations} of {len(labels)} adversarial images leave the {threat} ball or the box [0, 1]"
             f" (largest distance {float(distances.max()):.6g}); they do not count as successes"
         )
-    return AttackOutcome(adversarial, correct, correct & ~overturned, distances, violations, n_passes, tuple(raised))
-
-
-def predict(network: nn.Module, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Return logits [n, K] without gradients."""
-    with torch.no_grad():
-        starts = range(0, len(images), batch_size)
-        return torch.cat([network(images[start : start + batch_size]) for start in starts])
+    robust = correct & ~overturned
+    return AttackOutcome(
+        adversarial, correct, robust, distances, violations, n_passes, tuple(raised), dict(counts or {})
+    )

@@ -1,68 +1,105 @@
 """Projected gradient descent (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks")."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.geometry import project, random_start, steepest
-from measurebench.core.threat import ThreatModel
+from measurebench.attacks.ascent import Ascent
+from measurebench.attacks.losses import cross_entropy_sum
+from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
+from measurebench.attacks.registry import register_attack
+from measurebench.attacks.settings import with_own_id
+from measurebench.attacks.starts import keyed_start
+from measurebench.core.errors import BadInputError
 
-__all__ = ["PGD", "Loss", "cross_entropy_sum", "input_gradient"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the summed cross-entropy: a mean would scale every example's gradient by the batch size."""
-    return F.cross_entropy(logits, labels, reduction="sum")
+__all__ = ["PGD"]
 
 
-def input_gradient(network: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Return the gradient of the summed loss at each image, [n, ...]; parameters get none."""
-    with torch.enable_grad():
-        points = images.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss(network(points), labels), points)
-    return gradient
-
-
+@register_attack
 @dataclass(frozen=True)
 class PGD:
     """Ascent on the cross-entropy by steepest steps, projected to the threat model; the last iterate counts.
 
-    ``step_fraction`` is the step over the radius (1/4: 2/255 for 8/255). With ``targets`` the loss towards
-    them descends. The random start depends on each example's key, the seed and the name alone.
+    A step has ``step_fraction`` of the radius (1/4: 2/255 for 8/255), or the length ``step`` in pixel units where it
+    is given. Of several ``restarts`` the first that turns the prediction counts, else the one with the largest loss.
+    With targets the loss towards them descends. The random start depends on each example's key and the seed alone.
     """
 
-    threat: ThreatModel
     steps: int = 10
     step_fraction: float = 0.25
+    step: float | None = None
+    restarts: int = 1
     start: bool = True
-    loss: Loss = cross_entropy_sum
-    name: str = "pgd"
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        keys: Tensor,
-        seed: int,
-        targets: Tensor | None = None,
-    ) -> Tensor:
-        """Return adversarial images [n, ...] within the radius and [0, 1], in the dtype of ``images``.
+    base: ClassVar[AttackInfo] = AttackInfo(
+        id="pgd",
+        title="PGD",
+        source="Madry et al. 2018; 10 steps of radius / 4, random start",
+        explanation="Steps along the gradient of the loss, projected to the ball around the image.",
+        cost="10(F+B)+F",
+        examples="pgd",
+        batch_independent=True,
+    )
 
-        ``keys`` int64 [n] name the examples; ``targets`` int64 [n] are classes to reach.
-        """
-        norm, radius = self.threat.norm, self.threat.radius
-        points = images.detach()
-        if self.start:
-            points = random_start(points, keys, norm, radius, seed, self.name)
-        sign = 1.0 if targets is None else -1.0
-        aim = labels if targets is None else targets
-        for _ in range(self.steps):
-            gradient = sign * input_gradient(network, points, aim, self.loss)
-            points = project(points + self.step_fraction * radius * steepest(gradient, norm), images, norm, radius)
-        return points.detach()
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 0), ("restarts", 1)):
+            if getattr(self, name) < least:
+                raise BadInputError(f"pgd: {name}", f"a whole number, at least {least}", str(getattr(self, name)))
+        for name in ("step_fraction", "step"):
+            if (length := getattr(self, name)) is not None and not length > 0:
+                raise BadInputError(f"pgd: {name}", "a number above 0", str(length))
+
+    @property
+    def info(self) -> AttackInfo:
+        """Info of PGD with these settings."""
+        return with_own_id(self.base, self)
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext) -> AttackResult:
+        """Return adversarial images [n, ...] within the radius and [0, 1], in the dtype of ``images``."""
+        points, blind = self._climb(network, images, labels, context, 0)
+        for restart in range(1, self.restarts):
+            others, more = self._climb(network, images, labels, context, restart)
+            blind |= more
+            better = _better(network, others, points, labels, context.targets)
+            points = torch.where(better.reshape(-1, *[1] * (images.dim() - 1)), others, points)
+        n_passes = 2 * self.steps * self.restarts
+        if not (n_blind := int(blind.sum())):
+            return AttackResult(points, (), n_passes)
+        flag = "some gradients at the images are not finite and count as zero"
+        return AttackResult(points, (flag,), n_passes, {"n_nonfinite_gradients": n_blind})
+
+    def _climb(
+        self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext, restart: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the last iterate of one restart, and where some gradient was not finite, bool [n]."""
+        norm, radius = context.threat.norm, context.threat.radius
+        stream = (context.seed, "pgd", *([restart] if restart else []))
+        points = keyed_start("uniform" if self.start else "none", images, context.keys, norm, radius, *stream)
+        aim, sign = (labels, 1.0) if context.targets is None else (context.targets, -1.0)
+        climb = Ascent(norm, radius, self.step_fraction * radius if self.step is None else self.step, self.steps, sign)
+        blind = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        for step in climb.iterates(lambda x: cross_entropy_sum(network(x), aim), images, points):
+            points = step.points
+            blind |= ~step.gradient.isfinite().flatten(1).all(1)
+        return points.detach(), blind
+
+
+def _better(network: nn.Module, a: Tensor, b: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
+    """Tell where points a [n, ...] attack better than b: only they reach the aim, or both miss and they are closer."""
+    with torch.no_grad():
+        ours, others = network(a), network(b)
+    if targets is None:
+        hit, had = ours.argmax(1) != labels, others.argmax(1) != labels
+        nearer = _losses(ours, labels) > _losses(others, labels)
+    else:
+        hit, had = ours.argmax(1) == targets, others.argmax(1) == targets
+        nearer = _losses(ours, targets) < _losses(others, targets)
+    better: Tensor = ~had & (hit | nearer)
+    return better
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="none")

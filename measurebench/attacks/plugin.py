@@ -1,33 +1,205 @@
-"""Any attack as ``module:callable``: it maps (network, images, labels) to images, and is audited like the others."""
+"""Third-party attacks: any function of (network, images, labels), as ``module:callable`` or ``file.py:callable``."""
 
+import hashlib
 import importlib
-from collections.abc import Callable
-from typing import cast
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from measurebench.core.errors import BadInputError
+from measurebench.attacks.isolation import isolated
+from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
+from measurebench.attacks.settings import check_names, read_settings, typed
+from measurebench.core.digests import digest_file, seed_from
+from measurebench.core.errors import BadInputError, ModelError
 
-__all__ = ["Attack", "attack_name", "load_attack"]
+__all__ = ["OFFERED", "PluginAttack", "is_plugin", "load_plugin"]
 
-Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+# Given by keyword to a function whose signature has a parameter of that name.
+OFFERED = ("threat", "norm", "radius", "seed", "generator", "keys", "n_classes", "split")
+_POSITIONAL = 3  # network, images, labels
 
 
-def load_attack(reference: str) -> Attack:
-    """Return the callable of ``module:callable``; the module is imported from the path as Python finds it."""
-    module_name, _, name = reference.partition(":")
-    if not module_name or not name:
-        raise BadInputError("attack", "pgd, autoattack, none or module:callable", repr(reference))
+@dataclass(frozen=True)
+class PluginAttack:
+    """A function as an attack. ``name`` begins its columns, ``place`` and ``code`` (a digest) are its identity.
+
+    ``settings`` are keyword arguments; ``takes`` names what its signature asks for of what is offered: the threat
+    model (``threat``, or its ``norm`` as text and ``radius`` in pixel units), ``seed``, a ``torch.Generator``
+    seeded by it, the examples' ``keys`` int64 [n], ``n_classes`` and ``split``.
+    """
+
+    function: Callable[..., Any] = field(compare=False)
+    name: str
+    place: str
+    code: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    takes: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """Where it comes from, with its settings: ``module:callable:name=value``."""
+        return ":".join(filter(None, (self.place, self._settings)))
+
+    @property
+    def _settings(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.settings)
+
+    @property
+    def info(self) -> AttackInfo:
+        """Info with a version that follows from reference and code: a changed function is measured again."""
+        identity = hashlib.sha256(f"{self.reference}\n{self.code}".encode()).hexdigest()
+        return AttackInfo(
+            id=":".join(filter(None, (self.name, self._settings))),
+            title=self.name if not self.settings else f"{self.name} ({self._settings})",
+            source=self.reference,
+            explanation="A third-party attack, audited like the others.",
+            version=int(identity[:7], 16),
+            min_classes=int("n_classes" in self.takes),
+            in_ball=False,
+            reference=f"{self.reference}#{self.code[:16]}",
+        )
+
+    def named_in_full(self) -> "PluginAttack":
+        """Return it with its whole reference as its name."""
+        return replace(self, name=self.place)
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext) -> AttackResult:
+        """Return what the function makes of copies of images [n, ...] and labels [n].
+
+        The network is left as it was and random numbers follow from the seed. Raises ModelError where the function
+        tries to end the process.
+        """
+        seed = seed_from("plugin", self.reference, context.seed, context.split, int(context.keys[0]))
+        offered = self._offered(context, seed, images.device)
+        try:
+            with isolated(network, seed, images.device) as flags:
+                adversarial = self.function(network, images.clone(), labels.clone(), **offered, **dict(self.settings))
+        except SystemExit as error:
+            raise ModelError(f"attack {self.reference}: expected images, got sys.exit({error.code!r})") from error
+        return AttackResult(adversarial, tuple(flags))
+
+    def _offered(self, context: AttackContext, seed: int, device: torch.device) -> dict[str, Any]:
+        threat = context.threat
+        makers: dict[str, Callable[[], Any]] = {
+            "threat": lambda: threat,
+            "norm": lambda: threat.norm.value,
+            "radius": lambda: threat.radius,
+            "seed": lambda: context.seed,
+            "generator": lambda: torch.Generator(device).manual_seed(seed),
+            "keys": lambda: context.keys.clone(),
+            "n_classes": lambda: context.n_classes,
+            "split": lambda: context.split,
+        }
+        return {name: makers[name]() for name in self.takes}
+
+
+def is_plugin(reference: str) -> bool:
+    """Tell whether a reference names a function, not a registered attack with settings.
+
+    >>> is_plugin("pgd:steps=50"), is_plugin("my_attacks:pgd"), is_plugin("my_attacks:pgd:steps=50")
+    (False, True, True)
+    """
+    place, name, _ = _parts(reference)
+    return bool(place and name and "=" not in name)
+
+
+def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
+    """Import the function of a reference and read its signature.
+
+    Raises BadInputError for a module, function or setting that is not there, or a function that needs more arguments
+    than it is given.
+    """
+    place, name, settings = _parts(reference)
+    module = _file_module(place, subject) if place.endswith(".py") else _named_module(place, subject)
+    function = getattr(module, name, None)
+    if not callable(function) or inspect.isclass(function):
+        got = "a class" if callable(function) else repr(function)
+        raise BadInputError(subject, f"a function {name!r} of (network, images, labels) in {place!r}", got)
+    label = f"{Path(place).name if place.endswith('.py') else place}:{name}"
+    parameters = _parameters(function)
+    given = read_settings(settings, label) if settings else {}
+    check_names(given, [known for known in parameters if known not in OFFERED], label)
+    lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*OFFERED, *given)]
+    if lacking:
+        raise BadInputError(subject, f"{label} with arguments beyond the first three that have defaults", lacking[0])
+    values = tuple((key, _value(text, parameters[key], f"{label}: {key}")) for key, text in sorted(given.items()))
+    takes = tuple(key for key in parameters if key in OFFERED)
+    return PluginAttack(function, name, label, _code_digest(function, module), values, takes)
+
+
+def _parts(reference: str) -> tuple[str, str, str]:
+    """Split a reference into module or file, callable and settings; a file's path may hold colons."""
+    head, dot_py, tail = reference.partition(".py:")
+    place, rest = (f"{head}.py", tail) if dot_py else reference.partition(":")[::2]
+    name, _, settings = rest.partition(":")
+    return place, name, settings
+
+
+def _named_module(place: str, subject: str) -> ModuleType:
     try:
-        module = importlib.import_module(module_name)
+        return importlib.import_module(place)
     except ImportError as error:
-        raise BadInputError("attack", f"a module that can be imported as {module_name!r}", str(error)) from error
-    attack = getattr(module, name, None)
-    if not callable(attack):
-        raise BadInputError("attack", f"a callable {name!r} in {module_name!r}", repr(attack))
-    return cast("Attack", attack)
+        raise BadInputError(subject, f"a module that can be imported as {place!r}", str(error)) from error
 
 
-def attack_name(reference: str) -> str:
-    """Return the short name of an attack for columns: the callable's name."""
-    return reference.partition(":")[2] or reference
+def _file_module(place: str, subject: str) -> ModuleType:
+    """Import a Python file under a name made from its content, so that it is never some other module."""
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise BadInputError(subject, f"the file {path}", "no such file")
+    unique = f"measurebench_attack_{digest_file(path)[:16]}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None  # a name that ends in .py always has a loader
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise BadInputError(subject, f"{path} to import", f"{type(error).__name__}: {error}") from error
+    return module
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters after the first three that can be given by keyword; none where there is no signature."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        return {}
+    fit = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    positional = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY][:_POSITIONAL]
+    return {p.name: p for p in parameters if p.kind in fit and p not in positional}
+
+
+def _value(text: str, parameter: inspect.Parameter, subject: str) -> Any:
+    """Return a setting in the type of its default, or of its annotation, else as the first type that reads it."""
+    if type(parameter.default) in (int, float, bool, str):
+        return typed(text, type(parameter.default), subject)
+    for kind in (parameter.annotation, int, float, bool):
+        try:
+            return typed(text, kind, subject)
+        except BadInputError:
+            continue
+    return text
+
+
+def _code_digest(function: Callable[..., Any], module: ModuleType) -> str:
+    """Return the digest of the file that defines a function; of its name alone where it has no source."""
+    for thing in (inspect.unwrap(function), type(function), module):
+        try:
+            if (path := inspect.getsourcefile(thing)) and Path(path).is_file():
+                return digest_file(Path(path))
+        except TypeError:
+            continue
+    return hashlib.sha256(repr(getattr(function, "__qualname__", "")).encode()).hexdigest()

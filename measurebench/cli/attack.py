@@ -178,6 +178,7 @@ def attacked(
 
     from measurebench.attacks.audit import audit
     from measurebench.attacks.pgd import PGD
+    from measurebench.attacks.protocol import AttackContext
 
     images = torch.from_numpy(subjects.images)
     with torch.no_grad():
@@ -186,8 +187,9 @@ def attacked(
         raise BadInputError("--target", f"a class below {clean.shape[1]}", str(target))
     labels = clean.argmax(1) if subjects.labels is None else torch.from_numpy(subjects.labels)
     targets = None if target is None else torch.full_like(labels, target)
-    attack_by = PGD(threat, steps=steps, step_fraction=max(2.5 / steps, 0.05))
-    adversarial = attack_by(loaded.network, images, labels, torch.tensor(subjects.indices), seed, targets)
+    attack_by = PGD(steps=steps, step_fraction=max(2.5 / steps, 0.05))
+    given = AttackContext(threat, torch.tensor(subjects.indices), seed, targets=targets)
+    adversarial = attack_by(loaded.network, images, labels, given).adversarial
     with torch.no_grad():
         after = loaded.network(adversarial)
     outcome = audit(images, labels, adversarial, clean, after, threat)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from measurebench.attacks.autoattack import attack_shard
 from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import AttackContext
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import Norm, ThreatModel
@@ -53,7 +54,8 @@ def _survivors(network: nn.Module, images: Tensor, labels: Tensor, threat: Threa
     """Return which images are still classified correctly after PGD."""
     keys = torch.arange(len(images), device=images.device)
     fraction = 0.25 if steps <= 10 else 0.1
-    adversarial = PGD(threat, steps=steps, step_fraction=fraction)(network, images, labels, keys, 0)
+    attack = PGD(steps=steps, step_fraction=fraction)
+    adversarial = attack(network, images, labels, AttackContext(threat, keys)).adversarial
     return _is_correct(network, adversarial, labels)
 
 

@@ -17,10 +17,10 @@ ModelKey = tuple[str, str, str]
 def counts_n(measure: str) -> bool:
     """Say whether records of a measure over different numbers of examples answer different questions.
 
-    Those of AutoAttack do: its number is asked for. Other measures read the examples of the configuration, all of them
-    or as many as their definition takes.
+    Those of accuracies do: some attacks are slow, and how many examples they take is asked for. Other measures read
+    the examples of the configuration, all of them or as many as their definition takes.
     """
-    return measure == "autoattack_accuracy"
+    return measure.endswith("_accuracy")
 
 
 @dataclass(frozen=True)

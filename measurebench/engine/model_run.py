@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from measurebench.attacks.autoattack import ShardResult
+from measurebench.attacks.protocol import ShardResult
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.devices import choose_device, clock, is_lost
 from measurebench.compute.numerics import numerics
@@ -21,12 +21,12 @@ from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
-from measurebench.core.records import Record, counts_n
+from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.environment import environment, package_version
 from measurebench.engine.options import RunOptions
-from measurebench.engine.plan import Pair, Task, chosen_measures, n_autoattack, n_examples
+from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure
@@ -53,7 +53,7 @@ class DeviceLostError(RuntimeError):
 
 
 class _DiskShards:
-    """Finished AutoAttack shards under the results folder."""
+    """Finished shards of long attacks, under the results folder."""
 
     def __init__(self, folder: Path, model_digest: str, config_digest: str) -> None:
         self._place = (folder, model_digest, config_digest)
@@ -153,8 +153,12 @@ class _ModelRun:
                 split,
                 self.options.pgd_steps,
                 self.task.config.pgd_step_fraction,
-                n_autoattack(self.options, self.dataset, split),
                 shared_gradients(self._on(split)),
+                {
+                    item.attack.info.id: n_attacked(self.options, self.dataset, item, split)
+                    for item in self.measures.values()
+                    if isinstance(item, AttackAccuracy)
+                },
             )
             self.contexts[split] = MeasureContext(
                 self.network,
@@ -281,7 +285,7 @@ def broken_off(
 ) -> Event:
     """Return the failed record of a measure in the middle of which the process ended."""
     item = next(item for item in chosen_measures(options) if item.info.id == pair[0])
-    n = n_autoattack(options, dataset, pair[1]) if counts_n(pair[0]) else n_examples(options, dataset, pair[1])
+    n = n_attacked(options, dataset, item, pair[1])
     return _failed(task, options, pair, item.info.version, n, model_digest, reason, environment)
 
 
@@ -310,11 +314,11 @@ def _failed(
 
 
 def _n(item: Measure, value: MeasureValue, context: MeasureContext) -> int:
-    """Return how many examples a value rests on; a failed AutoAttack counts those it was asked for."""
+    """Return how many examples a value rests on; an attack without a value counts those it was asked for."""
     if value.n is not None:
         return value.n
-    if item.info.id == "autoattack_accuracy":
-        return min(context.n, context.settings.n_autoattack or context.n)
+    if isinstance(item, AttackAccuracy):
+        return context.n_attacked(item.attack)
     return context.n if {"clean", "pgd"} & set(item.info.inputs) else 0
 
 

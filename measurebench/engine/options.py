@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from measurebench.attacks.references import split_references
 from measurebench.core.config import Precision
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Split
@@ -52,14 +53,8 @@ class RunOptions:
 
     @property
     def attack_list(self) -> tuple[str, ...]:
-        """The attacks by reference: pgd, autoattack, module:callable; none is the empty tuple."""
-        names = tuple(dict.fromkeys(name.strip() for name in self.attacks.split(",") if name.strip()))
-        if names == ("none",):
-            return ()
-        for name in names:
-            if name not in ("pgd", "autoattack") and ":" not in name:
-                raise BadInputError("--attacks", "pgd, autoattack, none or module:callable", repr(name))
-        return names
+        """The attacks by reference, such as ``pgd`` or ``module:callable``; for ``none`` the empty tuple."""
+        return split_references(self.attacks)
 
     def threat_of(self, threat: ThreatModel | None) -> ThreatModel:
         """Return the threat model for a model: as asked for, else the model's own, else Linf 8/255."""

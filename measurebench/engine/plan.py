@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
-from measurebench.attacks.plugin import load_attack
+from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import Attack
+from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
-from measurebench.core.info import Split
+from measurebench.core.info import Examples, Split
 from measurebench.core.records import Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
@@ -19,9 +22,11 @@ __all__ = [
     "SPLITS",
     "Pair",
     "Task",
+    "check_identities",
+    "chosen_attacks",
     "chosen_measures",
     "config_for",
-    "n_autoattack",
+    "n_attacked",
     "n_examples",
     "open_pairs",
     "pairs_of",
@@ -44,18 +49,17 @@ class Task:
 def chosen_measures(options: RunOptions) -> list[Measure]:
     """Return what a run measures: clean accuracy, the accuracy under each attack, then the measures asked for.
 
-    Without PGD the measures that read PGD examples are left out of ``core`` and ``all``; asked for by name they
-    are an error.
+    Without PGD the measures that read PGD examples are left out of ``core`` and ``all``. Raises BadInputError where
+    they are asked for by name, for an attack that there is not, and for settings of measures that are not chosen.
     """
-    attacks = options.attack_list
-    for attack in attacks:
-        if attack not in ("pgd", "autoattack"):
-            load_attack(attack)
+    attacks = chosen_attacks(options)
     accuracies = [*select_measures("clean_accuracy"), *(AttackAccuracy(attack) for attack in attacks)]
     asked = [item for item in select_measures(options.measures) if item.info.tier != "accuracy"]
-    unfit = [item.info.id for item in asked if "pgd" in item.info.inputs and "pgd" not in attacks]
+    lacking = set(get_args(Examples)) - {"clean"} - {attack.info.examples for attack in attacks}
+    unfit = {item.info.id: kind for item in asked for kind in item.info.inputs if kind in lacking}
     if unfit and options.measures not in ("core", "all"):
-        raise BadInputError("--attacks", f"pgd, which {unfit[0]} reads", repr(options.attacks))
+        name, kind = next(iter(unfit.items()))
+        raise BadInputError("--attacks", f"{kind}, which {name} reads", repr(options.attacks))
     asked = [item for item in asked if item.info.id not in unfit]
     chosen = {item.info.id: item for item in (*accuracies, *asked)}
     if unknown := set(options.measure_settings) - set(chosen):
@@ -63,14 +67,45 @@ def chosen_measures(options: RunOptions) -> list[Measure]:
     return [with_settings(item, dict(options.measure_settings.get(name, {}))) for name, item in chosen.items()]
 
 
+def chosen_attacks(options: RunOptions) -> list[Attack]:
+    """Return the attacks of a run.
+
+    Raises BadInputError for an attack that there is not, and where settings given with an attack's name contradict
+    the option that holds for the examples that measures share.
+    """
+    shared = PGD(options.pgd_steps)
+    for reference in options.attack_list:
+        attack = find_attack(reference, "--attacks")
+        if ":" in reference and attack.info.examples and attack != shared:
+            raise BadInputError("--attacks", f"settings that agree with pgd_steps = {shared.steps}", repr(reference))
+    return find_attacks(options.attack_list, "--attacks")
+
+
+def check_identities(measures: Iterable[Measure], records: Iterable[Record]) -> None:
+    """Raise BadInputError where records of a third-party attack's name are of another function.
+
+    The name of a column says no more than the function's name, and two functions in one column would be compared
+    as if they were the same attack. Another version of the same function is measured again instead.
+    """
+    ours = {item.info.id: item.attack.info.reference for item in measures if isinstance(item, AttackAccuracy)}
+    for record in records:
+        theirs = str(record.diagnostics.get("attack", ""))
+        mine = ours.get(record.measure, theirs)
+        if theirs.partition("#")[0] != mine.partition("#")[0]:
+            raise BadInputError(
+                "--attacks",
+                f"{theirs.partition('#')[0]}, of which this folder has records of {record.measure}",
+                mine.partition("#")[0] or "a built-in attack",
+                "choose another --out, or another name for the function",
+            )
+
+
 def pairs_of(measures: Iterable[Measure], options: RunOptions) -> list[tuple[Measure, Split]]:
     """Return measures with their splits, the cheap accuracies of both splits first."""
     pairs = []
     for item in measures:
         splits = item.info.splits if item.info.tier == "accuracy" else options.splits
-        if item.info.id == "autoattack_accuracy":
-            splits = ("train", "test") if options.autoattack_train_examples else ("test",)
-        pairs += [(item, split) for split in splits]
+        pairs += [(item, split) for split in splits if _asked(options, item, split) != 0]
     return sorted(pairs, key=lambda pair: SPLITS.index(pair[1]))
 
 
@@ -79,11 +114,19 @@ def n_examples(options: RunOptions, dataset: Dataset, split: Split) -> int:
     return min(options.train_examples if split == "train" else options.test_examples, len(dataset.split(split)))
 
 
-def n_autoattack(options: RunOptions, dataset: Dataset, split: Split) -> int:
-    """Return how many examples of a split AutoAttack takes."""
-    everything = n_examples(options, dataset, split)
-    asked = options.autoattack_train_examples if split == "train" else options.autoattack_examples
+def n_attacked(options: RunOptions, dataset: Dataset, item: Measure, split: Split) -> int:
+    """Return how many examples of a split a measure reads: for some attacks fewer than the others."""
+    everything, asked = n_examples(options, dataset, split), _asked(options, item, split)
     return everything if asked is None else min(asked, everything)
+
+
+def _asked(options: RunOptions, item: Measure, split: Split) -> int | None:
+    """Return the number of examples asked for, where the measure is of an attack that has one of its own."""
+    name = item.attack.info.counted_by if isinstance(item, AttackAccuracy) else ""
+    if not name:
+        return None
+    asked: int | None = getattr(options, f"{name}_train_examples" if split == "train" else f"{name}_examples")
+    return asked
 
 
 def config_for(
@@ -108,7 +151,7 @@ def open_pairs(
     options: RunOptions,
     dataset: Dataset,
 ) -> tuple[tuple[str, Split], ...]:
-    """Return the pairs without a record of the same measure version (and of as many AutoAttack examples)."""
+    """Return the pairs without a record of the same measure version (and, for accuracies, of as many examples)."""
     done = {
         (
             record.measure,
@@ -126,7 +169,7 @@ def open_pairs(
             item.info.id,
             item.info.version,
             split,
-            n_autoattack(options, dataset, split) if counts_n(item.info.id) else None,
+            n_attacked(options, dataset, item, split) if counts_n(item.info.id) else None,
         )
         not in done
     )

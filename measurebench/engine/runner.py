@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,7 +17,15 @@ from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.environment import package_version
 from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
-from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
+from measurebench.engine.plan import (
+    Task,
+    check_identities,
+    chosen_measures,
+    config_for,
+    n_examples,
+    open_pairs,
+    pairs_of,
+)
 from measurebench.engine.workers import measure_in_workers
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
@@ -124,8 +133,10 @@ def _plan(
     digests: dict[Split, str] = {
         split: dataset.split(split).first(n_examples(options, dataset, split)).digest() for split in ("train", "test")
     }
-    pairs = pairs_of(chosen_measures(options), options)
+    measures = chosen_measures(options)
+    pairs = pairs_of(measures, options)
     records, catalogue = folder.records_by_model(), folder.catalogue()
+    check_identities(measures, chain.from_iterable(records.values()))
     entries = folder.models.read()
     summary, tasks = RunSummary(folder.path, n_models=len(models)), []
     for spec in models:

@@ -13,6 +13,7 @@ from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure, select_measures
+from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["evaluate", "measure", "shared_gradients"]
@@ -40,10 +41,10 @@ def measure(
     ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` int64 [n]; ``adversarial``
     [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
     (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
-    its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. AutoAttack is left
+    its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. Slow attacks are left
     out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it cannot use.
     """
-    chosen = [m for m in select_measures(measures) if measures != "core" or m.info.id != "autoattack_accuracy"]
+    chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     _check(images, labels, adversarial)
     settings = MeasureSettings(
         ThreatModel.parse(norm, radius), seed, split, pgd_steps, gradients=shared_gradients(chosen)
@@ -59,6 +60,11 @@ def measure(
             batch_size=batch_size,
         )
         return {item.info.id: evaluate(item, context) for item in chosen}
+
+
+def _is_slow(item: Measure) -> bool:
+    """Tell whether a measure is the accuracy under an attack that usually takes fewer examples than the others."""
+    return isinstance(item, AttackAccuracy) and bool(item.attack.info.counted_by)
 
 
 def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
@@ -108,7 +114,7 @@ def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
 def _as_found(network: nn.Module) -> Iterator[None]:
     """Leave modes and gradients of the network as they were, whatever happens.
 
-    Its parameters need no gradients meanwhile: attacks of others call ``backward`` and would add to what is there.
+    Its parameters need no gradients meanwhile: third-party attacks call ``backward`` and would add to what is there.
     """
     modes = {name: module.training for name, module in network.named_modules()}
     gradients = {name: (parameter.grad, parameter.requires_grad) for name, parameter in network.named_parameters()}

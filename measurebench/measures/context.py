@@ -3,26 +3,27 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from measurebench.attacks import autoattack
-from measurebench.attacks.audit import AttackOutcome, audit
+from measurebench.attacks.audit import AttackOutcome
 from measurebench.attacks.noise import content_keys
+from measurebench.attacks.perform import attacked, judged
 from measurebench.attacks.pgd import PGD
-from measurebench.attacks.plugin import load_attack
-from measurebench.compute.batching import Batches, smaller_until_it_fits
+from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, ShardStore
+from measurebench.attacks.registry import find_attack
+from measurebench.compute.batching import Batches
 from measurebench.compute.devices import clock
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.value import UndefinedMeasureError
 
-__all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "ShardStore", "T"]
+__all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "T"]
 
 T = TypeVar("T")
 
@@ -32,8 +33,8 @@ class MeasureSettings:
     """All that the shared work depends on, besides network and examples.
 
     ``gradients`` names the kinds of examples whose logits come from the shared forward and backward pass; it
-    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``adversarial``
-    examples, if given, stand in for PGD's.
+    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``attacked`` says how
+    many of the first examples an attack takes, by its id; an attack that is not named takes all of them.
     """
 
     threat: ThreatModel
@@ -41,8 +42,8 @@ class MeasureSettings:
     split: Split = "train"
     pgd_steps: int = 10
     pgd_step_fraction: float = 0.25
-    n_autoattack: int | None = None
     gradients: frozenset[Examples] = frozenset()
+    attacked: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,6 @@ class GradientPass:
     logits: Tensor
     inputs: Tensor
     weights: Mapping[str, Tensor]
-
-
-class ShardStore(Protocol):
-    """Where finished AutoAttack shards are kept between runs; the engine supplies one that writes to disk."""
-
-    def get(self, name: str) -> autoattack.ShardResult | None:
-        """Return a finished shard."""
-        ...
-
-    def put(self, name: str, result: autoattack.ShardResult) -> None:
-        """Keep a finished shard."""
-        ...
 
 
 @dataclass
@@ -95,8 +84,8 @@ class MeasureContext:
 
     ``network`` maps images to logits, is in evaluation mode and takes the dtype of ``images``; ``images`` [n, ...]
     in [0, 1] and ``labels`` int64 [n] lie on its device; ``keys`` int64 [n] name the examples for random draws (by
-    default a hash of their pixels). Nothing here changes the network: perturbed weights go through
-    ``logits_with``.
+    default a hash of their pixels); ``adversarial`` [n, ...] stands in for PGD's examples. Nothing here changes the
+    network: perturbed weights go through ``logits_with``.
     """
 
     def __init__(
@@ -122,7 +111,7 @@ class MeasureContext:
         if adversarial is not None:
             if adversarial.shape != images.shape:
                 raise BadInputError("adversarial", f"shape {tuple(images.shape)}", str(tuple(adversarial.shape)))
-            self._memo["pgd examples"] = adversarial.detach()
+            self._memo["pgd examples"] = AttackResult(adversarial.detach())
 
     # ---- what is there -------------------------------------------------------------------------------------
 
@@ -185,7 +174,7 @@ class MeasureContext:
     @property
     def adversarial(self) -> Tensor:
         """PGD examples [n, ...] of the unperturbed network: random start, the last iterate."""
-        return self.shared("pgd examples", self._pgd_examples)
+        return self._pgd_result.adversarial
 
     @property
     def adversarial_logits(self) -> Tensor:
@@ -194,27 +183,33 @@ class MeasureContext:
 
     def pgd(self, **changes: Any) -> PGD:
         """Return the PGD attack of the settings, with some of its fields changed."""
-        default = PGD(self.threat, self.settings.pgd_steps, self.settings.pgd_step_fraction)
-        return replace(default, **changes)
+        return replace(PGD(self.settings.pgd_steps, self.settings.pgd_step_fraction), **changes)
 
-    def attack(self, attack: PGD, network: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
-        """Return the attack's images [n, ...] for all examples, batch by batch."""
-        model = self.network if network is None else network
-        seed = self.settings.seed
+    def attack(self, attack: Attack, *, threat: ThreatModel | None = None, targets: Tensor | None = None) -> Tensor:
+        """Return the attack's images [n, ...] for all examples, within the context's threat model or another one.
 
-        def run(rows: slice) -> Tensor:
-            aim = None if targets is None else targets[rows]
-            return attack(model, self.images[rows], self.labels[rows], self.keys[rows], seed, aim)
+        ``targets`` int64 [n] are classes to reach.
+        """
+        return self._attacked(attack, self.n, threat=threat, targets=targets).adversarial
 
-        return self.batches.cat(run, self.n)
+    def attack_rows(self, attack: Attack, network: nn.Module, rows: slice) -> Tensor:
+        """Return the attack's images [rows, ...] for another network, such as one with perturbed weights."""
+        context = self._attack_context(attack, self.n).at(rows)
+        return attack(network, self.images[rows], self.labels[rows], context).adversarial
 
     def gradients(self, kind: Examples) -> GradientPass:
         """Return logits, input gradients and weight gradient from the one forward and backward pass they share."""
         return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind)))
 
-    def outcome(self, attack: str) -> AttackOutcome:
-        """Return the audited outcome of ``pgd``, ``autoattack`` or any ``module:callable``."""
-        return self.shared(f"{attack} outcome", lambda: self._outcome(attack))
+    def n_attacked(self, attack: Attack) -> int:
+        """Return how many of the examples an attack takes: the first ones, or all."""
+        return min(self.n, self.settings.attacked.get(attack.info.id, self.n))
+
+    def outcome(self, attack: Attack | str) -> AttackOutcome:
+        """Return the audited outcome of an attack, or of the one that a reference such as ``autoattack`` means."""
+        chosen = find_attack(attack) if isinstance(attack, str) else attack
+        info = chosen.info
+        return self.shared(f"{info.id} {info.reference} outcome", lambda: self._outcome(chosen))
 
     # ---- passes --------------------------------------------------------------------------------------------
 
@@ -229,8 +224,40 @@ class MeasureContext:
         logits: Tensor = functional_call(self.network, dict(parameters), (images,))
         return logits
 
-    def _pgd_examples(self) -> Tensor:
-        return self.attack(self.pgd())
+    @property
+    def _pgd_result(self) -> AttackResult:
+        return self.shared("pgd examples", lambda: self._attacked(self.pgd(), self.n))
+
+    def _attack_context(
+        self, attack: Attack, n: int, threat: ThreatModel | None = None, targets: Tensor | None = None
+    ) -> AttackContext:
+        """Return what an attack is given; the number of classes costs a pass, so only those that ask get it."""
+        settings, n_classes = self.settings, self.n_classes if attack.info.min_classes else 0
+        return AttackContext(
+            threat or self.threat,
+            self.keys[:n],
+            settings.seed,
+            settings.split,
+            targets,
+            n_classes,
+            self._shard_store,
+        )
+
+    def _attacked(
+        self, attack: Attack, n: int, threat: ThreatModel | None = None, targets: Tensor | None = None
+    ) -> AttackResult:
+        context = self._attack_context(attack, n, threat, targets)
+        return attacked(attack, self.network, self.images[:n], self.labels[:n], context, self.batches)
+
+    def _outcome(self, attack: Attack) -> AttackOutcome:
+        """Judge an attack; the one whose examples all measures share is not made again."""
+        info, n = attack.info, self.n_attacked(attack)
+        if info.examples is None:
+            result = self._attacked(attack, n)
+            logits = self.forward(result.adversarial)
+        else:
+            result, logits = self._pgd_result, self.logits(info.examples)
+        return judged(result, self.images[:n], self.labels[:n], self.clean_logits[:n], logits, self.threat)
 
     def _gradient_pass(self, images: Tensor) -> GradientPass:
         parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}
@@ -258,64 +285,4 @@ class MeasureContext:
             torch.cat(logits),
             torch.cat(inputs),
             {name: total / len(images) for name, total in totals.items()},
-        )
-
-    # ---- attacks -------------------------------------------------------------------------------------------
-
-    def _outcome(self, attack: str) -> AttackOutcome:
-        if attack == "pgd":
-            passes = self.settings.pgd_steps * 2
-            return self._audited(self.adversarial, self.adversarial_logits, self.n, passes, ())
-        if attack == "autoattack":
-            return self._autoattack_outcome()
-        function = load_attack(attack)
-        adversarial = self.batches.cat(
-            lambda rows: function(self.network, self.images[rows], self.labels[rows]).detach(), self.n
-        )
-        return self._audited(adversarial, self.forward(adversarial), self.n, None, ())
-
-    def _autoattack_outcome(self) -> AttackOutcome:
-        n = self.n if self.settings.n_autoattack is None else min(self.n, self.settings.n_autoattack)
-        results = [self._shard(rows) for rows in autoattack.shards(n)]
-        adversarial = torch.cat([result.adversarial.to(self.images) for result in results])
-        flags = tuple(dict.fromkeys(flag for result in results for flag in result.flags))
-        passes = round(sum(result.n_forward for result in results) / n)
-        return self._audited(adversarial, self.forward(adversarial), n, passes, flags)
-
-    def _shard(self, rows: range) -> autoattack.ShardResult:
-        name = f"{self.settings.split}-{rows.start:06d}-{rows.stop:06d}"
-        result = self._shard_store.get(name) if self._shard_store else None
-        if result is None:
-            chosen = slice(rows.start, rows.stop)
-
-            def attack(at_once: int) -> autoattack.ShardResult:
-                return autoattack.attack_shard(
-                    self.network,
-                    self.images[chosen],
-                    self.labels[chosen],
-                    self.threat,
-                    self.settings.seed,
-                    self.settings.split,
-                    rows.start // autoattack.SHARD_SIZE,
-                    self.n_classes,
-                    at_once,
-                )
-
-            result = smaller_until_it_fits(attack, len(rows))
-            if self._shard_store:
-                self._shard_store.put(name, result)
-        return result
-
-    def _audited(
-        self, adversarial: Tensor, logits: Tensor, n: int, n_passes: int | None, flags: tuple[str, ...]
-    ) -> AttackOutcome:
-        return audit(
-            self.images[:n],
-            self.labels[:n],
-            adversarial,
-            self.clean_logits[:n],
-            logits,
-            self.threat,
-            n_passes,
-            flags,
         )

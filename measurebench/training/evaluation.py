@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import AttackContext
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets.base import ImageSplit
 
@@ -32,13 +33,13 @@ class Score:
 def score(network: nn.Module, split: ImageSplit, threat: ThreatModel, seed: int, device: str) -> Score:
     """Attack the split's images with PGD-10 and count; the network is left in train mode."""
     network.eval()
-    attack = PGD(threat)
+    attack = PGD()
     n_clean, n_robust, loss = 0, 0, 0.0
     for start in range(0, len(split), _BATCH):
         images = torch.tensor(split.images[start : start + _BATCH], device=device)
         labels = torch.tensor(split.labels[start : start + _BATCH], device=device)
         keys = torch.tensor(split.indices[start : start + _BATCH], device=device)
-        adversarial = attack(network, images, labels, keys, seed)
+        adversarial = attack(network, images, labels, AttackContext(threat, keys, seed)).adversarial
         with torch.no_grad():
             n_clean += int((network(images).argmax(1) == labels).sum())
             logits = network(adversarial)

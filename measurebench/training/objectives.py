@@ -5,13 +5,14 @@ Notation: z = f(x) and z' = f(x') are logits of clean and adversarial images, p 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.pgd import Loss, cross_entropy_sum
+from measurebench.attacks.losses import Loss, cross_entropy_sum
+from measurebench.attacks.starts import Start
 from measurebench.core.errors import BadInputError, near_names
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "trades_loss",
 ]
 
-Start = Literal["uniform", "gaussian", "none"]
 DEFENSES = ("Standard", "AT", "TRADES", "MART")
 
 

@@ -54,7 +54,7 @@ def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
             return network(batch)
 
     def outcome(model: nn.Module) -> tuple[AttackOutcome, int]:
-        settings = MeasureSettings(THREAT, n_autoattack=10)
+        settings = MeasureSettings(THREAT, attacked={"autoattack": 10})
         context = MeasureContext(model, images, labels, settings, batch_size=2)
         return context.outcome("autoattack"), context.n_classes
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from measurebench.attacks.geometry import distance, project, random_start
+from measurebench.attacks.geometry import distance, project
 from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import AttackContext
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.threat import Norm, ThreatModel
 
 
@@ -42,6 +45,7 @@ WEIGHT = torch.tensor([0.5, -1.0, 2.0, -0.25], dtype=torch.float64)
 IMAGES = torch.full((3, 1, 2, 2), 0.5, dtype=torch.float64)
 KEYS = torch.arange(3)
 LABELS = torch.ones(3, dtype=torch.int64)
+LINF = AttackContext(ThreatModel.parse("Linf", "0.1"), KEYS)
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("Linf", WEIGHT.abs().sum()), ("L2", WEIGHT.norm())])
@@ -49,37 +53,35 @@ def test_pgd_reaches_the_worst_case_of_a_linear_model(norm: str, dual: torch.Ten
     # The logit w.x + b falls by radius times the dual norm of w at most (Hoelder), and ten steps of a quarter of
     # the radius cross the ball from any start: at the optimum exactly, up to rounding of the projection.
     network, threat = linear(WEIGHT), ThreatModel.parse(norm, "0.1")
-    adversarial = PGD(threat, steps=40)(network, IMAGES, LABELS, KEYS, seed=0)
+    adversarial = PGD(steps=40)(network, IMAGES, LABELS, AttackContext(threat, KEYS)).adversarial
     fall = network(IMAGES)[:, 1] - network(adversarial)[:, 1]
     torch.testing.assert_close(fall, (0.1 * dual).expand(3), rtol=1e-6, atol=0)
 
 
 def test_ten_steps_cost_ten_forward_and_ten_backward_passes() -> None:
     counted = Counted(linear(WEIGHT))
-    PGD(ThreatModel.parse("Linf", "0.1"), steps=10)(counted, IMAGES, LABELS, KEYS, 0)
+    PGD(steps=10)(counted, IMAGES, LABELS, LINF)
     assert (counted.n_forward, counted.n_backward) == (10, 10)
 
 
 def test_random_start_follows_key_and_seed_not_position() -> None:
-    threat = ThreatModel.parse("Linf", "0.1")
-    attack = PGD(threat, steps=0)
-    whole = attack(nn.Flatten(), IMAGES, LABELS, KEYS, 0)
-    alone = attack(nn.Flatten(), IMAGES[2:], LABELS[2:], KEYS[2:], 0)
+    attack = PGD(steps=0)
+    whole = attack(nn.Flatten(), IMAGES, LABELS, LINF).adversarial
+    alone = attack(nn.Flatten(), IMAGES[2:], LABELS[2:], LINF.at(slice(2, 3))).adversarial
     assert torch.equal(whole[2:], alone)
     assert not torch.equal(whole[0], whole[1])
-    assert not torch.equal(whole, attack(nn.Flatten(), IMAGES, LABELS, KEYS, 1))
+    assert not torch.equal(whole, attack(nn.Flatten(), IMAGES, LABELS, replace(LINF, seed=1)).adversarial)
 
 
 def test_targeted_attack_raises_the_target() -> None:
     network, targets = linear(WEIGHT, bias=-10.0), torch.ones(3, dtype=torch.int64)
-    attack = PGD(ThreatModel.parse("Linf", "0.1"), steps=10)
-    adversarial = attack(network, IMAGES, 1 - LABELS, KEYS, 0, targets)
+    adversarial = PGD(steps=10)(network, IMAGES, 1 - LABELS, replace(LINF, targets=targets)).adversarial
     assert bool((network(adversarial)[:, 1] > network(IMAGES)[:, 1]).all())
 
 
 def test_parameters_get_no_gradients() -> None:
     network = linear(WEIGHT)
-    PGD(ThreatModel.parse("Linf", "0.1"))(network, IMAGES, LABELS, KEYS, 0)
+    PGD()(network, IMAGES, LABELS, LINF)
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
@@ -105,7 +107,7 @@ def test_projection_lands_inside_and_leaves_inner_points_alone(
 def test_l2_starts_fill_the_ball_evenly() -> None:
     # In d dimensions P(distance <= r/2) = 2^-d for a uniform point of the ball; here d = 2, far from the box.
     images = torch.full((20_000, 1, 1, 2), 0.5)
-    starts = random_start(images, torch.arange(20_000), Norm.L2, 0.4, "test")
+    starts = keyed_start("uniform", images, torch.arange(20_000), Norm.L2, 0.4, "test")
     lengths = distance(starts, images, Norm.L2)
     share = float((lengths <= 0.2).double().mean())
     assert float(lengths.max()) <= 0.4 + 1e-6

@@ -202,14 +202,18 @@ def halving(network: Any, images: Any, labels: Any) -> Any:
     return (images + 0.2).clamp(0, 1)
 
 
-def test_an_attack_of_others_is_audited(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+def test_a_third_party_attack_without_a_valid_image_has_no_accuracy(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
     options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:halving"}
     run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
     records = {(record.measure, record.split): record for record in read_records(tmp_path / "out")}
     record = records["halving_accuracy", "test"]
-    assert record.value == records["clean_accuracy", "test"].value
+    assert record.status == "undefined"
+    assert record.n == 40
     assert record.diagnostics["n_violations"] == 40
-    assert "leave the Linf 1/20 ball" in str(record.diagnostics["flags"])
+    assert "no valid adversarial image: 40 of 40 adversarial images leave the Linf 1/20 ball" in record.reason
+    assert str(record.diagnostics["attack"]).startswith("tests.engine.test_runner:halving#")
 
 
 def test_no_attack_leaves_out_what_needs_one(manifest: Path, images_file: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from measurebench.attacks.geometry import random_start
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.digests import seed_from
 from measurebench.core.threat import Norm
 
@@ -81,7 +81,7 @@ def unnormalized_names(net: nn.Module) -> list[str]:
 
 
 def pgd(net: nn.Module, image: Tensor, label: int, key: Tensor, radius: float, seed: int) -> Tensor:
-    x = random_start(image[None], key[None], Norm.LINF, radius, seed, "pgd")[0]
+    x = keyed_start("uniform", image[None], key[None], Norm.LINF, radius, seed, "pgd")[0]
     for _ in range(10):
         x = x.detach().requires_grad_(True)
         cross_entropy(net, x, label).backward()

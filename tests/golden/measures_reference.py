@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.attacks import noise
-from measurebench.attacks.geometry import random_start
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.threat import ThreatModel
 
 
@@ -120,7 +120,9 @@ def clip(points: Tensor, image: Tensor, radius: float) -> Tensor:
 
 
 def first_point(case: Case, i: int, name: str) -> Tensor:
-    return random_start(case.images[i : i + 1], case.keys[i : i + 1], case.threat.norm, case.threat.radius, 0, name)[0]
+    return keyed_start(
+        "uniform", case.images[i : i + 1], case.keys[i : i + 1], case.threat.norm, case.threat.radius, 0, name
+    )[0]
 
 
 def climb(case: Case, i: int, name: str, fraction: float, objective: Callable[[Tensor], Tensor]) -> Tensor:

@@ -87,7 +87,7 @@ class AverageFlatness:
         def run(rows: slice) -> Tensor:
             images, labels = context.images[rows], context.labels[rows]
             if self.examples == "pgd":
-                images = attack(network, images, labels, context.keys[rows], context.settings.seed)
+                images = context.attack_rows(attack, network, rows)
             with torch.no_grad():
                 return cross_entropies(network(images), labels)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from measurebench.attacks.geometry import random_start
+from measurebench.attacks.starts import keyed_start
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.weight_ascent import WeightBall, WorstCase, rise_at
@@ -90,4 +90,4 @@ class WorstFlatness:
             return u, None
         threat = context.threat
         images, keys = context.images[:n], context.keys[:n]
-        return u, random_start(images, keys, threat.norm, threat.radius, seed, "worst_flat", restart)
+        return u, keyed_start("uniform", images, keys, threat.norm, threat.radius, seed, "worst_flat", restart)

@@ -62,10 +62,8 @@ class BoundaryThickness:
         if context.n_classes < 2:
             raise UndefinedMeasureError("boundary thickness needs two classes or more")
         predicted, targets = context.clean_logits.argmax(1), self._targets(context)
-        attack = PGD(
-            ThreatModel.parse("L2", self.radius), self.steps, self.step_fraction, start=False, name="thickness"
-        )
-        ends = context.attack(attack, targets=targets)
+        attack = PGD(self.steps, self.step_fraction, start=False)
+        ends = context.attack(attack, threat=ThreatModel.parse("L2", self.radius), targets=targets)
         differences = self._along(context, ends, predicted, targets)
         inside = (differences > self.alpha) & (differences < self.beta)
         lengths = (ends - context.images).double().flatten(1).norm(dim=1).cpu()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from measurebench.attacks.geometry import project, steepest
+from measurebench.attacks.ascent import Ascent
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.weight_noise import Tensors, length, precise_losses
@@ -104,10 +104,9 @@ class WorstCase:
             yield Iterate(shift, current, logits)
             u, previous = self._stepped(u, previous, at_weights, step), u
             if self.attack_images:
-                threat = context.threat
-                size = context.settings.pgd_step_fraction * threat.radius
-                moved = current + size * steepest(at_images, threat.norm)
-                current = project(moved, origin, threat.norm, threat.radius)
+                radius = context.threat.radius
+                climb = Ascent(context.threat.norm, radius, context.settings.pgd_step_fraction * radius, steps=1)
+                current = climb.moved(current, at_images, origin)
 
     def _stepped(self, u: Tensors, previous: Tensors, gradient: Tensors, step: float) -> dict[str, Tensor]:
         """One ascent step with momentum: the new point keeps part of the last move."""

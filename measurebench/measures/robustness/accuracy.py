@@ -1,12 +1,16 @@
-"""Clean, PGD and AutoAttack accuracy: the two ends of the robust generalization gap, and its trivial baseline."""
+"""Accuracy on clean images and under each attack, on which the robust generalization gap and its baseline rest."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from measurebench.attacks.plugin import attack_name
+from measurebench.attacks.audit import AttackOutcome
+from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import Attack
+from measurebench.attacks.registry import all_attacks
 from measurebench.core.info import MeasureInfo
+from measurebench.core.records import Diagnostic
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
 from measurebench.measures.uncertainty import wilson_interval
@@ -15,7 +19,7 @@ from measurebench.measures.value import MeasureValue
 __all__ = ["AttackAccuracy", "CleanAccuracy", "TrainRobustAccuracy", "accuracy"]
 
 
-def accuracy(right: Tensor, **diagnostics: str | float | int | None) -> MeasureValue:
+def accuracy(right: Tensor, **diagnostics: Diagnostic) -> MeasureValue:
     """Return the fraction of True in bool [n], its binomial standard error and its 95 % Wilson interval."""
     low, high = wilson_interval(int(right.sum()), len(right))
     return MeasureValue.mean(right.double(), wilson_low=low, wilson_high=high, **diagnostics)
@@ -49,49 +53,58 @@ class CleanAccuracy:
 
 @dataclass(frozen=True)
 class AttackAccuracy:
-    """Fraction of images classified correctly, and still so after an audited attack."""
+    """Fraction of images classified correctly, and still so after an audited attack.
 
-    attack: str
+    Adversarial images that leave the threat model or are not finite never count as successes, so they can only raise
+    the value: their number is a diagnostic, and where there is nothing else the accuracy is undefined.
+    """
+
+    attack: Attack
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of the accuracy under this attack; attacks of others are called by their function's name."""
-        name = attack_name(self.attack)
+        """Info of the accuracy under this attack, made from what the attack says of itself."""
+        attack = self.attack.info
         return MeasureInfo(
-            id=f"{name}_accuracy",
-            title=f"{_TITLES.get(name, name)} accuracy",
+            id=f"{attack.id}_accuracy",
+            title=f"{attack.title} accuracy",
             family="robustness",
             unit="fraction",
             formula="mean_x 1[argmax f(x) = y and argmax f(x*) = y], x* audited",
-            source=_SOURCES.get(name, self.attack),
+            source=attack.source,
             hypothesis="",
-            inputs=("clean", "pgd") if name == "pgd" else ("clean",),
-            cost="10(F+B)+F" if name == "pgd" else "about 10^4 F",
+            inputs=("clean", attack.examples) if attack.examples else ("clean",),
+            cost=attack.cost,
+            version=attack.version,
             tier="accuracy",
-            splits=("train", "test"),
-            explanation=f"Share of images that stay correctly classified under {_TITLES.get(name, name)}.",
+            splits=attack.splits,
+            explanation=f"Share of images that stay correctly classified under {attack.title}.",
             properties=("logit_scale_invariant", "logit_shift_invariant"),
         )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the accuracy under the attack; flags, violations and distances as diagnostics."""
-        outcome = context.outcome(self.attack)
-        return accuracy(
-            outcome.robust,
-            n_violations=int(outcome.violations.sum()),
-            largest_distance=float(outcome.distances.max()),
-            n_passes=outcome.n_passes,
-            flags="; ".join(outcome.flags),
-        )
+        outcome, reference = context.outcome(self.attack), self.attack.info.reference
+        diagnostics: dict[str, Diagnostic] = {
+            "n_violations": int(outcome.violations.sum()),
+            "largest_distance": float(outcome.distances.max()),
+            "n_passes": outcome.n_passes,
+            "flags": "; ".join(outcome.flags),
+            **outcome.counts,
+            **({"attack": reference} if reference else {}),
+        }
+        if reason := _all_invalid(outcome):
+            return MeasureValue.undefined(reason, **diagnostics)
+        return accuracy(outcome.robust, **diagnostics)
 
 
-_TITLES = {"pgd": "PGD", "autoattack": "AutoAttack"}
-_SOURCES = {
-    "pgd": "Madry et al. 2018; 10 steps of radius / 4, random start",
-    "autoattack": "Croce and Hein 2020, standard version",
-}
-register(attack="pgd")(AttackAccuracy)
-register(attack="autoattack")(AttackAccuracy)
+def _all_invalid(outcome: AttackOutcome) -> str:
+    """Return why an attack says nothing: none of its images is admissible; else an empty text."""
+    return f"no valid adversarial image: {outcome.flags[-1]}" if bool(outcome.violations.all()) else ""
+
+
+for _, _attack in all_attacks().items():
+    register(attack=_attack)(AttackAccuracy)
 
 
 @register()
@@ -116,5 +129,8 @@ class TrainRobustAccuracy:
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return PGD accuracy on the context's examples."""
-        return accuracy(context.outcome("pgd").robust)
+        """Return the accuracy at the examples that all measures share, PGD's; undefined where none is valid."""
+        outcome = context.outcome(PGD())
+        if reason := _all_invalid(outcome):
+            return MeasureValue.undefined(reason)
+        return accuracy(outcome.robust)

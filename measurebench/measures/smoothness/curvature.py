@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from measurebench.attacks.pgd import cross_entropy_sum, input_gradient
+from measurebench.attacks.losses import cross_entropy_sum, input_gradient
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.image_ascent import Ascent

@@ -1,0 +1,119 @@
+"""What an attack is: what it says of itself, what it is given, and what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from measurebench.core.info import Examples, Split
+from measurebench.core.threat import ThreatModel
+
+__all__ = ["Attack", "AttackContext", "AttackInfo", "AttackResult", "ShardResult", "ShardStore"]
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """Identity and declared properties of an attack; its accuracy and its columns are made from them.
+
+    ``id`` begins the name of its columns. ``cost`` counts passes per image (F forward, B backward). ``splits`` are
+    those on which its accuracy is taken. ``counted_by`` names the options that say how many examples it takes
+    (``NAME_examples`` and ``NAME_train_examples``); empty for an attack that takes all of them. ``examples`` is the
+    kind of examples that it makes for all measures at once (PGD alone does). Below ``min_classes`` it is not defined;
+    0 says that it never asks for the number of classes.
+
+    ``in_ball`` promises images within the threat model; ``batch_independent`` that an image's result does not
+    depend on the images beside it; tests hold both. ``whole`` attacks get all images in one call, others a batch.
+    ``reference`` is where a third-party attack comes from, with the digest of its code; empty for registered ones.
+    """
+
+    id: str
+    title: str
+    source: str
+    explanation: str = ""
+    cost: str = "unknown"
+    version: int = 1
+    splits: tuple[Split, ...] = ("train", "test")
+    counted_by: str = ""
+    examples: Examples | None = None
+    min_classes: int = 0
+    in_ball: bool = True
+    batch_independent: bool = False
+    whole: bool = False
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """``adversarial`` images [n, ...], as the attack left them.
+
+    ``flags`` are warnings, ``n_passes`` forward and backward passes per example where they are known, and ``counts``
+    numbers of examples by name, which are summed over batches.
+    """
+
+    adversarial: Tensor
+    flags: tuple[str, ...] = ()
+    n_passes: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """``adversarial`` [n, ...] of one shard, the ``flags`` that were raised, and the images that were sent forward."""
+
+    adversarial: Tensor
+    flags: tuple[str, ...]
+    n_forward: int
+
+
+class ShardStore(Protocol):
+    """Where finished shards of a long attack are kept between runs; the engine supplies one that writes to disk."""
+
+    def get(self, name: str) -> ShardResult | None:
+        """Return a finished shard."""
+        ...
+
+    def put(self, name: str, result: ShardResult) -> None:
+        """Keep a finished shard."""
+        ...
+
+
+@dataclass(frozen=True)
+class AttackContext:
+    """What an attack is given besides network, images and labels.
+
+    ``keys`` int64 [n] name the examples: random numbers that depend on them and on ``seed`` alone make a result
+    independent of batches. ``targets`` int64 [n] are classes to reach, where the attack is to be targeted.
+    ``n_classes`` is the width of the network's output, 0 for an attack whose ``min_classes`` is 0.
+    ``shards`` keeps finished parts, if anybody does.
+    """
+
+    threat: ThreatModel
+    keys: Tensor
+    seed: int = 0
+    split: Split = "test"
+    targets: Tensor | None = None
+    n_classes: int = 0
+    shards: ShardStore | None = None
+
+    def at(self, rows: slice) -> "AttackContext":
+        """Return the context of some of the examples."""
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, keys=self.keys[rows], targets=targets)
+
+
+class Attack(Protocol):
+    """A frozen dataclass whose fields are its settings, all with defaults.
+
+    It does not write into what it is given, and never clips to the ball what it could not keep inside: the audit
+    decides what counts.
+    """
+
+    @property
+    def info(self) -> AttackInfo:
+        """What the attack says of itself; settings other than the defaults have an id of their own."""
+        ...
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext) -> AttackResult:
+        """Return adversarial images for images [n, ...] in [0, 1] and labels int64 [n], in their order and dtype."""
+        ...
