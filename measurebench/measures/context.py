@@ -17,6 +17,7 @@ from measurebench.attacks.pgd import PGD
 from measurebench.attacks.plugin import load_attack
 from measurebench.compute.batching import Batches, smaller_until_it_fits
 from measurebench.compute.devices import clock
+from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
@@ -39,8 +40,8 @@ class MeasureSettings:
     threat: ThreatModel
     seed: int = 0
     split: Split = "train"
-    pgd_steps: int = 10
-    pgd_step_fraction: float = 0.25
+    pgd_steps: int = PGD_STEPS
+    pgd_step_fraction: float = PGD_STEP_FRACTION
     n_autoattack: int | None = None
     gradients: frozenset[Examples] = frozenset()
 
