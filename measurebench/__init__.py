@@ -6,18 +6,32 @@ The public names are imported on first use, so that importing the package takes 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from measurebench.checks import check_model
     from measurebench.datasets import load_dataset
     from measurebench.engine.study import run
     from measurebench.measures.api import measure
+    from measurebench.models.convert import convert_checkpoint
     from measurebench.models.loading import load_model
     from measurebench.reporting import write_report
     from measurebench.stats import analyze
     from measurebench.store.folder import read_records
 
-__all__ = ["analyze", "load_dataset", "load_model", "measure", "read_records", "run", "write_report"]
+__all__ = [
+    "analyze",
+    "check_model",
+    "convert_checkpoint",
+    "load_dataset",
+    "load_model",
+    "measure",
+    "read_records",
+    "run",
+    "write_report",
+]
 
 _HOMES = {
     "analyze": "measurebench.stats",
+    "check_model": "measurebench.checks",
+    "convert_checkpoint": "measurebench.models.convert",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
     "measure": "measurebench.measures.api",
