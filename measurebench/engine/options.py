@@ -124,10 +124,12 @@ class RunOptions:
         "auto", auto_or_whole(), "Images at a time; halved when the memory runs out."
     )
     workers: int | Literal["auto"] = option(
-        "auto", auto_or_whole(), "Models measured side by side; auto means one per core, or one per GPU."
+        "auto",
+        auto_or_whole(),
+        "Models side by side, each in its own process; auto means one per core, or one per GPU.",
     )
     seed: int = option(0, whole(), "Seed of all random numbers.")
-    shard: str = option("1/1", _SHARD, "Measure only the I-th of N parts of the models.")
+    shard: str = option("1/1", _SHARD, "Take only the I-th of N parts of the models.")
     architecture: str | None = option(
         None,
         text("a built-in name, module:callable or file.py:callable", "NAME"),
