@@ -6,23 +6,57 @@ The public names are imported on first use, so that importing the package takes 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from measurebench.checks import check_model
     from measurebench.datasets import load_dataset
     from measurebench.engine.study import run
+    from measurebench.gallery import attack_images, dataset_subjects, write_gallery, write_picture
     from measurebench.measures.api import measure
+    from measurebench.models.convert import convert_checkpoint
+    from measurebench.models.listing import list_models
     from measurebench.models.loading import load_model
     from measurebench.reporting import write_report
     from measurebench.stats import analyze
     from measurebench.store.folder import read_records
+    from measurebench.store.joining import export_table, join_results
+    from measurebench.store.status import read_status
 
-__all__ = ["analyze", "load_dataset", "load_model", "measure", "read_records", "run", "write_report"]
+__all__ = [
+    "analyze",
+    "attack_images",
+    "check_model",
+    "convert_checkpoint",
+    "dataset_subjects",
+    "export_table",
+    "join_results",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "measure",
+    "read_records",
+    "read_status",
+    "run",
+    "write_gallery",
+    "write_picture",
+    "write_report",
+]
 
 _HOMES = {
     "analyze": "measurebench.stats",
+    "attack_images": "measurebench.gallery",
+    "check_model": "measurebench.checks",
+    "convert_checkpoint": "measurebench.models.convert",
+    "dataset_subjects": "measurebench.gallery",
+    "export_table": "measurebench.store.joining",
+    "join_results": "measurebench.store.joining",
+    "list_models": "measurebench.models.listing",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
     "measure": "measurebench.measures.api",
     "read_records": "measurebench.store.folder",
+    "read_status": "measurebench.store.status",
     "run": "measurebench.engine.study",
+    "write_gallery": "measurebench.gallery",
+    "write_picture": "measurebench.gallery",
     "write_report": "measurebench.reporting",
 }
 

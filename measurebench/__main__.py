@@ -7,9 +7,14 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    from measurebench.cli.app import run_command_line
+    try:
+        from measurebench.cli.app import run_command_line
 
-    sys.exit(run_command_line(sys.argv[1:]))
+        status = run_command_line(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command began: while its modules were imported
+        sys.stderr.write("measurebench: Interrupted.\n")
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":

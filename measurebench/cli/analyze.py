@@ -72,12 +72,13 @@ def analyze(
 def _write_claims(analysis: "Analysis", out: Path) -> Path:
     """Print each claim with its verdict and write them as a table."""
     from measurebench.stats import judged_claims
+    from measurebench.store.tables import write_table
 
     judged = judged_claims(analysis)
     for row in judged.to_dict("records"):
         of = f" ({row['measure']})" if row["measure"] else ""
         typer.echo(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
-    judged.to_csv(out / "claims.csv", index=False, lineterminator="\n")
+    write_table(judged, out / "claims.csv")
     return out / "claims.csv"
 
 

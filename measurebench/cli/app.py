@@ -1,4 +1,4 @@
-"""The command line's entrance: it names the commands, imports the one called, and turns errors into messages."""
+"""Entry of the command line: lists the commands, imports the one that is called, and turns errors into messages."""
 
 import errno
 import functools
@@ -16,30 +16,32 @@ __all__ = ["COMMANDS", "run_command_line"]
 
 # In the order of a study: what can be measured, measuring, analysing, publishing.
 COMMANDS = {
-    "models": "List what can be measured: robustbench, digits, a directory, architectures.",
-    "measures": "List every measure with formula, source and hypothesis.",
-    "check": "Load one model and say what is wrong with it, and how to mend it.",
-    "convert": "Convert a checkpoint to safetensors with a manifest entry.",
-    "run": "Measure models on a dataset; resumes by itself.",
-    "status": "Tell what of a results folder is done, missing or failed.",
-    "export": "Write the table of models, one row each.",
-    "analyze": "Judge each measure as a predictor of the robust generalization gap.",
-    "report": "Build the page of a study.",
+    "models": "List the models of RobustBench, the digits zoo, a folder or a manifest.",
+    "measures": "List all measures with formula, source and hypothesis.",
+    "check": "Load a model, test it, and say what is wrong and how to fix it.",
+    "convert": "Convert a checkpoint to safetensors with a manifest.",
+    "run": "Measure models on a data set, or resume an interrupted run.",
+    "status": "Show what is done, missing and failed in a results folder.",
+    "export": "Write the table of models, one row per model.",
+    "analyze": "Test how well each measure predicts the robust generalization gap.",
+    "report": "Write the web page of a study.",
     "compare": "Compare the conclusions of two tables.",
-    "leaderboard": "Build RobustBench's leaderboard analysis.",
-    "attack": "Attack one image and write the picture.",
-    "train": "Train models, one or a grid, and write their manifest.",
+    "leaderboard": "Write the web page that analyses RobustBench's leaderboard.",
+    "attack": "Attack images and write pictures of the result.",
+    "train": "Train one model, or a grid of models, and write their manifest.",
 }
+# What an interrupted command keeps; the others start afresh.
+_KEPT = {"run": "Records", "train": "Checkpoints"}
 _SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status: 0, 1 (something failed), 2 (bad input), 130 (Ctrl-C)."""
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as python -m does, for module:callable references
+    """Run a command and return its exit status: 0, 1 (something failed), 2 (bad input) or 130 (interrupted)."""
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as ``python -m`` does, so that module:callable finds the user's files
         sys.path.append(here)
     called = arguments[0] if arguments else ""
     if called and not called.startswith("-") and called not in COMMANDS:
-        hint = near_names(called, COMMANDS) or "see measurebench --help"
+        hint = near_names(called, COMMANDS) or "measurebench --help lists them"
         return _say(str(BadInputError("command", f"one of {len(COMMANDS)} commands", repr(called), hint)), 2)
     try:
         _app(called)(args=list(arguments), prog_name="measurebench")
@@ -49,7 +51,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 
 def _app(called: str) -> typer.Typer:
-    """Return the application with every command named and only the one called imported."""
+    """Return the application: it lists all commands and imports only the one that is called."""
     app = typer.Typer(
         no_args_is_help=True,
         add_completion=False,
@@ -67,13 +69,13 @@ def _app(called: str) -> typer.Typer:
         pass
 
     for name, summary in COMMANDS.items():
-        callback = _guarded(_command(name)) if name == called else _named
+        callback = _guarded(_command(name), name) if name == called else _named
         app.command(name, short_help=summary, context_settings=_SETTINGS)(callback)
     return app
 
 
 def _named() -> None:
-    """Stand for a command that is listed, not called."""
+    """Take the place of a command that is listed but not called, so that it need not be imported."""
 
 
 def _command(name: str) -> Callable[..., Any]:
@@ -89,25 +91,26 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the command with errors as messages and its result as exit status."""
+def _guarded(command: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return the command with errors turned into messages and its result into the exit status."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        raise typer.Exit(_status(lambda: command(*args, **kwargs)))
+        raise typer.Exit(_status(lambda: command(*args, **kwargs), name))
 
     return guarded
 
 
-def _status(call: Callable[[], Any]) -> int:
+def _status(call: Callable[[], Any], name: str) -> int:
     try:
         result = call()
     except KeyboardInterrupt:
-        return _say("stopped; what was recorded stays, the same command goes on from there", 130)
+        kept = f" {_KEPT[name]} are kept; run the same command again to resume." if name in _KEPT else ""
+        return _say(f"Interrupted.{kept}", 130)
     except MeasurebenchError as error:
         return _say(str(error), error.exit_status)
     except BrokenPipeError:
-        # The reader went away (``| head``); flushing at exit must not fail again.
+        # The reader has gone (``| head``). Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -118,9 +121,9 @@ def _status(call: Callable[[], Any]) -> int:
 def _system_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     hint = {
-        errno.ENOSPC: "; the disk is full: make room, and the same command goes on from the last record",
-        errno.EACCES: "; choose a place that can be written to",
-        errno.EROFS: "; choose a place that can be written to",
+        errno.ENOSPC: "; the disk is full: free some space and run the same command again",
+        errno.EACCES: "; choose a place that you can write to",
+        errno.EROFS: "; choose a place that you can write to",
     }.get(error.errno or 0, "")
     return f"{where}{error.strerror or error}{hint}"
 

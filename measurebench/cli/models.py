@@ -1,12 +1,10 @@
-"""``measurebench models``: what can be measured, and how each model is named."""
+"""``measurebench models``: lists models that can be measured, and how each is referred to."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from measurebench.core.specs import ModelSpec
 
 __all__ = ["models"]
 
@@ -15,83 +13,21 @@ def models(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="[SOURCE]", help="robustbench, digits, architectures, a directory, or any model reference."
+            metavar="[SOURCE]", help="digits, robustbench, architectures, a folder, or any model reference."
         ),
     ] = "digits",
-    dataset: Annotated[str, typer.Option(help="For robustbench: cifar10 or cifar100.")] = "cifar10",
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="For robustbench: cifar10 or cifar100.")] = "cifar10",
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
 ) -> int:
-    """List what can be measured; a model's reference is what ``run`` and ``check`` take."""
-    if source == "architectures":
-        rows = _architecture_rows()
-    elif source.partition(":")[0] == "robustbench":
-        rows = _robustbench_rows(source.partition(":")[2] or "*", dataset)
-    else:
-        from measurebench.models.references import resolve
+    """List models; the reference of a model is what `run` and `check` take."""
+    from measurebench.models.listing import list_models
 
-        reference = "digits:*" if source == "digits" else source
-        rows = [_row(spec) for spec in resolve([reference])]
+    rows = list_models(source, dataset)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
     else:
         _print(rows, source)
     return 0
-
-
-def _row(spec: ModelSpec) -> dict[str, Any]:
-    """Describe a model as its manifest does; what is unknown is null."""
-    threat = spec.threat_model
-    return {
-        "reference": spec.reference,
-        "id": spec.id,
-        "architecture": spec.architecture,
-        "defense": spec.defense,
-        "dataset": spec.dataset,
-        "norm": threat.norm.value if threat else None,
-        "radius": threat.text if threat else None,
-        "clean_accuracy": spec.expected_clean_accuracy,
-        "cluster": spec.cluster,
-        "run": spec.run,
-        "settings": dict(spec.settings),
-    }
-
-
-def _robustbench_rows(pattern: str, dataset: str) -> list[dict[str, Any]]:
-    """Describe RobustBench's models from the tables of the installed package, offline."""
-    from measurebench.models.robustbench.zoo import entries, zoo_specs
-
-    wanted = {spec.locator for spec in zoo_specs(pattern, dataset)}
-    rows = []
-    for entry in entries(dataset):
-        if (spec := entry.spec()).locator in wanted:
-            rows.append(
-                _row(spec)
-                | {
-                    "robust_accuracy": entry.robust_accuracy,
-                    "n_parameters": entry.n_parameters,
-                    "paper": entry.paper,
-                    "link": entry.link,
-                    "venue": entry.venue,
-                    "cached": entry.is_cached,
-                }
-            )
-    return rows
-
-
-def _architecture_rows() -> list[dict[str, Any]]:
-    """Describe the built-in architectures, with the parameters they have for ten classes."""
-    import torch
-
-    from measurebench.models.architectures import built_in
-
-    rows = []
-    for name, item in built_in().items():
-        with torch.device("meta"):
-            network = item.build(n_classes=10, in_channels=item.image_shape[0])
-        count = sum(parameter.numel() for parameter in network.parameters())
-        shape = "x".join(str(size) for size in item.image_shape)
-        rows.append({"architecture": name, "image_shape": shape, "n_parameters": count, "source": item.source})
-    return rows
 
 
 _COLUMNS = {
@@ -111,7 +47,7 @@ _COLUMNS = {
 
 
 def _print(rows: list[dict[str, Any]], source: str) -> None:
-    """Print a table of the columns that have something to say."""
+    """Print a table, without the columns that are empty for all rows."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -127,11 +63,11 @@ def _print(rows: list[dict[str, Any]], source: str) -> None:
         console = Console(width=240)
     console.print(table)
     others = [name for name in ("robustbench", "digits", "architectures") if name != source]
-    console.print(f"{len(rows)} in {escape(source)}; also: {', '.join(others)}, or a directory with a models.toml")
+    console.print(f"{len(rows)} in {escape(source)}; see also {', '.join(others)}, or a folder with a models.toml")
 
 
 def _cell(key: str, value: Any) -> str:
-    """Write a value for people."""
+    """Return a value as people read it."""
     if value is None:
         return ""
     if key.endswith("_accuracy"):

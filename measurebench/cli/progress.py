@@ -1,9 +1,9 @@
-"""Progress on stderr: a bar with the time left for people at a terminal; for logs a line per model, of long runs."""
+"""Progress on stderr: a bar with the time left at a terminal; in a log, a line per model once a run is long."""
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,37 +15,63 @@ QUIET_SECONDS = 60.0
 
 
 class _Pace:
-    """How long the rest takes, supposing that every pair of model and measure takes as long as those so far."""
+    """How much is left, and how long it will take if every pair takes as long as those measured so far.
+
+    A model that cannot be loaded settles all of its pairs at once and says nothing of the pace. The clock starts with
+    the first model that loads: failed downloads before it may have taken any time.
+    """
 
     def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.n_open = self.n_recorded = 0
+        self.n_open = self.n_settled = self.n_measured = 0
+        self.open_pairs: dict[str, int] = {}
+        self.started_at: dict[str, float] = {}
+        self.first: float | None = None
+
+    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:  # noqa: ARG002 - Progress
+        self.open_pairs, self.n_open = dict(open_pairs), sum(open_pairs.values())
+
+    def started(self, model_id: str) -> None:
+        self.started_at[model_id] = time.monotonic()
+
+    def recorded(self, record: Record) -> None:
+        if record.measure == "load":
+            return
+        if self.first is None:
+            self.first = self.started_at.get(record.model_id, time.monotonic())
+        self.n_measured += 1
+        self._settle(record.model_id, 1)
+
+    def finished(self, model_id: str) -> None:
+        self._settle(model_id, self.open_pairs.get(model_id, 0))
+
+    def _settle(self, model_id: str, n: int) -> None:
+        n = min(n, self.open_pairs.get(model_id, 0))
+        self.open_pairs[model_id] = self.open_pairs.get(model_id, 0) - n
+        self.n_settled += n
 
     def left(self) -> str:
-        elapsed = time.monotonic() - self.start
-        rest = elapsed / max(self.n_recorded, 1) * max(self.n_open - self.n_recorded, 0)
-        return f"about {duration(rest)} left"
+        rest = self.n_open - self.n_settled
+        if not rest:
+            return "about 0 s left"
+        if self.first is None:
+            return "time left not known yet"
+        return f"about {duration((time.monotonic() - self.first) / self.n_measured * rest)} left"
 
 
 class _Lines(_Pace):
-    """A line per model that is done, once the run has lasted for ``QUIET_SECONDS``: a short one says nothing."""
+    """Prints a line for each finished model, once the run has lasted ``QUIET_SECONDS``; short runs print nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.n_finished = 0
+        self.start, self.n_finished = time.monotonic(), 0
         self.failed: Counter[str] = Counter()
 
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:  # noqa: ARG002 - the protocol of engine.runner
-        self.n_open = n_open
-
-    def started(self, model_id: str) -> None:
-        """Say nothing yet."""
-
     def recorded(self, record: Record) -> None:
-        self.n_recorded += 1
+        super().recorded(record)
         self.failed[record.model_id] += record.status == "failed"
 
     def finished(self, model_id: str) -> None:
+        super().finished(model_id)
         self.n_finished += 1
         if time.monotonic() - self.start < QUIET_SECONDS:
             return
@@ -54,30 +80,39 @@ class _Lines(_Pace):
 
 
 class _Terminal(_Pace):
-    """A bar over all pairs of model and measure."""
+    """Shows a bar over all pairs of model and measure."""
 
     def __init__(self, bar: Any) -> None:
         super().__init__()
         self.bar, self.task = bar, bar.add_task("planning", total=None, left="")
 
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
-        self.n_open = n_open
-        found = f", {n_done} values found" if n_done else ""
-        self.bar.update(self.task, total=n_open, description=f"{n_models} models{found}")
+    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
+        super().planned(n_models, open_pairs, n_done)
+        found = f", {n_done} values on record" if n_done else ""
+        self.bar.update(self.task, total=self.n_open, description=f"{n_models} models{found}")
 
     def started(self, model_id: str) -> None:
+        super().started(model_id)
         self.bar.update(self.task, description=model_id)
 
-    def recorded(self, record: Record) -> None:  # noqa: ARG002 - the protocol of engine.runner
-        self.n_recorded += 1
-        self.bar.update(self.task, completed=self.n_recorded, left=self.left())
+    def recorded(self, record: Record) -> None:
+        super().recorded(record)
+        self._show()
 
     def finished(self, model_id: str) -> None:
-        """Say nothing: the bar shows the model that comes next."""
+        super().finished(model_id)
+        self._show()
+
+    def _show(self) -> None:
+        self.bar.update(self.task, completed=self.n_settled, left=self.left())
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in its two largest units."""
+    """Return a duration in its two largest units.
+
+    >>> duration(7322)
+    '2 h 2 min'
+    """
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -87,7 +122,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def terminal_progress() -> Iterator[Any]:
-    """Show progress on stderr for the length of a run; a line per model where stderr is not a terminal."""
+    """Show the progress of a run on stderr: a bar at a terminal, else a line per model."""
     if not sys.stderr.isatty():
         yield _Lines()
         return

@@ -1,61 +1,48 @@
-"""``measurebench status``: what of a results folder is done, missing or failed."""
+"""``measurebench status``: shows what is done, missing and failed in a results folder."""
 
 import json
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from measurebench.store.status import ModelStatus
+
 __all__ = ["status"]
+
+_SHOWN = 6
 
 
 def status(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one object per model.")] = False,
 ) -> int:
-    """Tell what is done, missing and failed, with reasons; exit status 1 where something failed."""
-    from measurebench.store.folder import ResultsFolder, model_key
+    """Show for each model how much is measured, undefined, missing and failed, with the reasons.
 
-    results = ResultsFolder.open(folder)
-    records = results.records_by_model()
-    rows = [_summary(entry, records[model_key(entry)]) for entry in results.catalogue().values()]
+    Exit status: 0, or 1 if something failed.
+    """
+    from measurebench.store.status import read_status
+
+    models = read_status(folder)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        typer.echo(json.dumps([model.to_json() for model in models], indent=1))
     else:
-        _print(folder, rows)
-    return 1 if any(row["failed"] for row in rows) else 0
+        _print(folder, models)
+    return 1 if any(model.failed for model in models) else 0
 
 
-def _summary(entry: dict[str, Any], records: list[Any]) -> dict[str, Any]:
-    mine = [r for r in records if r.measure != "load"]
-    failed = [{"measure": r.measure, "split": r.split, "reason": r.reason} for r in mine if r.status == "failed"]
-    if entry.get("failure"):
-        failed.insert(0, {"measure": "load", "split": "", "reason": entry["failure"]})
-    counts = Counter(r.status for r in mine)
-    return {
-        "id": entry["model_id"],
-        "measured": counts["measured"],
-        "undefined": [
-            {"measure": r.measure, "split": r.split, "reason": r.reason} for r in mine if r.status == "undefined"
-        ],
-        "failed": failed,
-        "done": sorted({(r.measure, r.split) for r in mine}),
-    }
-
-
-def _print(folder: Path, rows: list[dict[str, Any]]) -> None:
-    everything = {tuple(pair) for row in rows for pair in row["done"]}
-    typer.echo(f"{folder}: {len(rows)} models, {sum(row['measured'] for row in rows)} values")
-    for row in rows:
-        missing = sorted(everything - {tuple(pair) for pair in row["done"]})
-        parts = [f"{row['measured']} measured"]
-        parts += [f"{len(row['undefined'])} undefined"] if row["undefined"] else []
-        parts += [f"{len(missing)} missing"] if missing else []
-        parts += [f"{len(row['failed'])} failed"] if row["failed"] else []
-        typer.echo(f"  {row['id']}: {', '.join(parts)}")
-        for kind in ("failed", "undefined"):
-            for item in row[kind]:
-                typer.echo(f"    {kind} {item['measure']} {item['split']}: {item['reason']}")
-        if missing:
-            typer.echo(f"    missing {', '.join(f'{measure} ({split})' for measure, split in missing[:6])}")
+def _print(folder: Path, models: "Sequence[ModelStatus]") -> None:
+    typer.echo(f"{folder}: {len(models)} models, {sum(model.measured for model in models)} values")
+    for model in models:
+        counts = {"undefined": len(model.undefined), "missing": len(model.missing), "failed": len(model.failed)}
+        parts = [f"{model.measured} measured", *(f"{n} {word}" for word, n in counts.items() if n)]
+        typer.echo(f"  {model.id}: {', '.join(parts)}")
+        for kind, items in (("failed", model.failed), ("undefined", model.undefined)):
+            for item in items:
+                typer.echo(f"    {kind} {item.measure} {item.split}: {item.reason}")
+        if model.missing:
+            shown = [f"{measure} ({split})" for measure, split in model.missing[:_SHOWN]]
+            more = [f"and {len(model.missing) - _SHOWN} more"] if len(model.missing) > _SHOWN else []
+            typer.echo(f"    missing {', '.join([*shown, *more])}")

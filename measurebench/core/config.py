@@ -1,23 +1,30 @@
-"""The configuration of a run: all that can change a value, and nothing else."""
+"""The configuration of a run: all that can change a value and nothing else, with the defaults of its settings."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from measurebench.core.digests import digest_json
-from measurebench.core.threat import ThreatModel
+from measurebench.core.errors import BadInputError
+from measurebench.core.threat import Norm, ThreatModel
 
-__all__ = ["Precision", "RunConfig"]
+__all__ = ["DEFAULT_THREAT", "PGD_STEPS", "PGD_STEP_FRACTION", "Precision", "RunConfig", "choose_threat"]
 
 Precision = Literal["exact", "fast"]
+
+# RobustBench's main threat model on CIFAR-10; it is used where neither the model nor the user names another.
+DEFAULT_THREAT = ThreatModel.parse("Linf", "8/255")
+PGD_STEPS = 10  # PGD-10, as in Kim et al. 2023 ("Fantastic Robustness Measures")
+PGD_STEP_FRACTION = 0.25  # of the radius: 2/255 for 8/255, as there
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Dataset and subsets, attack and measure settings, precision and seed, for one model's threat model.
 
-    ``train_digest`` and ``test_digest`` name the images, their labels and their order. How many of them
-    AutoAttack takes is no part of it (records carry their n), nor are batch size, workers and device.
+    ``train_digest`` and ``test_digest`` stand for the images, their labels and their order. The number of images that
+    AutoAttack takes is not part of it (each record has its own n), nor are batch size, workers and device: none of
+    them changes a value.
     """
 
     dataset: str
@@ -26,8 +33,8 @@ class RunConfig:
     threat: ThreatModel
     seed: int = 0
     precision: Precision = "exact"
-    pgd_steps: int = 10
-    pgd_step_fraction: float = 0.25
+    pgd_steps: int = PGD_STEPS
+    pgd_step_fraction: float = PGD_STEP_FRACTION
     measure_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -37,5 +44,27 @@ class RunConfig:
         return values | {"norm": self.threat.norm.value, "radius": str(threat["fraction"])}
 
     def digest(self) -> str:
-        """Return the digest of everything above."""
+        """Return 16 hex digits that stand for the whole configuration."""
         return digest_json(self.to_json())
+
+
+def choose_threat(
+    own: ThreatModel | None, norm: str | None = None, radius: str | float | None = None, prefix: str = "--"
+) -> ThreatModel:
+    """Return the threat model for a model: what was asked for, else the model's own, else Linf 8/255.
+
+    A norm alone must be the model's own, since a radius means something else in another norm; ``prefix`` goes before
+    option names in messages. Raises BadInputError where the norm differs and no radius was given.
+
+    >>> own = ThreatModel.parse("L2", "0.5")
+    >>> str(choose_threat(own)), str(choose_threat(None)), str(choose_threat(own, radius=1))
+    ('L2 0.5', 'Linf 8/255', 'L2 1')
+    """
+    default = own or DEFAULT_THREAT
+    chosen = default.norm if norm is None else Norm.parse(norm, f"{prefix}norm")
+    if radius is not None:
+        return ThreatModel.parse(chosen.value, radius, f"{prefix}radius")
+    if chosen != default.norm:
+        whose = f"the model's own is {own}" if own else f"the default is {DEFAULT_THREAT}"
+        raise BadInputError(f"{prefix}norm", f"{prefix}radius beside {chosen.value}", "no radius", whose)
+    return default

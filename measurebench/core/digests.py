@@ -1,11 +1,14 @@
 """Digests: short names for exact content, the same on every machine."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["digest_array", "digest_file", "digest_json", "seed_from"]
 
@@ -19,7 +22,9 @@ def digest_json(value: Any) -> str:
 
 
 def digest_array(array: np.ndarray[Any, Any]) -> str:
-    """Return the SHA-256 (first 16 hex digits) of an array's type, shape and bytes."""
+    """Return the SHA-256 (first 16 hex digits) of an array's type, shape and bytes; any shape."""
+    import numpy as np  # here, so that the command line's --help answers without it
+
     contiguous = np.ascontiguousarray(array)
     digest = hashlib.sha256(f"{contiguous.dtype.str}{contiguous.shape}".encode())
     digest.update(contiguous.reshape(-1).view(np.uint8).data)

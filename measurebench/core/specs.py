@@ -1,5 +1,6 @@
 """What to load, before anything is loaded."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +38,49 @@ class Normalization:
         if name not in NORMALIZATIONS:
             raise BadInputError(subject, "none, cifar10, imagenet, or { mean = [...], std = [...] }", repr(name))
         return cls(*NORMALIZATIONS[name])
+
+    @classmethod
+    def parse(cls, value: "str | Mapping[str, Any] | Normalization", subject: str = "normalization") -> "Normalization":
+        """Read a name, a table with ``mean`` and ``std``, or such a table as TOML text (from the command line).
+
+        Raises BadInputError for anything else, or where ``mean`` and ``std`` differ in length.
+
+        >>> Normalization.parse("{ mean = [0.5], std = [0.25] }")
+        Normalization(mean=(0.5,), std=(0.25,), stated=True)
+        """
+        if isinstance(value, Normalization):
+            return value
+        if isinstance(value, str) and not value.strip().startswith("{"):
+            return cls.named(value, subject)
+        table = _inline_table(value) if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or set(table) != {"mean", "std"}:
+            raise BadInputError(subject, "none, cifar10, imagenet, or { mean = [...], std = [...] }", repr(value))
+        mean, std = (_numbers(table[name], f"{subject}: {name}", name == "std") for name in ("mean", "std"))
+        if len(mean) != len(std):
+            raise BadInputError(subject, "as many numbers in std as in mean", f"{len(std)} and {len(mean)}")
+        return cls(mean, std)
+
+
+def _inline_table(text: str) -> Any:
+    """Return what an inline table of TOML holds, or None."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(f"table = {text.strip()}")
+    except (ValueError, RecursionError):
+        return None
+    return content["table"] if len(content) == 1 else None
+
+
+def _numbers(value: Any, subject: str, positive: bool) -> tuple[float, ...]:
+    """Return a list of finite numbers as a tuple, one per channel."""
+    numbers = value if isinstance(value, list | tuple) else ()
+    fit = [isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in numbers]
+    if not fit or not all(fit) or (positive and min(numbers) <= 0):
+        raise BadInputError(
+            subject, f"a list of {'positive ' if positive else ''}numbers, one per channel", repr(value)
+        )
+    return tuple(float(x) for x in numbers)
 
 
 @dataclass(frozen=True)

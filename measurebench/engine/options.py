@@ -1,55 +1,159 @@
-"""What a user may ask of a run; plain values that travel to worker processes."""
+"""The options of a run, declared once for the command line, the TOML file of ``--config`` and ``measurebench.run``.
 
+Importing this module needs neither torch nor numpy, so that ``measurebench run --help`` answers at once.
+"""
+
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from measurebench.attacks.references import split_references
-from measurebench.core.config import Precision
-from measurebench.core.errors import BadInputError
+from measurebench.core.config import DEFAULT_THREAT, PGD_STEPS, Precision, choose_threat
 from measurebench.core.info import Split
+from measurebench.core.options import (
+    Kind,
+    auto_or_whole,
+    flag,
+    folder,
+    names,
+    one_of,
+    option,
+    text,
+    validate,
+    whole,
+)
+from measurebench.core.shards import parse_shard
+from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm, ThreatModel
 
 __all__ = ["DEFAULT_THREAT", "RunOptions"]
 
-DEFAULT_THREAT = ThreatModel.parse("Linf", "8/255")
+
+def _norm(value: Any) -> str:
+    return Norm.parse(value if isinstance(value, str) else repr(value)).value
+
+
+def _radius(value: Any) -> str:
+    """Return a radius as text, checked against the widest bound: the norm is not known before the model is."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return ThreatModel.parse("L2", value).text
+
+
+def _shard(value: Any) -> str:
+    parse_shard(value if isinstance(value, str) else repr(value))
+    return str(value)
+
+
+def _device(value: Any) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
+        raise ValueError(value)
+    return str(value)
+
+
+def _tables(value: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(value, Mapping) or not all(isinstance(item, Mapping) for item in value.values()):
+        raise TypeError(value)
+    return {str(name): dict(item) for name, item in value.items()}
+
+
+_NORM = Kind("Linf or L2", _norm, "Linf|L2")
+_RADIUS = Kind('a number or a fraction such as "8/255"', _radius, "R")
+_SHARD = Kind("I/N with 1 <= I <= N, such as 1/4", _shard, "I/N")
+_DEVICE = Kind("auto, cpu, cuda or cuda:i", _device, "DEVICE")
+_NORMALIZATION = Kind(
+    "none, cifar10, imagenet, or { mean = [...], std = [...] }", lambda value: Normalization.parse(value), "NAME|TABLE"
+)
+_TABLES = Kind("a table of parameters for each measure, by its id", _tables)
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of ``measurebench run``: numbers of examples are upper limits, radius and norm override the models'."""
+    """All options of ``measurebench run``; plain values, which travel to worker processes.
 
-    dataset: str
-    data_dir: Path | None = None
-    measures: str = "core"
-    attacks: str = "pgd,autoattack"
-    norm: str | None = None
-    radius: str | None = None
-    train_examples: int = 1000
-    test_examples: int = 1000
-    autoattack_examples: int | None = None
-    autoattack_train_examples: int = 0
-    splits: tuple[Split, ...] = ("train",)
-    device: str = "auto"
-    precision: Precision = "exact"
-    batch_size: int | Literal["auto"] = "auto"
-    seed: int = 0
-    pgd_steps: int = 10
-    measure_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    allow_pickle: bool = False
-    offline: bool = False
-    retry_failed: bool = False
+    Numbers of examples are upper limits. ``norm`` and ``radius`` go before the models' own. ``measure_settings`` maps
+    ids of measures to values of their parameters. Raises BadInputError for a value that an option does not accept.
+
+    >>> RunOptions("digits", attacks=["pgd"], norm="linf", radius=0.1).radius
+    '0.1'
+    """
+
+    dataset: str = option(
+        ...,
+        text("the name of a data set: digits, cifar10, cifar100 or arrays:FILE.npz", "NAME"),
+        "Images to measure on: digits, cifar10, cifar100 or arrays:FILE.npz.",
+    )
+    data_dir: Path | None = option(
+        None,
+        folder(),
+        "Folder that holds the data set in its original form.",
+        note="download it once",
+    )
+    measures: str = option(
+        "core", names("core, all, or ids of measures"), "What to measure: core, all, or ids with commas between."
+    )
+    attacks: str = option(
+        "pgd,autoattack",
+        names("pgd, autoattack, none or module:callable"),
+        "Attacks: pgd, autoattack or module:callable, with commas between; or none.",
+    )
+    norm: str | None = option(None, _NORM, "Norm of the perturbation: Linf or L2.", note="the model's own, else Linf")
+    radius: str | None = option(
+        None,
+        _RADIUS,
+        "Largest perturbation in pixel units, for images in [0, 1].",
+        note="the model's own, else 8/255",
+    )
+    train_examples: int = option(1000, whole(1), "Training images to measure on, at most.")
+    test_examples: int = option(1000, whole(1), "Test images to measure on, at most.")
+    autoattack_examples: int | None = option(
+        None, whole(1), "Test images for AutoAttack, at most.", note="all test images measured"
+    )
+    autoattack_train_examples: int = option(0, whole(0), "Training images for AutoAttack, at most.")
+    split: Literal["train", "test", "both"] = option(
+        "train", one_of("train", "test", "both"), "Images that measures other than accuracies read."
+    )
+    pgd_steps: int = option(PGD_STEPS, whole(1), "Steps of the PGD attack.")
+    device: str = option("auto", _DEVICE, "auto (a GPU where there is one), cpu, cuda or cuda:i.")
+    precision: Precision = option(
+        "exact", one_of("exact", "fast"), "exact (float32 without TF32), or fast (bfloat16 on a GPU)."
+    )
+    batch_size: int | Literal["auto"] = option(
+        "auto", auto_or_whole(), "Images at a time; halved when the memory runs out."
+    )
+    workers: int | Literal["auto"] = option(
+        "auto",
+        auto_or_whole(),
+        "Models side by side, each in its own process; auto means one per core, or one per GPU.",
+    )
+    seed: int = option(0, whole(), "Seed of all random numbers.")
+    shard: str = option("1/1", _SHARD, "Take only the I-th of N parts of the models.")
+    architecture: str | None = option(
+        None,
+        text("a built-in name, module:callable or file.py:callable", "NAME"),
+        "For a checkpoint without a manifest: built-in name, module:callable or file.py:callable.",
+    )
+    normalization: Normalization | None = option(
+        None,
+        _NORMALIZATION,
+        "For a checkpoint without a manifest: none, cifar10, imagenet, or '{ mean = [...], std = [...] }'.",
+    )
+    measure_settings: Mapping[str, Mapping[str, Any]] = option(
+        {}, _TABLES, "Parameters of measures, by id.", in_file="measure"
+    )
+    allow_pickle: bool = option(False, flag(), "Load checkpoints that may run code when opened. Only your own!")
+    offline: bool = option(False, flag(), "Download nothing.")
+    retry_failed: bool = option(False, flag(), "Measure again what failed in an earlier run.")
 
     def __post_init__(self) -> None:
-        for name in ("train_examples", "test_examples", "autoattack_examples", "pgd_steps"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("autoattack_train_examples", self.autoattack_train_examples, 0)
-        if self.batch_size != "auto":
-            _at_least("batch_size", self.batch_size, 1)
-        if self.precision not in ("exact", "fast"):
-            raise BadInputError("precision", "exact or fast", repr(self.precision))
-        self.threat_of(None)
+        validate(self)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits on which measures other than accuracies are taken."""
+        return ("train", "test") if self.split == "both" else (self.split,)
 
     @property
     def attack_list(self) -> tuple[str, ...]:
@@ -57,16 +161,5 @@ class RunOptions:
         return split_references(self.attacks)
 
     def threat_of(self, threat: ThreatModel | None) -> ThreatModel:
-        """Return the threat model for a model: as asked for, else the model's own, else Linf 8/255."""
-        own = threat or DEFAULT_THREAT
-        if self.norm is None and self.radius is None:
-            return own
-        norm = own.norm.value if self.norm is None else Norm.parse(self.norm, "--norm").value
-        if self.radius is None and norm != own.norm.value:
-            raise BadInputError("--norm", f"--radius beside it, since {norm} is not the model's own norm", "none")
-        return ThreatModel.parse(norm, self.radius or own.text, "--radius")
-
-
-def _at_least(name: str, value: Any, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise BadInputError(f"--{name.replace('_', '-')}", f"a whole number, at least {least}", repr(value))
+        """Return the threat model for a model whose own is ``threat``: as asked for, else its own, else Linf 8/255."""
+        return choose_threat(threat, self.norm, self.radius)

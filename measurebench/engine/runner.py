@@ -1,4 +1,4 @@
-"""Run: plan, measure, record after every measure, and resume without being told."""
+"""Runs: plan what is open, measure it, write a record after every measure, and resume where an earlier run stopped."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
@@ -34,44 +34,48 @@ __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
 
 class Progress(Protocol):
-    """Told of what is planned and of every record."""
+    """Hears what is planned and what happens, to show it. A pair is one measure on one split."""
 
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
-        """Take note of the number of models, of open pairs and of pairs that have records."""
+    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
+        """Hear how many models were asked for, the open pairs of each model, and how many pairs have records."""
         ...
 
     def started(self, model_id: str) -> None:
-        """Take note that a model is being loaded."""
+        """Hear that a model is being loaded."""
         ...
 
     def recorded(self, record: Record) -> None:
-        """Take note of a record."""
+        """Hear of a new record."""
         ...
 
     def finished(self, model_id: str) -> None:
-        """Take note that all of a model's measures have their records."""
+        """Hear that nothing more will come of a model: all is measured, or it cannot be loaded."""
         ...
 
 
 class Quiet:
-    """Progress for nobody."""
+    """Progress that shows nothing."""
 
-    def planned(self, n_models: int, n_open: int, n_done: int) -> None:
-        """Say nothing."""
+    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
+        """Show nothing."""
 
     def started(self, model_id: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def recorded(self, record: Record) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def finished(self, model_id: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 @dataclass
 class RunSummary:
-    """What a run did: ``n_models`` asked for, records made now, those there before, and failures with reasons."""
+    """What a run did.
+
+    ``n_models`` were asked for; ``n_recorded`` records were made now and ``n_resumed`` were there before. ``failures``
+    are (model id, measure, reason), of this run and of earlier ones; ``unusable`` are the models that cannot be loaded.
+    """
 
     out: Path
     n_models: int = 0
@@ -83,7 +87,7 @@ class RunSummary:
 
     @property
     def exit_status(self) -> int:
-        """0 when all is measured, 1 when something failed, 2 when no model could be used at all."""
+        """0 when all is measured, 1 when something failed, 2 when no model at all could be used."""
         if self.n_models and len(self.unusable) == self.n_models:
             return 2
         return 1 if self.failures else 0
@@ -94,41 +98,48 @@ def run(
     options: RunOptions,
     out: str | Path,
     *,
-    workers: int | Literal["auto"] = "auto",
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> RunSummary:
-    """Measure models on a dataset and record every value under ``out``; what has a record is not measured again.
+    """Measure models and write every value under ``out``; a pair that has a record is not measured again.
 
-    ``workers`` processes measure models side by side, with the same numbers as one. ``command`` is the command line,
-    for provenance. Raises BadInputError for what can be known to be wrong before anything is measured.
+    ``progress`` hears what happens. ``command`` is the command line, kept as provenance. The number of workers changes
+    no value. Raises BadInputError, before anything is measured, for options that cannot be met; MeasurebenchError
+    where worker processes cannot start.
     """
     start = time.perf_counter()
-    watcher = progress or Quiet()
     dataset = _images(options)
     chosen_measures(options)
     if not models:
         raise BadInputError("models", "at least one", "none")
     with ResultsFolder.writing(Path(out), package_version()) as folder:
-        tasks, summary = _plan(models, options, dataset, folder)
-        watcher.planned(len(models), sum(len(task.pairs) for task in tasks), summary.n_resumed)
-        folder.runs.append(_run_entry(models, options, command))
-        for event in _events(tasks, options, dataset, folder.path, n_workers(workers, options.device, len(tasks))):
-            _take(event, folder, summary, watcher)
-        _collect_failures(models, folder, summary)
-    summary.seconds = time.perf_counter() - start
-    return summary
+        plan = _plan(models, options, dataset, folder)
+        recorder = _Recorder(folder, plan, progress or Quiet())
+        recorder.begin(models, options, command)
+        workers = n_workers(options.workers, options.device, len(plan.tasks))
+        for event in _events(plan.tasks, options, dataset, folder.path, workers):
+            recorder.take(event)
+        _collect_failures(models, folder, plan.summary)
+    plan.summary.seconds = time.perf_counter() - start
+    return plan.summary
+
+
+@dataclass
+class _Plan:
+    """Models with open pairs, what is known already, and the failed loads on record (key and reason)."""
+
+    summary: RunSummary
+    tasks: list[Task] = field(default_factory=list)
+    known_loads: set[tuple[Any, str]] = field(default_factory=set)
 
 
 def _images(options: RunOptions) -> Dataset:
-    """Load what a run reads of its dataset, and nothing else: every worker is sent a copy."""
+    """Load the images that a run reads and no others, since every worker gets a copy."""
     whole = load_dataset(options.dataset, options.data_dir, offline=options.offline)
     return whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
-def _plan(
-    models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, folder: ResultsFolder
-) -> tuple[list[Task], RunSummary]:
+def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, folder: ResultsFolder) -> _Plan:
     """Return a task for each model with open pairs, and note models that are done in the catalogue."""
     digests: dict[Split, str] = {
         split: dataset.split(split).first(n_examples(options, dataset, split)).digest() for split in ("train", "test")
@@ -138,22 +149,25 @@ def _plan(
     records, catalogue = folder.records_by_model(), folder.catalogue()
     check_identities(measures, chain.from_iterable(records.values()))
     entries = folder.models.read()
-    summary, tasks = RunSummary(folder.path, n_models=len(models)), []
+    loads = [record for group in records.values() for record in group if record.measure == "load"]
+    plan = _Plan(
+        RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
+    )
     for spec in models:
         config = config_for(options, dataset, spec.threat_model, digests)
         task = Task(spec, model_digest(spec), config, ())
         found = records[spec.id, task.model_digest, config.digest()]
         open_now = open_pairs(pairs, found, options, dataset)
-        summary.n_resumed += len(pairs) - len(open_now)
+        plan.summary.n_resumed += len(pairs) - len(open_now)
         if open_now:
-            tasks.append(replace(task, pairs=open_now))
+            plan.tasks.append(replace(task, pairs=open_now))
         elif catalogue.get(spec.id, {}).get("config_digest") != config.digest():
             _restore(spec.id, task, folder, entries)
-    return tasks, summary
+    return plan
 
 
 def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Put the model's earlier entry for this configuration in force again."""
+    """Make the model's earlier entry for this configuration the latest one again."""
     wanted = (model_id, task.config.digest())
     matching = [entry for entry in entries if (entry["model_id"], entry["config_digest"]) == wanted]
     folder.add_model(matching[-1] if matching else spec_entry(task, task.spec, None))
@@ -167,32 +181,44 @@ def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: P
         yield from measure_model(task, options, dataset, out)
 
 
-def _take(event: Event, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:
-    """Write an event to the folder; this process alone does so."""
-    if event.kind == "record":
-        _take_record(event.value, folder, summary, progress)
-    elif event.kind == "model":
-        folder.add_model(event.value)
-    elif event.kind == "environment":
-        folder.add_once(folder.environments, event.value["digest"], event.value)
-    elif event.kind == "config":
-        folder.add_once(folder.configs, event.value["digest"], event.value)
-    elif event.kind == "started":
-        progress.started(event.value)
-    elif event.kind == "finished":
-        progress.finished(event.value)
+class _Recorder:
+    """Writes what happens to the results folder; no other process writes there."""
 
+    def __init__(self, folder: ResultsFolder, plan: _Plan, progress: Progress) -> None:
+        self.folder, self.plan, self.progress = folder, plan, progress
 
-def _take_record(record: Record, folder: ResultsFolder, summary: RunSummary, progress: Progress) -> None:
-    known = folder.records() if record.measure == "load" else []
-    if not any(old.key == record.key and old.reason == record.reason for old in known):
-        folder.add_record(record)
-        summary.n_recorded += 1
-    progress.recorded(record)
+    def begin(self, models: Sequence[ModelSpec], options: RunOptions, command: Sequence[str]) -> None:
+        """Note the command and tell what is planned."""
+        open_pairs = {task.spec.id: len(task.pairs) for task in self.plan.tasks}
+        self.progress.planned(len(models), open_pairs, self.plan.summary.n_resumed)
+        self.folder.runs.append(_run_entry(models, options, command))
+
+    def take(self, event: Event) -> None:
+        """Write an event, or pass it on to whoever watches."""
+        value, folder = event.value, self.folder
+        if event.kind == "record":
+            self._take_record(value)
+        elif event.kind == "model":
+            folder.add_model(value)
+        elif event.kind == "environment":
+            folder.add_once(folder.environments, value["digest"], value)
+        elif event.kind == "config":
+            folder.add_once(folder.configs, value["digest"], value)
+        elif event.kind == "started":
+            self.progress.started(value)
+        elif event.kind == "finished":
+            self.progress.finished(value)
+
+    def _take_record(self, record: Record) -> None:
+        # A model that cannot be loaded is tried in every run; the same failure is written once.
+        if (record.key, record.reason) not in self.plan.known_loads:
+            self.folder.add_record(record)
+            self.plan.summary.n_recorded += 1
+        self.progress.recorded(record)
 
 
 def _collect_failures(models: Sequence[ModelSpec], folder: ResultsFolder, summary: RunSummary) -> None:
-    """Gather what failed among the models asked for, now or in an earlier run."""
+    """Add to the summary what failed for these models, now or in an earlier run."""
     catalogue, records = folder.catalogue(), folder.records_by_model()
     for spec in models:
         entry = catalogue.get(spec.id)

@@ -1,15 +1,21 @@
-"""Models side by side: one single-threaded process per core (or one per GPU), which end with their parent."""
+"""Measures models side by side in worker processes: one single-threaded per core, or one per GPU.
+
+Workers end with their parent. They do not import the user's script again, as processes of ``multiprocessing`` usually
+do: a script that calls ``measurebench.run`` needs no ``if __name__ == "__main__"``.
+"""
 
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.processes import end_with
@@ -18,7 +24,7 @@ from measurebench.engine.model_run import DeviceLostError, Event, broken_off, lo
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 
-__all__ = ["measure_in_workers"]
+__all__ = ["measure_in_workers", "without_main"]
 
 _DEVICE_LOST = 75  # exit status of a worker that can no longer use its GPU; its records are all written
 _SILENT_DEATHS = 3  # workers that may end in a row before they said anything
@@ -26,7 +32,7 @@ _SILENT_DEATHS = 3  # workers that may end in a row before they said anything
 
 @dataclass
 class _Job:
-    """A task in the hands of a worker, and what came of it so far."""
+    """A task that a worker has, and what came of it so far."""
 
     task: Task
     environment: str = ""
@@ -34,7 +40,7 @@ class _Job:
     done: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, event: Event) -> None:
-        """Take note of an event of this task."""
+        """Keep what an event says about the state of this task."""
         if event.kind == "environment":
             self.environment = event.value["digest"]
         elif event.kind == "model" and not event.value["failure"]:
@@ -43,7 +49,7 @@ class _Job:
             self.done.add((event.value.measure, event.value.split))
 
     def rest(self) -> Task:
-        """Return what is still to be measured; nothing of a model that could not be loaded."""
+        """Return the task with the pairs still open; none for a model that could not be loaded."""
         left = () if ("load", "train") in self.done else self.task.pairs
         return replace(self.task, pairs=tuple(pair for pair in left if pair not in self.done))
 
@@ -53,8 +59,8 @@ def measure_in_workers(
 ) -> Iterator[Event]:
     """Yield the events of all tasks as they come. A worker that dies is replaced.
 
-    What it was at becomes a failed record that says how it died (killed by the system for its memory, say); the rest
-    of its task goes to another worker. Raises MeasurebenchError when workers die before they begin.
+    The measure at which it died becomes a failed record that says how (such as killed by the system for its memory);
+    the rest of its task goes to another worker. Raises MeasurebenchError when workers die before they begin.
     """
     waiting, silent = deque(tasks), 0
     pool = _Pool(options, dataset, out)
@@ -99,7 +105,11 @@ class _Death:
 
 
 class _Pool:
-    """Workers with a pipe to each: what a worker has sent is read even when it is dead, and no lock dies with it."""
+    """Workers with a pipe to each.
+
+    Pipes rather than a shared queue: what a worker sent can be read after its death, and a worker that dies cannot
+    leave a lock behind that stops the others.
+    """
 
     def __init__(self, options: RunOptions, dataset: Dataset, out: Path) -> None:
         self.options, self.dataset, self.out = options, dataset, out
@@ -113,7 +123,8 @@ class _Pool:
         process = self.spawn.Process(
             target=_work, args=(worker, self.options, self.dataset, self.out, there, os.getpid()), daemon=True
         )
-        process.start()
+        with without_main():
+            process.start()
         there.close()
         self.processes[worker], self.pipes[worker] = process, here
 
@@ -122,11 +133,11 @@ class _Pool:
 
     def give(self, worker: int, task: Task) -> None:
         self.jobs[worker] = _Job(task)
-        with suppress(OSError):  # a worker that is dead already is noticed when it is heard
+        with suppress(OSError):  # a dead worker is noticed in ``heard``
             self.pipes[worker].send(task)
 
     def heard(self) -> Iterator[tuple[Event | None, _Death | None]]:
-        """Wait for what workers say; yield an event of each that spoke and the death of each that ended, replaced."""
+        """Wait for messages; yield an event of each worker that sent one, and the death of each that ended."""
         ready = wait(self.pipes.values())
         for worker in [worker for worker, pipe in self.pipes.items() if pipe in ready]:
             try:
@@ -141,7 +152,7 @@ class _Pool:
                 yield event, None
 
     def _buried(self, worker: int) -> _Death | None:
-        """Replace a worker that ended; return its death where it had a job."""
+        """Start a worker in place of one that ended; return the death where it had a job."""
         process, job = self.processes[worker], self.jobs.pop(worker, None)
         process.join()
         self.pipes[worker].close()
@@ -157,8 +168,22 @@ class _Pool:
             pipe.close()
 
 
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Hide the main module's file and name, so that a process that is started meanwhile does not run it again."""
+    main = sys.modules["__main__"]
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    for name in kept:
+        delattr(main, name)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
+
+
 def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Event]:
-    """Yield the failed record of the measure, or of the model, that a worker died at; none if it only lost its GPU."""
+    """Yield the failed record of the measure, or of the model, at which a worker died; none if it only lost its GPU."""
     job = death.job
     if not job.environment or death.exit_code == _DEVICE_LOST:
         return
@@ -171,7 +196,7 @@ def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Eve
 def _work(
     worker: int, options: RunOptions, dataset: Dataset, out: Path, pipe: Connection, parent: int
 ) -> None:  # pragma: no cover - runs in a process of its own
-    """Measure one task after the other, as long as the parent and the GPU live."""
+    """Measure tasks as they come, until the parent or the GPU is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
     with suppress(EOFError, BrokenPipeError):  # the parent has gone

@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from measurebench.core.config import PGD_STEPS
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
@@ -34,7 +35,7 @@ def measure(
     split: Split = "train",
     initial_network: nn.Module | None = None,
     batch_size: int = 256,
-    pgd_steps: int = 10,
+    pgd_steps: int = PGD_STEPS,
 ) -> dict[str, MeasureValue]:
     """Return the value of each measure for one network and its examples, by measure id.
 

@@ -18,6 +18,7 @@ from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, S
 from measurebench.attacks.registry import find_attack
 from measurebench.compute.batching import Batches
 from measurebench.compute.devices import clock
+from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
@@ -40,8 +41,8 @@ class MeasureSettings:
     threat: ThreatModel
     seed: int = 0
     split: Split = "train"
-    pgd_steps: int = 10
-    pgd_step_fraction: float = 0.25
+    pgd_steps: int = PGD_STEPS
+    pgd_step_fraction: float = PGD_STEP_FRACTION
     gradients: frozenset[Examples] = frozenset()
     attacked: Mapping[str, int] = field(default_factory=dict)
 

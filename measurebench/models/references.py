@@ -127,7 +127,7 @@ def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelS
 def checkpoint_spec(path: Path, architecture: str | None, normalization: str | Normalization | None) -> ModelSpec:
     """Return the specification of one checkpoint; a normalisation left out must be in the file itself."""
     if isinstance(normalization, str):
-        normalization = Normalization.named(normalization, "--normalization")
+        normalization = Normalization.parse(normalization, "--normalization")
     return ModelSpec(
         id=path.stem,
         source="local",

@@ -5,21 +5,15 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
 
-from measurebench.store.folder import write_atomically
+from measurebench.core.files import file_name, write_atomically
 
 __all__ = ["Arrays", "file_name", "read_arrays", "shard_path", "verdict_path", "write_arrays"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-def file_name(model_id: str) -> str:
-    """Return a model id as the name of one folder or file."""
-    return quote(model_id, safe="").replace(".", "%2E") if set(model_id) <= {"."} else quote(model_id, safe="")
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

@@ -1,8 +1,6 @@
 """A results folder: what lies where, and which version wrote it."""
 
 import json
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
@@ -124,20 +123,3 @@ def _refuse_strangers(path: Path) -> None:
             f"a folder that holds {strangers[0]!r}",
             "choose another --out",
         )
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

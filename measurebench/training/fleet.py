@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
@@ -65,7 +65,7 @@ def train_all(
     source: Source,
     folder: Path,
     *,
-    workers: int = 1,
+    workers: int | Literal["auto"] = 1,
     device: str = "cpu",
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
@@ -76,6 +76,9 @@ def train_all(
     every run that ends; ``on_epoch`` of every epoch and the number of epochs, where runs train in this process.
     ``device`` is auto, cpu, cuda or cuda:i; the i-th worker takes the i-th GPU.
     """
+    from measurebench.compute.devices import n_workers
+
+    workers = n_workers(workers, device, len(runs))
     dataset = _loaded(source)
     _check(runs, dataset, device)
     with _writing(folder):

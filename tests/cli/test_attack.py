@@ -1,14 +1,12 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from measurebench.attacks.geometry import distance
 from measurebench.cli.app import run_command_line
-from measurebench.cli.attack import Subjects, attacked
-from measurebench.core.threat import Norm, ThreatModel
-from measurebench.models import architectures, load_model
+from measurebench.models import architectures
 from measurebench.reporting.figures.gallery import read_gallery
 
 
@@ -35,17 +33,6 @@ def test_a_gallery_is_what_the_page_reads(reference: str, images_file: Path, tmp
     assert run_command_line([*arguments, "--count", "2", "--target", "1"]) == 0
     items = read_gallery(tmp_path / "gallery")
     assert [bool(item.target) for item in items] == [False, False, True, True]
-
-
-def test_the_attack_stays_within_the_radius(reference: str) -> None:
-    loaded = load_model(reference)
-    images = np.random.default_rng(0).random((3, 1, 8, 8)).astype(np.float32)
-    threat = ThreatModel.parse("Linf", "1/8")
-    entries, pictures = attacked(loaded, Subjects(images, None, [0, 1, 2], ()), threat, None, 10, 0)
-    for entry, (clean, _, adversarial) in zip(entries, pictures, strict=True):
-        moved = distance(torch.from_numpy(adversarial[None]), torch.from_numpy(clean[None]), Norm.LINF)
-        assert float(moved[0]) == pytest.approx(entry["distance"], abs=1e-6)
-        assert 0 < entry["distance"] <= 1 / 8 + 1e-6
 
 
 def picture_file(folder: Path, side: int) -> Path:
@@ -93,10 +80,35 @@ def test_images_of_another_dataset_are_named_with_what_fits(
         (["--out", "x.png", "--target", "99"], "a class below"),
         (["--out", "x.png", "--radius", "8"], "at most 1"),
         (["--out", "x.png", "--image", "none.png"], "no such file"),
+        (["--out", "x.pdf"], "x.pdf: expected a name that ends in .png, got '.pdf'"),
+        (["--out", "x.npz"], "x.npz: expected a name that ends in .png, got '.npz'"),
+        (["--out", "png"], "png: expected a name that ends in .png, got 'png'"),
+        (["--out", "x.png", "--target", "²"], "a class by name or number, got '²'"),
+        (["--out", "x.png", "--norm", "L2"], "expected --radius beside L2"),
     ],
 )
 def test_bad_input_ends_with_one_message(
-    reference: str, images_file: Path, besides: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    reference: str,
+    images_file: Path,
+    besides: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert run_command_line(["attack", reference, "--dataset", f"arrays:{images_file}", *besides]) == 2
     assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_line_for_each_image_names_classes_confidences_and_distance(
+    reference: str, images_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nemu\n")
+    arguments = ["attack", reference, "--dataset", f"arrays:{images_file}", "--classes", str(tmp_path / "names.txt")]
+    assert run_command_line([*arguments, "--index", "3", "--out", str(tmp_path / "x.png")]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(
+        r"image 3: (ant|bee|cat|dog|emu) \(\d+%\) -> (ant|bee|cat|dog|emu) \(\d+%\), distance 0\.\d{4}\n", out
+    )

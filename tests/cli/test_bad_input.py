@@ -242,8 +242,8 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(measure: R
     [
         ("norm = 2", "Linf or L2, got '2'"),
         ("precision = 1", "exact or fast"),
-        ('autoattack-examples = "ten"', "a value of type int, got 'ten'"),
-        ("autoattack-examples = true", "a value of type int, got True"),
+        ('autoattack-examples = "ten"', "a whole number, at least 1, got 'ten'"),
+        ("autoattack-examples = true", "a whole number, at least 1, got True"),
         ("radius = inf", "a number or a fraction"),
     ],
 )

@@ -49,9 +49,9 @@ def test_published_accuracy_that_is_not_reached_is_wrong(
     copy.write_text(text)
     status, out, err = checked(capsys, f"{copy}#net0", "--dataset", f"arrays:{images_file}", *NO_ATTACK)
     assert status == 2
-    assert "WRONG clean accuracy: expected 0.0500 as published" in out
-    assert err.startswith("measurebench: clean accuracy: expected 0.0500")
+    assert err.startswith(f"measurebench: {copy}#net0: clean accuracy: expected 0.0500 as published")
     assert err.count("\n") == 1
+    assert "clean accuracy" not in out
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_warnings_of_autoattack_are_shown_on_request(
     manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from measurebench.attacks.autoattack import ShardResult
-    from measurebench.cli import masking
+    from measurebench.checks import masking
 
     def warns(network: object, images: torch.Tensor, *rest: object) -> ShardResult:
         return ShardResult(images, ("it seems to be a randomized defense",), 3)
@@ -98,7 +98,7 @@ def test_warnings_of_autoattack_are_shown_on_request(
     status, out, _ = checked(capsys, *arguments, "--autoattack")
     assert status == 0
     assert "AutoAttack: 2 of 2 correct images withstand it" in out
-    assert "hint  AutoAttack's warning: it seems to be a randomized defense" in out
+    assert "hint AutoAttack's warning: it seems to be a randomized defense" in out
     assert "AutoAttack" not in checked(capsys, *arguments)[1]
 
 
@@ -152,13 +152,80 @@ def test_hostile_corpus_gives_one_clear_message_each_and_runs_nothing(
     assert not (tmp_path / "canary").exists()
 
 
-def test_masked_gradients_are_hinted_at() -> None:
-    from tests.cli.masked import lines_for
+@pytest.mark.parametrize(
+    ("options", "threat"),
+    [
+        ([], "Linf 1/20"),
+        (["--radius", "1/10"], "Linf 1/10"),
+        (["--norm", "L2", "--radius", "0.5"], "L2 0.5"),
+    ],
+)
+def test_the_threat_model_is_the_model_s_own_or_the_one_asked_for(
+    options: list[str], threat: str, manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"{manifest.parent}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "4", *options]
+    status, out, _ = checked(capsys, *arguments)
+    assert status == 0
+    assert f"withstand PGD-10 ({threat})" in out
+    assert "threat model" not in out
 
-    masked, plain = lines_for(masked=True), lines_for(masked=False)
-    assert [line.subject for line in masked if line.verdict == "hint"]
-    assert all("gradient masking" in line.subject for line in masked if line.verdict == "hint")
-    assert not [line for line in plain if line.verdict == "hint"]
+
+def test_an_assumed_threat_model_is_told(
+    manifest: Path, images_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the one under which ``run`` measures such a model: Linf 8/255, whatever the data set."""
+    text = manifest.read_text().replace('norm = "Linf"\nradius = "1/20"\n', "")
+    copy = manifest.parent / "nameless.toml"
+    copy.write_text(text)
+    status, out, _ = checked(capsys, f"{copy}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "4")
+    assert status == 0
+    assert "hint threat model: the model names none: attacked at Linf 8/255; say another with --norm and" in out
+    assert "withstand PGD-10 (Linf 8/255)" in out
+
+
+def test_another_norm_without_a_radius_is_refused(
+    manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = checked(capsys, f"{manifest.parent}#net0", "--dataset", f"arrays:{images_file}", "--norm", "L2")
+    assert (status, out) == (2, "")
+    assert "--norm: expected --radius beside L2, got no radius; the model's own is Linf 1/20" in err
+
+
+def test_json_holds_what_is_wrong_and_stderr_counts_it(
+    manifest: Path, images_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    shutil.copytree(manifest.parent, tmp_path / "models")
+    (tmp_path / "models" / "net1.pt").write_bytes(b"no checkpoint")
+    reference = str(tmp_path / "models" / "models.toml")
+    status, out, err = checked(capsys, reference, "--dataset", f"arrays:{images_file}", *NO_ATTACK, "--json")
+    assert status == 2
+    verdicts = {result["id"]: [line["verdict"] for line in result["lines"]] for result in json.loads(out)}
+    assert verdicts["net1"] == ["WRONG"]
+    assert "WRONG" not in verdicts["net0"] + verdicts["net2"]
+    assert err == "measurebench: 1 of 3 models have lines with the verdict WRONG\n"
+
+
+def test_a_normalisation_may_be_given_as_a_table(
+    manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = manifest.parent / "net2.pt"
+    architecture = ["--architecture", f"{manifest.parent / 'nets.py'}:small", *NO_ATTACK]
+    status, out, err = checked(
+        capsys,
+        file,
+        *architecture,
+        "--dataset",
+        f"arrays:{images_file}",
+        "--normalization",
+        "{ mean = [0], std = [1] }",
+    )
+    assert (status, err) == (0, "")
+    assert "normalization: mean (0), std (1)" in out
+    status, _, err = checked(capsys, file, *architecture, "--normalization", "{ mean = [0, 0], std = [1] }")
+    assert status == 2
+    assert "--normalization: expected as many numbers in std as in mean, got 1 and 2" in err
 
 
 @pytest.mark.shared

@@ -17,7 +17,7 @@ def test_the_log_of_a_long_run_gets_a_line_for_each_model_that_is_done(
 ) -> None:
     monkeypatch.setattr(progress, "QUIET_SECONDS", quiet)
     with progress.terminal_progress() as shown:
-        shown.planned(2, 3, 0)
+        shown.planned(2, {"a": 2, "b": 1}, 0)
         shown.started("a")
         shown.recorded(record(model_id="a"))
         shown.recorded(record(model_id="a", status="failed", value=None, reason="out of memory"))
@@ -35,9 +35,9 @@ def test_a_terminal_sees_the_model_the_count_and_the_time_left(monkeypatch: pyte
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "120")
     with progress.terminal_progress() as shown:
-        shown.planned(2, 10, 4)
+        shown.planned(2, {"digits-resnet-AT": 10}, 4)
         shown.started("digits-resnet-AT")
-        shown.recorded(record())
+        shown.recorded(record(model_id="digits-resnet-AT"))
     assert "digits-resnet-AT" in screen.getvalue()
     assert "1/10" in screen.getvalue()
     assert "left" in screen.getvalue()
@@ -46,3 +46,50 @@ def test_a_terminal_sees_the_model_the_count_and_the_time_left(monkeypatch: pyte
 @pytest.mark.parametrize(("seconds", "words"), [(4.6, "5 s"), (65, "1 min 5 s"), (7322, "2 h 2 min")])
 def test_durations_are_written_in_their_two_largest_units(seconds: float, words: str) -> None:
     assert progress.duration(seconds) == words
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def load_failure(model_id: str) -> object:
+    return record(model_id=model_id, measure="load", status="failed", value=None, reason="no network")
+
+
+def test_models_that_fail_at_once_say_nothing_about_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """30 models of 60 pairs: the first two cannot be downloaded after 63 s each, the third takes 10 s a pair."""
+    clock = _Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    with progress.terminal_progress() as shown:
+        shown.planned(30, {f"m{i}": 60 for i in range(30)}, 0)
+        for i in range(2):
+            shown.started(f"m{i}")
+            clock.now += 63
+            shown.recorded(load_failure(f"m{i}"))
+            shown.finished(f"m{i}")
+        shown.started("m2")
+        for _ in range(60):
+            clock.now += 10
+            shown.recorded(record(model_id="m2"))
+        shown.finished("m2")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [f"{i + 1} done: m{i} (1 failed), time left not known yet" for i in range(2)]
+    assert lines[2] == f"3 done: m2, about {progress.duration(27 * 60 * 10)} left"
+
+
+def test_the_bar_is_full_when_every_model_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress.terminal_progress() as shown:
+        shown.planned(1, {"m": 8}, 0)
+        shown.started("m")
+        shown.recorded(load_failure("m"))
+        shown.finished("m")
+    assert "8/8" in screen.getvalue()

@@ -92,7 +92,7 @@ def test_a_failed_run_is_told_and_ends_with_status_1(tmp_path, capsys) -> None:
     [
         ([], "expected --defense (Standard, AT, TRADES or MART) or --grid FILE, got neither"),
         (["--defense", "Trades"], "did you mean 'TRADES'"),
-        (["--defense", "AT", "--radius", "8"], "did you mean 8/255"),
+        (["--defense", "AT", "--radius", "8"], "measurebench: radius: expected a Linf radius"),
         (["--defense", "AT", "--beta", "6"], "only TRADES and MART have one"),
         (
             ["--defense", "AT", "--workers", "many"],
@@ -109,8 +109,11 @@ def test_a_failed_run_is_told_and_ends_with_status_1(tmp_path, capsys) -> None:
         ),
         (["--defense", "AT", "--clip-norm", "-1"], "clip_norm: expected a number of at least 0, got -1.0"),
         (["--defense", "AT", "--precision", "mixed", "--device", "cpu"], "precision = mixed: expected a CUDA device"),
-        (["--grid", "none.toml", "--checkpoint", "best"], "settings in the grid file alone, got --checkpoint besides"),
-        (["--grid", "none.toml", "--epochs", "3"], "expected settings in the grid file alone, got --epochs besides"),
+        (
+            ["--grid", "none.toml", "--checkpoint", "best"],
+            "all settings in the grid file, got --checkpoint on the command",
+        ),
+        (["--grid", "none.toml", "--epochs", "3"], "all settings in the grid file, got --epochs on the command line"),
     ],
 )
 def test_bad_input_ends_with_one_plain_message_and_status_2(arguments, message, tmp_path, capsys) -> None:

@@ -19,7 +19,7 @@ from measurebench.store.folder import ResultsFolder
 from measurebench.store.tables import read_table
 
 MEASURES = "average_ce_pgd,average_ce,train_robust_acc"
-OPTIONS: dict[str, Any] = {"measures": MEASURES, "attacks": "pgd"}
+OPTIONS: dict[str, Any] = {"measures": MEASURES, "attacks": "pgd", "workers": 1}
 N_PAIRS = 4 + 3  # clean and PGD accuracy on two splits, three measures on one
 
 
@@ -75,7 +75,7 @@ def test_another_seed_is_another_configuration(whole: Path, manifest: Path, imag
 
 
 def test_two_workers_give_the_numbers_of_one(whole: Path, manifest: Path, images_file: Path, tmp_path: Path) -> None:
-    run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **OPTIONS)
+    run(str(manifest), dataset(images_file), tmp_path / "out", **OPTIONS | {"workers": 2})
     assert numbers(tmp_path / "out") == numbers(whole)
 
 
@@ -125,7 +125,7 @@ def test_ctrl_c_says_how_to_go_on_and_ends_with_130(manifest: Path, images_file:
     _, errors = process.communicate(timeout=60)
     if process.returncode != 0:  # it may have been done in time
         assert process.returncode == 130
-        assert errors.endswith("measurebench: stopped; what was recorded stays, the same command goes on from there\n")
+        assert errors.endswith("measurebench: Interrupted. Records are kept; run the same command again to resume.\n")
     assert len(lines(out)) >= 1
 
 
@@ -262,7 +262,7 @@ def test_a_worker_that_is_killed_costs_the_measure_it_was_at_and_nothing_else(
     manifest: Path, images_file: Path, tmp_path: Path
 ) -> None:
     options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:deadly"}
-    summary = run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    summary = run(str(manifest), dataset(images_file), tmp_path / "out", **options | {"workers": 2})
     assert summary.exit_status == 1
     records = read_records(tmp_path / "out")
     failed = {(r.model_id, r.measure, r.split): r.reason for r in records if r.status == "failed"}
@@ -271,7 +271,7 @@ def test_a_worker_that_is_killed_costs_the_measure_it_was_at_and_nothing_else(
     assert set(failed.values()) == {"the worker process was ended by SIGKILL (out of memory?)"}
     assert sum(r.status == "measured" for r in records) == 3 * N_PAIRS
     assert read_table(tmp_path / "out")["average_ce"].notna().all()
-    again = run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    again = run(str(manifest), dataset(images_file), tmp_path / "out", **options | {"workers": 2})
     assert again.n_recorded == 0
 
 
@@ -284,7 +284,7 @@ def test_a_lost_gpu_costs_the_measure_it_was_lost_in_and_nothing_else(
     manifest: Path, images_file: Path, tmp_path: Path
 ) -> None:
     options = OPTIONS | {"attacks": "pgd,tests.engine.test_runner:losing"}
-    run(str(manifest), dataset(images_file), tmp_path / "out", workers=2, **options)
+    run(str(manifest), dataset(images_file), tmp_path / "out", **options | {"workers": 2})
     records = read_records(tmp_path / "out")
     failed = {(r.model_id, r.measure, r.split): r.reason for r in records if r.status == "failed"}
     assert set(failed) == {(f"net{i}", "losing_accuracy", split) for i in range(3) for split in ("train", "test")}
@@ -342,3 +342,137 @@ def test_numbers_that_are_not_finite_beside_a_value_do_not_end_the_run(
     record = next(r for r in read_records(tmp_path / "out") if r.measure == "average_ce")
     assert (record.value, record.standard_error) == (1.0, None)
     assert (record.diagnostics["largest"], record.diagnostics["smallest"]) == ("inf", 0.5)
+
+
+def test_a_worker_does_not_run_the_user_s_script_again() -> None:
+    """Then a script that calls ``run`` with several workers needs no ``if __name__ == "__main__"``."""
+    from multiprocessing.spawn import get_preparation_data
+
+    from measurebench.engine.workers import without_main
+
+    main = sys.modules["__main__"]
+    before = dict(vars(main))
+    assert {"init_main_from_name", "init_main_from_path"} & set(get_preparation_data("worker"))
+    with without_main():
+        assert not {"init_main_from_name", "init_main_from_path"} & set(get_preparation_data("worker"))
+    assert vars(main) == before
+
+
+class Watcher:
+    """Progress that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+
+    def planned(self, *what: Any) -> None:
+        self.heard.append(("planned", *what))
+
+    def started(self, model_id: str) -> None:
+        self.heard.append(("started", model_id))
+
+    def recorded(self, record: Record) -> None:
+        self.heard.append(("recorded", record.model_id))
+
+    def finished(self, model_id: str) -> None:
+        self.heard.append(("finished", model_id))
+
+
+def test_progress_hears_the_open_pairs_of_each_model_and_what_is_on_record(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
+    watcher = Watcher()
+    models = [f"{manifest.parent}#net0", f"{manifest.parent}#net1"]
+    run(models, dataset(images_file), tmp_path / "out", progress=watcher, **OPTIONS)
+    assert watcher.heard[0] == ("planned", 2, {"net1": N_PAIRS}, N_PAIRS)
+    assert watcher.heard[1] == ("started", "net1")
+    assert watcher.heard[2:-1] == [("recorded", "net1")] * N_PAIRS
+    assert watcher.heard[-1] == ("finished", "net1")
+
+
+def test_shards_of_models_are_measured_apart(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    options = OPTIONS | {"measures": "num_params", "attacks": "none"}
+    for shard, ids in (("1/2", {"net0", "net2"}), ("2/2", {"net1"})):
+        run(str(manifest), dataset(images_file), tmp_path / shard[0], shard=shard, **options)
+        assert {record.model_id for record in read_records(tmp_path / shard[0])} == ids
+
+
+def test_a_measure_with_parameters_of_its_own_is_a_setting_of_the_run(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    """An instance and the file's [measure.ID] give one configuration, so that neither hides the other's records."""
+    from measurebench.measures.smoothness.local_lip import LocalLipschitz
+
+    reference, options = f"{manifest.parent}#net0", OPTIONS | {"attacks": "none"}
+    run(
+        reference,
+        dataset(images_file),
+        tmp_path / "a",
+        **options | {"measures": ["num_params", LocalLipschitz(steps=2)]},
+    )
+    settings = {"local_lip": {"steps": 2}}
+    run(
+        reference,
+        dataset(images_file),
+        tmp_path / "b",
+        measure_settings=settings,
+        **options | {"measures": "num_params,local_lip"},
+    )
+    assert numbers(tmp_path / "a") == numbers(tmp_path / "b")
+    run(reference, dataset(images_file), tmp_path / "c", **options | {"measures": [LocalLipschitz()]})
+    assert set(numbers(tmp_path / "c")).isdisjoint(numbers(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"models": torch.nn.Sequential(torch.nn.Linear(1, 1))},
+            "got Sequential; measurebench.measure.* measures a network in memory",
+        ),
+        ({"models": [3]}, "expected references or specifications of models, got int"),
+        ({"models": []}, "expected at least one, got none"),
+        ({"measures": [object()]}, "expected ids or measures, got <object"),
+        ({"measures": [torch.nn.ReLU]}, "expected ids or measures"),
+        ({"measures": ["averge_ce"]}, "did you mean 'average_ce"),
+    ],
+)
+def test_what_run_cannot_take_is_bad_input(
+    changes: dict[str, Any], words: str, manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    arguments = {"models": str(manifest), "dataset": dataset(images_file), "out": tmp_path / "out"} | OPTIONS | changes
+    with pytest.raises(BadInputError, match=words):
+        run(**arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_specifications_and_references_mix_but_ids_may_not_repeat(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from measurebench.models import resolve
+
+    first, second, _ = resolve([str(manifest)])
+    options = OPTIONS | {"measures": "num_params", "attacks": "none"}
+    summary = run([first, second.reference], dataset(images_file), tmp_path / "out", **options)
+    assert (summary.n_models, summary.exit_status) == (2, 0)
+    with pytest.raises(BadInputError, match="a different id for every model of a run, got 'net0' twice"):
+        run([first, replace(second, id="net0")], dataset(images_file), tmp_path / "out", **options)
+
+
+def test_a_failed_load_is_written_once_and_told_each_time(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    folder = tmp_path / "models"
+    shutil.copytree(manifest.parent, folder)
+    (folder / "net1.pt").write_text("<html>Quota exceeded</html>")
+    options = OPTIONS | {"measures": "num_params", "attacks": "none"}
+    run(str(folder), dataset(images_file), tmp_path / "out", **options)
+    watcher, before = Watcher(), lines(tmp_path / "out")
+    again = run(str(folder), dataset(images_file), tmp_path / "out", progress=watcher, **options)
+    assert ("recorded", "net1") in watcher.heard
+    assert (again.n_recorded, again.unusable) == (0, ["net1"])
+    assert lines(tmp_path / "out") == before

@@ -1,0 +1,41 @@
+"""Files that are written whole or not at all, and names of files for ids of any kind."""
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+__all__ = ["file_name", "write_atomically"]
+
+
+def file_name(model_id: str) -> str:
+    """Return an id as the name of one file or folder: percent-encoded, so that no character leaves the folder.
+
+    >>> file_name("robustbench:Linf/Wong2020Fast")
+    'robustbench%3ALinf%2FWong2020Fast'
+    >>> file_name("..")
+    '%2E%2E'
+    """
+    quoted = quote(model_id, safe="")
+    return quoted.replace(".", "%2E") if set(model_id) <= {"."} else quoted
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash or on a full disk it holds the old content or the new, never a part.
+
+    Makes the folder where it is missing. Raises OSError where the folder cannot be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, since only a rename within one file system is atomic.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

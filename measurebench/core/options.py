@@ -1,0 +1,203 @@
+"""Options that are declared once: each field of a dataclass carries its help, its default and what it accepts.
+
+The command line, a TOML file and a Python call are three ways to set the same options. All three are read by the
+functions of this module, so that they know the same names, have the same defaults and refuse the same values.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.errors import BadInputError, near_names
+
+__all__ = [
+    "Kind",
+    "Option",
+    "auto_or_whole",
+    "check_names",
+    "checked",
+    "flag",
+    "folder",
+    "names",
+    "one_of",
+    "option",
+    "options_of",
+    "read_toml",
+    "text",
+    "validate",
+    "whole",
+]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option accepts.
+
+    ``expected`` says it in words. ``accept`` returns a value in the form in which it is kept, or raises ValueError or
+    TypeError. ``read`` turns a word of the command line into a value for ``accept``.
+    """
+
+    expected: str
+    accept: Callable[[Any], Any]
+    metavar: str = "TEXT"
+    read: Callable[[str], Any] = str
+    choices: tuple[str, ...] = ()
+    is_flag: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: name, kind, help and default; ``note`` says in words what the default None means.
+
+    ``in_file`` is a second name in TOML files.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: Any = MISSING
+    note: str = ""
+    in_file: str = ""
+
+    @property
+    def is_required(self) -> bool:
+        """Tell whether the option has no default."""
+        return self.default is MISSING
+
+
+def option(default: Any, kind: Kind, help: str, *, note: str = "", in_file: str = "") -> Any:
+    """Return a dataclass field that declares an option; without a default (``...``) it is required."""
+    declared = {"kind": kind, "help": help, "note": note, "in_file": in_file}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata={"option": declared})
+    return field(default=MISSING if default is ... else default, metadata={"option": declared})
+
+
+def options_of(declaration: Any) -> dict[str, Option]:
+    """Return the options that a dataclass declares, by name and in order."""
+    found = {}
+    for item in fields(declaration):
+        if declared := item.metadata.get("option"):
+            default = {} if item.default_factory is not MISSING else item.default
+            found[item.name] = Option(item.name, default=default, **declared)
+    return found
+
+
+def checked(declared: Option, value: Any, subject: str) -> Any:
+    """Return a value in the form in which the option is kept.
+
+    Raises BadInputError for a value that the option does not accept; ``subject`` names the option in its message.
+    """
+    if value is None and declared.default is None:
+        return None
+    try:
+        return declared.kind.accept(value)
+    except BadInputError as error:
+        raise BadInputError(subject, error.expected, error.got, error.hint) from None
+    except (TypeError, ValueError):
+        hint = near_names(value, declared.kind.choices) if isinstance(value, str) else ""
+        raise BadInputError(subject, declared.kind.expected, repr(value), hint) from None
+
+
+def validate(options: Any) -> None:
+    """Check every option of a frozen dataclass, for its ``__post_init__``, and keep each in its one form."""
+    for name, declared in options_of(options).items():
+        object.__setattr__(options, name, checked(declared, getattr(options, name), name))
+
+
+def check_names(declaration: Any, given: Iterable[str], subject: str) -> None:
+    """Refuse names that the dataclass does not declare. Raises BadInputError with the nearest known names."""
+    known = options_of(declaration)
+    for name in given:
+        if name not in known:
+            hint = near_names(name, known) or f"known: {', '.join(known)}"
+            raise BadInputError(f"{subject}: {name}" if subject else name, "the name of an option", repr(name), hint)
+
+
+def read_toml(declaration: Any, path: Path, command: str) -> dict[str, Any]:
+    """Return the options that a TOML file sets, checked; hyphens in names count as underscores.
+
+    Raises BadInputError naming the file and the key; ``command`` is what the options are of.
+    """
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(str(path), "a TOML file that can be read", error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(str(path), "valid TOML", str(error) or type(error).__name__) from None
+    known = options_of(declaration)
+    second = {item.in_file: item.name for item in known.values() if item.in_file}
+    found = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        name = second.get(name, name)
+        if name not in known:
+            raise BadInputError(f"{path}: {key}", f"an option of {command}", repr(key), near_names(name, known))
+        found[name] = checked(known[name], value, f"{path}: {key}")
+    return found
+
+
+# ---- kinds ------------------------------------------------------------------------------------------------------
+
+
+def text(expected: str = "text", metavar: str = "TEXT") -> Kind:
+    """Return the kind of a text that is not empty."""
+    return Kind(expected, lambda value: _fit(value, isinstance(value, str) and value != ""), metavar)
+
+
+def names(expected: str) -> Kind:
+    """Return the kind of names with commas between; a list of names is taken too and joined."""
+    return Kind(expected, _joined, "NAME,NAME")
+
+
+def whole(least: int | None = None) -> Kind:
+    """Return the kind of a whole number, at least ``least``; a truth value is not a number."""
+    words = "a whole number" if least is None else f"a whole number, at least {least}"
+    return Kind(words, lambda value: _fit(value, _is_whole(value, least)), "N", _number)
+
+
+def auto_or_whole(least: int = 1) -> Kind:
+    """Return the kind of ``auto`` or a whole number, at least ``least``."""
+    words = f"auto or a whole number, at least {least}"
+    return Kind(words, lambda value: _fit(value, value == "auto" or _is_whole(value, least)), "auto|N", _number)
+
+
+def one_of(*choices: str) -> Kind:
+    """Return the kind of one of several words."""
+    words = " or ".join((", ".join(choices[:-1]), choices[-1]))
+    return Kind(words, lambda value: _fit(value, value in choices), "|".join(choices), choices=choices)
+
+
+def folder() -> Kind:
+    """Return the kind of a folder's path, as text or Path; it is kept as Path."""
+    return Kind("a folder's path", lambda value: Path(_fit(value, isinstance(value, str | Path))), "DIR")
+
+
+def flag() -> Kind:
+    """Return the kind of a switch that is off unless it is given."""
+    return Kind("true or false", lambda value: _fit(value, isinstance(value, bool)), is_flag=True)
+
+
+def _fit(value: Any, fits: bool) -> Any:
+    if not fits:
+        raise ValueError(value)
+    return value
+
+
+def _is_whole(value: Any, least: int | None) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
+
+
+def _number(word: str) -> int | str:
+    """Return a word as a number where it is one; otherwise as it is, to be refused with its own text."""
+    return int(word) if re.fullmatch(r"[+-]?\d{1,18}", word) else word
+
+
+def _joined(value: Any) -> str:
+    parts = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    found = [part.strip() for part in parts if isinstance(part, str)]
+    return ",".join(_fit([part for part in found if part], bool(parts) and len(found) == len(parts)))

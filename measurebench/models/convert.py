@@ -1,0 +1,135 @@
+"""Converts checkpoints to safetensors, with the manifest that loads them to the same networks."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import nn
+
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError
+from measurebench.core.files import file_name, write_atomically
+from measurebench.core.specs import ModelSpec, Normalization
+from measurebench.core.toml import to_key, to_toml
+from measurebench.models.loaded import LoadedModel
+from measurebench.models.loading import load_model
+from measurebench.models.manifest import copy_beside, name_beside, read_manifest
+from measurebench.models.normalized import unnormalized
+from measurebench.models.references import resolve
+
+__all__ = ["convert_checkpoint"]
+
+
+def convert_checkpoint(
+    model: str,
+    out: str | Path,
+    *,
+    architecture: str | None = None,
+    normalization: str | Normalization | None = None,
+    allow_pickle: bool = False,
+) -> list[ModelSpec]:
+    """Write weights as safetensors under the folder ``out``, add the models to its models.toml, and return them.
+
+    ``model`` is a checkpoint or any reference to local models. No file that exists is replaced but the manifest, which
+    keeps its entries. Raises BadInputError for a model of RobustBench, which needs RobustBench's own code, and for an
+    id or a file name that is taken; then nothing has been written.
+    """
+    folder = Path(out)
+    specs = resolve([model], architecture=architecture, normalization=normalization, allow_pickle=allow_pickle)
+    if specs[0].source == "robustbench":
+        raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")
+    manifest = folder / "models.toml"
+    _check_new([spec.id for spec in specs], manifest)
+    files = _free_files(specs, folder)
+    try:
+        _add_entries([_written(load_model(spec), folder) for spec in specs], manifest)
+    except BaseException:  # a kill by Ctrl-C too: the files would be in the way of the next attempt
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+    ids = {spec.id for spec in specs}
+    return [spec for spec in read_manifest(manifest, prefix=f"{folder}#") if spec.id in ids]
+
+
+def _file(spec: ModelSpec, out: Path, end: str = "") -> Path:
+    """Return the file for a model's weights, whatever characters its id has."""
+    return out / f"{file_name(spec.id)}{end}.safetensors"
+
+
+def _free_files(specs: list[ModelSpec], out: Path) -> list[Path]:
+    """Return the files of weights to write; none of them may exist, and no two models may share one."""
+    files = [_file(spec, out, end) for spec in specs for end in ("", "-init") if not end or spec.initial is not None]
+    own = {Path(place).resolve() for spec in specs for place in (spec.locator, spec.initial) if place}
+    for number, file in enumerate(files):
+        if file in files[:number] or file.exists() or file.is_symlink():
+            got = "two models for it" if file in files[:number] else "a file"
+            got = "the model's own file" if file.resolve() in own else got
+            raise BadInputError(str(file), "a file name that is free", got, "choose another --out")
+    return files
+
+
+def _add_entries(entries: list[str], manifest: Path) -> None:
+    """Replace the manifest by one with these entries at its end."""
+    known = manifest.read_text(encoding="utf-8").rstrip() if manifest.is_file() else ""
+    write_atomically(manifest, "\n\n".join([*([known] if known else []), *entries]).encode() + b"\n")
+
+
+def _check_new(ids: list[str], manifest: Path) -> None:
+    """Refuse an id that is in the manifest already."""
+    if not manifest.is_file():
+        return
+    taken = {spec.id for spec in read_manifest(manifest)} & set(ids)
+    if taken:
+        raise BadInputError(str(manifest), "ids that are not in it yet", repr(min(taken)), "choose another --out")
+
+
+def _written(model: LoadedModel, out: Path) -> str:
+    """Write a model's weights, and its initial ones where there are any; return its manifest entry."""
+    spec = model.spec
+    if not spec.architecture:
+        raise BadInputError(spec.locator, "an architecture", "a pickled module", "name one with --architecture")
+    file = _file(spec, out)
+    _save(model.network, file)
+    fields: dict[str, Any] = {"id": spec.id, "file": file.name, "sha256": digest_file(file)}
+    fields |= _architecture_fields(spec, out)
+    if model.initial is not None:
+        _save(model.initial, _file(spec, out, "-init"))
+        fields["init_file"] = _file(spec, out, "-init").name
+    fields |= _description(spec)
+    lines = ["[[model]]", *(f"{to_key(key)} = {to_toml(value)}" for key, value in fields.items())]
+    settings = {key: value for key, value in spec.settings.items() if value is not None}
+    if settings:
+        lines += ["[model.settings]", *(f"{to_key(key)} = {to_toml(value)}" for key, value in settings.items())]
+    return "\n".join(lines)
+
+
+def _save(network: nn.Module, file: Path) -> None:
+    """Write the weights of the bare network: its normalisation is in the manifest."""
+    weights = {key: tensor.contiguous().clone() for key, tensor in unnormalized(network).state_dict().items()}
+    write_atomically(file, save(weights))
+
+
+def _architecture_fields(spec: ModelSpec, out: Path) -> dict[str, Any]:
+    """Return architecture and normalisation; a file that defines the architecture is copied beside the manifest."""
+    copy_beside(str(spec.architecture), Path(spec.architecture_folder or "."), out)
+    fields: dict[str, Any] = {"architecture": name_beside(str(spec.architecture))}
+    if spec.architecture_kwargs:
+        fields["architecture_kwargs"] = dict(spec.architecture_kwargs)
+    mean, std = spec.normalization.mean, spec.normalization.std
+    fields["normalization"] = {"mean": list(mean), "std": list(std)} if mean else "none"
+    return fields
+
+
+def _description(spec: ModelSpec) -> dict[str, Any]:
+    """Return what else the manifest says of a model; what is not known is left out."""
+    threat = spec.threat_model
+    fields = {
+        "dataset": spec.dataset,
+        "defense": spec.defense,
+        "norm": threat.norm.value if threat else None,
+        "radius": threat.text if threat else None,
+        "expected_clean_accuracy": spec.expected_clean_accuracy,
+        "run": spec.run,
+        "cluster": spec.cluster,
+    }
+    return {key: value for key, value in fields.items() if value is not None}

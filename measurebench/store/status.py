@@ -1,0 +1,78 @@
+"""What is done, missing and failed in a results folder, model by model."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from measurebench.core.records import Record
+from measurebench.store.folder import ResultsFolder, model_key
+
+__all__ = ["ModelStatus", "Unmeasured", "read_status"]
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A measure on a split that has no value, and why; ``load`` without a split where the model cannot be loaded."""
+
+    measure: str
+    split: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """How far one model is: the number of values, what has none, and the pairs (measure, split) done and missing.
+
+    ``missing`` are the pairs that other models of the folder have and this one has not.
+    """
+
+    id: str
+    measured: int
+    undefined: tuple[Unmeasured, ...]
+    failed: tuple[Unmeasured, ...]
+    done: tuple[Pair, ...]
+    missing: tuple[Pair, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as plain values for JSON."""
+        return asdict(self)
+
+
+def read_status(folder: str | Path) -> list[ModelStatus]:
+    """Return the status of each model of a results folder, in the order of ids.
+
+    Each model counts with the configuration and the weights of its latest run. Raises BadInputError where the folder is
+    no results folder.
+    """
+    results = ResultsFolder.open(Path(folder))
+    records, catalogue = results.records_by_model(), results.catalogue()
+    mine = {name: [r for r in records[model_key(entry)] if r.measure != "load"] for name, entry in catalogue.items()}
+    everything = {_pair(record) for group in mine.values() for record in group}
+    return [_status(catalogue[name], group, everything) for name, group in mine.items()]
+
+
+def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set[Pair]) -> ModelStatus:
+    failed = _without_value(records, "failed")
+    if entry.get("failure"):
+        failed.insert(0, Unmeasured("load", "", str(entry["failure"])))
+    done = {_pair(record) for record in records}
+    return ModelStatus(
+        id=str(entry["model_id"]),
+        measured=Counter(record.status for record in records)["measured"],
+        undefined=tuple(_without_value(records, "undefined")),
+        failed=tuple(failed),
+        done=tuple(sorted(done)),
+        missing=tuple(sorted(everything - done)),
+    )
+
+
+def _without_value(records: Sequence[Record], status: str) -> list[Unmeasured]:
+    return [Unmeasured(r.measure, r.split, r.reason) for r in records if r.status == status]
+
+
+def _pair(record: Record) -> Pair:
+    return record.measure, record.split
