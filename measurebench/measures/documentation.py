@@ -56,7 +56,7 @@ def write_documentation(root: Path) -> list[Path]:
     target = root / "docs" / "measures.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page(), encoding="utf-8")
-    listing = root / "measurebench" / "core" / INFOS_FILE.name
+    listing = root / "measurebench" / "measures" / INFOS_FILE.name
     listing.write_text(infos_text(infos()), encoding="utf-8")
     return [target, listing]
 

@@ -55,5 +55,5 @@ def test_the_page_says_what_a_measure_says(name: str) -> None:
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:
-    (tmp_path / "measurebench" / "core").mkdir(parents=True)
+    (tmp_path / "measurebench" / "measures").mkdir(parents=True)
     assert [path.read_text(encoding="utf-8") for path in write_documentation(tmp_path)] == [page(), infos_text(infos())]
