@@ -9,7 +9,7 @@ import re
 from html import unescape
 from xml.etree.ElementTree import Element, tostring
 
-__all__ = ["UnreadableFormulaError", "mathml"]
+__all__ = ["SYMBOLS", "UnreadableFormulaError", "mathml", "mathml_parts"]
 
 # What a formula needs; anything else (links, images, styles, actions) is refused.
 _ELEMENTS = frozenset(
@@ -19,6 +19,24 @@ _ELEMENTS = frozenset(
 _ATTRIBUTES = frozenset(
     {"display", "stretchy", "fence", "form", "accent", "minsize", "maxsize", "lspace", "rspace", "width"}
     | {"displaystyle", "scriptlevel", "columnalign", "mathvariant", "movablelimits"}
+)
+# What the formulas of the measures use, as LaTeX and in words.
+SYMBOLS = (
+    ("x", "the example that a measure reads: an image, or its PGD example where the id ends in _pgd"),
+    ("x^*", "the adversarial example of an image"),
+    ("y", "the label"),
+    (r"\hat{y}", "the predicted class"),
+    ("z = f(x)", "the logits"),
+    ("p", "their softmax"),
+    (r"\ell", "the cross-entropy in nats"),
+    ("n", "the number of examples"),
+    ("w", "the parameters"),
+    ("W_l", "the weight of layer l as a matrix"),
+    ("W_l^0", "the same at initialisation"),
+    (r"\sigma_{\max}", "the largest singular value"),
+    (r"\varepsilon", "the radius of the threat model"),
+    ("m_{(k)}", "the k-th smallest of n margins m"),
+    (r"\mathbb{1}[\cdot]", "1 where the statement holds, 0 elsewhere"),
 )
 _UNSIZED_BAR = re.compile(r"(?<!\\left)(?<!\\right)\\([lr])(vert|Vert)(?![a-zA-Z])")
 _WORD = re.compile(r"[a-zA-Z][a-zA-Z\s\u2009]+")
@@ -59,6 +77,18 @@ def mathml(latex: str, *, block: bool = False) -> str:
         root.attrib.pop("display", None)
     _clean(root, latex)
     return tostring(root, encoding="unicode", short_empty_elements=False)
+
+
+def mathml_parts(latex: str) -> list[str]:
+    r"""Return a formula and its side conditions, which follow ``,\quad``, as one ``<math>`` element each.
+
+    A browser breaks lines between elements but not inside one, so that a long definition fits a narrow column. Raises
+    UnreadableFormulaError as ``mathml`` does.
+
+    >>> mathml_parts(r"w,\quad w = 1")
+    ['<math><mi>w</mi></math>', '<math><mi>w</mi><mo>=</mo><mn>1</mn></math>']
+    """
+    return [mathml(part) for part in latex.split(r",\quad ")]
 
 
 def _clean(node: Element, latex: str) -> None:
