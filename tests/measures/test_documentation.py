@@ -50,7 +50,7 @@ def test_the_core_is_the_study_s_list() -> None:
 def test_the_page_says_what_a_measure_says(name: str) -> None:
     info, text = all_measures()[name].info, page()
     assert f"`{name}`" in text
-    for said in (info.formula, info.source, info.departures, *info.variants.values()):
+    for said in (info.latex, info.explanation, info.source, info.departures, *info.variants.values()):
         assert said in text
 
 
