@@ -36,11 +36,13 @@ PROPERTIES: Mapping[str, str] = {
 class MeasureInfo:
     """Identity, definition and declared properties of a measure.
 
-    ``hypothesis`` is the sign of the association with the robust generalization gap that folklore predicts
-    ("+": larger value, larger gap; "-": the opposite; "": none). ``inputs`` names what is read: weights,
-    initial_weights, clean, pgd, gradient (the shared backward pass). ``cost`` counts passes over the n examples
-    (F forward, B backward). ``properties`` (names of PROPERTIES) are enforced by tests/measures/test_contract.py;
-    ``variants`` maps the name of a published behaviour that departs from the definition to one sentence.
+    ``formula`` is plain text for the terminal; ``latex`` is the same formula for the documentation and the page, which
+    show the plain text where ``latex`` is empty. ``hypothesis`` is the sign of the association with the robust
+    generalization gap that folklore predicts ("+": larger value, larger gap; "-": the opposite; "": none). ``inputs``
+    names what is read: weights, initial_weights, clean, pgd, gradient (the shared backward pass). ``cost`` counts
+    passes over the n examples (F forward, B backward). ``properties`` (names of PROPERTIES) are enforced by
+    tests/measures/test_contract.py; ``variants`` maps the name of a published behaviour that departs from the
+    definition to one sentence.
     """
 
     id: str
@@ -59,6 +61,7 @@ class MeasureInfo:
     properties: tuple[str, ...] = ()
     variants: Mapping[str, str] = field(default_factory=dict)
     departures: str = ""
+    latex: str = ""
 
     def on(self, examples: Examples, tier: Tier | None = None) -> "MeasureInfo":
         """Return this info for clean images (the plain id) or PGD examples (suffix ``_pgd``)."""

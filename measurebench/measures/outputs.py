@@ -1,4 +1,4 @@
-"""What measures read from the logits, computed once per kind of examples, in float64."""
+"""Margins, log-probabilities and entropies from the logits, computed once per kind of examples, in float64."""
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,8 @@ from measurebench.measures.uncertainty import OrderStatistic, order_statistic, p
 from measurebench.measures.value import UndefinedMeasureError
 
 __all__ = [
+    "GAMMA_LATEX",
+    "MARGIN_LATEX",
     "entropies",
     "log_probabilities",
     "logit_margins",
@@ -19,9 +21,19 @@ __all__ = [
     "scale_margin",
 ]
 
+MARGIN_LATEX = r"z_y - \max_{j \neq y} z_j"
+# m_(k) is the k-th smallest of the n margins
+GAMMA_LATEX = rf"\gamma = m_{{(k)}},\quad k = \max(1, \lfloor 0.1\, n \rfloor),\quad m = {MARGIN_LATEX}"
+
 
 def margins(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the score of the label minus the largest other score, [n], for scores [n, K]."""
+    """Return the score of the label minus the largest other score, [n], for scores [n, K] and labels [n].
+
+    A tie at the top gives 0. Raises UndefinedMeasureError for a single class.
+
+    >>> margins(torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 2.0]]), torch.tensor([0, 1]))
+    tensor([2., 0.])
+    """
     if scores.shape[1] < 2:
         raise UndefinedMeasureError(f"a margin needs two classes or more, the network has {scores.shape[1]}")
     own = scores.gather(1, labels[:, None])[:, 0]
@@ -29,19 +41,19 @@ def margins(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def log_probabilities(context: MeasureContext, examples: Examples) -> Tensor:
-    """Return log softmax of the logits, float64 [n, K]."""
+    """Return the logarithm of the softmax of the logits, float64 [n, K]."""
     return context.shared(f"{examples} log probabilities", lambda: F.log_softmax(context.logits(examples).double(), 1))
 
 
 def logit_margins(context: MeasureContext, examples: Examples) -> Tensor:
-    """Return z_y - max_{j != y} z_j, float64 [n]."""
+    """Return the logit margins z_y - max_{j != y} z_j, float64 [n]."""
     return context.shared(
         f"{examples} logit margins", lambda: margins(context.logits(examples).double(), context.labels)
     )
 
 
 def probability_margins(context: MeasureContext, examples: Examples) -> Tensor:
-    """Return p_y - max_{j != y} p_j, float64 [n]."""
+    """Return the probability margins p_y - max_{j != y} p_j, float64 [n]."""
     return margins(log_probabilities(context, examples).exp(), context.labels)
 
 
@@ -58,7 +70,10 @@ def margin_percentile(context: MeasureContext, examples: Examples, percent: floa
 
 
 def scale_margin(context: MeasureContext, examples: Examples) -> OrderStatistic:
-    """Return gamma, the 10th percentile of the logit margin; undefined where it is zero."""
+    """Return gamma, the 10th percentile of the logit margin.
+
+    Raises UndefinedMeasureError if it is exactly zero.
+    """
     gamma = margin_percentile(context, examples, 10)
     if gamma.value == 0:
         raise UndefinedMeasureError("the 10th percentile of the logit margin is zero, so it has no inverse")

@@ -1,4 +1,4 @@
-"""Standard errors of what is no plain mean over examples: square roots, order statistics, and the jackknife."""
+"""Standard errors of estimates other than means: square roots, order statistics, and the jackknife."""
 
 import math
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ __all__ = [
     "wilson_interval",
 ]
 
-_Z = 1.959963984540054  # the normal distribution's 97.5 % point
+_Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
 def jackknife_error(left_out: Tensor) -> float | None:
-    """Return the jackknife standard error from the values with each example left out, [n]; none for n = 1."""
+    """Return the jackknife standard error from the estimates with one example left out each, [n]; None for n = 1."""
     n = len(left_out)
     if n < 2:
         return None
@@ -30,7 +30,7 @@ def jackknife_error(left_out: Tensor) -> float | None:
 
 
 def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> MeasureValue:
-    """Return the square root of a mean over examples [n], its error by the delta method: se(mean) / (2 root)."""
+    """Return the square root of a mean over examples [n], with the delta-method standard error se(mean) / (2 root)."""
     mean = MeasureValue.mean(squares)
     root = math.sqrt(mean.value or 0.0)
     error = mean.standard_error / (2 * root) if mean.standard_error is not None and root > 0 else None
@@ -38,17 +38,21 @@ def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> Measu
 
 
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval for k of n (Wilson 1927): the p with (k/n - p)^2 = z^2 p (1 - p) / n."""
+    """Return the 95 % interval for a proportion k of n (Wilson 1927): the p with (k/n - p)^2 <= z^2 p (1 - p) / n.
+
+    >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
+    (0.4902, 0.9433)
+    """
     center, spread = (k + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2) * math.sqrt(k * (n - k) / n + _Z**2 / 4)
     return (0.0 if k == 0 else center - spread), (1.0 if k == n else center + spread)
 
 
 @dataclass(frozen=True)
 class OrderStatistic:
-    """The k-th smallest of n values, with the 95 % interval between the order statistics that binomial ranks give.
+    """The k-th smallest of n values, with a 95 % interval between the order statistics of binomial ranks.
 
-    ``standard_error`` is the interval's width over 2 * 1.96 (for the smallest and the largest value, which have no
-    such interval, the jackknife's: the distance to their neighbour); None for n = 1.
+    ``standard_error`` is the width of the interval divided by 2 * 1.96. The smallest and the largest value have no such
+    interval; their standard error is that of the jackknife, the distance to the next value. It is None for n = 1.
     """
 
     value: float
@@ -58,7 +62,7 @@ class OrderStatistic:
 
 
 def order_statistic(values: Tensor, k: int) -> OrderStatistic:
-    """Return the k-th smallest value (k from 1 to n) of values [n] with its uncertainty."""
+    """Return the k-th smallest (k from 1 to n) of values [n] with its uncertainty."""
     from scipy.stats import binom
 
     ordered = values.double().cpu().sort().values
@@ -75,12 +79,16 @@ def order_statistic(values: Tensor, k: int) -> OrderStatistic:
 
 
 def percentile_rank(n: int, percent: float) -> int:
-    """Return the rank k = max(1, floor(percent / 100 * n)) of a percentile among n values."""
-    return max(1, math.floor(percent * n / 100 + 1e-9))
+    """Return the rank k = max(1, floor(percent / 100 * n)) of a percentile among n values.
+
+    >>> percentile_rank(1000, 10), percentile_rank(5, 10)
+    (100, 1)
+    """
+    return max(1, math.floor(percent * n / 100 + 1e-9))  # 1e-9: a product just below a whole number is that number
 
 
 def correlation_error(concordance: Tensor) -> float | None:
-    """Return the standard error of a pairwise coefficient from each example's mean over partners, [n].
+    """Return the standard error of a pairwise coefficient from each example's mean over its partners, [n].
 
     The coefficient is a U-statistic of order two: its variance is 4 Var(projection) / n (Hoeffding 1948).
     """

@@ -1,4 +1,4 @@
-"""What a measure returns: a number with its uncertainty, or the reason why there is none."""
+"""The result of a measure: a number with its uncertainty, or the reason why there is none."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,20 @@ __all__ = ["MeasureValue", "UndefinedMeasureError"]
 
 
 class UndefinedMeasureError(MeasurebenchError):
-    """The measure has no value for this network and these examples, for the reason in the message."""
+    """The measure has no value for this network and these examples; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class MeasureValue:
-    """``value`` and ``standard_error`` as floats (None where there is none), ``per_example`` float64 [n] on the CPU.
+    """A value with its standard error, the values of single examples, and diagnostics.
 
-    ``reason`` says why an undefined measure has no value. ``n`` is the number of examples read (0: weights alone).
+    ``value`` and ``standard_error`` are None where there is none; ``per_example`` is float64 [n] on the CPU.
+    ``reason`` says why an undefined measure has no value. ``n`` is the number of examples read; 0 if only weights were.
+
+    >>> MeasureValue.mean(torch.tensor([1.0, 2.0, 3.0])).value
+    2.0
+    >>> MeasureValue.undefined("no layer").status
+    'undefined'
     """
 
     value: float | None
@@ -34,24 +40,27 @@ class MeasureValue:
 
     @property
     def status(self) -> Literal["measured", "undefined"]:
-        """``measured`` if and only if there is a value."""
+        """``measured`` if there is a value, else ``undefined``."""
         return "undefined" if self.value is None else "measured"
 
     @classmethod
     def undefined(cls, reason: str, **diagnostics: Diagnostic) -> "MeasureValue":
-        """Return no value, with the reason."""
+        """Return a result without a value, with the reason."""
         return cls(None, diagnostics=diagnostics, reason=reason)
 
     @classmethod
     def mean(cls, per_example: Tensor, **diagnostics: Diagnostic) -> "MeasureValue":
-        """Return the mean over examples [n] with its standard error, s / sqrt(n); none for n = 1."""
+        """Return the mean over examples [n] with its standard error s / sqrt(n), which is None for n = 1."""
         values = per_example.detach().to("cpu", torch.float64)
         n = len(values)
         error = float(values.std(correction=1)) / math.sqrt(n) if n > 1 else None
         return cls(float(values.mean()), error, values, diagnostics, n).checked()
 
     def checked(self) -> "MeasureValue":
-        """Return itself, or undefined where the value is not finite; what else is not finite becomes None or text."""
+        """Return itself, or an undefined result if the value is not finite.
+
+        A standard error that is not finite becomes None, a diagnostic that is not finite becomes text.
+        """
         error = self.standard_error
         diagnostics = {
             name: str(item) if isinstance(item, float) and not math.isfinite(item) else item

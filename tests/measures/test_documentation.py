@@ -50,10 +50,10 @@ def test_the_core_is_the_study_s_list() -> None:
 def test_the_page_says_what_a_measure_says(name: str) -> None:
     info, text = all_measures()[name].info, page()
     assert f"`{name}`" in text
-    for said in (info.formula, info.source, info.departures, *info.variants.values()):
+    for said in (info.latex, info.explanation, info.source, info.departures, *info.variants.values()):
         assert said in text
 
 
 def test_both_files_are_written(tmp_path: Path) -> None:
-    (tmp_path / "measurebench" / "core").mkdir(parents=True)
+    (tmp_path / "measurebench" / "measures").mkdir(parents=True)
     assert [path.read_text(encoding="utf-8") for path in write_documentation(tmp_path)] == [page(), infos_text(infos())]

@@ -1,1 +1,1 @@
-"""Confidence on adversarial examples."""
+"""Calibration: how confident the network is, and whether its confidence matches its accuracy."""

@@ -1,4 +1,4 @@
-"""How sure the network is, and whether it should be: confidence, entropy, expected calibration error."""
+"""Mean confidence, predictive entropy and expected calibration error."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,12 +23,13 @@ _INFOS: dict[Kind, MeasureInfo] = {
         family="calibration",
         unit="probability",
         formula="mean_x max_k p_k(x)",
+        latex=r"\frac{1}{n} \sum_x \max_k p_k(x)",
         source="Definition; Hendrycks and Gimpel 2017",
         hypothesis="",
         inputs=("examples",),
         cost="shared",
         tier="new",
-        explanation="Probability that the network gives to the class it predicts, right or wrong.",
+        explanation="The probability that the network gives to the class that it predicts, correct or not.",
         properties=("logit_shift_invariant",),
     ),
     "entropy": MeasureInfo(
@@ -37,12 +38,14 @@ _INFOS: dict[Kind, MeasureInfo] = {
         family="calibration",
         unit="nats",
         formula="mean_x -sum_k p_k log p_k",
+        latex=r"-\frac{1}{n} \sum_x \sum_k p_k(x) \log p_k(x)",
         source="Shannon 1948",
         hypothesis="-",
         inputs=("examples",),
         cost="shared",
         tier="new",
-        explanation="How undecided the network is: 0 when sure, log K when it does not know at all.",
+        explanation="The uncertainty of the prediction: 0 if one class has all the probability, log K if all K classes"
+        " are equally probable.",
         properties=("logit_shift_invariant",),
     ),
 }
@@ -88,21 +91,25 @@ class CalibrationError:
             title="Expected calibration error",
             family="calibration",
             unit="probability",
-            formula="sum_b |sum_{x in b} (max_k p_k(x) - 1[argmax = y])| / n, 15 bins of equal width",
+            formula=f"sum_b |sum_{{x in b}} (max_k p_k(x) - 1[argmax = y])| / n, {self.n_bins} bins of equal width",
+            latex=r"\frac{1}{n} \sum_b \left\lvert \sum_{x \in b} \Bigl( \max_k p_k(x) - \mathbb{1}[\hat{y}(x) = y]"
+            r" \Bigr)"
+            rf" \right\rvert,\quad {self.n_bins}\ \text{{bins}}\ b\ \text{{of equal width}}",
             source="Naeini et al. 2015; Guo et al. 2017, eq. 3",
             hypothesis="",
             inputs=("examples",),
             cost="shared",
             tier="new",
-            explanation="How far confidence and accuracy lie apart, over classes of equal confidence.",
+            explanation="The difference between confidence and accuracy, averaged over groups of examples with similar"
+            " confidence.",
             properties=("logit_shift_invariant",),
         ).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the error; its standard error by the jackknife over examples."""
+        """Return the calibration error, with a standard error by the jackknife over examples."""
         probabilities, predicted = log_probabilities(context, self.examples).exp().max(1)
         excess = probabilities - (predicted == context.labels).double()
-        # bins are open to the left: a probability on an edge belongs to the bin below it
+        # bins are open on the left: a probability on an edge belongs to the bin below it (Guo et al. 2017)
         bins = ((probabilities * self.n_bins).ceil().long() - 1).clamp(0, self.n_bins - 1)
         sums = torch.zeros(self.n_bins, dtype=torch.float64, device=excess.device).index_add(0, bins, excess)
         total = sums.abs().sum()

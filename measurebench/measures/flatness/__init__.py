@@ -1,1 +1,1 @@
-"""How much the loss moves with the weights."""
+"""Flatness: how much the loss or the accuracy changes with the weights."""

@@ -1,4 +1,4 @@
-"""Adaptive sharpness, worst-case and average, in elementwise relative balls."""
+"""Adaptive sharpness, worst-case and average: each weight moves in proportion to its own size."""
 
 import math
 from dataclasses import dataclass
@@ -20,14 +20,24 @@ __all__ = ["AdaptiveSharpness", "AverageAdaptiveSharpness", "worst_rise"]
 _BALL = {"l2": "||v / |w| ||_2 <= rho", "linf": "|v_j| <= rho |w_j|"}
 _NOISE = {"l2": "v_j ~ N(0, rho^2 w_j^2)", "linf": "v_j ~ U(-rho |w_j|, rho |w_j|)"}
 
+_BALL_LATEX = {
+    "l2": r"\lVert v / \lvert w \rvert \rVert_2 \le \rho",
+    "linf": r"\lvert v_j \rvert \le \rho \lvert w_j \rvert",
+}
+_NOISE_LATEX = {
+    "l2": r"v_j \sim \mathcal{N}(0, \rho^2 w_j^2)",
+    "linf": r"v_j \sim \mathcal{U}(-\rho \lvert w_j \rvert, \rho \lvert w_j \rvert)",
+}
+_RISE_LATEX = r"\frac{1}{n} \sum_x \bigl( \ell(x; w + v) - \ell(x; w) \bigr)"
+
 
 def _info(case: str, norm: str) -> MeasureInfo:
-    """Info of one of the four forms."""
+    """Return the info of one of the four forms, shared by clean and PGD examples."""
     worst = case == "worst"
     suffix = ("" if worst else "_avg") + ("" if norm == "l2" else "_linf")
     return MeasureInfo(
         id=f"adaptive_sharpness{suffix}",
-        title=f"{'Worst-case' if worst else 'Average'} adaptive sharpness, {norm}",
+        title=f"{'Worst-case' if worst else 'Average'} adaptive sharpness, {'L2' if norm == 'l2' else 'Linf'}",
         family="flatness",
         unit="nats",
         formula=(
@@ -35,17 +45,20 @@ def _info(case: str, norm: str) -> MeasureInfo:
             if worst
             else f"mean_v mean_x l(x; w + v) - l(x; w), {_NOISE[norm]}"
         ),
+        latex=rf"\max_{{{_BALL_LATEX[norm]}}} {_RISE_LATEX}"
+        if worst
+        else rf"\mathbb{{E}}_v\, {_RISE_LATEX},\quad {_NOISE_LATEX[norm]}",
         source="Kwon et al. 2021 (ASAM); Andriushchenko et al. 2023",
         hypothesis="+",
         inputs=("weights", "examples"),
         cost="20(F+B)+F on the first 128 examples" if worst else "10 F",
-        explanation="Rise of the loss when each weight moves in proportion to its own size, "
-        + ("in the worst direction." if worst else "at random."),
+        explanation="Increase of the loss when each weight moves in proportion to its own size, "
+        + ("in the worst direction." if worst else "in a random direction."),
         properties=("logit_shift_invariant", "rescale_invariant"),
-        departures="Ascent from the weights themselves on one group of 128 examples, with momentum and a fixed"
-        " schedule in place of Auto-PGD's adaptive one; a zero weight stays zero; logits are not normalised."
+        departures="The ascent starts at the weights themselves and uses one group of 128 examples, with momentum and a"
+        " fixed schedule in place of Auto-PGD's adaptive one. A weight of zero stays zero. Logits are not normalised."
         if worst
-        else "Ten draws shared by all examples; logits are not normalised.",
+        else "The ten draws are shared by all examples. Logits are not normalised.",
     )
 
 
@@ -55,7 +68,7 @@ def _info(case: str, norm: str) -> MeasureInfo:
 @register(norm="l2", rho=0.5, examples="pgd")
 @dataclass(frozen=True)
 class AdaptiveSharpness:
-    """Largest rise of the mean loss over v = |w| * u with u in an L2 or Linf ball of radius rho."""
+    """Largest increase of the mean loss over v = |w| * u for u in an L2 or Linf ball of radius ``rho``."""
 
     norm: Literal["l2", "linf"] = "l2"
     examples: Examples = "clean"
@@ -69,7 +82,7 @@ class AdaptiveSharpness:
         return _info("worst", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean rise over examples at the best iterate."""
+        """Return the mean increase over examples at the best iterate, in nats; never negative."""
         scales = {name: value.abs() for name, value in context.parameters.items()}
         ball = WeightBall(scales, self.norm, self.rho)
         rise, base = worst_rise(context, self.examples, ball, self.n_steps, self.n_examples)
@@ -82,7 +95,7 @@ class AdaptiveSharpness:
 @register(norm="l2", rho=0.1, examples="pgd")
 @dataclass(frozen=True)
 class AverageAdaptiveSharpness:
-    """Mean rise of the loss over random v: normal with standard deviation rho |w_j|, or uniform up to it."""
+    """Mean increase of the loss over random v: normal with standard deviation rho |w_j|, or uniform in +-rho |w_j|."""
 
     norm: Literal["l2", "linf"] = "l2"
     examples: Examples = "clean"
@@ -96,7 +109,7 @@ class AverageAdaptiveSharpness:
         return _info("average", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean rise over draws and examples; both parts of the standard error as diagnostics."""
+        """Return the mean increase over draws and examples; the diagnostics hold both parts of the standard error."""
         n = min(self.n_examples, context.n)
         parameters, images = context.parameters, context.examples(self.examples)[:n]
         base = base_losses(context, self.examples, n)
@@ -112,7 +125,7 @@ class AverageAdaptiveSharpness:
         return MeasureValue(float(rises.mean()), math.hypot(draws, examples), rises.mean(0), diagnostics, n)
 
     def _shift(self, parameters: dict[str, Tensor], noise: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One random perturbation; the uniform numbers are the normal ones' distribution function."""
+        """Return one random perturbation; the distribution function maps normal numbers to uniform ones."""
         if self.norm == "l2":
             return {name: self.rho * value.abs() * noise[name] for name, value in parameters.items()}
         return {
@@ -124,9 +137,9 @@ class AverageAdaptiveSharpness:
 def worst_rise(
     context: MeasureContext, examples: Examples, ball: WeightBall, n_steps: int, n_examples: int
 ) -> tuple[Tensor, Tensor]:
-    """Return each example's rise of the loss at the best iterate of an ascent from the weights, and its first loss.
+    """Return each example's increase of the loss at the best iterate of an ascent, and its loss at the weights.
 
-    Both float64 [n].
+    Both are float64 [n] for the first n examples. The weights themselves count as an iterate.
     """
     n = min(n_examples, context.n)
     base = base_losses(context, examples, n)

@@ -1,7 +1,7 @@
 """Average-case flatness of the robust loss (Stutz et al. 2021)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,22 +22,44 @@ from measurebench.measures.value import MeasureValue
 
 __all__ = ["INFO", "AverageFlatness", "standard_error"]
 
+_ATTACKED = r"\ell(x'_v; w + v) - \ell(x^*; w)"
+_CLEAN = r"\ell(x; w + v) - \ell(x; w)"
+
+
+def _latex(rise: str) -> str:
+    """Return the mean over directions and examples of an increase of the loss."""
+    return (
+        rf"\mathbb{{E}}_v\, \frac{{1}}{{n}} \sum_x \bigl( {rise} \bigr),"
+        r"\quad \lVert v_l \rVert_2 = \xi \lVert w_l \rVert_2"
+    )
+
+
 INFO = MeasureInfo(
     id="average_flat",
     title="Average-case flatness",
     family="flatness",
     unit="nats",
     formula="mean_v mean_x l(x'; w + v) - l(x*; w), ||v_l|| = xi ||w_l||, x' attacked under w + v",
-    source="Stutz et al. 2021, average-case robust flatness; on the sphere, as in their code and published results",
+    latex=_latex(_ATTACKED) + r",\quad x'_v\ \text{attacked under}\ w + v",
+    source="Stutz et al. 2021, average-case robust flatness, with directions on the sphere as in their code and"
+    " results",
     hypothesis="+",
     inputs=("weights", "examples"),
-    cost="10 x (10(F+B)+F) on the first 128 examples (clean: 10 F)",
-    explanation="Mean rise of the adversarial loss when every layer's weights move by half their norm in a random"
-    " direction and the examples are attacked anew.",
+    cost="10 x (10(F+B)+F) on the first 128 examples",
+    explanation="Mean increase of the adversarial loss when the weights of every layer move by half their norm in a"
+    " random direction and the examples are attacked again.",
     properties=("logit_shift_invariant", "rescale_invariant"),
-    departures="Both terms take PGD's ten steps with the same single random start; the directions are drawn once for"
-    " all examples; the first 128 examples by default (Stutz et al.: 1,000), for the draws bring far more spread than"
-    " the examples do. Clean images: the clean loss.",
+    departures="Both terms use ten steps of PGD from the same single random start. The directions are drawn once for"
+    " all examples. By default the first 128 examples are used (1,000 in Stutz et al.), since the value varies far more"
+    " between directions than between examples.",
+)
+_CLEAN_INFO = replace(
+    INFO,
+    formula="mean_v mean_x l(x; w + v) - l(x; w), ||v_l|| = xi ||w_l||",
+    latex=_latex(_CLEAN),
+    explanation="Mean increase of the clean loss when the weights of every layer move by half their norm in a random"
+    " direction.",
+    cost="10 F on the first 128 examples",
 )
 
 
@@ -47,8 +69,8 @@ INFO = MeasureInfo(
 class AverageFlatness:
     """Mean over random weight directions of the loss of re-attacked examples, minus the loss at x*.
 
-    Weights and biases are layers of their own; normalisation layers stay. The standard error joins the spread
-    over draws and over examples.
+    A weight and its bias count as two layers; normalisation layers do not move. The standard error combines the spread
+    over draws and the spread over examples.
     """
 
     examples: Examples = "clean"
@@ -59,10 +81,12 @@ class AverageFlatness:
     @property
     def info(self) -> MeasureInfo:
         """Info for the kind of examples."""
-        return INFO.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
+        if self.examples == "clean":
+            return _CLEAN_INFO.on("clean", tier="extended")
+        return INFO.on("pgd", tier="core")
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean rise over draws and examples; both parts of the standard error as diagnostics."""
+        """Return the mean increase over draws and examples; the diagnostics hold both parts of the standard error."""
         n = min(self.n_examples, context.n)
         layers = layer_tensors(context)
         noise = WeightNoise(layers, context.settings.seed, "average_flat")
@@ -80,7 +104,7 @@ class AverageFlatness:
         )
 
     def _losses(self, context: MeasureContext, shift: dict[str, Tensor], n: int) -> Tensor:
-        """Cross-entropies [n] under shifted weights, of clean images or of examples attacked anew."""
+        """Return the cross-entropies [n] under shifted weights, of clean images or of examples attacked again."""
         network = Perturbed(context.network, shifted(context.parameters, shift))
         attack = context.pgd()
 
@@ -95,5 +119,9 @@ class AverageFlatness:
 
 
 def standard_error(values: Tensor) -> float:
-    """Return s / sqrt(n) of values [n]; 0 for n = 1."""
+    """Return the standard error s / sqrt(n) of the mean of values [n]; 0 for n = 1.
+
+    >>> round(standard_error(torch.tensor([1.0, 2.0, 3.0])), 4)
+    0.5774
+    """
     return float(values.std(correction=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Estimated sharpness: the change of the loss after one worst-case step of the weights."""
+"""Estimated sharpness: the change of the loss after one step of the weights along the gradient."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,8 +15,14 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 __all__ = ["INVERSE", "SHARPNESS", "VARIANTS", "EstimatedSharpness", "global_step", "layerwise_step"]
 
 VARIANTS = {
-    "layerwise": "each weight of two or more axes steps by rho times its own norm, others stay (Wu et al. 2020, AWP)"
+    "layerwise": "each weight of a convolution or linear layer moves by rho times its own norm, and no other parameter"
+    " moves (Wu et al. 2020, AWP)"
 }
+_UP_LATEX = r"\frac{1}{n} \sum_x \bigl( \ell(x; w + v) - \ell(x; w) \bigr)"
+_DOWN_LATEX = r"\frac{1}{n} \sum_x \bigl( \ell(x; w) - \ell(x; w - v) \bigr)"
+_STEP_LATEX = r",\quad v = \rho \lVert w \rVert_2 \frac{g}{\lVert g \rVert_2}"
+_LAYER_LATEX = r",\quad v_l = \rho \lVert w_l \rVert_2 \frac{g_l}{\lVert g_l \rVert_2}"
+_GRADIENT_LATEX = r",\quad g = \nabla_w \frac{1}{n} \sum_x \ell(x; w)"
 
 SHARPNESS = MeasureInfo(
     id="estimated_sharpness",
@@ -24,15 +30,16 @@ SHARPNESS = MeasureInfo(
     family="flatness",
     unit="nats",
     formula="mean_x l(x; w + v) - l(x; w), v = rho ||w|| g / ||g||, g = grad_w mean_x l(x; w)",
+    latex=_UP_LATEX + _STEP_LATEX + _GRADIENT_LATEX,
     source="Kim et al. 2023; Foret et al. 2021 (SAM), eq. 2; Wu et al. 2020 (AWP), with one global norm",
     hypothesis="+",
     inputs=("weights", "examples", "gradient"),
     cost="shared (F+B) + F",
-    explanation="Rise of the loss when the weights take one small step in the direction that raises it most.",
+    explanation="Increase of the loss when the weights take one small step in the direction of steepest ascent.",
     properties=("logit_shift_invariant",),
     variants=VARIANTS,
-    departures="The gradient is that of the mean loss over all examples, in evaluation mode; adversarial examples"
-    " stay those of the unperturbed network.",
+    departures="The gradient is that of the mean loss over all examples, in evaluation mode. The adversarial examples"
+    " remain those of the unperturbed network.",
 )
 
 INVERSE = MeasureInfo(
@@ -41,11 +48,13 @@ INVERSE = MeasureInfo(
     family="flatness",
     unit="nats",
     formula="mean_x l(x; w) - l(x; w - v), v = rho ||w|| g / ||g||, g = grad_w mean_x l(x; w)",
-    source="Kim et al. 2023 (definition from memory: the fall of the loss for the opposite step)",
+    latex=_DOWN_LATEX + _STEP_LATEX + _GRADIENT_LATEX,
+    source="Kim et al. 2023. We could not check the definition against the paper; we take the decrease of the loss for"
+    " the opposite step",
     hypothesis="+",
     inputs=("weights", "examples", "gradient"),
     cost="shared (F+B) + F",
-    explanation="Fall of the loss when the weights take one small step in the direction that lowers it most.",
+    explanation="Decrease of the loss when the weights take one small step in the direction of steepest descent.",
     properties=("logit_shift_invariant",),
     variants=VARIANTS,
     departures=SHARPNESS.departures,
@@ -58,9 +67,9 @@ INVERSE = MeasureInfo(
 @register(direction="up", examples="pgd")
 @dataclass(frozen=True)
 class EstimatedSharpness:
-    """Change of the mean loss after one step of length rho ||w|| up (sharpness) or down (inverse) its gradient.
+    """Change of the mean loss after one step of length rho ||w||, along its gradient (``up``) or against it (``down``).
 
-    Undefined where the gradient is zero.
+    ``rho`` is 0.005, the radius of the weight perturbation in the study's own training framework.
     """
 
     direction: Literal["up", "down"] = "up"
@@ -73,15 +82,25 @@ class EstimatedSharpness:
         """Info for the direction and the kind of examples."""
         info = SHARPNESS if self.direction == "up" else INVERSE
         if self.variant == "layerwise":
-            info = replace(info, properties=(*info.properties, "rescale_invariant"))
+            info = replace(
+                info,
+                properties=(*info.properties, "rescale_invariant"),
+                formula=info.formula.replace("v = rho ||w|| g / ||g||", "v_l = rho ||w_l|| g_l / ||g_l||"),
+                latex=info.latex.replace(_STEP_LATEX, _LAYER_LATEX),
+            )
         return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended").as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean change of the loss over all examples; ``gradient_norm`` as diagnostic."""
+        """Return the mean change of the loss over all examples, in nats; the diagnostics hold both norms.
+
+        Raises UndefinedMeasureError if the gradient is exactly zero.
+        """
         gradient = context.gradients(self.examples).weights
         norm = length(gradient.values())
         if norm == 0:
-            raise UndefinedMeasureError("the gradient of the loss at the weights is zero: no step raises the loss")
+            raise UndefinedMeasureError(
+                "the gradient of the loss in the weights is exactly zero, so no step raises the loss"
+            )
         parameters = context.parameters
         if self.variant == "layerwise":
             step = layerwise_step(context, gradient, self.rho)
@@ -94,16 +113,17 @@ class EstimatedSharpness:
 
 
 def global_step(parameters: Tensors, gradient: Tensors, rho: float) -> dict[str, Tensor]:
-    """Return rho ||w|| g / ||g||, norms over all trainable parameters, float64."""
+    """Return rho ||w|| g / ||g|| with norms over all trainable parameters, float64, each tensor of the same shape."""
     factor = rho * length(parameters.values()) / length(gradient.values())
     return {name: factor * value for name, value in gradient.items()}
 
 
 def layerwise_step(context: MeasureContext, gradient: Tensors, rho: float) -> dict[str, Tensor]:
-    """Return rho ||w_l|| g_l / ||g_l|| for each weight of a convolution or linear layer, float64."""
+    """Return rho ||w_l|| g_l / ||g_l|| for each convolution's or linear layer's weight, float64, of the same shape."""
     steps: dict[str, Tensor] = {}
     for layer in weight_layers(context.network):
         if layer.parameter and layer.parameter not in steps:
             weight, slope = context.parameters[layer.parameter], gradient[layer.parameter]
+            # 1e-20 as in the public code of AWP: a layer without gradient does not move
             steps[layer.parameter] = slope * (rho * length([weight]) / (length([slope]) + 1e-20))
     return steps

@@ -1,4 +1,4 @@
-"""Largest eigenvalue of the Hessian of the loss in the weights, and its effective dimensionality."""
+"""Largest eigenvalue and effective dimensionality of the Hessian of the loss in the weights."""
 
 import math
 from dataclasses import dataclass
@@ -29,14 +29,15 @@ LARGEST = MeasureInfo(
     family="flatness",
     unit="nats / weight^2",
     formula="max_{||v|| = 1} v' (d^2/dw^2 mean_x l(x; w)) v",
+    latex=r"\max_{\lVert v \rVert_2 = 1} v^{\top} H v,\quad H = \nabla_w^2 \frac{1}{n} \sum_x \ell(x; w)",
     source="Keskar et al. 2017; Lanczos 1950; Yao et al. 2020 (PyHessian)",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
     properties=("logit_shift_invariant",),
     explanation="Curvature of the loss in the sharpest direction of the weights.",
-    departures="Lanczos in place of power iteration: the largest eigenvalue, not the largest magnitude; the residual"
-    " bounds the distance to an eigenvalue.",
+    departures="Lanczos iteration replaces power iteration, which finds the eigenvalue of largest magnitude, possibly a"
+    " negative one. The diagnostic residual bounds the distance to an eigenvalue.",
 )
 
 DIMENSION = MeasureInfo(
@@ -45,20 +46,23 @@ DIMENSION = MeasureInfo(
     family="flatness",
     unit="1",
     formula="sum_i lambda_i / (lambda_i + z) over positive eigenvalues of the Hessian, z = 1",
-    source="MacKay 1992; Maddox et al. 2020; arXiv 2410.18556 (z is not given there)",
+    latex=r"\sum_{i:\, \lambda_i > 0} \frac{\lambda_i}{\lambda_i + z},"
+    r"\quad \lambda_i\ \text{the eigenvalues of the Hessian},\quad z = 1",
+    source="MacKay 1992; Maddox et al. 2020; arXiv 2410.18556 (which does not state z)",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="shared with hess_lmax",
     tier="new",
     properties=("logit_shift_invariant",),
-    explanation="Number of directions in the weights that the data determine.",
-    departures="A lower bound: from the 30 Ritz values of Lanczos, each at most the eigenvalue of its rank.",
+    explanation="The number of directions in weight space that the data determine.",
+    departures="The value is a lower bound. It is the sum over the 30 Ritz values of Lanczos iteration, each of which"
+    " is at most the eigenvalue of its rank.",
 )
 
 
 @dataclass(frozen=True)
 class LanczosRun:
-    """How the spectrum is estimated, and whether biases and normalisation layers are left out."""
+    """Parameters of the estimate; ``weights_only`` leaves out biases and normalisation layers."""
 
     examples: Examples = "clean"
     n_steps: int = 30
@@ -66,7 +70,7 @@ class LanczosRun:
     weights_only: bool = False
 
     def spectrum(self, context: MeasureContext) -> tuple[LossHessian, Spectrum]:
-        """Return the Hessian and its Ritz values, found once."""
+        """Return the Hessian and its Ritz values, computed once for all measures with these parameters."""
         names = parameters_of_hessian(context, self.weights_only)
         hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
         key = f"{self.examples} spectrum, {self.n_steps} steps, {self.n_examples} examples, {self.weights_only}"
@@ -79,7 +83,8 @@ class LanczosRun:
 class LargestEigenvalue(LanczosRun):
     """Largest eigenvalue of the Hessian of the mean loss.
 
-    Its standard error over examples is that of y' H y over sixteen groups of them, y the eigenvector, to first order.
+    Its standard error over examples is, to first order, that of y' H y over sixteen groups of examples, where y is the
+    eigenvector.
     """
 
     @property
@@ -88,7 +93,7 @@ class LargestEigenvalue(LanczosRun):
         return LARGEST.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the largest Ritz value; ``residual`` and number of steps as diagnostics."""
+        """Return the largest Ritz value; the diagnostics hold its residual and the number of steps."""
         hessian, spectrum = self.spectrum(context)
         vector = unflattened(spectrum.vectors[:, -1], hessian.weights)
         each = quadratic_forms(hessian, vector)
@@ -108,8 +113,8 @@ class LargestEigenvalue(LanczosRun):
 class EffectiveDimension(LanczosRun):
     """Lower bound of the sum of lambda / (lambda + z) over the positive eigenvalues.
 
-    Its standard error over examples is that of sum_i f'(theta_i) y_i' H y_i over sixteen groups of them, to first
-    order, with four vectors of random signs in place of the sum over i.
+    Its standard error over examples is, to first order, that of sum_i f'(theta_i) y_i' H y_i over sixteen groups of
+    examples. Four vectors of random signs estimate the sum over i.
     """
 
     z: float = 1.0
@@ -120,7 +125,7 @@ class EffectiveDimension(LanczosRun):
         return DIMENSION.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the sum over positive Ritz values; their number and the smallest of them as diagnostics."""
+        """Return the sum over positive Ritz values; the diagnostics hold their number and the smallest Ritz value."""
         hessian, spectrum = self.spectrum(context)
         positive = spectrum.ritz[spectrum.ritz > 0]
         diagnostics = {
@@ -132,7 +137,7 @@ class EffectiveDimension(LanczosRun):
         return MeasureValue(value, self._error(hessian, spectrum), None, diagnostics, hessian.n)
 
     def _error(self, hessian: LossHessian, spectrum: Spectrum) -> float:
-        """Standard error over examples; an average of variances, each too large on average by the signs' own."""
+        """Return the standard error over examples; the random signs make it slightly too large on average."""
         ritz = spectrum.ritz.clamp_min(0)
         shares = torch.where(spectrum.ritz > 0, math.sqrt(self.z) / (ritz + self.z), 0.0)
         generator = torch.Generator().manual_seed(seed_from(hessian.context.settings.seed, "effective_dim"))

@@ -1,4 +1,4 @@
-"""Trace of the Hessian of the loss in the weights, and the Weight-Curvature Index that rests on it."""
+"""Trace of the Hessian of the loss in the weights, and the Weight-Curvature Index computed from it."""
 
 from dataclasses import dataclass
 
@@ -21,13 +21,14 @@ TRACE = MeasureInfo(
     family="flatness",
     unit="nats / weight^2",
     formula="Tr d^2/dw^2 mean_x l(x; w) = E_z z' H z",
+    latex=r"\operatorname{Tr} H = \mathbb{E}_z\, z^{\top} H z,\quad H = \nabla_w^2 \frac{1}{n} \sum_x \ell(x; w)",
     source="Hutchinson 1990; Yao et al. 2020 (PyHessian)",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
     properties=("logit_shift_invariant",),
     explanation="Sum of the curvatures of the loss in all directions of the weights.",
-    departures="All trainable parameters; up to 64 of them, the diagonal is taken exactly.",
+    departures="All trainable parameters are included. For networks of at most 64 parameters the trace is exact.",
 )
 
 WCI = MeasureInfo(
@@ -36,15 +37,18 @@ WCI = MeasureInfo(
     family="flatness",
     unit="nats^(1/2)",
     formula="sum_k sqrt(||W_k||_F^2 Tr H_k), H_k Hessian in the weight of layer k",
-    source="arXiv 2410.07719; the place of the square root is inferred",
+    latex=r"\sum_k \sqrt{\lVert W_k \rVert_F^2\, \operatorname{Tr} H_k},"
+    r"\quad H_k\ \text{the Hessian in the weight } W_k\ \text{of layer } k",
+    source="arXiv 2410.07719; the printed formula is damaged, and we inferred where the square root belongs",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="30 products with H (about 4 (F+B) each) on the first 128 examples",
     tier="new",
-    explanation="Curvature of the loss per layer, in units of the layer's own norm.",
+    explanation="Curvature of the loss in each layer, relative to the layer's own norm, summed over layers.",
     properties=("logit_shift_invariant", "rescale_invariant"),
-    departures="One probe serves all layers, scaled by each layer's norm, which leaves the estimate unchanged under"
-    " rescaling; a layer whose estimated trace is negative counts zero; biases and normalisation layers stay out.",
+    departures="Each probe serves all layers. It is scaled by each layer's norm, so that the estimate is unchanged when"
+    " layers are rescaled. A layer whose estimated trace is negative contributes 0. Biases and normalisation layers are"
+    " left out.",
 )
 
 
@@ -52,7 +56,7 @@ WCI = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class HessianTrace:
-    """Trace of the Hessian of the mean loss; standard error across probes (0 where the diagonal is exact)."""
+    """Trace of the Hessian of the mean loss, with a standard error across probes (0 where the trace is exact)."""
 
     examples: Examples = "clean"
     n_probes: int = 30
@@ -77,10 +81,7 @@ class HessianTrace:
 @register(examples="pgd")
 @dataclass(frozen=True)
 class WeightCurvatureIndex:
-    """Sum over weight layers of the Frobenius norm times the root of the Hessian's trace in that layer.
-
-    Undefined where no layer has a weight among the parameters.
-    """
+    """Sum over weight layers of the Frobenius norm times the square root of the Hessian's trace in that layer."""
 
     examples: Examples = "clean"
     n_probes: int = 30
@@ -92,7 +93,11 @@ class WeightCurvatureIndex:
         return WCI.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the index; its standard error by the delta method across probes; negative traces as diagnostic."""
+        """Return the index, with a delta-method standard error across probes.
+
+        The diagnostic ``n_negative_traces`` counts the layers that contribute 0. Raises UndefinedMeasureError if no
+        weight of a layer is among the network's parameters.
+        """
         names = parameters_of_hessian(context, weights_only=True)
         if not names:
             raise UndefinedMeasureError("the network has no convolution, linear or attention weight")
@@ -107,7 +112,7 @@ class WeightCurvatureIndex:
 
 
 def parameters_of_hessian(context: MeasureContext, weights_only: bool) -> list[str]:
-    """Return the names of all trainable parameters, or of the weights of convolution and linear layers alone."""
+    """Return the names of all trainable parameters, or only of the weights of convolutions and linear layers."""
     if not weights_only:
         return list(context.parameters)
     return list(dict.fromkeys(layer.parameter for layer in weight_layers(context.network) if layer.parameter))

@@ -1,4 +1,4 @@
-"""Keskar's sharpness: the relative rise of the loss in a small box around the weights."""
+"""Keskar's sharpness: the largest relative increase of the loss in a small box around the weights."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,15 @@ INFO = MeasureInfo(
     family="flatness",
     unit="percent of 1 + loss",
     formula="100 (max_v mean_x l(x; w + v) - l) / (1 + l), l = mean_x l(x; w), |v_j| <= e (|w_j| + 1), e = 1e-3",
+    latex=r"100\, \frac{\max_v L(w + v) - L(w)}{1 + L(w)},\quad L(w) = \frac{1}{n} \sum_x \ell(x; w),"
+    r"\quad \lvert v_j \rvert \le e\, (\lvert w_j \rvert + 1),\quad e = 10^{-3}",
     source="Keskar et al. 2017, metric 2.1",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="20(F+B)+F on the first 128 examples",
     properties=("logit_shift_invariant",),
-    explanation="Relative rise of the loss when every weight may move a little.",
-    departures="The whole space of weights, no random subspace; projected ascent by signs in place of L-BFGS-B.",
+    explanation="Largest relative increase of the loss when every weight may move a little.",
+    departures="The box covers all weights, not a random subspace. Projected sign ascent replaces L-BFGS-B.",
 )
 
 
@@ -31,7 +33,7 @@ INFO = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class KeskarSharpness:
-    """Largest rise of the mean loss in the box, in percent of one plus the loss."""
+    """Largest increase of the mean loss in the box, in percent of one plus the loss."""
 
     examples: Examples = "clean"
     radius: float = 1e-3
@@ -44,7 +46,7 @@ class KeskarSharpness:
         return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the relative rise; its standard error by the delta method over examples."""
+        """Return the relative increase in percent, with a delta-method standard error over examples."""
         scales = {name: value.abs() + 1 for name, value in context.parameters.items()}
         ball = WeightBall(scales, "linf", self.radius)
         rise, base = worst_rise(context, self.examples, ball, self.n_steps, self.n_examples)

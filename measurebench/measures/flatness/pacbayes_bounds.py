@@ -1,4 +1,4 @@
-"""PAC-Bayes bounds: distance of the weights from a prior, in units of the noise that they bear."""
+"""PAC-Bayes bounds: the distance of the weights from a prior, relative to the weight noise that they tolerate."""
 
 import math
 from dataclasses import dataclass
@@ -25,9 +25,16 @@ _FORMULAS = {
     " + log(m / sigma) + 10",
 }
 
+_LATEX = {
+    "isotropic": r"\frac{\lVert v \rVert_2^2}{4 \sigma^2}",
+    "magnitude": r"\frac{1}{4} \sum_j \log \frac{e^2 + (\sigma^2 + 1) \lVert v \rVert_2^2 / \omega}"
+    r"{e^2 + \sigma^2 (w_j - w_j^0)^2}",
+}
+_REST_LATEX = r" + \log \frac{m}{\sigma} + 10,\quad v = "
+
 
 def _info(noise: Noise, origin: Origin) -> MeasureInfo:
-    """Info of one of the four bounds."""
+    """Return the info of one of the four bounds."""
     magnitude = noise == "magnitude"
     prior = "the initial weights" if origin == "init" else "zero"
     return MeasureInfo(
@@ -36,15 +43,20 @@ def _info(noise: Noise, origin: Origin) -> MeasureInfo:
         family="flatness",
         unit="nats",
         formula=f"{_FORMULAS[noise]}, v = {'w - w0' if origin == 'init' else 'w'}",
+        latex=_LATEX[noise] + _REST_LATEX + ("w - w^0" if origin == "init" else "w"),
         source="Jiang et al. 2020, PAC-Bayes bounds; Dziugaite et al. 2020",
         hypothesis="+",
         inputs=("weights", "examples", *(("initial_weights",) if magnitude or origin == "init" else ())),
         cost=f"shared with pacbayes_{'mag_' if magnitude else ''}flat",
-        explanation=f"Distance of the weights from {prior}, measured in the noise that they bear; m examples.",
+        explanation=f"Distance of the weights from {prior}, relative to the weight noise that lowers the accuracy by a"
+        " tenth. m is the number of examples.",
         properties=("logit_scale_invariant", "logit_shift_invariant"),
-        variants={"reference": "the noise level of the public code, which passes sigma^2 as the standard deviation"},
-        departures="v and omega run over the parameters that the noise moves, batch norm folded where exact; the sum"
-        " is the published one before its scaling by the number of training examples.",
+        variants={
+            "reference": "the noise level of the public code, which passes the variance sigma^2 as the standard"
+            " deviation"
+        },
+        departures="v contains the parameters that the noise moves, after batch norm is folded where that is exact;"
+        " omega is their number. The sum is the published one before its scaling by the number of training examples.",
     )
 
 
@@ -58,9 +70,9 @@ def _info(noise: Noise, origin: Origin) -> MeasureInfo:
 @register(noise="isotropic", origin="init", examples="pgd")
 @dataclass(frozen=True)
 class PacBayesBound(Posterior):
-    """Complexity term of the bound with prior at the origin or at the initial weights.
+    """Complexity term of the PAC-Bayes bound with a prior at the origin or at the initial weights.
 
-    Undefined where the noise level is, and where initial weights are needed but not known.
+    Undefined where the noise level is undefined, and where initial weights are needed but not known.
     """
 
     origin: Origin = "orig"
@@ -71,19 +83,20 @@ class PacBayesBound(Posterior):
         return _info(self.noise, self.origin).on(self.examples).as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the bound with the standard error that the noise level's brings; ``sigma`` as diagnostic."""
+        """Return the bound, with the standard error that follows from that of the noise level, a diagnostic."""
         needs_initial = "initial_weights" in self.info.inputs
         first = centre(context, context.initial_network) if needs_initial else None
         found = self.posterior().found(context)
         here = context.shared("posterior centre", lambda: centre(context))
         m = min(self.n_examples, context.n)
         value = self._bound(here, first, found.level, m)
+        # the derivative in log sigma by a step of 0.1 %, small enough for a slope and large beside float64 rounding
         slope = (self._bound(here, first, found.level * 1.001, m) - value) / math.log(1.001)
         error = abs(slope) * found.log_level_error
         return MeasureValue(value, error, None, {"sigma": found.level}, m)
 
     def _bound(self, here: Centre, first: Centre | None, sigma: float, m: int) -> float:
-        """The bound at a noise level, in float64."""
+        """Return the bound at a noise level, in float64."""
         moved = here.weights if first is None else _difference(here.weights, first.weights)
         reach = moved if self.origin == "init" else here.weights
         squared = length(reach.values()) ** 2

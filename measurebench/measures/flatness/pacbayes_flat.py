@@ -1,4 +1,4 @@
-"""PAC-Bayes flatness: how much random noise the weights bear before accuracy falls by a tenth."""
+"""PAC-Bayes flatness: the random weight noise that lowers the accuracy by a tenth."""
 
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -17,21 +17,31 @@ __all__ = ["FLAT", "MAGNITUDE", "Noise", "PacBayesFlatness", "Posterior"]
 
 Noise = Literal["isotropic", "magnitude"]
 
+_ACCURACY_LATEX = (
+    r"\frac{1}{\sigma^2},\quad \mathbb{E}_u \operatorname{acc}(w + u) = \operatorname{acc}(w) - 0.1,\quad "
+)
+
 FLAT = MeasureInfo(
     id="pacbayes_flat",
     title="PAC-Bayes flatness",
     family="flatness",
     unit="1 / weight^2",
     formula="1 / sigma^2, E_u acc(w + u) = acc(w) - 0.1, u ~ N(0, sigma^2 I)",
+    latex=_ACCURACY_LATEX + r"u \sim \mathcal{N}(0, \sigma^2 I)",
     source="Jiang et al. 2020, PAC-Bayes flatness; search of Dziugaite et al. 2020",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="about 60 F",
-    explanation="How little Gaussian noise on all weights costs a tenth of the accuracy: large for sharp minima.",
+    explanation="Large when little Gaussian noise on all weights lowers the accuracy by a tenth, as in a sharp"
+    " minimum.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
-    variants={"reference": "sigma^2 passed as the standard deviation, as public code does: 1 / (standard deviation)"},
-    departures="Noise is common to all levels, so the crossing is exact for its ten draws; a fall is asked for, a rise"
-    " does not count; adversarial examples stay those of the unperturbed network; batch norm is folded where exact.",
+    variants={
+        "reference": "passes sigma^2 as the standard deviation, as the public code does, which gives 1 / (standard"
+        " deviation)"
+    },
+    departures="The ten draws of noise are the same at every level, so that the level is exact for these draws. The"
+    " accuracy must fall; a rise by a tenth does not count. The adversarial examples remain those of the unperturbed"
+    " network. Batch norm is folded where that is exact.",
 )
 
 MAGNITUDE = MeasureInfo(
@@ -40,20 +50,24 @@ MAGNITUDE = MeasureInfo(
     family="flatness",
     unit="1",
     formula="1 / sigma^2, E_u acc(w + u) = acc(w) - 0.1, u_j ~ N(0, sigma^2 w_j^2 + e^2), e = 1e-3",
+    latex=_ACCURACY_LATEX + r"u_j \sim \mathcal{N}(0, \sigma^2 w_j^2 + e^2),\quad e = 10^{-3}",
     source="Jiang et al. 2020, PAC-Bayes flatness; search of Dziugaite et al. 2020",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="about 60 F",
-    explanation="How little Gaussian noise, in proportion to each weight, costs a tenth of the accuracy.",
+    explanation="Large when little Gaussian noise, in proportion to each weight, lowers the accuracy by a tenth.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
-    variants={"reference": "sigma^2 w_j^2 + e^2 passed as the standard deviation, as public code does"},
+    variants={"reference": "passes sigma^2 w_j^2 + e^2 as the standard deviation, as the public code does"},
     departures=FLAT.departures,
 )
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Parameters of the search: the fall of accuracy, the draws of noise, how finely the level is found."""
+    """Parameters of the search: the fall of the accuracy, the draws of noise and the tolerance of the level.
+
+    ``displacement``, ``largest_sigma`` and ``n_draws`` are those of Dziugaite et al. 2020; ``tolerance`` is relative.
+    """
 
     noise: Noise = "isotropic"
     examples: Examples = "clean"
@@ -66,18 +80,21 @@ class Posterior:
     variant: str = "definition"
 
     def posterior(self) -> "Posterior":
-        """Return these parameters alone: what a search is shared by."""
+        """Return these parameters without those of a subclass; equal ones share one search."""
         return Posterior(**{item.name: getattr(self, item.name) for item in fields(Posterior)})
 
     def deviations(self, weight: Tensor, sigma: float) -> Tensor | float:
-        """Return the standard deviation of the noise on each entry of a weight."""
+        """Return the standard deviation of the noise for each entry of a weight, in the same shape or as one number."""
         if self.noise == "isotropic":
             return sigma if self.variant == "definition" else sigma**2
         variance = sigma**2 * weight.square() + self.magnitude_floor**2
         return torch.sqrt(variance) if self.variant == "definition" else variance
 
     def found(self, context: MeasureContext) -> Displacement:
-        """Return sigma with its error; searched once, with or without success, for all measures that rest on it."""
+        """Return sigma with its error, searched once for all measures with these parameters.
+
+        Raises UndefinedMeasureError with the reason if no sigma lowers the accuracy by the displacement.
+        """
         outcome = context.shared(f"posterior {self!r}", lambda: self._search(context))
         if isinstance(outcome, str):
             raise UndefinedMeasureError(outcome)
@@ -96,7 +113,7 @@ class Posterior:
                 self.n_examples,
             )
         except UndefinedMeasureError as undefined:
-            return str(undefined)  # not the error itself, whose frames would keep all of the context in memory
+            return str(undefined)  # the error itself would keep its frames, and so the whole context, in memory
 
 
 @register(noise="magnitude", examples="clean")
@@ -105,9 +122,9 @@ class Posterior:
 @register(noise="isotropic", examples="pgd")
 @dataclass(frozen=True)
 class PacBayesFlatness(Posterior):
-    """1 / sigma^2 for the noise level sigma at which mean accuracy has fallen by ``displacement``.
+    """1 / sigma^2 for the noise level sigma at which the mean accuracy has fallen by ``displacement``.
 
-    Undefined where accuracy starts below the displacement, saturates above it, or rises.
+    Undefined if the accuracy starts below the displacement, never falls that far, or rises.
     """
 
     @property
@@ -117,7 +134,7 @@ class PacBayesFlatness(Posterior):
         return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended").as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return 1 / sigma^2 with its standard error across draws; ``sigma`` and passes as diagnostics."""
+        """Return 1 / sigma^2, with its standard error across draws; sigma and the passes used are diagnostics."""
         found = self.posterior().found(context)
         value = found.level**-2
         return MeasureValue(

@@ -19,15 +19,18 @@ INFO = MeasureInfo(
     family="flatness",
     unit="nats",
     formula="sum_{s,s'} <w_s, w_s'> Tr H_{s,s'} = mean_x ||phi||^2 (sum_s p_s ||w_s||^2 - ||sum_s p_s w_s||^2)",
+    latex=r"\sum_{s, s'} \langle w_s, w_{s'} \rangle \operatorname{Tr} H_{s,s'}"
+    r" = \frac{1}{n} \sum_x \lVert \phi \rVert_2^2 \Bigl( \sum_s p_s \lVert w_s \rVert_2^2"
+    r" - \left\lVert \sum_s p_s w_s \right\rVert_2^2 \Bigr)",
     source="Petzka et al. 2021, definition of relative flatness, for the softmax cross-entropy of a linear last layer",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="F",
     tier="new",
-    explanation="Curvature of the loss in the last layer's weights, in units of those weights.",
+    explanation="Curvature of the loss in the weights of the last layer, relative to the size of these weights.",
     properties=("rescale_invariant",),
-    departures="The trace is not estimated: for cross-entropy Tr H_{s,s'} = mean_x (p_s [s=s'] - p_s p_s') ||phi||^2,"
-    " phi the input of the last layer; its bias is left out.",
+    departures="The trace is computed in closed form, not estimated: for the cross-entropy, Tr H_{s,s'} ="
+    " mean_x (p_s [s=s'] - p_s p_s') ||phi||^2, where phi is the input of the last layer. Its bias is left out.",
 )
 
 
@@ -37,7 +40,7 @@ INFO = MeasureInfo(
 class RelativeFlatness:
     """Relative flatness of the linear layer whose output is the logits.
 
-    Undefined where the logits are not the output of one linear layer.
+    Undefined if the logits are not the output of one linear layer.
     """
 
     examples: Examples = "clean"
@@ -63,7 +66,7 @@ class RelativeFlatness:
 
 
 def features_and_logits(network: nn.Module, layer: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the layer read in its last call, [n, d], and the network's output [n, K], without gradients."""
+    """Return the input of the layer in its last call, [n, d], and the network's output [n, K], without gradients."""
     read: list[Tensor] = []
 
     def note(_module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
@@ -79,7 +82,10 @@ def features_and_logits(network: nn.Module, layer: nn.Module, images: Tensor) ->
 
 
 def last_linear_layer(network: nn.Module, image: Tensor) -> nn.Linear:
-    """Return the linear layer whose output is the network's; raises UndefinedMeasureError where there is none."""
+    """Return the linear layer whose output equals the network's for an image [1, ...].
+
+    Raises UndefinedMeasureError if there is none.
+    """
     outputs: dict[nn.Linear, Tensor] = {}
 
     def note(module: nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -97,6 +103,4 @@ def last_linear_layer(network: nn.Module, image: Tensor) -> nn.Linear:
     for module, output in outputs.items():
         if output.shape == logits.shape and torch.equal(output, logits):
             return module
-    raise UndefinedMeasureError(
-        "the logits are not the output of one linear layer, for whose weights the closed form holds"
-    )
+    raise UndefinedMeasureError("the logits are not the output of one linear layer; the closed form needs its weights")

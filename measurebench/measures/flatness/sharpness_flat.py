@@ -1,4 +1,4 @@
-"""Sharpness-based flatness (Jiang et al. 2020): how far the weights may move in the worst direction."""
+"""Sharpness-based flatness (Jiang et al. 2020): the worst-case weight change that lowers the accuracy by a tenth."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Box = Literal["absolute", "magnitude"]
 
 
 def _info(box: Box) -> MeasureInfo:
-    """Info of one of the two boxes."""
+    """Return the info of one of the two boxes."""
     magnitude = box == "magnitude"
     return MeasureInfo(
         id="sharpness_mag_flat" if magnitude else "sharpness_flat",
@@ -25,14 +25,16 @@ def _info(box: Box) -> MeasureInfo:
         family="flatness",
         unit="1" if magnitude else "1 / weight^2",
         formula=f"1 / a^2, min_v acc(w + v) = acc(w) - 0.1, |v_j| <= a{' |w_j|' if magnitude else ''}",
+        latex=r"\frac{1}{a^2},\quad \min_v \operatorname{acc}(w + v) = \operatorname{acc}(w) - 0.1,"
+        rf"\quad \lvert v_j \rvert \le a{' ' + chr(92) + 'lvert w_j ' + chr(92) + 'rvert' if magnitude else ''}",
         source="Jiang et al. 2020, sharpness-based flatness; Keskar et al. 2017",
         hypothesis="+",
         inputs=("weights", "examples"),
         cost="about 8 x (10(F+B)+F) on the first 128 examples",
-        explanation="How small a worst-case move of every weight costs a tenth of the accuracy.",
+        explanation="Large when a small worst-case change of the weights lowers the accuracy by a tenth.",
         properties=("logit_shift_invariant", *(("rescale_invariant",) if magnitude else ())),
-        departures="A fall of 0.1 below the network's own accuracy, for robust networks start below 0.9; the lowest"
-        " accuracy met in ten ascent steps on the loss.",
+        departures="The accuracy falls by 0.1 from the network's own accuracy, not to 0.9, since the accuracy of a"
+        " robust network is below 0.9. The worst case is the lowest accuracy within ten ascent steps on the loss.",
     )
 
 
@@ -42,9 +44,9 @@ def _info(box: Box) -> MeasureInfo:
 @register(box="absolute", examples="pgd")
 @dataclass(frozen=True)
 class SharpnessFlatness:
-    """1 / a^2 for the half-width a of the box in which worst-case accuracy has fallen by ``displacement``.
+    """1 / a^2 for the half-width a of the box in which the worst-case accuracy has fallen by ``displacement``.
 
-    Undefined where accuracy starts below the displacement or never falls so far.
+    Undefined if the accuracy starts below the displacement or never falls that far.
     """
 
     box: Box = "absolute"
@@ -61,7 +63,7 @@ class SharpnessFlatness:
         return _info(self.box).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return 1 / a^2; its standard error from the binomial error of the fall by the curve's slope."""
+        """Return 1 / a^2, with a standard error from the binomial error of the fall and the slope of the curve."""
         n = min(self.n_examples, context.n)
         labels = context.labels[:n]
         parameters = context.parameters

@@ -1,6 +1,6 @@
 """Worst-case flatness of the robust loss (Stutz et al. 2021)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -21,21 +21,33 @@ from measurebench.measures.value import MeasureValue
 
 __all__ = ["INFO", "WorstFlatness"]
 
+_BALL_LATEX = r"\lVert v_l \rVert_2 \le \xi \lVert w_l \rVert_2"
+
 INFO = MeasureInfo(
     id="worst_flat",
     title="Worst-case flatness",
     family="flatness",
     unit="nats",
     formula="max_{v, x'} mean_x l(x'; w + v) - l(x*; w), ||v_l|| <= xi ||w_l||, x' in the threat model's ball",
+    latex=r"\max_{v,\, x'} \frac{1}{n} \sum_x \bigl( \ell(x'; w + v) - \ell(x^*; w) \bigr),"
+    rf"\quad {_BALL_LATEX},\quad \lVert x' - x \rVert \le \varepsilon",
     source="Stutz et al. 2021, worst-case robust flatness",
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="n_restarts x (20(F+B)+F) on the first 128 examples",
-    explanation="Rise of the adversarial loss when weights and images conspire, every layer within a small share"
-    " of its norm.",
+    explanation="Largest increase of the adversarial loss when weights and images are changed together, the weights of"
+    " every layer by at most a small fraction of their norm.",
     properties=("logit_shift_invariant", "rescale_invariant"),
-    departures="One weight perturbation for the first 128 examples (theirs: one per batch of 128); the first of the"
-    " restarts begins at the weights themselves and at x*, so that the value cannot be negative; three restarts.",
+    departures="One weight perturbation is searched for the first 128 examples (in the source: one for each batch of"
+    " 128), with three restarts. The first restart begins at the weights themselves and at x*, so that the value cannot"
+    " be negative.",
+)
+_CLEAN_INFO = replace(
+    INFO,
+    formula="max_v mean_x l(x; w + v) - l(x; w), ||v_l|| <= xi ||w_l||",
+    latex=r"\max_v \frac{1}{n} \sum_x \bigl( \ell(x; w + v) - \ell(x; w) \bigr)," + rf"\quad {_BALL_LATEX}",
+    explanation="Largest increase of the clean loss when the weights of every layer change by at most a small fraction"
+    " of their norm.",
 )
 
 
@@ -43,9 +55,9 @@ INFO = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class WorstFlatness:
-    """Largest joint rise of the loss over weights in relative layer balls and, for PGD, over the images.
+    """Largest increase of the loss over weights in relative layer balls and, with PGD, over the images as well.
 
-    ``weight_step`` is the length of one step relative to each layer's norm.
+    ``xi`` is the radius of the balls and ``weight_step`` the length of one step, both relative to each layer's norm.
     """
 
     examples: Examples = "clean"
@@ -58,10 +70,10 @@ class WorstFlatness:
     @property
     def info(self) -> MeasureInfo:
         """Info for the kind of examples."""
-        return INFO.on(self.examples)
+        return (INFO if self.examples == "pgd" else _CLEAN_INFO).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean rise over examples at the best iterate of all restarts."""
+        """Return the mean increase over examples at the best iterate of all restarts, in nats; never negative."""
         n = min(self.n_examples, context.n)
         layers = layer_tensors(context)
         scales = {name: length([weight]) for name, weight in layers.items()}
@@ -79,7 +91,7 @@ class WorstFlatness:
     def _start(
         self, context: MeasureContext, ball: WeightBall, layers: dict[str, Tensor], restart: int, n: int
     ) -> tuple[dict[str, Tensor] | None, Tensor | None]:
-        """Where a restart begins: the first at the weights and x*, others at random on the spheres and in the ball."""
+        """Return where a restart begins: the first at the weights and x*, others on the spheres and in the ball."""
         if restart == 0:
             return None, None
         seed = context.settings.seed

@@ -1,1 +1,1 @@
-"""Norms of the loss's gradients."""
+"""Gradient norms: gradients of the loss in the input and in the weights."""

@@ -18,15 +18,16 @@ INFO = MeasureInfo(
     family="gradients",
     unit="nats",
     formula="sqrt(mean_x (W . grad_W CE(f(x), y))^2)",
-    source='Liang et al. 2019, "Fisher-Rao metric, geometry, and complexity of neural networks"; given labels',
+    latex=r"\sqrt{\frac{1}{n} \sum_x \bigl(W^{\top} \nabla_W \ell(x)\bigr)^2}",
+    source='Liang et al. 2019, "Fisher-Rao metric, geometry, and complexity of neural networks"; with the given labels',
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="F+2B",
     tier="new",
-    explanation="How much the loss of an example changes when all weights grow together.",
+    explanation="How much the loss of an example changes when all weights are scaled up together (root mean square).",
     properties=("logit_shift_invariant", "rescale_invariant"),
-    departures="The derivative along the weights W of convolutions and linear layers, for any network; public code"
-    " uses the depth of one network and its homogeneity instead, which biases and batch norm break.",
+    departures="The derivative along the weights W of convolutions and linear layers is computed for any network. The"
+    " public code assumes a homogeneous network of one fixed depth, which networks with biases or batch norm are not.",
 )
 
 
@@ -34,7 +35,7 @@ INFO = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class FisherRao:
-    """Root mean square of the loss's derivative along the weights themselves."""
+    """Root mean square over examples of the derivative of the loss along the weights themselves."""
 
     examples: Examples = "clean"
 
@@ -44,7 +45,10 @@ class FisherRao:
         return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the norm; undefined without weight layers."""
+        """Return the norm, in nats.
+
+        Raises UndefinedMeasureError for a network without weight layers.
+        """
         names = {layer.parameter for layer in weight_layers(context.network)} - {""}
         weights = {name: value for name, value in context.parameters.items() if name in names}
         if not weights:

@@ -1,4 +1,4 @@
-"""Norm of the mean loss's gradient in the weights."""
+"""Norm of the gradient of the mean loss in the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,23 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 __all__ = ["Kind", "WeightGradientNorm", "per_example_norms"]
 
 Kind = Literal["", "weights", "per_example"]
-_FORMULAS: dict[Kind, tuple[str, str, str]] = {
-    "": ("Weight gradient norm", "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters", "shared + F + 2B"),
-    "weights": ("Weight gradient norm, layers only", "||grad_W mean_x CE(f(x), y)||_2, no biases", "shared + F + 2B"),
-    "per_example": ("Weight gradient norm per example", "mean_x ||grad_w CE(f(x), y)||_2", "F+B per example"),
+_TITLES: dict[Kind, str] = {
+    "": "Weight gradient norm",
+    "weights": "Weight gradient norm, layers only",
+    "per_example": "Weight gradient norm per example",
 }
-_GRADIENTS_HELD = 1 << 25  # numbers: a quarter of a gigabyte in float64
+_FORMULAS: dict[Kind, str] = {
+    "": "||grad_w mean_x CE(f(x), y)||_2, all trainable parameters",
+    "weights": "||grad_W mean_x CE(f(x), y)||_2, no biases",
+    "per_example": "mean_x ||grad_w CE(f(x), y)||_2",
+}
+_LATEX: dict[Kind, str] = {
+    "": r"\left\lVert \nabla_w \frac{1}{n} \sum_x \ell(x) \right\rVert_2,\quad w\ \text{all trainable parameters}",
+    "weights": r"\left\lVert \nabla_W \frac{1}{n} \sum_x \ell(x) \right\rVert_2,\quad W\ \text{the layers' weights}",
+    "per_example": r"\frac{1}{n} \sum_x \lVert \nabla_w \ell(x) \rVert_2",
+}
+# Numbers in the gradients held at a time: a quarter of a gigabyte in float64.
+_GRADIENTS_HELD = 1 << 25
 
 
 @register(kind="", examples="clean")
@@ -35,7 +46,7 @@ _GRADIENTS_HELD = 1 << 25  # numbers: a quarter of a gigabyte in float64
 @register(kind="per_example", examples="pgd")
 @dataclass(frozen=True)
 class WeightGradientNorm:
-    """Norm of the gradient of the mean loss over all examples, or the mean norm of each example's gradient."""
+    """Norm of the gradient of the mean loss over all examples, or the mean over examples of their gradients' norms."""
 
     kind: Kind = ""
     examples: Examples = "clean"
@@ -43,24 +54,27 @@ class WeightGradientNorm:
     @property
     def info(self) -> MeasureInfo:
         """Info of this norm for the kind of examples."""
-        title, formula, cost = _FORMULAS[self.kind]
+        each = self.kind == "per_example"
         return MeasureInfo(
             id="w_grad_norm" + (f"_{self.kind}" if self.kind else ""),
-            title=title,
+            title=_TITLES[self.kind],
             family="gradients",
             unit="nats/weight",
-            formula=formula,
-            source="Definition; the gradient of the full subset, never of minibatches",
+            formula=_FORMULAS[self.kind],
+            latex=_LATEX[self.kind],
+            source="Definition, with the gradient over all examples and never over minibatches",
             hypothesis="+",
-            inputs=("weights", "examples", "gradient") if self.kind != "per_example" else ("weights", "examples"),
-            cost=cost,
-            explanation="How far the weights are from a stationary point of the loss on these examples.",
+            inputs=("weights", "examples", "gradient") if not each else ("weights", "examples"),
+            cost="F+B per example" if each else "shared + F + 2B",
+            explanation="How strongly single examples still pull on the weights."
+            if each
+            else "How far the weights are from a stationary point of the loss on these examples.",
             properties=("logit_shift_invariant",),
             departures="Batch norm uses its running statistics.",
         ).on(self.examples, tier="core" if self.examples == "pgd" and not self.kind else "extended")
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the norm; undefined where the gradient is exactly zero."""
+        """Return the norm; undefined if the gradient is exactly zero."""
         if self.kind == "per_example":
             return MeasureValue.mean(per_example_norms(context, self.examples))
         gradient = dict(context.gradients(self.examples).weights)
@@ -71,7 +85,7 @@ class WeightGradientNorm:
 
 
 def _norm_of_mean(context: MeasureContext, examples: Examples, gradient: Mapping[str, Tensor]) -> MeasureValue:
-    """Return ||g||, g the mean of the examples' gradients g_i; its error by the delta method.
+    """Return ||g|| for the mean g of the examples' gradients g_i, with a standard error by the delta method.
 
     With u = g / ||g||, the derivative of ||g|| in g is u, so se = sd(u . g_i) / sqrt(n), and the mean of u . g_i
     is ||g|| itself.
@@ -79,14 +93,14 @@ def _norm_of_mean(context: MeasureContext, examples: Examples, gradient: Mapping
     squares = [value.square().sum() for value in gradient.values()]
     norm = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     if norm == 0:
-        raise UndefinedMeasureError("the weight gradient is zero: the softmax is saturated in this precision")
+        raise UndefinedMeasureError("the weight gradient is exactly zero: the softmax is saturated in this precision")
     unit = {name: value / norm for name, value in gradient.items()}
     shares = MeasureValue.mean(directional_derivatives(context, examples, unit))
     return MeasureValue(norm, shares.standard_error, shares.per_example, n=context.n).checked()
 
 
 def per_example_norms(context: MeasureContext, examples: Examples) -> Tensor:
-    """Return the norm of each example's gradient in all trainable parameters, float64 [n], vectorised."""
+    """Return the norm of each example's gradient in all trainable parameters, float64 [n]."""
     parameters, images = context.parameters, context.examples(examples)
 
     def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:

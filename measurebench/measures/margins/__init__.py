@@ -1,1 +1,1 @@
-"""How far the prediction is from turning."""
+"""Margins: how far a prediction is from changing."""

@@ -1,4 +1,4 @@
-"""Average cross-entropy."""
+"""Average cross-entropy: the mean loss over examples."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ INFO = MeasureInfo(
     family="margins",
     unit="nats",
     formula="mean_x -log p_y(x)",
+    latex=r"-\frac{1}{n} \sum_x \log p_y(x)",
     source="Kim et al. 2023; cross-entropy of the softmax",
     hypothesis="+",
     inputs=("examples",),
     cost="shared",
-    explanation="Mean loss of the network: small when it is sure and right.",
+    explanation="Mean loss of the network: small when its predictions are correct and confident.",
     properties=("logit_shift_invariant",),
 )
 

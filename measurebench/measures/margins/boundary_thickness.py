@@ -17,18 +17,20 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["BoundaryThickness"]
 
-_BATCHES = 4  # points of segments in one forward pass, in batches of images: no gradients are kept
-_CPU_VALUES = 2**18  # pixel values in one forward pass on a CPU: larger networks' activations leave its caches
+# Points in one forward pass, as a multiple of the batch size: without gradients a pass needs far less memory.
+_BATCHES = 4
+# Pixel values in one forward pass on a CPU: with more, the activations no longer fit into its caches.
+_CPU_VALUES = 2**18
 
 
 @register()
 @dataclass(frozen=True)
 class BoundaryThickness:
-    """Length of the segment between an image and its attack towards a random class that lies near the boundary.
+    """Length of the part near the boundary of the segment from an image to an attack towards a random class.
 
-    The segment is sampled at ``n_points`` equally spaced points, both ends included; the share of them at which
-    the difference g = p_i - p_t of the two probabilities lies between ``alpha`` and ``beta`` times the length of
-    the segment estimates its thickness to within 2 * length / n_points.
+    The segment is sampled at ``n_points`` equally spaced points, both ends included. The thickness is the share of
+    points at which the difference g = p_i - p_t of the two probabilities lies between ``alpha`` and ``beta``, times
+    the length of the segment. The error of this estimate is at most 2 * length / n_points.
     """
 
     alpha: float = 0.0
@@ -44,21 +46,28 @@ class BoundaryThickness:
         unit="pixel units (L2)",
         formula="mean_x ||x - x_r||_2 * share of s in [0, 1] with alpha < p_i(x(s)) - p_t(x(s)) < beta,"
         " x(s) = (1-s) x + s x_r",
+        latex=r"\frac{1}{n} \sum_x \lVert x - x_r \rVert_2 \int_0^1 \mathbb{1}[\alpha < g(s) < \beta]\, ds,"
+        r"\quad g(s) = p_i(x_s) - p_t(x_s),\quad x_s = (1 - s)\, x + s\, x_r",
         source='Yang et al. 2020, "Boundary thickness and robustness in learning models", definition of thickness;'
         " alpha 0, beta 0.75, 128 points",
         hypothesis="-",
         inputs=("clean",),
         cost="20(F+B)+128F",
         tier="core",
-        explanation="Width of the band in which the prediction turns from sure to undecided, on the way to an"
-        " attack towards a random other class.",
+        explanation="Width of the band between a confident and an undecided prediction, measured on the segment from"
+        " an image to its attack towards a random other class.",
         properties=("logit_shift_invariant",),
-        departures="Pixel units: L2 radius 1, 20 steps of 0.2, clipped to [0, 1], no random start. i is the"
-        " predicted class, t a random class other than the label, drawn per example; i = t counts as 0.",
+        departures="In pixel units: the attack has L2 radius 1 and 20 steps of 0.2, is clipped to [0, 1] and has no"
+        " random start. i is the predicted class and t a random class other than the label, drawn for each example. An"
+        " example with i = t contributes 0.",
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean thickness; diagnostics say how many segments cross the boundary, and reach beta."""
+        """Return the mean thickness in pixel units (L2).
+
+        The diagnostics report the shares of segments that cross ``alpha``, of attacks that succeed, and of images that
+        start below ``beta``. Raises UndefinedMeasureError for a single class.
+        """
         if context.n_classes < 2:
             raise UndefinedMeasureError("boundary thickness needs two classes or more")
         predicted, targets = context.clean_logits.argmax(1), self._targets(context)

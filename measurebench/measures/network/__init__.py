@@ -1,1 +1,1 @@
-"""What a network is made of: its weight layers, what feeds what, and batch norm folded away."""
+"""The structure of a network: its weight layers, the order in which they are called, and batch norm folding."""

@@ -1,4 +1,4 @@
-"""The layers whose norms are taken, with or without batch norm, as blocks of matrices: shared by the weight norms."""
+"""The weights of all layers as blocks of matrices, with or without batch norm: shared by the weight norms."""
 
 import torch
 from torch import Tensor
@@ -38,19 +38,21 @@ __all__ = [
 ]
 
 Blocks = dict[str, Tensor]
+# A correct fold moves float64 logits by rounding only; a fold that changes the function moves them by far more.
 _LARGEST_MOVE = 1e-5
 
 BN_SUFFIX = {"ignore": "", "fold": "_bn_folded", "layer": "_bn_layers"}
 BN_DEPARTURE = (
-    "Layers are chosen by the type of their module, so the affine weights of a shortcut's batch norm do not count."
-    " Batch norm is left out by default, since that is defined for every network; bn=fold folds it where that is"
-    " exact (traced, and the logits checked) and makes it a diagonal layer elsewhere, as in pre-activation networks,"
-    " where public code folds in order of registration and changes the function."
+    "Layers are selected by the type of their module, so the affine weights of a shortcut's batch norm are not counted."
+    " Batch norm is left out by default, since this is possible for every network. With bn=fold, batch norm is folded"
+    " into its layer where that is exact, which a trace and a check of the logits establish; elsewhere, as in"
+    " pre-activation networks, it is a diagonal layer. The public code folds in the order of registration, which"
+    " changes the function of such networks."
 )
 
 
 def layers_of(context: MeasureContext) -> list[WeightLayer]:
-    """Return the weight layers; raises UndefinedMeasureError where there is none."""
+    """Return the weight layers of the network; raises UndefinedMeasureError if it has none."""
     layers = context.shared("weight layers", lambda: weight_layers(context.network))
     if not layers:
         raise UndefinedMeasureError("the network has no convolution, linear or attention layer")
@@ -58,15 +60,15 @@ def layers_of(context: MeasureContext) -> list[WeightLayer]:
 
 
 def structure_of(context: MeasureContext) -> Structure:
-    """Return what feeds what, traced with the first image."""
+    """Return the structure of the network, traced with the first image."""
     return context.shared("structure", lambda: trace(context.network, context.images[:1]))
 
 
 def blocks_of(context: MeasureContext, bn: str) -> Blocks:
     """Return every layer's weight as blocks, float64 [groups, outputs, inputs * kernel], by name.
 
-    ``bn``: ``ignore`` leaves batch norm out; ``fold`` folds it where that is exact and keeps it as a diagonal
-    layer elsewhere; ``layer`` keeps every batch norm as a diagonal layer.
+    ``bn``: ``ignore`` leaves batch norm out; ``fold`` folds it where that is exact and otherwise keeps it as a
+    diagonal layer; ``layer`` keeps every batch norm as a diagonal layer.
     """
     check_mode(bn)
     return context.shared(f"weights, bn={bn}", lambda: _blocks(context, bn))
@@ -91,7 +93,7 @@ def _blocks(context: MeasureContext, bn: str) -> Blocks:
 
 
 def check_fold(context: MeasureContext) -> float:
-    """Return how far folding moves the logits, relative to the largest; raises UndefinedMeasureError above 1e-5."""
+    """Return the change of the logits by folding, relative to the largest; raises UndefinedMeasureError above 1e-5."""
 
     def move() -> float:
         images = context.images[:4].double()
@@ -113,7 +115,7 @@ def squared_frobenius(blocks: Blocks) -> Tensor:
 
 
 def squared_spectral(context: MeasureContext, bn: str) -> Tensor:
-    """Return the squared spectral norm of every layer's matrix, float64 [layers]: the largest over its blocks."""
+    """Return the squared spectral norm of every layer, float64 [layers]: the largest among its blocks."""
 
     def norms() -> Tensor:
         return torch.stack([squared_spectral_norms(block).amax() for block in blocks_of(context, bn).values()])
@@ -122,19 +124,25 @@ def squared_spectral(context: MeasureContext, bn: str) -> Tensor:
 
 
 def initial_blocks(context: MeasureContext) -> Blocks:
-    """Return the weights at initialisation as blocks, by the names of the layers as they are now.
+    """Return the initial weights as blocks [groups, outputs, inputs * kernel], by the names of the present layers.
 
-    Raises UndefinedMeasureError where they are not known or do not fit.
+    Raises UndefinedMeasureError if they are not known or their shapes differ.
     """
     initial = {layer.name: layer.blocks for layer in weight_layers(context.initial_network)}
     now = {layer.name: layer.blocks for layer in layers_of(context)}
     if [block.shape for block in initial.values()] != [block.shape for block in now.values()]:
-        raise UndefinedMeasureError("the network at initialisation has other layers than the network")
+        raise UndefinedMeasureError("the initial network and the network have different layers")
     return dict(zip(now, (block.to(context.images.device) for block in initial.values()), strict=True))
 
 
 def log_sum(squares: Tensor, names: list[str]) -> float:
-    """Return the sum of natural logarithms; raises UndefinedMeasureError for a layer whose norm is zero."""
+    """Return the sum of the natural logarithms of squared norms [layers].
+
+    Raises UndefinedMeasureError for a norm of zero, with the name of its layer.
+
+    >>> round(log_sum(torch.tensor([1.0, 25.0]), ["first", "second"]), 4)
+    3.2189
+    """
     for name, square in zip(names, squares.tolist(), strict=True):
         if square == 0:
             raise UndefinedMeasureError(f"the weight of layer {name!r} is zero, so its logarithm does not exist")
@@ -142,7 +150,7 @@ def log_sum(squares: Tensor, names: list[str]) -> float:
 
 
 def weight_value(context: MeasureContext, value: float, bn: str = "ignore", **more: float | str) -> MeasureValue:
-    """Return the value of a measure of weights alone, with the layers it counted and those it could not."""
+    """Return the value of a measure that reads only weights; diagnostics list the layers that were counted or not."""
     network = context.network
     other = [name for name, module in network.named_modules() if is_normalization(module)]
     diagnostics: dict[str, float | int | str | None] = {"n_layers": len(layers_of(context)), **more}

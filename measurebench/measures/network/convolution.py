@@ -1,4 +1,4 @@
-"""Norms of convolutions as operators on whole images: with circular padding, and as they are."""
+"""Operator norms of convolutions on whole images, with circular padding and with their actual padding."""
 
 import itertools
 import math
@@ -15,18 +15,18 @@ from measurebench.measures.network.layers import WeightLayer, squared_spectral_n
 
 __all__ = ["circular_norm", "padded_norm"]
 
-_CHUNK = 1 << 22  # complex numbers held at a time
-_TOLERANCE = 1e-8
-_SMALL = 24  # below this many rows a dense eigenvalue problem is the shorter way
+_CHUNK = 1 << 22  # complex numbers held at a time: 64 MB
+_TOLERANCE = 1e-8  # of the eigenvalue, relative: far below the differences between networks
+_SMALL = 24  # up to this many rows a dense eigenvalue problem is faster, and ARPACK needs more rows than it returns
 
 
 def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
-    """Return the squared operator norm with circular padding on images of the layer's input size.
+    """Return the squared operator norm with circular padding for inputs of shape [C, H, W].
 
-    The operator maps frequency f of the input to frequency f mod m of the output, n = m * stride: its blocks are
-    the transfer matrices of all frequencies that fall on one, side by side, over the root of their number (Sedghi et
-    al. 2019 for stride 1). An input size that the stride does not divide is rounded up. A transposed
-    convolution is the adjoint of one on its output.
+    The operator maps frequency f of the input to frequency f mod m of the output, where n = m * stride. Its blocks
+    are the transfer matrices of all frequencies with the same image, side by side, divided by the square root of their
+    number (Sedghi et al. 2019 for stride 1). An input size that the stride does not divide is rounded up. A transposed
+    convolution is treated as the adjoint of a convolution on its output.
     """
     module = _convolution(layer)
     kernel = layer.weight.double().reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
@@ -44,12 +44,12 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
 
 def _convolution(layer: WeightLayer) -> _ConvNd:
     if not isinstance(layer.module, _ConvNd):
-        raise TypeError(f"layer {layer.name} is no convolution")
+        raise TypeError(f"layer {layer.name} is not a convolution")
     return layer.module
 
 
 def _grid(module: _ConvNd, input_shape: Sequence[int]) -> list[int]:
-    """The size of the image that the convolution reads (for a transposed one: writes), a multiple of the stride."""
+    """Return the image size that the convolution reads (a transposed one: writes), as a multiple of the stride."""
     sizes = list(input_shape)[1:]
     if isinstance(module, _ConvTransposeNd):
         return [size * step for size, step in zip(sizes, module.stride, strict=True)]
@@ -57,7 +57,7 @@ def _grid(module: _ConvNd, input_shape: Sequence[int]) -> list[int]:
 
 
 def _half(grid: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Return the output frequencies [F, axes]; half of the last axis, since a real kernel's norms are symmetric."""
+    """Return the output frequencies [F, axes]; half of the last axis suffices, since the kernel is real."""
     outputs = [n // s for n, s in zip(grid, stride, strict=True)]
     axes = [range(m) for m in outputs[:-1]] + [range(outputs[-1] // 2 + 1)]
     return torch.tensor(list(itertools.product(*axes)), dtype=torch.float64)
@@ -75,10 +75,10 @@ def _phases(frequencies: Tensor, grid: Sequence[int], module: _ConvNd) -> Tensor
 
 
 def padded_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
-    """Return the squared operator norm of the convolution as it is, padding included, by Lanczos iteration.
+    """Return the squared operator norm of the convolution with its own padding for inputs of shape [C, H, W].
 
-    The operator and its adjoint are applied by the library's own convolution, in float64; the residual is below
-    1e-8 of the eigenvalue.
+    It is found by Lanczos iteration in float64, with torch's own convolution as the operator and its gradient as the
+    adjoint. The residual is below 1e-8 of the eigenvalue.
     """
     module = _convolution(layer)
     zeros = torch.zeros(1, *input_shape, dtype=torch.float64, device=layer.weight.device)

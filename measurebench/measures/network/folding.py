@@ -1,8 +1,8 @@
-"""Batch norm at inference is one scale and one shift per channel: what remains of it when a network is rewritten.
+"""Folds batch norm, which at inference is one scale and one shift per channel, into the layers before it.
 
-A batch norm that alone reads a layer's output disappears into it: W' = scale * W, b' = shift + scale * b, with
-scale = gamma / sqrt(var + eps) and shift = beta - scale * mean. Any other is a diagonal layer of its own, as in
-pre-activation networks, where nothing can be folded backwards through a residual sum.
+If a batch norm is the only reader of a layer's output, the two become one layer: W' = scale * W and
+b' = shift + scale * b, with scale = gamma / sqrt(var + eps) and shift = beta - scale * mean. Any other batch norm
+remains a diagonal layer, as in pre-activation networks, where it cannot be folded backwards through a residual sum.
 """
 
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ def check_mode(mode: str) -> None:
 
 
 def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Return what a batch norm does at inference, y = scale * x + shift, float64 [channels] each.
+    """Return scale and shift of a batch norm at inference, y = scale * x + shift, float64 [channels] each.
 
-    Raises UndefinedMeasureError where it keeps no running statistics: then it depends on the batch.
+    Raises UndefinedMeasureError for a batch norm without running statistics, since it depends on the batch.
     """
     if norm.running_mean is None or norm.running_var is None:
-        raise UndefinedMeasureError("a batch norm without running statistics is no fixed layer")
+        raise UndefinedMeasureError("a batch norm without running statistics is not a fixed layer")
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.detach().double()
     beta = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()
@@ -56,15 +56,15 @@ def scale_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def double_state(network: nn.Module) -> State:
-    """Return parameters and buffers by name, detached, floating ones in float64."""
+    """Return parameters and buffers by name, detached; floating-point ones in float64."""
     state = dict(network.named_parameters()) | dict(network.named_buffers())
     return {name: (t.detach().double() if t.is_floating_point() else t) for name, t in state.items()}
 
 
 def set_norm(state: State, name: str, norm: _BatchNorm, scale: Tensor, shift: Tensor) -> None:
-    """Make the batch norm compute y = scale * x + shift, through its statistics (it may own no parameters).
+    """Change ``state`` so that the batch norm computes y = scale * x + shift, for scale and shift [channels].
 
-    A channel of scale 0 keeps the shift through the bias where there is one.
+    A batch norm without parameters is set through its statistics, which needs a scale other than 0.
     """
     affine = norm.weight is not None and norm.bias is not None
     unit = torch.ones_like(scale)
@@ -75,7 +75,7 @@ def set_norm(state: State, name: str, norm: _BatchNorm, scale: Tensor, shift: Te
 
 
 def scaled(layer: WeightLayer, weight: Tensor, scale: Tensor) -> Tensor:
-    """Return a layer's weight with each output channel multiplied by its scale [outputs]."""
+    """Return a layer's weight, in its own shape, with each output channel multiplied by its scale [outputs]."""
     if not isinstance(layer.module, _ConvTransposeNd):
         return weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
     grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
@@ -93,10 +93,11 @@ def scales(structure: Structure) -> dict[str, Tensor]:
 
 
 def folded_state(network: nn.Module, structure: Structure) -> State:
-    """Return the state in which every foldable batch norm has been folded, float64, for ``functional_call``.
+    """Return a float64 state for ``functional_call`` in which every foldable batch norm has been folded.
 
-    The function is unchanged. What remains in a folded norm's place is its layer's bias b', since such layers have
-    none of their own as a rule (one that exists becomes zero; several layers of one norm keep theirs, scaled).
+    The function of the network is unchanged. A folded batch norm only adds the bias b' of its layer, because such
+    layers usually have no bias of their own. A bias that exists becomes zero, except where several layers share one
+    batch norm: then each keeps its own, scaled.
     """
     state = double_state(network)
     by_name = {layer.name: layer for layer in structure.layers}
@@ -119,5 +120,5 @@ def _name_of(network: nn.Module, parameter: Tensor) -> str:
 
 
 def norm_blocks(structure: Structure, names: list[str]) -> Mapping[str, Tensor]:
-    """Return batch norms as diagonal layers, float64 [channels, 1, 1] each (blocks as in WeightLayer)."""
+    """Return batch norms as diagonal layers, float64 [channels, 1, 1] each: one block per channel."""
     return {name: scale_and_shift(structure.norms[name])[0].reshape(-1, 1, 1) for name in names}

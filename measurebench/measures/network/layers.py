@@ -1,7 +1,7 @@
-"""The weight layers of a network, found by the type of their module and never by their name.
+"""The weight layers of a network, selected by the type of their module and never by name.
 
-A layer is a linear map that training chose: a convolution, a transposed convolution, a linear layer, or one of
-the query, key and value projections of an attention. Normalisation layers are none of them.
+A weight layer is a trained linear map: a convolution, a transposed convolution, a linear layer, or one of the query,
+key and value projections of an attention. Normalisation layers are not weight layers.
 """
 
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ NORMALIZATIONS: tuple[type[nn.Module], ...] = (
 
 @dataclass(frozen=True)
 class WeightLayer:
-    """One weight: ``weight`` detached, as its module holds it; a layer with groups is block diagonal.
+    """One weight layer, with its ``weight`` detached and in the shape that its module uses.
 
-    ``name`` names the layer; ``parameter`` the network's parameter that holds the weight, or is empty where the
-    weight is computed from others (weight norm, parametrisations); ``rows`` the part of it, where an attention
-    keeps its three projections in one.
+    ``parameter`` is the name of the network's parameter that holds the weight; it is empty if the weight is computed
+    from other parameters (weight norm, parametrisations). ``rows`` selects a part of that parameter, for an attention
+    that keeps its three projections in one. A layer with groups is a block diagonal matrix.
     """
 
     name: str
@@ -60,7 +60,7 @@ class WeightLayer:
 
     @property
     def blocks(self) -> Tensor:
-        """The weight as diagonal blocks, float64 [groups, outputs, inputs * kernel], a row per output channel."""
+        """The weight as diagonal blocks, float64 [groups, outputs, inputs * kernel], one row per output channel."""
         weight = self.weight.double()
         if isinstance(self.module, _ConvTransposeNd):
             grouped = weight.reshape(self.groups, len(weight) // self.groups, *weight.shape[1:])
@@ -69,12 +69,16 @@ class WeightLayer:
 
     @property
     def matrix(self) -> Tensor:
-        """The weight as a matrix, float64 [outputs, inputs per group * kernel], a row per output channel."""
+        """The weight as a matrix, float64 [outputs, inputs per group * kernel], one row per output channel."""
         return self.blocks.flatten(0, 1)
 
 
 def weight_layers(network: nn.Module) -> list[WeightLayer]:
-    """Return the weight layers in order of registration; a tied weight once, under the first of its names."""
+    """Return the weight layers in order of registration; a tied weight appears once, under its first name.
+
+    >>> [layer.name for layer in weight_layers(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)))]
+    ['0', '2']
+    """
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     seen: set[tuple[int, int]] = set()
     layers = []
@@ -90,7 +94,7 @@ def weight_layers(network: nn.Module) -> list[WeightLayer]:
 
 
 def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor, slice | None]]:
-    """Yield the weights that a module itself applies: suffix to its name, tensor, rows of it."""
+    """Yield the weights that a module applies itself: a suffix for its name, the tensor, and its rows."""
     if isinstance(module, (_ConvNd, nn.Linear)) and isinstance(module.weight, Tensor):
         yield "", module.weight, None
     elif isinstance(module, nn.MultiheadAttention):
@@ -104,7 +108,7 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, Tensor, slice | None]]:
 
 
 def is_normalization(module: nn.Module) -> bool:
-    """Tell whether a module normalises: a known type, or one called ``...Norm...`` that owns vectors only."""
+    """Return whether a module normalises: a known type, or one named ``...Norm...`` that owns only vectors."""
     if isinstance(module, NORMALIZATIONS):
         return True
     own = list(module.parameters(recurse=False))
@@ -113,7 +117,7 @@ def is_normalization(module: nn.Module) -> bool:
 
 
 def parameter_names(network: nn.Module, normalization: bool = False) -> list[str]:
-    """Return the names of the parameters, tied ones once; those of normalisation layers only if asked for."""
+    """Return the names of the parameters, tied ones once; those of normalisation layers only on request."""
     inside = {
         id(parameter)
         for module in network.modules()
@@ -124,7 +128,7 @@ def parameter_names(network: nn.Module, normalization: bool = False) -> list[str
 
 
 def uncounted_weights(network: nn.Module) -> list[str]:
-    """Return parameters of two or more axes that are no layer's weight (tokens, positions, unknown layers)."""
+    """Return the names of parameters with two or more axes that are not the weight of a layer (tokens, positions)."""
     counted = {layer.parameter for layer in weight_layers(network)}
     return [
         name
@@ -134,9 +138,12 @@ def uncounted_weights(network: nn.Module) -> list[str]:
 
 
 def squared_spectral_norms(blocks: Tensor) -> Tensor:
-    """Return the largest squared singular value of each matrix [..., o, m], from the smaller Gram matrix.
+    """Return the largest squared singular value [...] of each matrix [..., o, m], from its smaller Gram matrix.
 
-    The largest eigenvalue of a Gram matrix carries no more rounding than the product itself, about o * 1e-16.
+    This is accurate for the largest singular value: the relative error is that of the product, about o * 1e-16.
+
+    >>> squared_spectral_norms(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor(16.)
     """
     short = blocks if blocks.shape[-2] <= blocks.shape[-1] else blocks.mT
     eigenvalues: Tensor = torch.linalg.eigvalsh(short @ short.mH)

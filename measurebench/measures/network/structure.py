@@ -1,8 +1,8 @@
-"""What feeds what in a network, found by watching one image pass through it.
+"""Traces which layer reads which output, by passing one image through the network.
 
-Every call of a torch function and of a weight or batch norm layer is seen with the tensors it reads and returns,
-so that functional code counts as modules do. From that follow the input size of every layer and the batch norms
-that can be folded exactly into the layers before them.
+The trace records every call of a torch function and of a weight or batch norm layer, with the tensors that it reads
+and returns, so that functional code is traced as well as modules. It gives the input size of every layer and the batch
+norms that can be folded exactly into the layers before them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,11 +28,11 @@ _LAYER_FUNCTIONS = frozenset(
 
 @dataclass(frozen=True)
 class Structure:
-    """The layers of a network and their order.
+    """The layers of a network and how they are connected.
 
-    ``input_shapes`` holds, by layer name, the shapes (without batch) that each layer was given, none where it was
-    not called. ``norms`` are the batch norms that were called; ``folds`` maps those that can be folded to the names
-    of the layers whose output they, and nothing else, read.
+    ``input_shapes`` maps a layer's name to the input shapes (without the batch axis) of its calls; it is empty for a
+    layer that was not called. ``norms`` are the batch norms that were called. ``folds`` maps each batch norm that can
+    be folded to the names of the layers whose output is read by this batch norm and by nothing else.
     """
 
     layers: tuple[WeightLayer, ...]
@@ -42,7 +42,7 @@ class Structure:
 
     @property
     def own_norms(self) -> list[str]:
-        """Batch norms that cannot be folded and remain layers of their own."""
+        """The names of the batch norms that cannot be folded."""
         return [name for name in self.norms if name not in self.folds]
 
 
@@ -56,18 +56,18 @@ class _Call:
 
 
 class _Watch(TorchFunctionMode):
-    """Notes the calls of layers, and who reads which tensor.
+    """Records the calls of layers and counts the readers of each tensor.
 
-    ``names`` gives the layer that owns a tensor (a weight, or a batch norm's mean), by the tensor's id.
+    ``names`` maps the id of a tensor (a weight, or the mean of a batch norm) to the layer that owns it.
     """
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()
         self.names = names
-        self.depth = 0  # above 0 inside a layer's own module, whose hooks speak for it
+        self.depth = 0  # above 0 inside a layer's module, whose hooks record the call
         self.calls: list[_Call] = []
         self.readers: dict[int, int] = {}
-        self.alive: list[Tensor] = []  # an id names a tensor only as long as the tensor lives
+        self.alive: list[Tensor] = []  # Python may reuse the id of a tensor that has been freed
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -82,7 +82,7 @@ class _Watch(TorchFunctionMode):
         return result
 
     def see(self, read: list[Tensor], made: list[Tensor]) -> None:
-        """Note that tensors were read to make others."""
+        """Record that the tensors ``read``, of any shape, were read to compute the tensors ``made``."""
         for tensor in read:
             self.readers[id(tensor)] = self.readers.get(id(tensor), 0) + 1
         self.alive += [*read, *made]
@@ -94,7 +94,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 @contextmanager
 def _hooks(watch: _Watch, names: Mapping[nn.Module, str]) -> Iterator[None]:
-    """Let every layer's module tell the watch when it starts and ends."""
+    """Record the start and the end of every call of a layer's module."""
 
     def before(_module: nn.Module, _inputs: Any) -> None:
         watch.depth += 1
@@ -114,7 +114,7 @@ def _hooks(watch: _Watch, names: Mapping[nn.Module, str]) -> Iterator[None]:
 
 
 def trace(network: nn.Module, image: Tensor) -> Structure:
-    """Return the structure of a network in evaluation mode; ``image`` [1, ...] is one that it takes."""
+    """Return the structure of a network in evaluation mode, traced with one ``image`` [1, ...]."""
     layers = weight_layers(network)
     norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
     owned = {id(network.get_parameter(layer.parameter)): layer.name for layer in layers if layer.parameter}
@@ -149,9 +149,10 @@ def _structure(layers: list[WeightLayer], norms: Mapping[str, _BatchNorm], watch
 def _folds(
     layers: Mapping[str, WeightLayer], norms: Mapping[str, _BatchNorm], watch: _Watch
 ) -> dict[str, tuple[str, ...]]:
-    """Find the batch norms that alone read the output of layers which nothing else reads.
+    """Return the batch norms that are the only readers of their layers' outputs, with the names of these layers.
 
-    Every call counts: a layer used twice must feed the same norm twice, and a norm must read no other tensor.
+    All calls must agree: a layer that is called twice must be read by the same batch norm twice, and that batch norm
+    may read no other tensor.
     """
     makers = {id(call.output): call.name for call in watch.calls if call.name in layers}
     feeds: dict[str, set[str]] = {}
@@ -169,6 +170,6 @@ def _folds(
 
 
 def _foldable(layer: WeightLayer, norm: _BatchNorm) -> bool:
-    """Tell whether a layer's output channels are the norm's, and its weight a parameter of its own."""
+    """Return whether the layer's output channels are those of the norm and its weight is a parameter of its own."""
     plain = bool(layer.parameter) and layer.rows is None and norm.running_mean is not None
     return plain and layer.n_out == norm.num_features

@@ -1,4 +1,4 @@
-"""Derivatives of each example's loss along one direction of the weights, all examples at once."""
+"""Derivatives of each example's loss along one direction in weight space, for all examples at once."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,19 @@ from measurebench.measures.context import MeasureContext
 
 __all__ = ["directional_derivatives"]
 
-_STEP = 1e-3  # of the central difference, relative to the weights' norm
-_LINEAR = 1e-3  # far above what float32 rounds off, far below what a missing part would leave
+# The step of the central difference, relative to the norm of the weights: the cube root of the float32 rounding error
+# would be 5e-3; a smaller step trades some rounding for less truncation.
+_STEP = 1e-3
+# Far above the rounding error of float32 and far below the error that a missing second derivative causes.
+_LINEAR = 1e-3
 
 
 def directional_derivatives(context: MeasureContext, examples: Examples, direction: Mapping[str, Tensor]) -> Tensor:
     """Return d/dt CE(f(x; w + t v), y) at t = 0 for every example, float64 [n].
 
-    ``direction`` v by parameter name; parameters without one stay. With weights c_i = 1 of the examples, v . grad_w
-    sum_i c_i l_i is linear in c, and its gradient in c holds all derivatives: two backward passes. Where an
-    operation of the network has no second derivative, a central difference takes their place.
+    ``direction`` gives v by parameter name; other parameters do not move. With example weights c_i = 1, the number
+    v . grad_w sum_i c_i l_i is linear in c, and its gradient in c holds all derivatives, so that two backward passes
+    suffice. A network with an operation that has no second derivative is differentiated by a central difference.
     """
     weights = {name: context.parameters[name] for name in direction}
     tangents = {name: vector.to(weights[name]) for name, vector in direction.items()}
@@ -62,9 +65,9 @@ def directional_derivatives(context: MeasureContext, examples: Examples, directi
 
 
 def _check_linear(derivatives: Tensor, total: Tensor) -> None:
-    """Raise RuntimeError where the derivatives do not add up to the total.
+    """Raise RuntimeError if the derivatives do not add up to the total.
 
-    An operation that can be differentiated only once drops its part of the second derivative without a word.
+    An operation that can be differentiated only once silently omits its part of the second derivative.
     """
     size = torch.maximum(total.abs(), derivatives.abs().sum())
     if bool((derivatives.sum() - total).abs() > _LINEAR * size):

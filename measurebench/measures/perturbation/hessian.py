@@ -1,4 +1,4 @@
-"""The Hessian of the mean loss in the weights, by products with vectors: never formed, double backward only."""
+"""The Hessian of the mean loss in the weights, through its products with vectors (double backward, never formed)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +25,16 @@ __all__ = [
     "unflattened",
 ]
 
-EXACT_BELOW = 64  # up to as many parameters, unit vectors are probes enough for the exact diagonal
+# Up to this many parameters the unit vectors serve as probes, about twice as many as random ones, and give the exact
+# diagonal.
+EXACT_BELOW = 64
 
 
 @dataclass
 class LossHessian:
-    """H = d^2/dw^2 of the mean cross-entropy over n examples from ``first`` on, for the parameters called ``names``.
+    """H = d^2/dw^2 of the mean cross-entropy over n examples, starting at ``first``, for the parameters ``names``.
 
-    The graph of the gradient is kept between products where all examples fit into one batch.
+    If all examples fit into one batch, the graph of the gradient is kept between products.
     """
 
     context: MeasureContext
@@ -44,7 +46,7 @@ class LossHessian:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The parameters that H differentiates by."""
+        """The parameters of H by name, each in its own shape: [C_out, C_in, ...] for a weight, [C] for a bias."""
         parameters = self.context.parameters
         return {name: parameters[name] for name in self.names}
 
@@ -55,11 +57,11 @@ class LossHessian:
 
     @property
     def is_small(self) -> bool:
-        """Whether unit vectors serve as probes."""
+        """Whether the unit vectors serve as probes, so that the trace is exact."""
         return self.size <= EXACT_BELOW
 
     def products(self, vectors: Sequence[Tensors]) -> list[dict[str, Tensor]]:
-        """Return H v for each vector, float64, by parameter name."""
+        """Return H v for each vector v, float64, by parameter name and in the same shapes as v."""
         totals = [{n: torch.zeros_like(w, dtype=torch.float64) for n, w in self.weights.items()} for _ in vectors]
         for found in self.context.batches.each(lambda rows: self._batch(rows, vectors), self.n):
             for total, product in zip(totals, found, strict=True):
@@ -88,7 +90,7 @@ class LossHessian:
             return [tuple(torch.zeros_like(w) for w in weights) for _ in vectors]
         found = []
         for vector in vectors:
-            # a number needs no grad_outputs, for which torch would import a system of symbolic algebra
+            # the gradient of a number needs no grad_outputs, for which torch would import sympy (seconds)
             with torch.enable_grad():
                 inner = torch.stack([(gradients[i] * vector[self.names[i]].to(weights[i])).sum() for i in kept]).sum()
             found.append(torch.autograd.grad(inner, weights, retain_graph=True, materialize_grads=True))
@@ -106,9 +108,10 @@ class LossHessian:
 
 
 def diagonal_probes(hessian: LossHessian, stream: str, n_probes: int) -> Iterator[list[dict[str, Tensor]]]:
-    """Yield probes z with E[z z'] = I in groups of eight: the unit vectors of a small H, random signs else.
+    """Yield groups of probes z with E[z z'] = I, by parameter name and in the same shape as each parameter.
 
-    Unit vectors are scaled by the square root of their number, so that the mean of z' H z is the trace either way.
+    They are random signs in groups of eight or, for a small H, all unit vectors. Unit vectors are scaled by the square
+    root of their number, so that the mean of z' H z is the trace in both cases.
     """
     weights = hessian.weights
     if hessian.is_small:
@@ -123,7 +126,8 @@ def diagonal_probes(hessian: LossHessian, stream: str, n_probes: int) -> Iterato
 def traces(hessian: LossHessian, stream: str, n_probes: int, scales: Mapping[str, float] | None = None) -> Tensor:
     """Return z_l' (H z)_l per probe and parameter l, float64 [probes, parameters].
 
-    The mean over probes is each block's trace, times the square of the block's scale where ``scales`` are given.
+    The mean over probes is the trace of each parameter's diagonal block of H. With ``scales``, it is multiplied by the
+    square of the parameter's scale.
     """
     rows = []
     for probes in diagonal_probes(hessian, stream, n_probes):
@@ -136,7 +140,7 @@ def traces(hessian: LossHessian, stream: str, n_probes: int, scales: Mapping[str
 
 @dataclass(frozen=True)
 class Spectrum:
-    """``ritz`` values, ascending, float64 [k], with their ``vectors`` [P, k]."""
+    """Ritz values in ascending order, float64 [k], and their ``vectors`` [P, k]."""
 
     ritz: Tensor
     vectors: Tensor
@@ -145,8 +149,8 @@ class Spectrum:
 def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
     """Return the Ritz values of H after ``n_steps`` steps of Lanczos with full reorthogonalisation.
 
-    By Cauchy's interlacing each is at most the eigenvalue of its rank, counted from the largest; with as many
-    steps as H has rows they are its eigenvalues.
+    By Cauchy's interlacing theorem, the i-th largest Ritz value is at most the i-th largest eigenvalue. After as many
+    steps as H has rows, they are its eigenvalues.
     """
     weights = hessian.weights
     start = flattened(WeightNoise(weights, hessian.context.settings.seed, stream)[0])
@@ -156,11 +160,12 @@ def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
     for _ in range(min(n_steps, hessian.size)):
         residual = flattened(hessian.products([unflattened(basis[-1], weights)])[0])
         alphas.append(float(residual @ basis[-1]))
-        for _twice in range(2):
+        for _twice in range(2):  # twice is enough (Parlett): one pass loses orthogonality to rounding
             for vector in basis:
                 residual -= (residual @ vector) * vector
         beta = float(residual.norm())
         betas.append(beta)
+        # such a small residual is rounding: the Krylov space is exhausted, and a further vector would be noise
         if beta <= 1e-10 * max(map(abs, alphas)) or len(alphas) == hessian.size:
             break
         basis.append(residual / beta)
@@ -172,18 +177,18 @@ def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
 
 
 def flattened(tensors: Tensors) -> Tensor:
-    """Return all entries in one vector, float64."""
+    """Return the entries of all tensors in one vector, float64 [P]."""
     return torch.cat([tensor.double().flatten() for tensor in tensors.values()])
 
 
 def unflattened(vector: Tensor, like: Tensors) -> dict[str, Tensor]:
-    """Return the parts of a vector in the shapes of some tensors."""
+    """Return the parts of a vector [P] by name, in the same shapes as the tensors ``like``."""
     parts = torch.split(vector, [tensor.numel() for tensor in like.values()])
     return {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}
 
 
 def quadratic_forms(hessian: LossHessian, vector: Tensors, n_groups: int = 16) -> Tensor:
-    """Return v' H_g v of consecutive groups of examples, float64 [groups]; all of one size, the rest left out."""
+    """Return v' H_g v for consecutive groups of examples of equal size, float64 [groups]; a remainder is left out."""
     size = max(1, hessian.n // n_groups)
     forms = []
     for start in range(hessian.first, hessian.first + hessian.n - size + 1, size):

@@ -1,4 +1,4 @@
-"""The noise level at which a decreasing curve, measured on common random numbers, has fallen by a given amount."""
+"""Searches for the noise level at which a decreasing curve has fallen by a given amount, on common random numbers."""
 
 import math
 from collections.abc import Callable
@@ -16,10 +16,10 @@ Curve = Callable[[float, int], float]
 
 @dataclass(frozen=True)
 class Displacement:
-    """The level at which the mean of the curves has fallen by the target.
+    """The noise level at which the mean curve has fallen by the target.
 
-    ``level`` the noise level; ``log_slope`` the fall per unit of the level's natural logarithm around it;
-    ``standard_error`` of the mean curve's fall at the level, across draws; ``n_evaluations`` of single curves.
+    ``log_slope`` is the fall per unit of the level's natural logarithm near the level, ``standard_error`` that of the
+    mean curve's fall across draws, and ``n_evaluations`` the number of evaluations of single curves.
     """
 
     level: float
@@ -29,18 +29,22 @@ class Displacement:
 
     @property
     def log_level_error(self) -> float:
-        """Standard error of the level's natural logarithm, by the slope."""
+        """The standard error of the level's natural logarithm: that of the fall divided by the slope."""
         return self.standard_error / self.log_slope
 
 
 @dataclass
 class DisplacementSearch:
-    """Search for the level at which the mean over draws of ``curve(level, draw)`` lies ``target`` below ``start``.
+    """Searches for the level at which the mean over draws of ``curve(level, draw)`` lies ``target`` below ``start``.
 
-    The levels 2^-k ``largest``, k = 0 .. ``n_octaves``, are bisected with the first two draws; the octave found is
-    confirmed with all of them, and narrowed by the Illinois rule in the logarithm of the level until its ends are
-    within ``tolerance`` (relative); the curve is linear between them. Each draw is the same at every level, so the
-    mean curve is one fixed function and its crossing does not depend on the path of the search.
+    The levels 2^-k ``largest``, k = 0 .. ``n_octaves``, are bisected with the first two draws. The octave found is
+    confirmed with all draws and narrowed by the Illinois rule, in the logarithm of the level, until its ends differ by
+    at most ``tolerance`` (relative). Between the ends the curve is taken to be linear. Each draw is the same at every
+    level, so the mean curve is a fixed function, and its crossing does not depend on the path of the search.
+
+    >>> search = DisplacementSearch(lambda level, draw: 1 - level**2, start=1.0, target=0.25, n_draws=1)
+    >>> round(search.find().level, 3)
+    0.5
     """
 
     curve: Curve
@@ -53,7 +57,10 @@ class DisplacementSearch:
     _values: dict[tuple[float, int], float] = field(default_factory=dict, repr=False)
 
     def fall(self, level: float, n_draws: int | None = None) -> float:
-        """Return how far the mean over draws lies below the start, to twelve digits: many falls hit the target."""
+        """Return how far the mean over draws lies below the start.
+
+        It is rounded to twelve digits: accuracies are fractions, so a fall often equals the target up to rounding.
+        """
         return round(float(self.falls(level, self.n_draws if n_draws is None else n_draws).mean()), 12)
 
     def falls(self, level: float, n_draws: int) -> Tensor:
@@ -65,10 +72,10 @@ class DisplacementSearch:
         return self.start - torch.tensor(values, dtype=torch.float64)
 
     def find(self) -> Displacement:
-        """Return the displacement; raises UndefinedMeasureError where no level reaches the target."""
+        """Return the displacement; raises UndefinedMeasureError with the reason if no level reaches the target."""
         if self.start < self.target:
             raise UndefinedMeasureError(
-                f"accuracy {self.start:.4g} cannot fall by {self.target:g}: it lies below that from the start"
+                f"accuracy {self.start:.4g} cannot fall by {self.target:g}, since it starts below that"
             )
         low, high = self._octave(self._coarse())
         octave = low, high
@@ -81,9 +88,10 @@ class DisplacementSearch:
         return Displacement(level, self._log_slope(level, *octave), error, len(self._values))
 
     def _log_slope(self, level: float, low: float, high: float) -> float:
-        """Slope of the fall over the logarithm of the level: of the parabola through it and a level on each side.
+        """Return the slope of the fall in the logarithm of the level, from the parabola through a level on each side.
 
-        These are the nearest ones at least 5 % away, so that single examples matter little.
+        These are the nearest evaluated levels at least 5 % away: closer ones may differ by a single example. If both
+        are within 3 %, the parabola is not stable and the slope between them is taken.
         """
         levels = [known for known, draw in self._values if draw == self.n_draws - 1]
         low = max([known for known in levels if known <= level / 1.05], default=low)
@@ -98,7 +106,7 @@ class DisplacementSearch:
         return self.largest * 2.0**-octave
 
     def _coarse(self) -> int:
-        """Bisect the octaves with two draws: the number of the largest level known to fall short."""
+        """Bisect the octaves with two draws and return the number of the largest level known to fall short."""
         reached, short = 0, self.n_octaves
         while short - reached > 1:
             middle = (reached + short) // 2
@@ -109,7 +117,7 @@ class DisplacementSearch:
         return short
 
     def _octave(self, short: int) -> tuple[float, float]:
-        """Move from the octave below which two draws fall short to one that all draws bracket."""
+        """Move from the octave found with two draws to the one that brackets the target with all draws."""
         while self.fall(self._level(short)) >= self.target:
             short += 1
             if short > self.n_octaves:
@@ -124,21 +132,21 @@ class DisplacementSearch:
         return self._level(short), self._level(short - 1)
 
     def _saturated(self) -> str:
-        """Say why the largest level does not reach the target."""
+        """Return the reason why the largest level does not reach the target."""
         fall = self.fall(self.largest)
         if fall < 0:
             return f"noise raises accuracy ({-fall:.4g} at the largest level {self.largest:g}) instead of lowering it"
         return (
             f"accuracy {self.start:.4g} falls by {fall:.4g} at the largest level {self.largest:g}, short of"
-            f" {self.target:g}: it saturates near chance"
+            f" {self.target:g}: it levels off near chance"
         )
 
     def _narrowed(self, low: float, high: float) -> tuple[float, float]:
-        """Narrow a bracket; each point leans towards the farther end, so that both ends close in."""
+        """Return a narrower bracket; each point is moved towards the farther end, so that both ends close in."""
         f_low, f_high = self.fall(low) - self.target, self.fall(high) - self.target
-        w_low, w_high = f_low, f_high  # what the secant sees: an end that stays twice counts half
+        w_low, w_high = f_low, f_high  # the Illinois rule: an end that stays twice counts half
         width, last = math.log1p(self.tolerance), ""
-        for _ in range(60):
+        for _ in range(60):  # a bisection would need fewer than 60 steps for any float64 tolerance
             a, b = math.log(low), math.log(high)
             if b - a <= width or f_high == 0:
                 break

@@ -1,4 +1,4 @@
-"""The Gaussian posterior of the PAC-Bayes measures: noise on every parameter, batch norm folded where that is exact."""
+"""The Gaussian posterior of the PAC-Bayes measures: noise on all parameters after batch norm is folded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ Deviations = Callable[[Tensor, float], Tensor | float]
 
 @dataclass(frozen=True)
 class Centre:
-    """``weights`` that noise moves, by name, and ``fixed`` tensors; together they compute the network's function."""
+    """The ``weights`` that the noise moves, by name, and the ``fixed`` tensors; together the network's state."""
 
     weights: Mapping[str, Tensor]
     fixed: Mapping[str, Tensor]
 
     @property
     def n_weights(self) -> int:
-        """Number of entries that noise moves."""
+        """The number of entries that the noise moves."""
         return sum(tensor.numel() for tensor in self.weights.values())
 
 
 def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
-    """Return the centre of the posterior: the network's (or another's) parameters, batch norm folded.
+    """Return the centre of the posterior: the parameters of the network, or of another, with batch norm folded.
 
-    A folded batch norm leaves one shift per channel, which moves as the bias of its layer would.
+    A folded batch norm leaves one shift per channel, which the noise moves as it would move the bias of its layer.
     """
     model = context.network if network is None else network
     found = structure_of(context) if network is None else trace(model, context.images[:1])
@@ -70,10 +70,10 @@ def accuracy_displacement(
     tolerance: float,
     n_examples: int,
 ) -> Displacement:
-    """Return the level at which noise of standard deviation ``deviations(w, level)`` costs ``target`` of accuracy.
+    """Return the level at which noise with standard deviation ``deviations(w, level)`` lowers accuracy by ``target``.
 
-    Accuracy is that on the first examples as they are (adversarial ones are not attacked anew). The noise is a
-    fixed set of standard normals per draw, the same at every level and for every measure that asks here.
+    The accuracy is that on the first examples; adversarial examples are not attacked again. The standard normal numbers
+    of a draw are the same at every level and for every measure that uses this search.
     """
     n = min(n_examples, context.n)
     images, labels = context.examples(examples)[:n], context.labels[:n]

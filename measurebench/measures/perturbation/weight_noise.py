@@ -1,6 +1,6 @@
-"""Perturbed weights: named random draws, layer-wise spheres, and the network with other parameters in place.
+"""Random perturbations of the weights, and the losses of the network under perturbed weights.
 
-The network itself is never touched and never copied: perturbed parameters go through ``torch.func.functional_call``.
+The network is neither changed nor copied: perturbed parameters are passed to ``torch.func.functional_call``.
 """
 
 import math
@@ -33,14 +33,16 @@ __all__ = [
 ]
 
 Tensors = Mapping[str, Tensor]
-_KEPT_BYTES = 1 << 26  # draws of small networks stay in memory; those of large ones are drawn again
+# Draws up to this size together stay in memory (64 MB); the draws of larger networks are drawn again.
+_KEPT_BYTES = 1 << 26
 
 
 @dataclass
 class WeightNoise:
-    """Standard normal numbers per draw, shaped like some tensors: the same for every dtype, device and batch size.
+    """Standard normal numbers for numbered draws, in the shapes of given tensors.
 
-    Drawn in float32 on the CPU by a generator of its own for each (seed, stream, draw).
+    They are the same for every dtype, device and batch size: each (seed, stream, draw) has its own generator, which
+    draws in float32 on the CPU.
     """
 
     like: Tensors
@@ -49,7 +51,7 @@ class WeightNoise:
     _kept: dict[int, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Return the numbers of one draw, by tensor name."""
+        """Return the numbers of one draw by tensor name, each in the shape of its tensor."""
         if draw in self._kept:
             return self._kept[draw]
         generator = torch.Generator().manual_seed(seed_from(self.seed, self.stream, draw))
@@ -63,12 +65,12 @@ class WeightNoise:
         return numbers
 
     def signs(self, draw: int) -> dict[str, Tensor]:
-        """Return Rademacher numbers of one draw: the signs of its normal ones."""
+        """Return the signs (-1 or 1) of the numbers of one draw, by tensor name, in the same shape as the tensor."""
         return {name: torch.where(tensor < 0, -1.0, 1.0).to(tensor) for name, tensor in self[draw].items()}
 
 
 class Perturbed(nn.Module):
-    """The network with other tensors in place of some parameters and buffers; shares all the rest with it."""
+    """The network with some parameters and buffers replaced by other tensors; everything else is shared."""
 
     def __init__(self, network: nn.Module, tensors: Tensors) -> None:
         super().__init__()
@@ -81,12 +83,16 @@ class Perturbed(nn.Module):
 
 
 def length(tensors: Iterable[Tensor]) -> float:
-    """Return the joint L2 norm of tensors, accumulated in float64."""
+    """Return the joint L2 norm of tensors of any shape, accumulated in float64.
+
+    >>> length([torch.tensor([3.0]), torch.tensor([[4.0]])])
+    5.0
+    """
     return math.sqrt(math.fsum(float(tensor.double().square().sum()) for tensor in tensors))
 
 
 def shifted(parameters: Tensors, steps: Tensors, factor: float = 1.0) -> dict[str, Tensor]:
-    """Return the parameters plus factor times the steps; those without a step as they are."""
+    """Return the parameters plus ``factor`` times the steps, in the same shapes; those without a step are unchanged."""
     return {
         name: value + (factor * steps[name]).to(value.dtype) if name in steps else value
         for name, value in parameters.items()
@@ -94,13 +100,17 @@ def shifted(parameters: Tensors, steps: Tensors, factor: float = 1.0) -> dict[st
 
 
 def layer_tensors(context: MeasureContext) -> dict[str, Tensor]:
-    """Return weights and biases outside normalisation layers, each one a layer of its own (Stutz et al. 2021)."""
+    """Return the weights [C_out, C_in, ...] and biases [C] outside normalisation layers, by name.
+
+    Each tensor counts as a layer (Stutz et al. 2021).
+    """
     parameters = context.parameters
     return {name: parameters[name] for name in parameter_names(context.network)}
 
 
 def on_spheres(tensors: Tensors, noise: Tensors, relative_radius: float) -> dict[str, Tensor]:
-    """Return the noise scaled so that each tensor's norm is ``relative_radius`` times that of its weights."""
+    """Return the noise in the same shape, scaled so that each norm is ``relative_radius`` times that of its weights."""
+    # 1e-30 only guards a tensor without entries, whose noise has norm 0
     return {
         name: noise[name] * (relative_radius * length([tensor]) / max(length([noise[name]]), 1e-30))
         for name, tensor in tensors.items()
@@ -108,20 +118,20 @@ def on_spheres(tensors: Tensors, noise: Tensors, relative_radius: float) -> dict
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each example, float64 [n]."""
+    """Return the cross-entropy of each example, float64 [n], for logits [n, K] and labels [n]."""
     return F.cross_entropy(logits.double(), labels, reduction="none")
 
 
 def losses(context: MeasureContext, tensors: Tensors, images: Tensor) -> Tensor:
-    """Return the cross-entropy of the first examples under other parameters, float64 [n], without gradients."""
+    """Return the cross-entropies of images [n, ...] under other parameters, float64 [n], without gradients."""
     return cross_entropies(context.forward(images, Perturbed(context.network, tensors)), context.labels[: len(images)])
 
 
 def precise_losses(context: MeasureContext, shift: Tensors, images: Tensor) -> Tensor:
-    """Return the cross-entropies [n] of the first examples under shifted weights, computed in float64 throughout.
+    """Return the cross-entropies [n] of images [n, ...] under shifted weights, computed in float64 throughout.
 
-    A small rise is the difference of two close losses, of which float32 leaves few digits. A network that insists
-    on another precision is evaluated in that of the images.
+    A small increase is the difference of two close losses, for which float32 keeps too few digits. A network that
+    cannot be evaluated in float64 is evaluated in the precision of the images.
     """
     network = context.network
     state = dict(network.named_parameters()) | dict(network.named_buffers())

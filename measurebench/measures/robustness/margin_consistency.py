@@ -35,7 +35,9 @@ class MarginConsistency:
         title="Margin consistency",
         family="robustness",
         unit="tau-b",
-        formula="tau_b(z_y - max_j z_j, min {r : an attack of radius r turns x}) over correct x",
+        formula="tau_b(z_y - max_{j != y} z_j, min {r : an attack of radius r turns x}) over correct x",
+        latex=r"\tau_b(m, r),\quad m = z_y - \max_{j \neq y} z_j,"
+        r"\quad r\ \text{the smallest radius of an attack that changes the prediction}",
         source="Ngnawe et al. 2024",
         hypothesis="",
         inputs=("clean",),

@@ -1,1 +1,1 @@
-"""How much the output moves with the input."""
+"""Smoothness: how much the output changes with the input."""

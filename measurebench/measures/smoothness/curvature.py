@@ -1,4 +1,4 @@
-"""How far the loss is from linear around an image: CURE's gradient change, and the local linearity error."""
+"""How far the loss is from linear near an image: CURE's change of the gradient, and the local linearity error."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,13 +22,16 @@ _CURE = MeasureInfo(
     family="smoothness",
     unit="nats/pixel unit",
     formula="mean_x ||grad l(x + h z) - grad l(x)||_2, z = sign(grad l(x)) / ||sign(grad l(x))||_2",
+    latex=r"\frac{1}{n} \sum_x \lVert \nabla_x \ell(x + h z) - \nabla_x \ell(x) \rVert_2,"
+    r"\quad z = \frac{\operatorname{sign} \nabla_x \ell(x)}{\lVert \operatorname{sign} \nabla_x \ell(x) \rVert_2}",
     source="Moosavi-Dezfooli et al. 2019 (CURE), regularisation term, h = 1.5",
     hypothesis="+",
     inputs=("examples", "gradient"),
     cost="F+B",
-    explanation="How much the loss's gradient turns on a step along its sign.",
+    explanation="How much the gradient of the loss changes over one step along its own sign.",
     properties=("logit_shift_invariant",),
-    departures="Pixel units, so h is an L2 length in [0, 1] pixels; the step is not clipped; no square.",
+    departures="In pixel units, so that h is an L2 length in [0, 1]. The step is not clipped, and the norm is not"
+    " squared.",
 )
 
 
@@ -36,7 +39,7 @@ _CURE = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class Cure:
-    """Mean change of the input gradient on a step of length ``h`` along its sign."""
+    """Mean change of the input gradient over a step of length ``h`` along its sign."""
 
     examples: Examples = "clean"
     h: float = 1.5
@@ -47,12 +50,15 @@ class Cure:
         return _CURE.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean change; undefined where every gradient is zero."""
+        """Return the mean change; examples with a zero gradient contribute 0.
+
+        Raises UndefinedMeasureError if every gradient is zero.
+        """
         images, before = context.examples(self.examples), context.gradients(self.examples).inputs
         signs = before.sign()
         lengths = signs.flatten(1).norm(dim=1).reshape(-1, *[1] * (images.dim() - 1))
         if not bool(lengths.any()):
-            raise UndefinedMeasureError("every input gradient is zero, so there is no direction to step along")
+            raise UndefinedMeasureError("every input gradient is zero, so there is no direction for a step")
         steps = self.h * signs / lengths.clamp_min(1.0)
 
         def change(rows: slice) -> Tensor:
@@ -69,7 +75,7 @@ class Cure:
 @register()
 @dataclass(frozen=True)
 class LocalLinearity:
-    """Largest error found of the loss's first-order expansion within the threat model's ball."""
+    """Largest error found of the first-order expansion of the loss within the threat model's ball."""
 
     steps: int = 10
     step_fraction: float = 0.25
@@ -79,18 +85,20 @@ class LocalLinearity:
         family="smoothness",
         unit="nats",
         formula="mean_x max_{||d|| <= eps} |l(x + d) - l(x) - d . grad l(x)|",
+        latex=r"\frac{1}{n} \sum_x \max_{\lVert d \rVert \le \varepsilon}"
+        r" \lvert \ell(x + d) - \ell(x) - d^{\top} \nabla_x \ell(x) \rvert",
         source="Qin et al. 2019, local linearity measure gamma(eps, x)",
         hypothesis="+",
         inputs=("clean", "gradient"),
         cost="10(F+B)+F",
-        explanation="How badly a linear function predicts the loss near an image.",
+        explanation="The error of a linear approximation of the loss near an image.",
         properties=("logit_shift_invariant",),
-        departures="The maximum is sought by 10 steepest steps of a quarter of the radius on the error, from a uniform"
-        " start; the last iterate counts.",
+        departures="The maximum is approached by 10 steps of steepest ascent on the error, each a quarter of the"
+        " radius, from a uniform start. The value is taken at the last iterate.",
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean of the errors where the ascent ends."""
+        """Return the mean error at the last iterates of the ascent."""
         points = Ascent("llr", self.steps, self.step_fraction)(context, lambda rows, x: self._error(context, rows, x))
         with torch.no_grad():
             errors = context.batches.cat(lambda rows: self._error(context, rows, points[rows]), context.n)

@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergence between the predictions at an image and near it."""
+"""Kullback-Leibler divergence between the predictions for an image and for its adversarial example."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,13 @@ __all__ = ["KLDivergence", "divergence"]
 
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return KL(p || q) = sum_k p_k (log p_k - log q_k) in nats, [n], for log-probabilities [n, K]."""
+    """Return KL(p || q) = sum_k p_k (log p_k - log q_k) in nats, [n], for log-probabilities [n, K].
+
+    >>> import torch
+    >>> p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.25, 0.75]])
+    >>> round(float(divergence(p.log(), q.log())), 4)
+    0.1438
+    """
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
@@ -25,9 +31,10 @@ def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
 @register(attack="tpgd")
 @dataclass(frozen=True)
 class KLDivergence:
-    """Mean divergence of the prediction at the adversarial example from that at the image.
+    """Mean divergence between the predictions for an image and for its adversarial example.
 
-    ``attack`` pgd takes the shared PGD examples; tpgd those that maximise the divergence itself, as TRADES does.
+    With ``attack="pgd"`` the adversarial examples are the shared PGD examples; with ``"tpgd"`` they maximise the
+    divergence itself, as in TRADES.
     """
 
     attack: Literal["pgd", "tpgd"] = "pgd"
@@ -43,22 +50,26 @@ class KLDivergence:
             family="smoothness",
             unit="nats",
             formula="mean_x KL(p(x) || p(x*)) = mean_x sum_k p_k(x) (log p_k(x) - log p_k(x*))",
+            latex=r"\frac{1}{n} \sum_x \operatorname{KL}\bigl(p(x) \,\Vert\, p(x^*)\bigr)"
+            r" = \frac{1}{n} \sum_x \sum_k p_k(x) \log \frac{p_k(x)}{p_k(x^*)}",
             source="Zhang et al. 2019 (TRADES), regularisation term" + (", with its own attack" if own else ""),
             hypothesis="+",
             inputs=("clean",) if own else ("clean", "pgd"),
             cost="10(F+B)+2F" if own else "shared",
             tier="extended" if own else "core",
-            explanation="How much the prediction changes under attack, whether it was right or not.",
+            explanation="How much the predicted distribution changes under attack, whether or not the prediction is"
+            " correct.",
             properties=("logit_shift_invariant",),
             variants={"reverse": "KL(p(x*) || p(x)), the other direction"},
-            departures="The examples maximise the divergence: Gaussian start of deviation 0.001, 10 steps of a quarter"
-            " of the radius."
+            departures="The adversarial examples maximise the divergence, from a Gaussian start with standard deviation"
+            " 0.001, in 10 steps of a quarter of the radius."
             if own
-            else "The adversarial examples are PGD's on the cross-entropy; kl_divergence_tpgd attacks the divergence.",
+            else "The adversarial examples maximise the cross-entropy (PGD); those of kl_divergence_tpgd maximise the"
+            " divergence.",
         ).as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean divergence."""
+        """Return the mean divergence over examples; rounding cannot make it negative."""
         clean = log_probabilities(context, "clean")
         attacked = self._own_examples(context) if self.attack == "tpgd" else log_probabilities(context, "pgd")
         pair = (attacked, clean) if self.variant == "reverse" else (clean, attacked)

@@ -1,4 +1,4 @@
-"""Local Lipschitz constant of the logits, found by ascent or read at adversarial examples."""
+"""Local Lipschitz constant of the logits, searched by ascent or evaluated at PGD examples."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["LocalLipschitz", "length", "ratio"]
 
-_GUARD = 1e-6  # what public code adds to every pixel of the difference
+_GUARD = 1e-6  # the public code adds this to every pixel of the difference, to avoid dividing by zero
 
 
 def length(difference: Tensor, norm: Norm) -> Tensor:
-    """Return the norm of each difference, [n], with gradients."""
+    """Return the norm of each difference [n, ...] as [n], differentiable."""
     flat = difference.flatten(1)
     return flat.abs().amax(1) if norm is Norm.LINF else flat.norm(dim=1)
 
 
 def ratio(context: MeasureContext, rows: slice, points: Tensor, guard: float = 0.0) -> Tensor:
-    """Return ||f(x) - f(x')||_1 / ||x - x'|| for x' = points, [rows], in the threat model's norm."""
+    """Return ||f(x) - f(x')||_1 / ||x - x'|| in the threat model's norm, [rows], for x' = ``points`` [rows, ...]."""
     change = (context.clean_logits[rows] - context.network(points)).abs().sum(1)
     distance = length(context.images[rows] - points + guard, context.threat.norm)
     ratios: Tensor = change / distance.clamp_min(torch.finfo(points.dtype).tiny)
@@ -35,9 +35,10 @@ def ratio(context: MeasureContext, rows: slice, points: Tensor, guard: float = 0
 @register(examples="pgd")
 @dataclass(frozen=True)
 class LocalLipschitz:
-    """Largest L1 change of the logits over the size of the input's change, near each image.
+    """Largest ratio of the logits' L1 change to the size of the input's change, near each image.
 
-    The plain id searches by ascent on the ratio itself; with ``_pgd`` the ratio at the PGD examples is taken.
+    The plain id searches for the largest ratio by ascent on it; the id with ``_pgd`` evaluates the ratio at the PGD
+    examples.
     """
 
     examples: Examples = "clean"
@@ -57,34 +58,42 @@ class LocalLipschitz:
             formula="mean_x ||f(x) - f(x*)||_1 / ||x - x*||"
             if at_pgd
             else "mean_x max_{||x'-x|| <= eps} ||f(x) - f(x')||_1 / ||x - x'||",
+            latex=r"\frac{1}{n} \sum_x \frac{\lVert f(x) - f(x^*) \rVert_1}{\lVert x - x^* \rVert}"
+            if at_pgd
+            else r"\frac{1}{n} \sum_x \max_{\lVert x' - x \rVert \le \varepsilon}"
+            r" \frac{\lVert f(x) - f(x') \rVert_1}{\lVert x - x' \rVert}",
             source='Yang et al. 2020, "A closer look at accuracy vs. robustness", empirical local Lipschitz constant;'
             " the norm of the input is the threat model's",
             hypothesis="+",
             inputs=("clean", "examples") if at_pgd else ("examples",),
             cost="shared" if at_pgd else "10(F+B)+F",
-            explanation="How fast the logits can change around an image.",
+            explanation="The largest rate at which the logits change near an image.",
             properties=("logit_scale_equivariant",),
             variants={}
             if at_pgd
             else {
-                "reference": "public code steps against the gradient, so that it minimises the ratio, from a Gaussian"
-                " start of deviation 0.001, with 1e-6 added to every pixel of the difference"
+                "reference": "the public code steps against the gradient and so minimises the ratio; it starts from"
+                " Gaussian noise with standard deviation 0.001 and adds 1e-6 to every pixel of the difference"
             },
             departures=""
             if at_pgd
-            else "Ascends, from a uniform start in the ball; the last of 10 steps of a third of the radius counts.",
+            else "The search ascends from a uniform start in the ball, in 10 steps of a third of the radius. The value"
+            " is taken at the last iterate.",
         )
         return info.on(self.examples, tier="extended" if at_pgd else "core").as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the mean ratio; images whose PGD example is the image itself have none and are left out."""
+        """Return the mean ratio; images that the attack did not move have no ratio and are left out.
+
+        Raises UndefinedMeasureError if no image was moved.
+        """
         guard = _GUARD if self.variant == "reference" else 0.0
         points = context.adversarial if self.examples == "pgd" else self._search(context, guard)
         with torch.no_grad():
             ratios = context.batches.cat(lambda rows: self._ratio(context, points, rows, guard), context.n)
         moved = ratios.isfinite()
         if not bool(moved.any()):
-            raise UndefinedMeasureError("no example was moved, so there is no change to compare")
+            raise UndefinedMeasureError("the attack moved no image, so there is no ratio")
         return MeasureValue.mean(ratios[moved], n_unmoved=int((~moved).sum()))
 
     def _ratio(self, context: MeasureContext, points: Tensor, rows: slice, guard: float) -> Tensor:

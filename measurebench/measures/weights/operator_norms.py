@@ -1,4 +1,4 @@
-"""Products of the true operator norms of the layers."""
+"""Products of the layers' operator norms: of each convolution as a map of whole images, not of its reshaped kernel."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,24 +38,30 @@ class LogProdOfOperatorNorms:
         circular = self.padding == "fft"
         return MeasureInfo(
             id=f"log_prod_of_spec_{self.padding}",
-            title=f"Product of operator norms, {'circular padding' if circular else 'padded as it is'} (log)",
+            title=f"Product of operator norms, {'circular' if circular else 'actual'} padding (log)",
             family="weights",
             unit="nats",
             formula=f"sum_l log ||W_l||_op^2, {'circular padding' if circular else 'padding as in the network'}",
+            latex=r"\sum_l \log \lVert W_l \rVert_{\mathrm{op}}^2"
+            + rf",\quad \text{{{'circular padding' if circular else 'padding as in the network'}}}",
             source="Sedghi et al. 2019; Dziugaite et al. 2020, LOG_PROD_OF_SPEC_FFT"
             if circular
-            else "Definition of the operator norm; Lanczos iteration",
+            else "Definition of the operator norm, computed by Lanczos iteration",
             hypothesis="+",
             inputs=("weights",),
-            cost="one eigenvalue problem per layer and frequency" if circular else "some 50 passes of one image",
-            explanation="How much each layer can stretch an image, multiplied over the network.",
+            cost="one eigenvalue problem per layer and frequency" if circular else "about 50 passes of one image",
+            explanation="The largest factor by which each layer can stretch an image, multiplied over all layers.",
             properties=("rescale_invariant",),
-            departures="Every layer has its own input size and stride, traced with one image; public code takes 32 x 32"
-            " and stride 1 for all. Batch norm is left out. Linear layers count with their spectral norm.",
+            departures="Each layer's input size and stride are found by tracing one image; the public code assumes"
+            " 32 x 32 inputs and stride 1 for every layer. Batch norm is left out. A linear layer contributes its"
+            " spectral norm.",
         )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the logarithm; undefined for a convolution that is never called, or whose weight is zero."""
+        """Return the logarithm of the product, in nats.
+
+        Raises UndefinedMeasureError for a convolution that the network never calls, or a layer whose weight is zero.
+        """
         structure = structure_of(context)
         plain = squared_spectral(context, "ignore").tolist()
         squares = []

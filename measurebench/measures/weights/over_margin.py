@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.blocks import blocks_of, log_sum, squared_spectral, weight_value
-from measurebench.measures.outputs import scale_margin
+from measurebench.measures.outputs import GAMMA_LATEX, scale_margin
 from measurebench.measures.registry import Measure, register
 from measurebench.measures.uncertainty import OrderStatistic
 from measurebench.measures.value import MeasureValue
@@ -25,9 +25,11 @@ _BASES: dict[str, Measure] = {
 }
 _GAMMA = "gamma the 10th percentile of the logit margin"
 _EXPLANATION = (
-    "A large network that separates its examples widely is no worse than a small one that does so barely."
-    " Where the 10th percentile of the margin is negative its size alone counts; negative_margin says so."
+    "Weighs the size of the network against the margin with which it separates its examples: large weights are no"
+    " disadvantage when the margin grows with them. If the 10th percentile of the margin is negative, only its absolute"
+    " value enters; the diagnostic negative_margin reports this."
 )
+_MARGIN_TERM = r" - 2 \log \lvert \gamma \rvert"
 
 
 def _log_value(log_norm: MeasureValue, context: MeasureContext, examples: Examples) -> MeasureValue:
@@ -52,7 +54,7 @@ def _register_all(measure_class: type["OverMargin"]) -> type["OverMargin"]:
 @_register_all
 @dataclass(frozen=True)
 class OverMargin:
-    """A weight norm over the squared 10th percentile of the logit margin."""
+    """A weight norm divided by the squared 10th percentile of the logit margin."""
 
     base: str
     examples: Examples = "clean"
@@ -68,19 +70,22 @@ class OverMargin:
             family="weights",
             unit=base.unit if log else f"{base.unit}/logits^2",
             formula=f"{base.formula} - 2 log |gamma|, {_GAMMA}" if log else f"({base.formula}) / gamma^2, {_GAMMA}",
+            latex=f"{base.latex}{_MARGIN_TERM},\\quad {GAMMA_LATEX}"
+            if log
+            else rf"\frac{{1}}{{\gamma^2}} {base.latex},\quad {GAMMA_LATEX}",
             source=f"Dziugaite et al. 2020, {base.id.upper()}_OVER_MARGIN",
             hypothesis="+",
             inputs=(*base.inputs, "examples"),
             cost="shared",
             explanation=_EXPLANATION,
-            # the path norm sums whatever leads to the logits, what is added to all of them too
+            # adding a function of the image to all logits adds paths, and the path norm counts them
             properties=(("logit_shift_invariant",) if log else ()) + ("rescale_invariant",),
             departures=base.departures,
         )
         return info.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the ratio, or its logarithm; undefined where the percentile is zero."""
+        """Return the ratio, or its logarithm for a norm that is a logarithm; there is none where gamma is zero."""
         norm = _BASES[self.base](context)
         if _BASES[self.base].info.unit == "nats":
             return _log_value(norm, context, self.examples)
@@ -105,6 +110,7 @@ class LogSpecMain:
     def info(self) -> MeasureInfo:
         """Info for this origin and kind of examples."""
         way = "W_l - W_l^0" if self.start else "W_l"
+        ratio = rf"\sum_l \frac{{\lVert {way} \rVert_F^2}}{{\sigma_l^2}}"
         key = "LOG_SPEC_INIT_MAIN" if self.start else "LOG_SPEC_ORIG_MAIN"
         info = MeasureInfo(
             id=key.lower(),
@@ -112,6 +118,8 @@ class LogSpecMain:
             family="weights",
             unit="nats",
             formula=f"sum_l log sigma_l^2 - 2 log |gamma| + log sum_l ||{way}||_F^2 / sigma_l^2, {_GAMMA}",
+            latex=rf"\sum_l \log \sigma_l^2{_MARGIN_TERM} + \log {ratio},\quad \sigma_l = \sigma_{{\max}}(W_l),\quad "
+            + GAMMA_LATEX,
             source=f"Dziugaite et al. 2020, {key}; Bartlett et al. 2017",
             hypothesis="+",
             inputs=("weights", "initial_weights", "examples") if self.start else ("weights", "examples"),
@@ -122,11 +130,15 @@ class LogSpecMain:
         return info.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the logarithm of the main term; undefined without initial weights where it needs them."""
+        """Return the logarithm of the main term, in nats.
+
+        Undefined if gamma is zero, if the bound needs initial weights that are not known, or if the weights have not
+        moved from them.
+        """
         blocks = blocks_of(context, "ignore")
         ways = way_from_start(context) if self.start else blocks
         product = log_sum(squared_spectral(context, "ignore"), list(blocks))
         ratio = ratio_to_spectral(context, ways)
         if ratio == 0:
-            return MeasureValue.undefined("the weights are those at initialisation: the distance is zero")
+            return MeasureValue.undefined("the weights equal the initial weights, so the distance is zero")
         return _log_value(weight_value(context, product + math.log(ratio)), context, self.examples)

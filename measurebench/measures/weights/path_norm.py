@@ -111,15 +111,16 @@ _UNDEFINED = frozenset(
 
 
 class _Paths(TorchFunctionMode):
-    """Lets an all-ones image pass as sums over paths.
+    """Runs the network so that its output is a sum over paths.
 
-    Activations pass what they are given (a path has weights only); arithmetic with constants before the first
-    weight is input normalisation and is left out; what mixes paths other than by sums is an error.
+    Activations return their input, since a path consists of weights only. Arithmetic with constants before the first
+    weight is input normalisation and is skipped. An operation that combines paths other than by adding them raises
+    UndefinedMeasureError.
     """
 
     def __init__(self, image: Tensor, parameters: list[Tensor]) -> None:
         super().__init__()
-        self.alive = [image]  # an id names a tensor only as long as the tensor lives
+        self.alive = [image]  # Python may reuse the id of a tensor that has been freed
         self.data, self.at_input = {id(image)}, {id(image)}
         self.parameters = {id(parameter) for parameter in parameters}
         self.gates: dict[int, int] = {}
@@ -138,7 +139,7 @@ class _Paths(TorchFunctionMode):
         return result
 
     def _shortcut(self, name: str, data: list[Tensor], at_input: bool) -> Tensor | None:
-        """Return what a call gives where it is not carried out; raise where path norm has no meaning."""
+        """Return the result of a call that is not carried out, or None for one that is; raise where paths multiply."""
         if not data:
             return None
         if name in _UNDEFINED:
@@ -150,6 +151,7 @@ class _Paths(TorchFunctionMode):
         if name in ("sub", "sub_", "rsub") and len(data) > 1:
             return data[0] + data[1]
         if name in _PRODUCTS and len(data) > 1:
+            # x * sigmoid(x), the SiLU written out, is an activation; any other product of activations is not
             gated = [x for x in data if any(self.gates.get(id(gate)) == id(x) for gate in data)]
             if not gated:
                 raise UndefinedMeasureError(f"path norm is not defined where activations are multiplied ({name})")
@@ -168,9 +170,11 @@ class _Paths(TorchFunctionMode):
 
 
 def squared_state(context: MeasureContext, bn: str) -> State:
-    """Return the state of the network with every weight and bias squared, float64.
+    """Return the state of the network with every weight and bias squared, float64, each tensor in its own shape.
 
-    Batch norm is folded where that is exact (``fold``), and its scale and shift are squared elsewhere.
+    With ``fold``, a batch norm is folded into its layer where that is exact; the scale and shift of any other batch
+    norm are squared. The shapes are [C_out, C_in, ...] for weights and [C] for biases, scales and shifts. Raises
+    UndefinedMeasureError if a layer's weight is computed from other parameters (weight norm, parametrisations).
     """
     structure, network = structure_of(context), context.network
     computed = [layer.name for layer in layers_of(context) if not layer.parameter]
@@ -201,7 +205,7 @@ def _remaining(state: State, name: str, epsilon: float) -> tuple[Tensor, Tensor]
 @register(log=True)
 @dataclass(frozen=True)
 class PathNorm:
-    """Sum of the network's outputs for an all-ones image, every weight and bias squared; or its logarithm."""
+    """Sum of the outputs for an all-ones image, with every weight and bias squared; with ``log``, its logarithm."""
 
     log: bool = False
     bn: str = "fold"
@@ -216,23 +220,32 @@ class PathNorm:
             family="weights",
             unit="nats" if self.log else "weight^2 products",
             formula=f"{'log ' if self.log else ''}sum_k f_{{W^2, b^2}}(1)_k",
+            latex=rf"{chr(92) + 'log ' if self.log else ''}\sum_k f_{{W^2,\, b^2}}(\mathbf{{1}})_k",
             source="Neyshabur et al. 2015; Dziugaite et al. 2020, PATH_NORM",
             hypothesis="+",
             inputs=("weights",),
             cost="one image",
             tier="extended" if self.log else "core",
-            explanation="Sum over all paths from an input to an output of the product of squared weights.",
+            explanation="The product of the squared weights along a path, summed over all paths from an input to an"
+            " output.",
             properties=("rescale_invariant",),
-            departures="Input normalisation is left out and activations pass what they are given, so that ones enter"
-            " the first layer and every path counts. Batch norm is folded where that is exact; elsewhere its squared"
-            " scale and shift take its place. Pooling stays as it is. float64. Undefined for networks that normalise"
-            " by layer or group, attend, or multiply activations.",
+            departures="Input normalisation is skipped and activations return their input, so that ones enter the first"
+            " layer and every path counts. Batch norm is folded where that is exact; elsewhere it is replaced by its"
+            " squared scale and shift. Pooling is unchanged. Computed in float64, since float32 overflows for deep"
+            " networks. Undefined for networks with layer or group normalisation, attention or products of"
+            " activations.",
         )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the sum of outputs; undefined where the network mixes paths other than by sums."""
+        """Return the sum of outputs, or its logarithm.
+
+        Raises UndefinedMeasureError where the network combines paths other than by adding them, and for the logarithm
+        where no path has a weight.
+        """
         if self.bn == "ignore":
-            raise UndefinedMeasureError("path norm cannot ignore batch norm: it is part of every path (fold or layer)")
+            raise UndefinedMeasureError(
+                "path norm cannot ignore batch norm, which is part of every path: use fold or layer"
+            )
         total = context.shared(f"path norm, bn={self.bn}", lambda: self._sum_over_paths(context))
         if self.log and total <= 0:
             raise UndefinedMeasureError("no path has a weight: the logarithm does not exist")

@@ -1,4 +1,4 @@
-"""How many and how large the weights are, together and apart from where they started."""
+"""The number of weights, their Euclidean norm, and their distance to the initial weights."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ __all__ = ["EuclideanNorm", "NumParams", "Size"]
 @register()
 @dataclass(frozen=True)
 class NumParams:
-    """Number of trainable numbers, tied ones once."""
+    """Number of trainable parameters; tied parameters count once."""
 
     variant: str = "definition"
 
@@ -35,18 +35,19 @@ class NumParams:
             family="weights",
             unit="parameters",
             formula="sum_t |t| over all trainable tensors t",
+            latex=r"\sum_t \lvert t \rvert,\quad t\ \text{trainable},\ \lvert t \rvert\ \text{its number of entries}",
             source="Jiang et al. 2020, eq. 20 (counting)",
             hypothesis="+",
             inputs=("weights",),
             cost="0",
             tier="core",
-            explanation="Size of the network. Constant within one architecture, where it can predict nothing.",
+            explanation="Size of the network. It is constant within one architecture and can predict nothing there.",
             properties=("rescale_invariant",),
             variants={"reference": "counts the weights of convolutions and linear layers only"},
         ).as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the count over all parameters, or over the weight layers alone."""
+        """Return the count over all parameters, or for the variant ``reference`` over the weight layers alone."""
         if self.variant == "reference":
             return weight_value(context, float(sum(layer.weight.numel() for layer in layers_of(context))))
         return MeasureValue(float(sum(value.numel() for value in context.parameters.values())), n=0)
@@ -61,7 +62,7 @@ Size = Literal["euclid_norm", "param_norm", "euclid_init_norm", "fro_dist"]
 @register(name="fro_dist")
 @dataclass(frozen=True)
 class EuclideanNorm:
-    """Euclidean norm of all layers' weights, or of their way from initialisation; or its square."""
+    """Euclidean norm of all layers' weights, or of their difference from the initial weights; or its square."""
 
     name: Size
     infos: ClassVar[dict[str, tuple[str, str, str]]] = {
@@ -80,26 +81,28 @@ class EuclideanNorm:
     def info(self) -> MeasureInfo:
         """Info of this norm."""
         title, formula, key = self.infos[self.name]
+        norm = rf"\sum_l \lVert {'W_l - W_l^0' if self.from_start else 'W_l'} \rVert_F^2"
         return MeasureInfo(
             id=self.name,
             title=title,
             family="weights",
             unit="weight" if formula.startswith("sqrt") else "weight^2",
             formula=formula,
+            latex=rf"\sqrt{{{norm}}}" if formula.startswith("sqrt") else norm,
             source=f"Dziugaite et al. 2020, {key}",
             hypothesis="+",
             inputs=("weights", "initial_weights") if self.from_start else ("weights",),
             cost="0",
             tier="core" if self.name == "euclid_init_norm" else "extended",
-            explanation="How far training has carried the weights from where they began."
+            explanation="How far training moved the weights from their initial values."
             if self.from_start
-            else "How large the weights are, all layers together.",
-            departures="Layers are chosen by the type of their module, not by their name: the affine weights of a"
-            " shortcut's batch norm do not count. Batch norm is left out.",
+            else "Size of the weights of all layers together.",
+            departures="Layers are selected by the type of their module, not by name, so the affine weights of a"
+            " shortcut's batch norm are not counted. Batch norm is left out.",
         )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the norm; undefined without the initial weights where it needs them."""
+        """Return the norm or its square; a distance is undefined if the initial weights are not known."""
         blocks = blocks_of(context, "ignore")
         if self.from_start:
             start = initial_blocks(context)

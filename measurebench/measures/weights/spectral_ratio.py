@@ -1,4 +1,4 @@
-"""Stable ranks, and the spectral distance to initialisation."""
+"""The sum of the layers' stable ranks, and the spectral distance to initialisation."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,10 @@ __all__ = ["DistSpecInit", "FroOverSpec", "ratio_to_spectral", "way_from_start"]
 
 
 def ratio_to_spectral(context: MeasureContext, blocks: Blocks) -> float:
-    """Return sum_l ||A_l||_F^2 / sigma_max(W_l)^2 for matrices A_l; undefined where a weight W_l is zero."""
+    """Return sum_l ||A_l||_F^2 / sigma_max(W_l)^2 for matrices A_l, in the order of the network's layers W_l.
+
+    Raises UndefinedMeasureError if a weight W_l is zero.
+    """
     spectral: Tensor = squared_spectral(context, "ignore")
     for name, square in zip(blocks, spectral.tolist(), strict=True):
         if square == 0:
@@ -32,7 +35,7 @@ def ratio_to_spectral(context: MeasureContext, blocks: Blocks) -> float:
 
 
 def way_from_start(context: MeasureContext) -> Blocks:
-    """Return W_l - W_l^0 of every layer; undefined without the initial weights."""
+    """Return W_l - W_l^0 for every layer; undefined if the initial weights are not known."""
     start = initial_blocks(context)
     return {name: block - start[name] for name, block in blocks_of(context, "ignore").items()}
 
@@ -48,11 +51,13 @@ class FroOverSpec:
         family="weights",
         unit="ranks",
         formula="sum_l ||W_l||_F^2 / sigma_max(W_l)^2",
+        latex=r"\sum_l \frac{\lVert W_l \rVert_F^2}{\sigma_{\max}(W_l)^2}",
         source="Dziugaite et al. 2020, FRO_OVER_SPEC",
         hypothesis="+",
         inputs=("weights",),
         cost="one eigenvalue problem per layer",
-        explanation="How many directions the layers really use.",
+        explanation="The number of directions in which the layers act strongly: 1 for a layer of rank one, the full"
+        " rank for an orthogonal one.",
         properties=("rescale_invariant",),
     )
 
@@ -64,7 +69,7 @@ class FroOverSpec:
 @register()
 @dataclass(frozen=True)
 class DistSpecInit:
-    """Sum of squared spectral norms of the way from initialisation."""
+    """Sum over layers of the squared spectral norm of the difference from the initial weights."""
 
     info: ClassVar[MeasureInfo] = MeasureInfo(
         id="dist_spec_init",
@@ -72,14 +77,15 @@ class DistSpecInit:
         family="weights",
         unit="weight^2",
         formula="sum_l sigma_max(W_l - W_l^0)^2",
+        latex=r"\sum_l \sigma_{\max}(W_l - W_l^0)^2",
         source="Dziugaite et al. 2020, DIST_SPEC_INIT",
         hypothesis="+",
         inputs=("weights", "initial_weights"),
         cost="one eigenvalue problem per layer",
-        explanation="How far training has carried the layers from where they began, in their strongest direction.",
+        explanation="How far training moved each layer from its initial weights, in the direction that moved most.",
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the sum over layers; undefined without the initial weights."""
+        """Return the sum over layers; undefined if the initial weights are not known."""
         squares = [squared_spectral_norms(block).amax() for block in way_from_start(context).values()]
         return weight_value(context, float(sum(squares)))

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from measurebench.core.columns import describe, outcome_columns
+from measurebench.core.info import MeasureInfo
+from measurebench.core.mathematics import SYMBOLS, UnreadableFormulaError, mathml, mathml_parts
 from measurebench.reporting.html.wording import count, fixed, listed, setting_name
 from measurebench.reporting.subject.study import Study
 
-__all__ = ["glossary", "limits", "methods", "provenance", "terms"]
+__all__ = ["glossary", "limits", "methods", "provenance", "symbols", "terms"]
 
 _TERMS = (
     (
@@ -184,7 +187,7 @@ def glossary(study: Study) -> list[dict[str, Any]]:
             "id": name,
             "title": info.title,
             "explanation": info.explanation,
-            "formula": info.formula,
+            "formula": _formula(info),
             "unit": info.unit,
             "expected": expected[info.hypothesis],
             "version": versions.get(name, info.version),
@@ -193,3 +196,19 @@ def glossary(study: Study) -> list[dict[str, Any]]:
         for name in study.by_family
         if (info := study.infos.get(name))
     ]
+
+
+def symbols() -> list[tuple[Markup, str]]:
+    """Return the symbols of the formulas as MathML, each with its meaning."""
+    return [(Markup(mathml(latex)), meaning) for latex, meaning in SYMBOLS]
+
+
+def _formula(info: MeasureInfo) -> str:
+    """Return the formula as MathML, or as plain text to be escaped where its LaTeX is missing or cannot be set.
+
+    Only the converter's output is marked as safe; it escapes all text and lets no other element through.
+    """
+    try:
+        return Markup(", ").join(Markup(part) for part in mathml_parts(info.latex))
+    except UnreadableFormulaError:
+        return info.formula

@@ -20,7 +20,7 @@ from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render
 from measurebench.reporting.html.wording import axis_title, count, listed, measure_name
 from measurebench.reporting.study.finding import finding
-from measurebench.reporting.study.methods import glossary, limits, methods, provenance, terms
+from measurebench.reporting.study.methods import glossary, limits, methods, provenance, symbols, terms
 from measurebench.reporting.study.model_table import filters, table_columns
 from measurebench.reporting.subject.study import Study
 
@@ -123,6 +123,7 @@ def study_page(study: Study) -> str:
         provenance=told,
         commands=commands,
         glossary=glossary(study),
+        symbols=symbols(),
     )
 
 

@@ -132,5 +132,5 @@ def test_one_and_three_dimensional_convolutions_have_norms_too() -> None:
 
 
 def test_a_layer_that_is_no_convolution_is_refused() -> None:
-    with pytest.raises(TypeError, match="no convolution"):
+    with pytest.raises(TypeError, match="not a convolution"):
         circular_norm(layer_of(nn.Linear(2, 2)), (2,))

@@ -51,8 +51,8 @@ def test_a_step_is_found_to_the_tolerance():
 @pytest.mark.parametrize(
     ("curve", "start", "words"),
     [
-        (lambda _level, _draw: 0.05, 0.05, "lies below that from the start"),
-        (lambda _level, _draw: 0.95, 1.0, "saturates near chance"),
+        (lambda _level, _draw: 0.05, 0.05, "starts below that"),
+        (lambda _level, _draw: 0.95, 1.0, "levels off near chance"),
         (lambda level, _draw: 0.5 + min(level, 0.1), 0.5, "noise raises accuracy"),
         (lambda _level, _draw: 0.0, 1.0, "the smallest noise"),
     ],

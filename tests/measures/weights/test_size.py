@@ -43,7 +43,7 @@ def test_distance_to_unknown_initial_weights_is_undefined() -> None:
 
 def test_distance_to_another_network_is_undefined() -> None:
     here = context(linear([3, 1], [1, 5]), IMAGES, LABELS, initial=linear([0, 1], [1, 1], [2, 2]))
-    with pytest.raises(UndefinedMeasureError, match="other layers"):
+    with pytest.raises(UndefinedMeasureError, match="different layers"):
         EuclideanNorm("euclid_init_norm")(here)
 
 

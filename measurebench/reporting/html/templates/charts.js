@@ -185,13 +185,23 @@ function kendall(rows, x, y) {
   return { n: kept.length, tau: inX && inY ? sum / Math.sqrt(inX * inY) : null };
 }
 
+// The formula is taken from the glossary, where it is set as mathematics; a page without one shows its plain text.
+function explain(about) {
+  const cell = [...document.querySelectorAll("[data-formula]")].find((each) => each.dataset.formula === about.id);
+  const formula = cell ? [...cell.cloneNode(true).childNodes] : about.formula ? [about.formula] : [];
+  const place = document.getElementById("about-measure");
+  place.textContent = about.explanation ? `${about.explanation} ` : "";
+  if (formula.length) place.append("Formula: ", ...formula, ". ");
+  if (about.source) place.append(`Source: ${about.source}.`);
+}
+
 function tellMeasure() {
   const about = page.measures?.find((measure) => measure.id === state.measure);
   const figure = document.getElementById("fig-scatter");
   if (!about || !figure) return;
   document.getElementById("scatter-title").textContent = about.sentence;
   document.getElementById("scatter-summary").textContent = about.inside;
-  document.getElementById("about-measure").textContent = [about.explanation, about.formula && `Formula: ${about.formula}.`, about.source && `Source: ${about.source}.`].filter(Boolean).join(" ");
+  explain(about);
   document.getElementById("measure").value = about.id;
   const log = document.getElementById("log");
   log.disabled = !canLog();
