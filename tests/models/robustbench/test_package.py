@@ -12,7 +12,9 @@ import pytest
 from measurebench.models.robustbench import package
 
 # A package that does at its import what robustbench does: it binds the name and calls it later.
-LOADERS = "import pkg_resources\n\ndef place():\n    return pkg_resources.resource_filename(__name__, 'helper/list.txt')\n"
+LOADERS = (
+    "import pkg_resources\n\ndef place():\n    return pkg_resources.resource_filename(__name__, 'helper/list.txt')\n"
+)
 
 
 @pytest.fixture
