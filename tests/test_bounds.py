@@ -48,7 +48,8 @@ def test_a_missing_interpreter_fails_its_session() -> None:
 
 
 def test_every_session_that_the_workflow_calls_exists() -> None:
-    named = {name for line in re.findall(r"nox -s (.+)", WORKFLOW) for name in line.split()}
+    called = re.findall(r"nox -s (.+)", WORKFLOW.replace("${{ matrix.python }}", PYTHONS[0]))
+    named = {name for line in called for name in line.split()}
     sessions = set(re.findall(r"^def (\w+)\(session", NOXFILE, re.MULTILINE))
     assert {name.partition("-")[0] for name in named} <= sessions
     assert {"lint", "layers", "types", "lowest"} <= named

@@ -23,7 +23,7 @@ def check_torch(version: str) -> None:
     >>> check_torch("2.11.0+cu130")
     >>> check_torch("2.6.0")
     Traceback (most recent call last):
-    measurebench.core.errors.MeasurebenchError: torch: expected version 2.8 or newer, got 2.6.0; pip install "torch>=2.8"
+    measurebench.core.errors.MeasurebenchError: torch: expected version 2.8 or newer, got 2.6.0; ...
     """
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_TORCH:
