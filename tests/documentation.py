@@ -12,9 +12,7 @@ PACKAGE = ROOT / "measurebench"
 # Names in an annotation that stand for an array of some shape.
 ARRAYS = {"Tensor", "ndarray", "NDArray", "Floats", "Bools", "Integers"}
 # A shape in brackets, such as [n], [n, K] or [n, C, H, W]; or the word that says that there is none.
-SHAPE = re.compile(
-    r"\[[a-zA-Z0-9_*.+() -]+(, ?[a-zA-Z0-9_*.+() -]+)*(, ?\.\.\.)?\]|\bscalar\b|\bany shape\b|same shape"
-)
+SHAPE = re.compile(r"\[[a-zA-Z0-9_*.+() -]+(, ?[a-zA-Z0-9_*.+() -]+)*(, ?\.\.\.)?\]|\bscalar\b|\bany shape\b|same shape")
 
 
 @dataclass(frozen=True)
