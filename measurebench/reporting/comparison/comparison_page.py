@@ -1,4 +1,4 @@
-"""Two tables side by side: which conclusions changed?"""
+"""Compares two studies measure by measure and says which conclusions changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +17,12 @@ from measurebench.reporting.subject.study import Study, is_sure, load_study
 __all__ = ["CHANGES", "change", "comparison", "comparison_page", "write_comparison"]
 
 CHANGES = {
-    "turned": "the sign turned, with certainty on both sides",
-    "gained": "shown in the second only",
-    "lost": "shown in the first only",
-    "apart": "same sign, intervals apart",
-    "same": "no change that could not be chance",
-    "one side": "in one table only",
+    "turned": "the sign changed, and is shown in both studies",
+    "gained": "shown in the second study only",
+    "lost": "shown in the first study only",
+    "apart": "same sign, but the intervals do not overlap",
+    "same": "no change beyond chance",
+    "one side": "measured in one study only",
 }
 _COLUMNS = {
     "title": ("measure", "text"),
@@ -139,14 +139,14 @@ def comparison_page(first: Study, second: Study) -> str:
 
 def _lead(best: list[str], changed: pd.DataFrame) -> str:
     told = (
-        f"Both name {best[0]} the best predictor. "
+        f"{best[0]} is the best predictor in both studies. "
         if best[0] == best[1]
-        else f"The best predictor was {best[0]}, and is {best[1]}. "
+        else f"The best predictor is {best[0]} in the first study and {best[1]} in the second. "
     )
     return told + (
         f"Changed: {listed(list(changed['title']))}."
         if len(changed)
-        else "What differs is within what chance would do."
+        else "The differences are no larger than chance would give."
     )
 
 
@@ -154,7 +154,7 @@ def _about(study: Study) -> tuple[str, str]:
     row = study.estimate(study.ranked[0])
     told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
     models, target = count(study.analysis.n_models, "model"), target_name(study.analysis.target)
-    return study.name, f"{models} in the statistics, predicted is the {target}, {told}"
+    return study.name, f"{models} in the statistics; predicts the {target}; {told}"
 
 
 def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:

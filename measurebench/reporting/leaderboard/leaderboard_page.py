@@ -161,8 +161,8 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "ranking",
             "How sure the ranking is",
             "Ranking",
-            "A place in a table looks exact. Over 10,000 test images it is not: entries whose difference could "
-            "be chance share a range of places.",
+            "A rank looks exact, but it rests on 10,000 test images. Entries whose difference could be chance share a "
+            "range of ranks.",
             "stack",
             _present(ranking_chart.figure(table), best_known.figure(table)),
         ),
@@ -170,7 +170,8 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "claims",
             "What was claimed and what was found",
             "Claims",
-            "AutoAttack evaluates every entry in the same way, after its authors reported a figure of their own.",
+            "The authors of an entry report a robust accuracy of their own. AutoAttack evaluates all entries in the "
+            "same way.",
             "pair",
             _present(reported.figure(table), *overestimation.figures(table)),
         ),
@@ -178,7 +179,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "progress",
             "Clean and robust accuracy over the years",
             "Progress",
-            "Robustness costs accuracy on clean images. The frontier joins the entries that no other beats in both.",
+            "Robustness costs accuracy on clean images. The frontier joins the entries that no other entry beats in both.",
             "pair",
             _present(clean.figure(table), year.figure(table), parameters.figure(table), venue.figure(table)),
         ),
@@ -186,7 +187,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "papers",
             "One row per paper",
             "Papers",
-            "Most papers enter several networks. Folded together, the field is smaller than the table.",
+            "Many papers enter several networks. Here each paper is one row.",
             "stack",
             (papers_chart.figure(table),),
         ),
@@ -194,7 +195,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "measures",
             "Measures of the entries",
             "Measures",
-            "What was measured on the entries, against their robust accuracy.",
+            "Each measure of the entries, against their robust accuracy.",
             "stack",
             _present(measured.figure(table, measures[0], measure_infos()) if measures else None),
         ),
@@ -242,7 +243,7 @@ def _lead(table: pd.DataFrame) -> str:
     over = table["overestimation"].dropna()
     if len(over):
         told += f"{int((over > 0.05).sum())} of {len(over)} reports were more than 5 points too high. "
-    return told + "Every number below carries how sure it is; every chart can be narrowed, linked to and saved."
+    return told + "Numbers come with their uncertainty; every chart can be filtered, linked to and saved."
 
 
 def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -261,7 +262,7 @@ def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
         rows.append(("robust accuracy", f"{note}; --model-info tells the two apart"))
     radii = sorted({str(value) for value in table["radius"].dropna()})
     if radii:
-        rows.append(("radii", f"{listed(radii)}; an entry with another radius than most is ranked as it stands"))
+        rows.append(("radii", f"{listed(radii)}; entries with an unusual radius are ranked with the others"))
     return rows
 
 
