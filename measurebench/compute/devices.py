@@ -14,8 +14,8 @@ __all__ = ["choose_device", "clock", "is_lost", "n_workers"]
 def choose_device(device: str, index: int = 0) -> str:
     """Return ``cpu`` or ``cuda:i`` for ``auto``, ``cpu``, ``cuda`` or ``cuda:i``.
 
-    ``auto`` and ``cuda`` spread workers over the GPUs: worker ``index`` gets GPU ``index`` modulo their number. ``auto``
-    is the CPU on a machine without a GPU. Raises BadInputError for any other word and for a GPU that is not there.
+    ``auto`` and ``cuda`` spread workers over the GPUs: worker ``index`` gets GPU ``index`` modulo their number. On a
+    machine without a GPU ``auto`` is the CPU. Raises BadInputError for any other word and for a GPU that is not there.
 
     >>> choose_device("cpu")
     'cpu'

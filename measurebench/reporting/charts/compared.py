@@ -1,4 +1,4 @@
-"""Tau of each measure in two studies."""
+"""Draws tau of each measure in two studies, side by side."""
 
 from typing import Any
 

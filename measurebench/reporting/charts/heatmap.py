@@ -1,4 +1,4 @@
-"""Measure by defense: Kendall's tau with the target, inside each defense and over all models."""
+"""Draws measures by defenses: Kendall's tau with the target, inside each defense and over all models."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the settings alone explain of the target, and what each measure adds."""
+"""Draws what the settings alone explain of the target, and what each measure adds."""
 
 from typing import Any
 

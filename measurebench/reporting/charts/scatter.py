@@ -1,4 +1,4 @@
-"""One measure against what is predicted: a colour, a shape and a fitted line with its band per defense."""
+"""Draws one measure against the target, with a colour, a shape and a fitted line with its band per defense."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Per training setting: granulated psi and conditional pi of each measure, beside tau over all models."""
+"""Draws granulated psi and conditional pi of each measure per training setting, beside tau over all models."""
 
 from typing import Any
 

@@ -48,7 +48,10 @@ def write_comparison(
     *,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path."""
+    """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path.
+
+    ``options`` go to ``measurebench.analyze`` for both. Raises BadInputError for input that cannot be used.
+    """
     studies = (load_study(first, options=options), load_study(second, options=options))
     return write_text(Path(out) / "index.html", comparison_page(*studies))
 
@@ -57,6 +60,8 @@ def comparison(first: Study, second: Study) -> pd.DataFrame:
     """Return one row per measure of either study: both tau with intervals, the change, and how far values agree.
 
     ``agreement`` is Kendall's tau of the measure's values over the models that both have (missing below three).
+    Changed conclusions come first, then the largest differences. Raises BadInputError where the studies share no
+    measure.
     """
     names = list(dict.fromkeys([*first.ranked, *second.ranked]))
     if not set(first.ranked) & set(second.ranked):
@@ -92,7 +97,16 @@ def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
 
 
 def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Return the code (a key of ``CHANGES``) of what became of an association from one study to the other."""
+    """Return the code (a key of ``CHANGES``) of what became of an association from one study to the other.
+
+    ``a`` and ``b`` are rows of correlations, empty where the study lacks the measure. A sign that changes counts only
+    where both associations are shown (``is_sure``).
+
+    >>> strong = {"estimate": 0.6, "ci_low": 0.4, "ci_high": 0.8, "p_adjusted": 0.001}
+    >>> weak = {"estimate": 0.1, "ci_low": -0.2, "ci_high": 0.4, "p_adjusted": 0.6}
+    >>> change(weak, strong), change(strong, weak), change(strong, {})
+    ('gained', 'lost', 'one side')
+    """
     if not (a and b):
         return "one side"
     if is_sure(a) and is_sure(b):

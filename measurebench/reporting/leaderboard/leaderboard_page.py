@@ -1,4 +1,4 @@
-"""The leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
+"""Writes the leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +83,8 @@ def write_leaderboard(
     """Write ``out/index.html``, the analysis of RobustBench's CIFAR-10 leaderboard for ``norm``; return its path.
 
     ``model_info``: RobustBench's folder of that name, for reported and best known accuracy, extra data, reliability and
-    footnotes. ``records``: a results folder or table whose measures join by model id.
+    footnotes. ``records``: a results folder or table whose measures join by model id. ``figures``: a folder for every
+    chart as a file in ``formats``. Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
     table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
@@ -105,7 +106,7 @@ def static_figures(table: pd.DataFrame, measures: list[str]) -> list[Figure]:
 
 
 def prepared(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the entries with ranks, intervals, overestimation, and flags in words ("yes", "no", "unknown")."""
+    """Return the entries with ranks, intervals and overestimation, and with flags in words (yes, no, unknown)."""
     table = ranked(table)
     return table.assign(
         _i=range(len(table)),
@@ -121,7 +122,8 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
 def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the entries with the measures of a results folder beside them, by model id, and the measures' names.
 
-    Only what was measured on CIFAR-10 under the entries' own norm joins, where the records say so.
+    Where the records name data set and norm, only those of CIFAR-10 and the entries' own norm join. Raises
+    BadInputError for records without model ids, and where no record belongs to an entry.
     """
     from measurebench.stats.population.roles import measure_columns
     from measurebench.store.tables import read_table
@@ -179,7 +181,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "progress",
             "Clean and robust accuracy over the years",
             "Progress",
-            "Robustness costs accuracy on clean images. The frontier joins the entries that no other entry beats in both.",
+            "Robustness costs accuracy on clean images. The frontier joins the entries that no other beats in both.",
             "pair",
             _present(clean.figure(table), year.figure(table), parameters.figure(table), venue.figure(table)),
         ),
@@ -229,7 +231,7 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
 
 
 def headline(table: pd.DataFrame) -> str:
-    """Return who is first, or how many may be."""
+    """Return who is first, or how many entries may be."""
     first = table.iloc[0]
     open_places = int(first["rank_worst"])
     if open_places == 1:

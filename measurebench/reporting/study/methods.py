@@ -76,8 +76,8 @@ _LIMITS = (
 _LIMITS_OF_A_GAP = (
     "The gap contains train robust accuracy. Measures of the training loss therefore follow it almost by "
     "construction, so the control is shown beside every claim.",
-    "The gap is a difference of two sampled proportions. Models whose gaps differ by less than its error cannot be told "
-    "apart.",
+    "The gap is a difference of two sampled proportions. Models whose gaps differ by less than its error cannot be "
+    "told apart.",
 )
 _LIMITS_OF_ATTACKS = (
     "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, and for some defenses more "

@@ -1,4 +1,4 @@
-"""The page of a study: one self-contained file."""
+"""Builds the page of a study: one self-contained HTML file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ def sections(study: Study) -> tuple[Section, ...]:
             "measures",
             f"Which measures predict {target.the}, and under which defenses",
             "Measures",
-            "One row per measure, strongest first. A measure that holds in every defense keeps its colour along the row.",
+            "One row per measure, strongest first. A measure that holds everywhere keeps its colour along the row.",
             "stack",
             (heatmap.figure(study), scatter.figure(study, best)),
         ),

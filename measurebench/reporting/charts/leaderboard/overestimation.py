@@ -1,4 +1,4 @@
-"""Overestimation: reported minus AutoAttack accuracy, as a distribution and by venue."""
+"""Draws overestimation, that is, reported minus AutoAttack accuracy, as a distribution and by venue."""
 
 import pandas as pd
 

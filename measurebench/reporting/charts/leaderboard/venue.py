@@ -1,4 +1,4 @@
-"""AutoAttack accuracy by venue."""
+"""Draws AutoAttack accuracy by venue."""
 
 import pandas as pd
 
