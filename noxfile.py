@@ -9,20 +9,28 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "layers", "types", "tests"]  # what a change must pass, the quickest first
 nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True  # a session that could not run has not passed
 
+PYTHONS = ["3.11", "3.12", "3.13"]
+LOWEST = ("--resolution", "lowest-direct")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICKSTART = Path("reports/quickstart")
 DIGITS_STUDY = Path("data/digits-study")
 
 
-def install(session: nox.Session, *groups: str, to_run: bool = True) -> None:
-    """Install the project as a developer has it, with some of its groups of tools.
+def install(session: nox.Session, *groups: str, to_run: bool = True, options: tuple[str, ...] = ()) -> None:
+    """Install the project as a developer has it, with some of its groups of tools; ``options`` go to uv.
 
     What is going to run is compiled once here: uv leaves that to the first import, which costs every process
     seconds where Python may not write beside the packages.
     """
     env = {"UV_COMPILE_BYTECODE": "1"} if to_run else None
-    session.install("-e", ".", *(part for group in groups for part in ("--group", group)), env=env)
+    session.install("-e", ".", *(part for group in groups for part in ("--group", group)), *options, env=env)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run the default tests, on as many processes as the machine allows."""
+    session.run("pytest", "-n", os.environ.get("MEASUREBENCH_TEST_WORKERS", "auto"), *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -65,7 +73,21 @@ def publish(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the default tests: CPU, offline."""
     install(session, "tests")
-    session.run("pytest", "-n", os.environ.get("MEASUREBENCH_TEST_WORKERS", "auto"), *session.posargs, env=ONE_THREAD)
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run the default tests on every supported version of Python, with the newest dependencies."""
+    install(session, "tests")
+    run_tests(session)
+
+
+@nox.session(python=PYTHONS[0], reuse_venv=False)
+def lowest(session: nox.Session) -> None:
+    """Run the default tests on the oldest Python with the oldest dependencies that pyproject.toml allows."""
+    install(session, "tests", options=LOWEST)
+    run_tests(session)
 
 
 @nox.session

@@ -14,7 +14,6 @@ BY_NAME = {module.name: module for module in MODULES}
 PENDING = (
     "measurebench.attacks",
     "measurebench.cli",
-    "measurebench.compute",
     "measurebench.core",
     "measurebench.datasets",
     "measurebench.engine",
@@ -26,7 +25,8 @@ PENDING = (
     "measurebench.measures.registry",
     "measurebench.measures.robustness",
     "measurebench.models",
-    "measurebench.reporting",
+    "measurebench.reporting.study.model_table",
+    "measurebench.reporting.subject",
     "measurebench.stats",
     "measurebench.store",
     "measurebench.training",

@@ -1,4 +1,4 @@
-"""Batches that halve themselves when memory runs out, and go on where they were."""
+"""Runs a function batch by batch; a batch that does not fit into memory is halved and tried again."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["Batches", "T", "out_of_memory", "smaller_until_it_fits"]
 
 T = TypeVar("T")
-# How the CPU's allocator and CUDA's libraries say it, where torch has no class of its own for it.
+# Messages of the CPU's allocator and of CUDA's libraries, for which torch has no exception class of its own.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "CUDA error: out of memory",
@@ -22,14 +22,23 @@ _OUT_OF_MEMORY = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory ran out, on a GPU or on the CPU."""
+    """Tell whether an error says that memory ran out, on a GPU or on the CPU.
+
+    >>> out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    True
+    >>> out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def smaller_until_it_fits(function: Callable[[int], T], size: int) -> T:
-    """Return the function's result at this size, or at half of it, and so on, where memory runs out."""
+    """Return ``function(size)``; where memory runs out, the result at half the size, and so on down to 1.
+
+    An error other than lack of memory, and lack of memory at size 1, is raised as it came.
+    """
     while True:
         try:
             return function(size)
@@ -42,7 +51,11 @@ def smaller_until_it_fits(function: Callable[[int], T], size: int) -> T:
 
 
 class Batches:
-    """Runs a function over consecutive rows, ``size`` at a time; ``size`` only ever shrinks."""
+    """Runs a function over consecutive rows, ``size`` at a time; ``size`` only ever shrinks.
+
+    >>> Batches(4).cat(lambda rows: torch.arange(rows.start, rows.stop), 10)
+    tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -50,7 +63,8 @@ class Batches:
     def each(self, function: Callable[[slice], T], n: int) -> Iterator[T]:
         """Yield the function's result for each batch of rows; a batch that does not fit is tried at half the size.
 
-        The function must have no effect before it returns. Memory that runs out at one row is an error.
+        The function may be called again for rows that it did not finish, so it must have no effect before it returns.
+        Memory that runs out at a single row raises the error as it came.
         """
         start = 0
         while start < n:

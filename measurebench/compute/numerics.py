@@ -1,4 +1,4 @@
-"""The settings of torch that decide the last digits of a number."""
+"""Sets the switches of torch that decide the last digits of a number."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,12 @@ __all__ = ["numerics"]
 
 @contextmanager
 def numerics(precision: Precision) -> Iterator[None]:
-    """Compute on one CPU thread, deterministically, TF32 only in ``fast`` precision; as before afterwards."""
+    """Compute on one CPU thread, deterministically, with TF32 only in ``fast`` precision, while the context lasts.
+
+    Afterwards all switches are as they were before, also when the code inside raises.
+    """
+    # The order in which threads add numbers differs from run to run, and with it the last digits: hence one thread.
+    # cuDNN's benchmark mode picks algorithms by their speed on the day, with the same effect.
     threads, matmul = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     cudnn = torch.backends.cudnn
     before = (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)

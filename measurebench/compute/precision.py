@@ -1,4 +1,4 @@
-"""A network placed on its device, in its precision."""
+"""Places a network on its device, in the precision that was asked for."""
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ class _Fast(nn.Module):
 
 
 def place(network: nn.Module, device: str, precision: Precision) -> nn.Module:
-    """Return the network on the device; in ``fast`` precision it computes in bfloat16 where autocast allows."""
+    """Return the network on the device; in ``fast`` precision it computes in bfloat16 where autocast allows.
+
+    The logits [n, K] come out in float32 either way, and in float64 for a network in float64.
+    """
     network = network.to(device)
     return _Fast(network, device).eval() if precision == "fast" else network

@@ -12,6 +12,7 @@ from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
+from measurebench.models.storages import check_storages
 
 __all__ = ["Checkpoint", "read_checkpoint"]
 
@@ -74,6 +75,8 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
             "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
         )
     try:
+        if kind.name == "torch-zip" and not refused:
+            check_storages(path, kind)
         named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
         with warnings.catch_warnings(), torch.serialization.safe_globals(named):
             warnings.simplefilter("ignore")

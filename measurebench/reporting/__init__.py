@@ -1,4 +1,4 @@
-"""Pages, charts and figures from tables and analyses; never torch."""
+"""Writes pages, charts and figures from tables and analyses. Never imports torch."""
 
 from typing import TYPE_CHECKING, Any
 

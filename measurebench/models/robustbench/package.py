@@ -1,11 +1,13 @@
-"""The robustbench package, imported in spite of the name it looks for, and its networks."""
+"""Imports the robustbench package, which needs two modules that it does not depend on, and builds its networks."""
 
 import contextlib
 import importlib
 import io
 import sys
+import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -23,8 +25,7 @@ def model_entries(dataset: str, threat: str) -> Mapping[str, Mapping[str, Any]]:
 
     The first call imports robustbench, which takes about 15 seconds.
     """
-    _register_autoattack()
-    with _quiet():
+    with _quiet(), _importable():
         dictionaries = importlib.import_module("robustbench.model_zoo").model_dicts
         enums = importlib.import_module("robustbench.model_zoo.enums")
     table = dictionaries[getattr(enums.BenchmarkDataset, _DATASETS[dataset])]
@@ -82,6 +83,27 @@ def _reason(error: Exception) -> str:
     return f"robustbench's code for it fails ({first})"
 
 
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Let robustbench find ``autoattack`` and ``pkg_resources``, both of which it imports and neither of which it
+    depends on.
+
+    ``pkg_resources`` was part of setuptools until version 81. Where it is missing, a stand-in takes its place for as
+    long as robustbench is imported and is removed afterwards, so that no other package mistakes it for the real one.
+    """
+    _register_autoattack()
+    try:
+        importlib.import_module("pkg_resources")
+    except ImportError:
+        sys.modules["pkg_resources"] = _pkg_resources()
+        try:
+            yield
+        finally:
+            del sys.modules["pkg_resources"]
+    else:
+        yield
+
+
 def _register_autoattack() -> None:
     """Let robustbench find AutoAttack: it imports ``autoattack`` but depends on ``pyautoattack``."""
     for ours, theirs in (("pyautoattack", "autoattack"), ("pyautoattack.state", "autoattack.state")):
@@ -89,9 +111,24 @@ def _register_autoattack() -> None:
             sys.modules[theirs] = importlib.import_module(ours)
 
 
+def _pkg_resources() -> types.ModuleType:
+    """Return a module with the one function of ``pkg_resources`` that robustbench uses (in its loader of ImageNet)."""
+    module = types.ModuleType("pkg_resources")
+    vars(module)["resource_filename"] = _resource_filename
+    return module
+
+
+def _resource_filename(module: str, resource: str) -> str:
+    """Return the path of a file that lies beside an imported module."""
+    place = sys.modules[module].__file__
+    if place is None:
+        raise ModelError(f"{module}: expected a module that lies in a file, got none for {resource!r}")
+    return str(Path(place).parent / resource)
+
+
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """Keep what other people's code prints and warns of out of the user's terminal."""
+def _quiet() -> Iterator[None]:
+    """Keep what third-party code prints and warns of out of the user's terminal."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Train against test robust accuracy: the gap is the distance from the diagonal."""
+"""Draws train against test robust accuracy; the gap is the distance from the diagonal."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tau of each measure in two studies."""
+"""Draws tau of each measure in two studies, side by side."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def figure(table: pd.DataFrame, first: str, second: str) -> Figure:
     same = int(((both["tau_a"] > 0) == (both["tau_b"] > 0)).sum())
     return Figure(
         "compared",
-        f"{same} of {count(len(both), 'measure')} {'has' if same == 1 else 'have'} the same sign in both",
-        f"The two orders of the measures agree with Kendall's τ = {fixed(order)}.",
+        f"{same} of {count(len(both), 'measure')} {'has' if same == 1 else 'have'} the same sign in both studies",
+        f"The two rankings of the measures agree with Kendall's τ = {fixed(order)}.",
         specification(_chart(len(table))),
         {"models": table},
         "models",

@@ -1,4 +1,4 @@
-"""The control: tau with the target, and what is left of it with train robust accuracy held fixed."""
+"""Draws the control: tau with the target, and the partial tau with train robust accuracy held fixed."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ _COLUMNS = (
     Column("n_models", "n models", "integer"),
 )
 
-_WHY = "The gap is train minus test robust accuracy, so whatever follows train accuracy follows the gap. "
+_WHY = "The gap is train minus test robust accuracy, so what follows train robust accuracy follows the gap too. "
 
 
 def figure(study: Study) -> Figure | None:
@@ -39,10 +39,10 @@ def figure(study: Study) -> Figure | None:
         f"{len(left)} of {count(len(shown), 'association')} {'stands' if len(left) == 1 else 'stand'} when "
         "train robust accuracy is held fixed"
         if shown
-        else "No association is shown over all models, so the control has nothing to take away",
-        f"{count(len(turned), 'association')} {'turns' if len(turned) == 1 else 'turn'} sign under the control."
+        else "No association is shown over all models, so there is none to control",
+        f"{count(len(turned), 'association')} {'changes' if len(turned) == 1 else 'change'} sign under the control."
         if turned
-        else "None turns its sign with certainty under the control.",
+        else "None is shown to change sign under the control.",
         specification(_chart(len(rows), study.target.the)),
         {"control": pd.DataFrame(rows)},
         "control",

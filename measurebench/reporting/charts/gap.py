@@ -1,4 +1,4 @@
-"""The distribution of what is predicted inside each defense."""
+"""Draws the distribution of the target inside each defense."""
 
 from typing import Any
 

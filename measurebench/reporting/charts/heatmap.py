@@ -1,4 +1,4 @@
-"""Measure by defense: Kendall's tau with the target, inside each defense and over all models."""
+"""Draws measures by defenses: Kendall's tau with the target, inside each defense and over all models."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ def figure(study: Study) -> Figure:
     rows = [row for i, name in enumerate(study.ranked) for row in _rows(study, name, i, columns)]
     turning = turning_measures(study)
     title = (
-        f"{count(len(turning), 'measure')} of {len(study.ranked)} {'turns' if len(turning) == 1 else 'turn'} "
-        "sign between defenses, in both with certainty"
+        f"{len(turning)} of {count(len(study.ranked), 'measure')} {'changes' if len(turning) == 1 else 'change'} sign "
+        "between defenses: the association is shown in both directions"
         if turning
-        else f"No measure of {len(study.ranked)} certainly turns its sign between defenses"
+        else f"None of {count(len(study.ranked), 'measure')} is shown to change sign between defenses"
         if len(levels) > 1
         else f"Kendall's τ of {count(len(study.ranked), 'measure')} with {study.target.the}"
     )
@@ -34,15 +34,16 @@ def figure(study: Study) -> Figure:
     return Figure(
         "heatmap",
         title,
-        f"Over all models {len(sure)} of {len(study.ranked)} measures have an association that is shown. "
-        + (f"Sign turns between defenses: {names}." if turning else "No sign turns with certainty."),
+        f"Over all models an association with {study.target.the} is shown for {len(sure)} of "
+        f"{count(len(study.ranked), 'measure')}. "
+        + (f"The sign changes between defenses for {names}." if turning else "No change of sign is shown."),
         specification(matrix("tau", [EXPECTED, *columns.values()], len(study.ranked), "Kendall's τ")),
         {"tau": pd.DataFrame(rows)},
         "tau",
         COLUMNS,
         f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
-        "means a smaller one, 0 where it tells nothing. Bold: the 95 % interval excludes 0 and the adjusted p is at "
-        "most 0.05. Choose a cell to see its models.",
+        "means a smaller one, and 0 where it tells nothing. Bold: the association is shown, that is, the 95 % interval "
+        "excludes 0 and the adjusted p is at most 0.05. Choose a cell to see its models.",
         picks=True,
         rows=len(study.ranked),
         min_width=matrix_width(len(columns) + 1),
@@ -50,12 +51,12 @@ def figure(study: Study) -> Figure:
 
 
 def expected_sign(study: Study, name: str) -> str:
-    """Return the direction that folklore predicts, as a sign; a dot where nobody predicted one."""
+    """Return the direction that the literature expects, as a sign; a dot where none was stated."""
     return SIGNS[study.infos[name].hypothesis] if name in study.infos else SIGNS[""]
 
 
 def turning_measures(study: Study) -> list[str]:
-    """Return measures whose tau is certainly positive in one defense and certainly negative in another."""
+    """Return the measures whose tau is shown to be positive in one defense and negative in another."""
     found = []
     for name in study.ranked:
         inside = [study.estimate(name, "tau_within", level) for level in study.defenses]

@@ -1,4 +1,4 @@
-"""A matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
+"""Draws a matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
 
 from typing import Any
 

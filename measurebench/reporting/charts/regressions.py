@@ -1,4 +1,4 @@
-"""What the settings alone explain of the target, and what each measure adds."""
+"""Draws what the settings alone explain of the target, and what each measure adds."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def figure(study: Study) -> Figure | None:
         "regressions",
         _COLUMNS,
         "Diamond: the measure alone. The bar runs from what the settings explain (dashed) to what settings and measure "
-        "explain together. R² never falls when something is added; the table has the adjusted one and the p-value.",
+        "explain together. R² never falls when a predictor is added; the table has the adjusted R² and the p-value.",
         picks=True,
         rows=len(rows),
     )

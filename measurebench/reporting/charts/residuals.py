@@ -1,4 +1,4 @@
-"""Which models break the pattern: what the best measure predicts against what was found."""
+"""Draws the models that break the pattern: what the best measure predicts for them, against what was found."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ from measurebench.reporting.subject.study import Study
 
 __all__ = ["LABELLED", "STRANGE", "figure"]
 
-STRANGE = 2.5
-LABELLED = 6
+STRANGE = 2.5  # studentized residuals; about one model in eighty lies beyond them by chance
+LABELLED = 6  # more names would cover each other
 
 
 def figure(study: Study) -> Figure | None:
@@ -51,8 +51,8 @@ def figure(study: Study) -> Figure | None:
             Column("residual", "difference", study.target.format),
             Column("studentized", "in standard deviations", "tau"),
         ),
-        f"Above zero {study.target.the} is larger than predicted. Named are models beyond {fixed(STRANGE, 1)} "
-        "studentized residuals.",
+        f"Above zero {study.target.the} is larger than predicted. Models beyond {fixed(STRANGE, 1)} studentized "
+        "residuals are named.",
         open_table=len(rows) <= 60,
     )
 

@@ -1,4 +1,4 @@
-"""One measure against what is predicted: a colour, a shape and a fitted line with its band per defense."""
+"""Draws one measure against the target, with a colour, a shape and a fitted line with its band per defense."""
 
 import re
 from typing import Any
@@ -75,7 +75,7 @@ def sentence(study: Study, measure: str) -> str:
         return f"{name}: no rank correlation with {target.the} can be computed"
     told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
     if not is_sure(row):
-        return f"{name} tells nothing certain about {target.the} {told}"
+        return f"{name}: no association with {target.the} is shown {told}"
     return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many} {told}"
 
 

@@ -1,4 +1,4 @@
-"""Per training setting: granulated psi and conditional pi of each measure, beside tau over all models."""
+"""Draws granulated psi and conditional pi of each measure per training setting, beside tau over all models."""
 
 from typing import Any
 
@@ -14,11 +14,9 @@ __all__ = ["SYMBOLS", "figure"]
 
 SYMBOLS = {"psi": "ψ", "pi": "π"}
 _READING = {
-    "psi": "ψ compares models that differ in one setting only and is averaged over all the others: does the "
-    "measure follow "
-    "the effect of that setting?",
-    "pi": "π compares models that share the value of one setting. A large π beside a small ψ is the mark of a "
-    "confounder.",
+    "psi": "ψ compares models that differ in one setting only, and averages over all values of the other settings. "
+    "It asks whether the measure follows the effect of that setting.",
+    "pi": "π compares models that share the value of one setting. A large π beside a small ψ points to a confounder.",
 }
 _KEYS = ("estimate", "ci_low", "ci_high", "n_models", "p_adjusted")
 
@@ -59,9 +57,9 @@ def _any(study: Study, statistic: str, axis: str) -> bool:
 def _title(study: Study, statistic: str) -> str:
     means = [(name, study.estimate(name, f"{statistic}_mean")) for name in study.ranked]
     known = [(name, row) for name, row in means if row]
-    doing = {"psi": "Changing one setting at a time", "pi": "With one setting held fixed"}[statistic]
+    doing = {"psi": "With one setting changed at a time", "pi": "With one setting held fixed"}[statistic]
     if not known:
-        return f"{doing}, no mean over the settings can be formed"
+        return f"{doing}, no measure has a mean over the settings"
     name, row = max(known, key=lambda pair: abs(pair[1]["estimate"]))
     told = f"mean {SYMBOLS[statistic]} = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}"
     return f"{doing}, {measure_name(name, study.infos)} follows {study.target.the} most closely ({told})"

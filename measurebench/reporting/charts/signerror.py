@@ -1,4 +1,4 @@
-"""The robust sign error: how often a measure gets the direction wrong, on average and at worst."""
+"""Draws the robust sign error: how often a measure gets the direction of a change wrong, on average and at worst."""
 
 from typing import Any
 
@@ -34,17 +34,16 @@ def figure(study: Study) -> Figure | None:
     best = rows[0]
     return Figure(
         "sign-error",
-        f"{count(better, 'measure')} of {len(rows)} {'beats' if better == 1 else 'beat'} a coin in the worst "
-        "change of a setting",
+        f"{better} of {count(len(rows), 'measure')} {'beats' if better == 1 else 'beat'} a coin toss even in the "
+        "change of a setting that is worst for it",
         f"The smallest worst-case sign error is {fixed(best['worst'])} ({best['title']}; {fixed(best['mean'])} "
         "on average).",
         specification(_chart(len(rows))),
         {"sign_error": pd.DataFrame(rows)},
         "sign_error",
         _COLUMNS,
-        "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin. "
-        "Pairs of models "
-        f"whose {study.target.many} differ by no more than chance do not count.",
+        "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin toss. "
+        f"Pairs of models whose {study.target.many} differ by no more than chance are not counted.",
         picks=True,
         rows=len(rows),
     )

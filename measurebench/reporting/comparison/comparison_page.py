@@ -1,4 +1,4 @@
-"""Two tables side by side: which conclusions changed?"""
+"""Compares two studies measure by measure and says which conclusions changed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +17,12 @@ from measurebench.reporting.subject.study import Study, is_sure, load_study
 __all__ = ["CHANGES", "change", "comparison", "comparison_page", "write_comparison"]
 
 CHANGES = {
-    "turned": "the sign turned, with certainty on both sides",
-    "gained": "shown in the second only",
-    "lost": "shown in the first only",
-    "apart": "same sign, intervals apart",
-    "same": "no change that could not be chance",
-    "one side": "in one table only",
+    "turned": "the sign changed, and is shown in both studies",
+    "gained": "shown in the second study only",
+    "lost": "shown in the first study only",
+    "apart": "same sign, but the intervals do not overlap",
+    "same": "no change beyond chance",
+    "one side": "measured in one study only",
 }
 _COLUMNS = {
     "title": ("measure", "text"),
@@ -48,7 +48,10 @@ def write_comparison(
     *,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path."""
+    """Write ``out/index.html``, what two studies conclude of each measure and where they disagree; return its path.
+
+    ``options`` go to ``measurebench.analyze`` for both. Raises BadInputError for input that cannot be used.
+    """
     studies = (load_study(first, options=options), load_study(second, options=options))
     return write_text(Path(out) / "index.html", comparison_page(*studies))
 
@@ -57,6 +60,8 @@ def comparison(first: Study, second: Study) -> pd.DataFrame:
     """Return one row per measure of either study: both tau with intervals, the change, and how far values agree.
 
     ``agreement`` is Kendall's tau of the measure's values over the models that both have (missing below three).
+    Changed conclusions come first, then the largest differences. Raises BadInputError where the studies share no
+    measure.
     """
     names = list(dict.fromkeys([*first.ranked, *second.ranked]))
     if not set(first.ranked) & set(second.ranked):
@@ -92,7 +97,16 @@ def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
 
 
 def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Return the code (a key of ``CHANGES``) of what became of an association from one study to the other."""
+    """Return the code (a key of ``CHANGES``) of what became of an association from one study to the other.
+
+    ``a`` and ``b`` are rows of correlations, empty where the study lacks the measure. A sign that changes counts only
+    where both associations are shown (``is_sure``).
+
+    >>> strong = {"estimate": 0.6, "ci_low": 0.4, "ci_high": 0.8, "p_adjusted": 0.001}
+    >>> weak = {"estimate": 0.1, "ci_low": -0.2, "ci_high": 0.4, "p_adjusted": 0.6}
+    >>> change(weak, strong), change(strong, weak), change(strong, {})
+    ('gained', 'lost', 'one side')
+    """
     if not (a and b):
         return "one side"
     if is_sure(a) and is_sure(b):
@@ -139,14 +153,14 @@ def comparison_page(first: Study, second: Study) -> str:
 
 def _lead(best: list[str], changed: pd.DataFrame) -> str:
     told = (
-        f"Both name {best[0]} the best predictor. "
+        f"{best[0]} is the best predictor in both studies. "
         if best[0] == best[1]
-        else f"The best predictor was {best[0]}, and is {best[1]}. "
+        else f"The best predictor is {best[0]} in the first study and {best[1]} in the second. "
     )
     return told + (
         f"Changed: {listed(list(changed['title']))}."
         if len(changed)
-        else "What differs is within what chance would do."
+        else "The differences are no larger than chance would give."
     )
 
 
@@ -154,7 +168,7 @@ def _about(study: Study) -> tuple[str, str]:
     row = study.estimate(study.ranked[0])
     told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
     models, target = count(study.analysis.n_models, "model"), target_name(study.analysis.target)
-    return study.name, f"{models} in the statistics, predicted is the {target}, {told}"
+    return study.name, f"{models} in the statistics; predicts the {target}; {told}"
 
 
 def _data(table: pd.DataFrame, figure: Any, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every chart is: a specification over named data, a title that states what is seen, and its data as a table."""
+"""Defines a figure: a Vega-Lite specification over named data, a title that states what is seen, and a data table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Format = str
-ROWS_AT_FIRST = 30
+ROWS_AT_FIRST = 30  # about as many rows as a screen or two show
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class Figure:
 
     @property
     def limit(self) -> int:
-        """How many rows are drawn at first: all, unless that would be more than a screen or two."""
+        """How many rows are drawn at first: all of them, up to thirty."""
         return min(self.rows, ROWS_AT_FIRST)
 
 
 def specification(chart: Any) -> dict[str, Any]:
     """Return an Altair chart as a plain specification, without the configuration that the page holds once."""
-    spec: dict[str, Any] = chart.to_dict(validate=False)  # a third of the time; tests compile them all
+    # Validation would triple the time; the tests compile every specification instead.
+    spec: dict[str, Any] = chart.to_dict(validate=False)
     for name in ("config", "$schema"):
         spec.pop(name, None)
     # A chart as wide as its place, and as high as its rows need.
@@ -85,7 +86,7 @@ def named(name: str) -> Any:
 
 
 def defense_channels(defenses: tuple[str, ...], legend: bool = True) -> dict[str, Any]:
-    """Return colour and shape by defense, one legend for both; without a legend where there is one defense only."""
+    """Return colour and shape by defense, with one legend for both; a single defense needs no legend."""
     import altair as alt
 
     colors, shapes = series(defenses)
@@ -102,7 +103,7 @@ def defense_channels(defenses: tuple[str, ...], legend: bool = True) -> dict[str
 
 
 def tooltips(columns: tuple[Column, ...]) -> list[Any]:
-    """Return what a mark tells when it is pointed at: the columns of the data table."""
+    """Return the tooltip of a mark: the columns of the figure's data table."""
     import altair as alt
 
     formats = {"percent": ".1%", "percent2": ".2%", "points": ".1%", "integer": ",", "text": ""}
@@ -140,5 +141,9 @@ POINTS_LABEL = "format(datum.value * 100, '~r')"
 
 
 def escaped(field: str) -> str:
-    """Return a column's name as Vega-Lite takes it: dots and brackets are part of the name."""
+    """Return a column's name escaped for Vega-Lite, which would read dots and brackets as paths.
+
+    >>> print(escaped("lr.max[0]"))
+    lr\\.max\\[0\\]
+    """
     return field.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")

@@ -1,4 +1,4 @@
-"""Every chart as a file, at the size of a paper's page."""
+"""Writes charts as files, at the width of a paper's text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +16,15 @@ __all__ = ["FORMATS", "PNG_SCALE", "WIDTH", "check_formats", "file_name", "stand
 
 FORMATS = ("svg", "png", "pdf")
 WIDTH = 620  # CSS pixels: 6.5 inches, the text width of a page
-PNG_SCALE = 2.5
+PNG_SCALE = 2.5  # about 240 dots per inch at that width
 
 
 def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    """Return the formats, or raise BadInputError naming the unknown one."""
+    """Return the formats, each once and in the given order. Raises BadInputError for an unknown one.
+
+    >>> check_formats(["png", "svg", "png"])
+    ('png', 'svg')
+    """
     for name in formats:
         if name not in FORMATS:
             raise BadInputError("format", "svg, png or pdf", repr(name))
@@ -28,7 +32,10 @@ def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
-    """Write ``folder/ID.svg`` and so on for each figure and return the paths."""
+    """Write ``folder/ID.svg`` and so on for each figure and return the paths.
+
+    Raises BadInputError for an unknown format and for a folder that cannot be written to.
+    """
     chosen = check_formats(formats)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,12 +47,19 @@ def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str
 
 
 def file_name(name: str) -> str:
-    """Return a measure's name as part of a file's name."""
+    """Return a measure's name as part of a file's name.
+
+    >>> file_name("local_lip:reference")
+    'local_lip-reference'
+    """
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
 def standalone(figure: Figure) -> dict[str, Any]:
-    """Return a figure's specification with its data, title, size and the light colours; of many rows the first."""
+    """Return a figure's specification with its data, title, size and the light colours.
+
+    A chart of many rows shows the first ones only (``Figure.limit``), and is as much lower.
+    """
     spec: dict[str, Any] = resolved({**figure.spec, "config": vega_config()})
     spec["title"] = {"text": wrapped(figure.title), "anchor": "start", "fontSize": 13, "offset": 10}
     spec["background"] = "#ffffff"
@@ -62,7 +76,11 @@ def standalone(figure: Figure) -> dict[str, Any]:
 
 
 def wrapped(text: str, width: int = 88) -> list[str]:
-    """Return a title in lines of at most ``width`` characters."""
+    """Return a title in lines of at most ``width`` characters, broken between words.
+
+    >>> wrapped("one two three", 8)
+    ['one two', 'three']
+    """
     import textwrap
 
     return textwrap.wrap(text, width, break_long_words=False)

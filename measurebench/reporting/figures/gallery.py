@@ -1,4 +1,4 @@
-"""The gallery: clean image, perturbation, adversarial image, as prepared by ``measurebench attack``."""
+"""Writes and reads galleries: clean image, perturbation and adversarial image, made by ``measurebench attack``."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ class GalleryItem:
 
     @property
     def fooled(self) -> bool:
-        """Say whether the prediction changed (or the target was reached, where there is one)."""
+        """Whether the attack succeeded: the target was reached, or, without a target, the prediction changed."""
         if self.target:
             return self.adversarial_label == self.target
         return self.adversarial_label != self.clean_label
@@ -68,7 +68,7 @@ def write_gallery(
 ) -> Path:
     """Write ``folder/gallery.json`` and three PNG files per entry (clean, perturbation, adversarial); return its path.
 
-    ``entries`` hold the fields of ``GalleryItem`` but the pictures.
+    ``entries`` hold the fields of ``GalleryItem`` except for the pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -83,7 +83,11 @@ def write_gallery(
 
 
 def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
-    """Read ``folder/gallery.json`` and the PNG files that it names; () where there is no gallery."""
+    """Read ``folder/gallery.json`` and the PNG files that it names; () where there is no gallery.
+
+    Raises BadInputError for a file that is not such a list, for an entry with a missing or wrong field, and for a
+    picture that is missing or not a PNG.
+    """
     path = folder / "gallery.json"
     if not path.is_file():
         return ()
@@ -110,6 +114,7 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
         except (TypeError, ValueError):
             raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])) from None
     for name in PICTURES:
+        # Only the last part of the path counts, so that a gallery cannot embed files from outside its own folder.
         values[name] = _address(folder / Path(values[name]).name, where)
     return GalleryItem(**values)
 

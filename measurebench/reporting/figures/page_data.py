@@ -1,4 +1,4 @@
-"""What a page needs to know of its charts, and the data that they share."""
+"""Collects what a page's scripts need: the specifications of its charts, and the data that they share."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["datasets", "figure_data"]
 
 
 def figure_data(figures: Sequence[Figure], dynamic: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what the page's scripts need to know of its charts."""
+    """Return the figures as the page's scripts read them, by id; those in ``dynamic`` change with the measure."""
     return {
         figure.id: {
             "spec": figure.spec,

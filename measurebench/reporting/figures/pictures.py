@@ -1,4 +1,4 @@
-"""Pictures of attacked images: arrays to PNG, and the strip of clean image, perturbation and adversarial image."""
+"""Turns images into pictures: arrays to PNG, and strips of clean image, perturbation and adversarial image."""
 
 import io
 from collections.abc import Sequence
@@ -13,12 +13,21 @@ from measurebench.core.errors import BadInputError
 __all__ = ["GREY", "SIDE", "Image", "amplified", "png_bytes", "read_picture", "strip"]
 
 Image = npt.NDArray[np.float32]
-SIDE = 224
+SIDE = 224  # pixels; smaller images are enlarged by a whole factor up to this
 GREY = 0.5
 
 
 def amplified(clean: Image, adversarial: Image) -> tuple[Image, float]:
-    """Return the perturbation [C, H, W] around grey, as large as can be shown, and the factor it was amplified by."""
+    """Return the perturbation [C, H, W] around grey, amplified as far as it can be shown, and the factor.
+
+    The factor is the largest whole number for which no pixel leaves [0, 1]; perturbations above 1/4 get a fraction
+    below 2, and no perturbation gives 1.
+
+    >>> clean = np.full((1, 2, 2), 0.5, dtype=np.float32)
+    >>> shown, factor = amplified(clean, clean + np.float32(0.125))
+    >>> factor, float(shown.max())
+    (4.0, 1.0)
+    """
     change = adversarial - clean
     largest = float(np.abs(change).max())
     factor = GREY / largest if largest > 0 else 1.0
@@ -28,14 +37,17 @@ def amplified(clean: Image, adversarial: Image) -> tuple[Image, float]:
 
 
 def png_bytes(image: Image) -> bytes:
-    """Return an image [C, H, W] in [0, 1], grey or colour, as PNG."""
+    """Return an image [C, H, W] in [0, 1], with one channel (grey) or three (colour), as the bytes of a PNG file."""
     buffer = io.BytesIO()
     _pillow(image).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
 def read_picture(path: Path, size: int | None) -> Image:
-    """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given."""
+    """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given.
+
+    Raises BadInputError where there is no such file and where it is not a picture.
+    """
     from PIL import Image as Pillow
     from PIL import ImageOps, UnidentifiedImageError
 
@@ -53,7 +65,10 @@ def read_picture(path: Path, size: int | None) -> Image:
 
 
 def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:
-    """Return images side by side, each enlarged by whole pixels, with two lines of caption each, as PNG."""
+    """Return images [C, H, W] side by side as the bytes of a PNG file, each with two lines of caption.
+
+    Small images are enlarged by a whole factor, so that their pixels stay sharp.
+    """
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 

@@ -1,4 +1,4 @@
-"""The chart code of all pages: Vega, Vega-Lite and vega-embed as one script, bundled once per version and kept."""
+"""Bundles Vega, Vega-Lite and vega-embed as one script for all pages, once per version."""
 
 import hashlib
 from contextlib import suppress
@@ -18,9 +18,9 @@ SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = v
 def javascript_bundle() -> str:
     """Return Vega, Vega-Lite and vega-embed as one script that defines them on ``window``.
 
-    Bundling takes two seconds, so the script is kept in the cache folder under a name that holds the version of
-    vl-convert-python and a digest of what was asked of it. A file that is damaged is made anew; a folder that cannot
-    be written to costs the two seconds again.
+    Bundling takes two seconds, so the script is kept in the cache folder. Its name holds the version of
+    vl-convert-python and a digest of the request. A damaged file is made again; where the folder cannot be written
+    to, the script is bundled each time.
     """
     path = bundle_path()
     kept = _read(path)

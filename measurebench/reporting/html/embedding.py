@@ -1,4 +1,4 @@
-"""Data inside a page: once, by column, escaped, and the same bytes for the same numbers."""
+"""Embeds data in a page: by column, escaped, and with the same bytes for the same numbers."""
 
 import json
 import math
@@ -9,11 +9,17 @@ import pandas as pd
 
 __all__ = ["DIGITS", "columns", "number", "script_json"]
 
-DIGITS = 9
+DIGITS = 9  # float32 values survive nine significant digits, and no chart shows more
 
 
 def script_json(value: Any) -> str:
-    """Return JSON that is safe inside ``<script type="application/json">``: no ``<``, no ``&``, no ``>``."""
+    """Return JSON that is safe inside ``<script type="application/json">``: it has no ``<``, ``>`` or ``&``.
+
+    Raises ValueError for numbers that are not finite, which JSON does not have.
+
+    >>> print(script_json({"name": "</script>"}))
+    {"name":"\\u003c/script\\u003e"}
+    """
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -25,6 +31,9 @@ def columns(table: pd.DataFrame, digits: int = DIGITS) -> dict[str, Any]:
 
     Numbers keep ``digits`` significant digits; a column of repeated texts becomes ``{"levels": [...], "codes":
     [...]}``; a missing value is null (code -1).
+
+    >>> columns(pd.DataFrame({"defense": ["AT", "AT", None, "AT"], "tau": [0.5, 1.0, None, 0.25]}))["columns"]
+    {'defense': {'levels': ['AT'], 'codes': [0, 0, -1, 0]}, 'tau': [0.5, 1, None, 0.25]}
     """
     return {"n": len(table), "columns": {str(name): _column(table[name], digits) for name in table.columns}}
 
@@ -36,7 +45,7 @@ def _column(column: "pd.Series[Any]", digits: int) -> Any:
 
 
 def _texts(values: list[Any]) -> Any:
-    """Encode repeated texts by level; what is told apart least often stays a plain list."""
+    """Encode repeated texts by level; a column whose texts rarely repeat stays a plain list."""
     if any(not isinstance(value, (str, type(None))) for value in values):
         return values
     levels = list(dict.fromkeys(value for value in values if value is not None))
@@ -47,7 +56,11 @@ def _texts(values: list[Any]) -> Any:
 
 
 def number(value: Any, digits: int = DIGITS) -> float | int | None:
-    """Return a number rounded to significant digits, whole ones as integers, None for what is not finite."""
+    """Return a number rounded to significant digits, whole numbers as integers, None for what is not finite.
+
+    >>> number(0.123456789123), number(3.0), number(float("inf"))
+    (0.123456789, 3, None)
+    """
     if _missing(value) or not math.isfinite(value):
         return None
     rounded = float(f"{float(value):.{digits}g}")

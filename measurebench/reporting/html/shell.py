@@ -1,4 +1,4 @@
-"""The shell of all pages: templates, and the one block of data that goes into them."""
+"""Renders pages from templates, with one block of data in each, and writes them."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,7 +16,7 @@ __all__ = ["environment", "render", "version", "write_text"]
 
 
 def version() -> str:
-    """Return the installed version of the package."""
+    """Return the installed version of the package, "unknown" where it runs from a folder without being installed."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
@@ -28,7 +28,7 @@ def version() -> str:
 
 @cache
 def environment() -> Any:
-    """Return the templates, escaping everything that is not marked as safe."""
+    """Return the Jinja environment of the templates; it escapes everything that is not marked as safe."""
     import jinja2
 
     loader = jinja2.PackageLoader("measurebench.reporting.html", "templates")
@@ -44,7 +44,7 @@ def environment() -> Any:
 
 
 def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
-    """Return a page; ``data`` goes into it once, as JSON."""
+    """Return a page as HTML; ``data`` goes into it once, as JSON, and ``values`` are the template's own."""
     shared = {"config": theme.vega_config(), "colors": theme.LIGHT}
     return str(
         environment()

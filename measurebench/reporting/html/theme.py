@@ -1,4 +1,4 @@
-"""Colours, shapes and type of every page and figure, for light, dark and print."""
+"""Defines colours, shapes and type of every page and figure, for light, dark and print."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -103,6 +103,7 @@ DARK: Colors = {
 
 SERIES = tuple(f"var(--s{i})" for i in range(1, 9))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+# Nine classes of tau. The middle one, from -0.1 to 0.1, is grey: it reads as "nothing".
 TAU_STEPS = (-0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7)
 TAU_FILLS = tuple(f"var(--h{i})" for i in range(1, 10))
 TAU_INKS = tuple(f"var(--t{i})" for i in range(1, 10))
@@ -110,7 +111,11 @@ FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", A
 
 
 def css_variables(colors: Colors) -> str:
-    """Return one scheme as CSS declarations, ``--ink: #1c2127; ...``."""
+    """Return one scheme as CSS declarations.
+
+    >>> css_variables({"ink": "#1c2127", "paper": "#ffffff"})
+    '--ink: #1c2127; --paper: #ffffff;'
+    """
     return " ".join(f"--{name}: {value};" for name, value in colors.items())
 
 
@@ -154,7 +159,11 @@ def vega_config() -> dict[str, Any]:
 
 
 def resolved(value: Any, colors: Colors = LIGHT) -> Any:
-    """Return a specification with every ``var(--name)`` replaced by its colour, for files outside a page."""
+    """Return a specification with every ``var(--name)`` replaced by its colour, for files outside a page.
+
+    >>> resolved({"color": "var(--s1)", "size": 3}, {"s1": "#2a72b5"})
+    {'color': '#2a72b5', 'size': 3}
+    """
     if isinstance(value, str) and value.startswith("var(--"):
         return colors[value[6:-1]]
     if isinstance(value, dict):
@@ -165,14 +174,24 @@ def resolved(value: Any, colors: Colors = LIGHT) -> Any:
 
 
 def series(levels: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return a colour and a shape per level; beyond eight levels both start again, out of step with each other."""
+    """Return a colour and a shape per level.
+
+    Beyond eight levels both start again, shifted against each other, so that no pair repeats among the first 64.
+
+    >>> series(["AT", "TRADES"])
+    (['var(--s1)', 'var(--s2)'], ['circle', 'square'])
+    """
     n = len(SERIES)
     colors = [SERIES[i % n] for i in range(len(levels))]
     return colors, [SHAPES[(i + i // n) % n] for i in range(len(levels))]
 
 
 def contrast(first: str, second: str) -> float:
-    """Return the contrast ratio of two colours ``#rrggbb``, 1 to 21 (WCAG 2.2, relative luminance)."""
+    """Return the contrast ratio of two colours ``#rrggbb``, from 1 to 21 (WCAG 2.2, relative luminance).
+
+    >>> round(contrast("#000000", "#ffffff"), 6), contrast("#2a72b5", "#2a72b5")
+    (21.0, 1.0)
+    """
     lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 

@@ -1,4 +1,4 @@
-"""RobustBench's leaderboard as one clean table; every irregularity of its sources is handled here."""
+"""Reads RobustBench's leaderboard into one clean table. Every irregularity of its sources is handled here."""
 
 import html
 import importlib.metadata
@@ -132,7 +132,10 @@ def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
 
 
 def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
-    """Return RobustBench's JSON entries for CIFAR-10 and ``norm`` under ``folder`` (its ``model_info``)."""
+    """Return RobustBench's JSON entries for CIFAR-10 and ``norm`` under ``folder`` (its ``model_info``).
+
+    Raises BadInputError where the folder holds none, and for a file that is not an entry.
+    """
     place = next((p for p in (folder / "cifar10" / norm, folder / norm, folder) if any(p.glob("*.json"))), None)
     if place is None:
         raise BadInputError(str(folder), f"RobustBench's model_info with cifar10/{norm}/*.json", "no JSON file there")
@@ -170,7 +173,11 @@ def _info(path: Path, norm: str) -> dict[str, Any]:
 
 
 def fraction(value: Any) -> float | None:
-    """Return "73.71", "73.71%" or 73.71 as a fraction; None for what is absent or no number."""
+    """Return an accuracy in percent as a fraction; None where it is absent or not a number.
+
+    >>> fraction("73.71"), fraction(" 7.40% "), fraction("N/A")
+    (0.7371, 0.074, None)
+    """
     text = str(value).strip().rstrip("%").strip() if value is not None else ""
     try:
         return round(float(text) / 100, 8)
@@ -179,12 +186,19 @@ def fraction(value: Any) -> float | None:
 
 
 def radius(norm: str, value: Any, subject: str) -> str | None:
-    """Return the radius as its author wrote it ("8/255", "0.031"), after checking that it is one."""
+    """Return a radius as its author wrote it ("8/255", "0.031"), after checking that it is one.
+
+    ``subject`` is the file that an error names.
+    """
     return ThreatModel.parse(norm, value, f"{subject}: radius").text if value not in (None, "") else None
 
 
 def plain(value: Any) -> str | None:
-    """Return a text without markup, entities, formula signs and stray whitespace; None for an empty one."""
+    r"""Return a text without markup, entities, formula signs and stray whitespace; None for an empty one.
+
+    >>> plain(" Robustness<br>&amp; more "), plain(r"\(\ell_2 \) = 0.5"), plain("")
+    ('Robustness & more', 'ℓ2 = 0.5', None)
+    """
     if value is None:
         return None
     text = html.unescape(_TAG.sub(" ", str(value)))
@@ -193,7 +207,7 @@ def plain(value: Any) -> str | None:
 
 
 def synthetic(footnote: str | None) -> bool | None:
-    """Say whether a footnote speaks of synthetic images; None without a footnote."""
+    """Tell whether a footnote speaks of synthetic images; None without a footnote."""
     return None if footnote is None else "synthetic" in footnote.lower()
 
 
@@ -202,6 +216,10 @@ def venue(value: Any) -> dict[str, Any]:
 
     Understands "ICML 2024", "arXiv, Jun 2024", "GitHub,<br>Sep 2019", "arXiv, Dec. 2022", "Pattern Recognition 2024";
     "N/A" is unknown. The text is kept as ``venue``.
+
+    >>> found = venue("arXiv, Dec. 2022")
+    >>> found["venue_name"], found["published_in"], found["year"], found["month"]
+    ('arXiv', 'preprint', 2022, 12)
     """
     text = plain(value)
     if text is None or text.upper() in {"N/A", "NA", "NONE", "UNPUBLISHED"}:
@@ -221,7 +239,11 @@ def venue(value: Any) -> dict[str, Any]:
 
 
 def paper_key(title: str | None, model_id: str) -> str:
-    """Return what entries of one paper share: its title, whatever its case, spaces and punctuation."""
+    """Return what entries of one paper share: its title in lower case, without punctuation and stray spaces.
+
+    >>> paper_key(" Robustness: and  Accuracy", "x")
+    'robustness and accuracy'
+    """
     return re.sub(r"[^a-z0-9]+", " ", (title or model_id).lower()).strip()
 
 

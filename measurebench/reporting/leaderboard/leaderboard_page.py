@@ -1,4 +1,4 @@
-"""The leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
+"""Writes the leaderboard page: RobustBench's entries, what was claimed, what was found, and how sure the ranking is."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -86,7 +86,8 @@ def write_leaderboard(
     """Write ``out/index.html``, the analysis of RobustBench's CIFAR-10 leaderboard for ``norm``; return its path.
 
     ``model_info``: RobustBench's folder of that name, for reported and best known accuracy, extra data, reliability and
-    footnotes. ``records``: a results folder or table whose measures join by model id.
+    footnotes. ``records``: a results folder or table whose measures join by model id. ``figures``: a folder for every
+    chart as a file in ``formats``. Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
     table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
@@ -108,7 +109,7 @@ def static_figures(table: pd.DataFrame, measures: list[str]) -> list[Figure]:
 
 
 def prepared(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the entries with ranks, intervals, overestimation, and flags in words ("yes", "no", "unknown")."""
+    """Return the entries with ranks, intervals and overestimation, and with flags in words (yes, no, unknown)."""
     table = ranked(table)
     return table.assign(
         _i=range(len(table)),
@@ -124,7 +125,8 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
 def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the entries with the measures of a results folder beside them, by model id, and the measures' names.
 
-    Only what was measured on CIFAR-10 under the entries' own norm joins, where the records say so.
+    Where the records name data set and norm, only those of CIFAR-10 and the entries' own norm join. Raises
+    BadInputError for records without model ids, and where no record belongs to an entry.
     """
     from measurebench.stats.population.roles import measure_columns
     from measurebench.store.tables import read_table
@@ -164,8 +166,8 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "ranking",
             "How sure the ranking is",
             "Ranking",
-            "A place in a table looks exact. Over 10,000 test images it is not: entries whose difference could "
-            "be chance share a range of places.",
+            "A rank looks exact, but it rests on 10,000 test images. Entries whose difference could be chance share a "
+            "range of ranks.",
             "stack",
             _present(ranking_chart.figure(table), best_known.figure(table)),
         ),
@@ -173,7 +175,8 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "claims",
             "What was claimed and what was found",
             "Claims",
-            "AutoAttack evaluates every entry in the same way, after its authors reported a figure of their own.",
+            "The authors of an entry report a robust accuracy of their own. AutoAttack evaluates all entries in the "
+            "same way.",
             "pair",
             _present(reported.figure(table), *overestimation.figures(table)),
         ),
@@ -189,7 +192,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "papers",
             "One row per paper",
             "Papers",
-            "Most papers enter several networks. Folded together, the field is smaller than the table.",
+            "Many papers enter several networks. Here each paper is one row.",
             "stack",
             (papers_chart.figure(table),),
         ),
@@ -197,7 +200,7 @@ def sections(table: pd.DataFrame, measures: list[str]) -> tuple[Section, ...]:
             "measures",
             "Measures of the entries",
             "Measures",
-            "What was measured on the entries, against their robust accuracy.",
+            "Each measure of the entries, against their robust accuracy.",
             "stack",
             _present(measured.figure(table, measures[0], measure_infos()) if measures else None),
         ),
@@ -231,7 +234,7 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
 
 
 def headline(table: pd.DataFrame) -> str:
-    """Return who is first, or how many may be."""
+    """Return who is first, or how many entries may be."""
     first = table.iloc[0]
     open_places = int(first["rank_worst"])
     if open_places == 1:
@@ -245,7 +248,7 @@ def _lead(table: pd.DataFrame) -> str:
     over = table["overestimation"].dropna()
     if len(over):
         told += f"{int((over > 0.05).sum())} of {len(over)} reports were more than 5 points too high. "
-    return told + "Every number below carries how sure it is; every chart can be narrowed, linked to and saved."
+    return told + "Numbers come with their uncertainty; every chart can be filtered, linked to and saved."
 
 
 def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -264,7 +267,7 @@ def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
         rows.append(("robust accuracy", f"{note}; --model-info tells the two apart"))
     radii = sorted({str(value) for value in table["radius"].dropna()})
     if radii:
-        rows.append(("radii", f"{listed(radii)}; an entry with another radius than most is ranked as it stands"))
+        rows.append(("radii", f"{listed(radii)}; entries with an unusual radius are ranked with the others"))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The published site: an index of studies, each with its page, its data files and an address that stays."""
+"""Writes the published site: an index of studies, each with its page, its data files and a stable address."""
 
 import json
 import re
@@ -41,7 +41,8 @@ def write_site(
     """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
 
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
-    SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone.
+    SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. Raises
+    BadInputError for two studies of one name, and for input that cannot be used.
     """
     out = Path(out)
     published, taken = [], set[str]()
@@ -74,7 +75,11 @@ def write_site(
 
 
 def slug(name: str) -> str:
-    """Return a name as part of an address: lower case letters, digits and hyphens."""
+    """Return a name as part of an address: lower case letters, digits and hyphens.
+
+    >>> slug("My Study: v2")
+    'my-study-v2'
+    """
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "study"
 
 

@@ -1,4 +1,4 @@
-"""The finding: one sentence and five numbers, all computed."""
+"""Writes what a study found: one sentence, a paragraph and five numbers, all computed from the analysis."""
 
 import re
 from dataclasses import dataclass
@@ -60,18 +60,15 @@ def _sentence(study: Study) -> str:
     if best is None:
         return f"No measure could be compared with {_the_long(study)}"
     name, row = best
-    clause = (
-        f"{measure_name(name, study.infos)} follows {_the_long(study)} best, and "
-        if is_sure(row)
-        else f"No measure follows {study.target.the} with certainty, and "
-    )
+    found = f"{measure_name(name, study.infos)} follows {_the_long(study)} best (τ = {fixed(row['estimate'])})"
+    if not is_sure(row):
+        found += f", but over {count(int(row['n_models']), 'model')} this could be chance"
     if len(study.defenses) < 2:
-        clause = clause.removesuffix(", and ")
-        return f"{clause} (τ = {fixed(row['estimate'])})"
+        return found
     if turning:
-        verb = "points" if len(turning) == 1 else "point"
-        return f"{clause}{count(len(turning), 'measure')} {verb} the other way once the defense changes"
-    return f"{clause}no measure certainly changes direction from one defense to another"
+        verb = "changes" if len(turning) == 1 else "change"
+        return f"{found}; {count(len(turning), 'measure')} {verb} sign from one defense to another"
+    return f"{found}; no measure is shown to change sign from one defense to another"
 
 
 def _the_long(study: Study) -> str:
@@ -82,15 +79,14 @@ def _lead(study: Study) -> str:
     target, values = study.target, study.measured["_target"]
     one = len(study.ranked) == 1
     opening = (
-        "A robust classifier keeps its prediction when an image is slightly perturbed. On images it was trained on it "
-        "keeps it more often than on new ones; the difference is its robust generalization gap. Here it runs "
+        "A robust classifier keeps its prediction when an image is slightly perturbed. It does so more often on images "
+        "that it was trained on than on new ones; the difference is its robust generalization gap. Here the gap runs "
         if target.is_gap
-        else f"What is predicted here is {target.name}. It runs "
+        else f"This study predicts {target.name}. It runs "
     )
     return (
-        f"{opening}{target.span(values.min(), values.max())} over {count(len(values), 'model')}, and "
-        f"{count(len(study.ranked), 'measure')} {'is' if one else 'are'} asked whether {'it' if one else 'they'} "
-        "could have told."
+        f"{opening}{target.span(values.min(), values.max())} over {count(len(values), 'model')}. The study asks "
+        f"{'whether one measure predicts' if one else f'which of {len(study.ranked):,} measures predict'} it."
     )
 
 
@@ -138,7 +134,7 @@ def _best_inside(study: Study) -> Number:
         if level != ALL and (best := best_measure(study, level)):
             name, row = best
             if not is_sure(row):
-                lines.append(f"{level}: none is certain")
+                lines.append(f"{level}: no association is shown")
                 continue
             names.append(name)
             lines.append(
@@ -151,18 +147,18 @@ def _best_inside(study: Study) -> Number:
 
 
 def _agreement(names: list[str], n_defenses: int) -> str:
-    """Say how many different measures are the certain best ones of so many defenses."""
+    """Say whether the best measures of the defenses are the same; ``names`` are those with an association shown."""
     if len(names) < 2:
-        return f"certain in {len(names)} of {n_defenses}"
+        return f"shown in {len(names)} of {n_defenses}"
     return f"{len(set(names))} different" if len(set(names)) > 1 else "the same one"
 
 
 def _turning(study: Study) -> Number:
     turning = turning_measures(study)
     leaning = [name for name in study.ranked if _leans(study, name)]
-    shown = listed([measure_name(name, study.infos) for name in turning], 4) if turning else "No turn is certain"
-    told = f"{shown}. By the estimates alone, without their intervals, {len(leaning)} turn."
-    return Number("measures whose sign turns between defenses", f"{len(turning)} of {len(study.ranked)}", told)
+    shown = listed([measure_name(name, study.infos) for name in turning], 4) if turning else "None is shown to"
+    told = f"{shown}. By the estimates alone, without their intervals, {len(leaning)} would."
+    return Number("measures that change sign between defenses", f"{len(turning)} of {len(study.ranked)}", told)
 
 
 def _leans(study: Study, name: str) -> bool:

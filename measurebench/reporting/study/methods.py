@@ -1,4 +1,4 @@
-"""Section 8 of the page: how things were measured, what the words mean, what is not known."""
+"""Writes the page's section on methods: what the words mean, what was done, and what is not known."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,12 +22,13 @@ _TERMS = (
     ),
     (
         "PGD",
-        "Projected gradient descent: the attack climbs the loss in small steps and is put back inside the "
-        "limit after each.",
+        "Projected gradient descent: the attack climbs the loss in small steps and is projected back inside the "
+        "limit after each step.",
     ),
     (
         "AutoAttack",
-        "Four attacks run one after another; what survives all of them counts as robust. The field's common yardstick.",
+        "Four attacks, run one after another. An image that survives all of them counts as robust. It is the field's "
+        "standard evaluation.",
     ),
     (
         "Robust generalization gap",
@@ -44,36 +45,45 @@ _TERMS = (
     ),
     (
         "ψ (granulated)",
-        "τ among models that differ in one training setting only, averaged over all the rest. It asks whether "
+        "τ among models that differ in one training setting only, averaged over all other settings. It asks whether "
         "the measure follows the effect of that setting.",
     ),
     (
         "π (conditional)",
-        "τ among models that agree in one training setting, averaged over its values. A large π beside a small "
-        "ψ warns of a confounder.",
+        "τ among models that share the value of one training setting, averaged over its values. A large π beside a "
+        "small ψ points to a confounder.",
     ),
     (
         "Robust sign error",
-        "How often the measure gets the direction of a change of {the} wrong: 0 never, 0.5 like a coin; the "
+        "How often the measure gets the direction of a change of {the} wrong: 0 is never, 0.5 is a coin toss. The "
         "maximum over all changes of a setting is its worst case.",
     ),
     (
         "Interval",
         "95 %, from resampling whole training runs with replacement, since checkpoints of one run are not independent.",
     ),
-    ("Adjusted p", "The chance of so strong an association without any, corrected for the number of questions asked."),
+    (
+        "Adjusted p",
+        "The probability of an association at least as strong if there were none, corrected for the number of tests.",
+    ),
+    (
+        "Shown",
+        "An association is shown where its 95 % interval excludes 0 and its adjusted p is at most 0.05. Otherwise it "
+        "could be chance.",
+    ),
 )
 _LIMITS = (
     "An association is not a cause: a measure may follow {the} because both follow a training setting. "
     "Sections on settings and regressions show how far that goes.",
 )
 _LIMITS_OF_A_GAP = (
-    "The gap holds train robust accuracy in itself. Measures of the training loss follow it nearly by "
+    "The gap contains train robust accuracy. Measures of the training loss therefore follow it almost by "
     "construction, so the control is shown beside every claim.",
-    "The gap is a difference of two sampled proportions; models that lie closer than its error cannot be told apart.",
+    "The gap is a difference of two sampled proportions. Models whose gaps differ by less than its error cannot be "
+    "told apart.",
 )
 _LIMITS_OF_ATTACKS = (
-    "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, more for some defenses "
+    "An attack gives an upper bound of robust accuracy. A stronger attack may lower it, and for some defenses more "
     "than for others.",
 )
 

@@ -1,4 +1,4 @@
-"""Writing a study's page and its figures."""
+"""Writes a study's page and its figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The page of a study: one self-contained file."""
+"""Builds the page of a study: one self-contained HTML file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +46,9 @@ def sections(study: Study) -> tuple[Section, ...]:
         Section("gap", *_opening(study), "pair", _present(accuracy.figure(study), gap.figure(study))),
         Section(
             "measures",
-            f"Which measure tells {target.the}, and under which defense",
+            f"Which measures predict {target.the}, and under which defenses",
             "Measures",
-            "One row per measure, strongest first. A measure that can be trusted keeps its colour along the row.",
+            "One row per measure, strongest first. A measure that holds everywhere keeps its colour along the row.",
             "stack",
             (heatmap.figure(study), scatter.figure(study, best)),
         ),
@@ -57,8 +57,8 @@ def sections(study: Study) -> tuple[Section, ...]:
             "Setting by setting",
             "Settings",
             "A correlation over many models can come from one training setting that moves both the measure and "
-            f"{target.the}. "
-            "Comparing models that differ in a single setting, or agree in one, takes that apart.",
+            f"{target.the}. Comparing models that differ in a single setting, or share the value of one, separates the "
+            "two.",
             "stack",
             _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study)),
         ),
@@ -66,8 +66,8 @@ def sections(study: Study) -> tuple[Section, ...]:
             "residuals",
             "Which models break the pattern",
             "Exceptions",
-            f"Lines through the best measure predict {target.the} of every model. These are the models that did "
-            "something else.",
+            f"A line fitted to the best measure predicts {target.the} of every model. The charts show how far each "
+            "model lies from its prediction.",
             "stack",
             _present(residuals.figure(study)),
         ),
@@ -75,8 +75,8 @@ def sections(study: Study) -> tuple[Section, ...]:
             "regressions",
             "What a measure adds",
             "Regressions",
-            f"Whoever knows how a model was trained can already guess its {target.short}. A measure is worth "
-            "what it tells beyond that.",
+            f"The training settings alone already predict part of {target.the}. A measure is useful for what it adds "
+            "to them.",
             "pair",
             _present(regressions.figure(study), control.figure(study)),
         ),
@@ -87,11 +87,11 @@ def sections(study: Study) -> tuple[Section, ...]:
 def _opening(study: Study) -> tuple[str, str, str]:
     """Return title, label and introduction of the section on what is predicted."""
     if not study.target.is_gap:
-        return f"How {study.target.name} differs between models", "Target", "What the measures are to predict."
+        return f"How {study.target.name} differs between models", "Target", "This is what the measures should predict."
     return (
         "Robust on training images, less so on new ones",
         "The gap",
-        "Every model was attacked on images it was trained on and on images it never saw.",
+        "Every model was attacked on images that it was trained on and on images that it never saw.",
     )
 
 

@@ -8,7 +8,7 @@ from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
 
 
-def test_inside_a_defense_only_what_is_certain_is_called_its_best_predictor() -> None:
+def test_inside_a_defense_only_what_is_shown_is_called_its_best_predictor() -> None:
     rng = np.random.default_rng(0)
     n = 90
     gap, defense = rng.normal(size=n), np.array(["AT", "TRADES", "Standard"])[np.arange(n) % 3]
@@ -20,13 +20,13 @@ def test_inside_a_defense_only_what_is_certain_is_called_its_best_predictor() ->
     number = next(n for n in finding(study).numbers if n.label == "best predictor inside each defense")
     assert number.value == "the same one"
     lines = dict(line.split(": ", 1) for line in number.lines)
-    assert lines["Standard"] == "none is certain"
+    assert lines["Standard"] == "no association is shown"
     assert lines["AT"].startswith("signal, τ = ")
 
 
-def test_one_certain_defense_is_no_agreement() -> None:
-    assert _agreement(["local_lip"], 4) == "certain in 1 of 4"
-    assert _agreement([], 3) == "certain in 0 of 3"
+def test_one_defense_alone_is_no_agreement() -> None:
+    assert _agreement(["local_lip"], 4) == "shown in 1 of 4"
+    assert _agreement([], 3) == "shown in 0 of 3"
     assert _agreement(["local_lip", "local_lip"], 3) == "the same one"
     assert _agreement(["local_lip", "path_norm", "path_norm"], 3) == "2 different"
 

@@ -1,4 +1,4 @@
-"""AutoAttack's rank against the rank by the best known attack."""
+"""Draws the rank by AutoAttack against the rank by the best known attack."""
 
 from typing import Any
 

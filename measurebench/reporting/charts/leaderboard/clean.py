@@ -1,4 +1,4 @@
-"""Clean against AutoAttack accuracy, and how the frontier between them moved by year."""
+"""Draws clean against AutoAttack accuracy, and how the frontier between them moved over the years."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from measurebench.reporting.subject.ranking import frontier, frontiers_by_year
 
 __all__ = ["FLOOR", "figure"]
 
-FLOOR = 0.2  # a network that no attack leaves standing marks no trade-off
+FLOOR = 0.2  # a network that is hardly robust at all says nothing of the trade-off, and would stretch the axes
 
 
 def figure(table: pd.DataFrame) -> Figure | None:
@@ -28,7 +28,8 @@ def figure(table: pd.DataFrame) -> Figure | None:
     lines = until[until["until"].isin(shown)].reset_index(drop=True)
     return Figure(
         "clean",
-        f"{count(len(best), 'entry is', 'entries are')} beaten by none in clean and robust accuracy at once",
+        f"{count(len(best), 'entry is', 'entries are')} on the frontier: none is beaten in clean and "
+        "robust accuracy at once",
         f"The frontier runs from {percent(best['clean_accuracy'].iloc[0])} clean and "
         f"{percent(best['autoattack_accuracy'].iloc[0])} "
         f"robust to {percent(best['clean_accuracy'].iloc[-1])} clean and "

@@ -1,4 +1,4 @@
-"""What the leaderboard's charts share: entries as marks, coloured and shaped by their training data."""
+"""Draws entries as marks, coloured and shaped by their training data, for all charts of the leaderboard."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A measure of the entries against their robust accuracy."""
+"""Draws a measure of the entries against their robust accuracy."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Overestimation: reported minus AutoAttack accuracy, as a distribution and by venue."""
+"""Draws overestimation, that is, reported minus AutoAttack accuracy, as a distribution and by venue."""
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ _COLUMNS = (
     Column("autoattack_accuracy", "AutoAttack", "percent2"),
     Column("overestimation", "difference", "points"),
 )
-TOLERANCE = 0.005
+TOLERANCE = 0.005  # half a point; many papers report whole or half points
 
 
 def figures(table: pd.DataFrame) -> tuple[Figure, ...]:
@@ -77,11 +77,12 @@ def _by_venue(table: pd.DataFrame, known: pd.DataFrame) -> Figure:
     chart = entries(table, _x(), y, ("overestimation", "venue_name"), brushed=False)
     return Figure(
         "overestimation-venue",
-        f"The median overestimation is largest at {medians.index[0]} ({points(medians.iloc[0])} points)",
+        f"The median overestimation is largest at {medians.index[0]} ({points(medians.iloc[0])} points, "
+        f"{count(int((known['venue_name'] == medians.index[0]).sum()), 'entry', 'entries')})",
         f"It is above one point at {int((medians > 0.01).sum())} of {count(len(medians), 'venue')}.",
         specification(chart.properties(width="container", height=22 * len(medians))),
         {"models": table},
         "models",
         _COLUMNS,
-        "Venues are ordered by their median; many have one entry only.",
+        "Venues are ordered by their median; many have a single entry.",
     )

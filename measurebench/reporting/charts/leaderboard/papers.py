@@ -1,4 +1,4 @@
-"""One row per paper, its variants folded in."""
+"""Draws one row per paper, with the range of its entries."""
 
 from typing import Any
 

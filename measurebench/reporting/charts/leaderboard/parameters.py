@@ -1,4 +1,4 @@
-"""Robust accuracy against the number of parameters."""
+"""Draws robust accuracy against the number of parameters."""
 
 import pandas as pd
 

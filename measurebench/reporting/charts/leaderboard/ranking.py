@@ -1,4 +1,4 @@
-"""The ranking with intervals: which neighbours truly differ?"""
+"""Draws the ranking with intervals, which show the neighbours that truly differ."""
 
 from typing import Any
 
@@ -36,9 +36,10 @@ def figure(table: pd.DataFrame) -> Figure:
     first = known.iloc[0]
     shared = int(first["rank_worst"])
     title = (
-        f"{first['model_id']} leads with certainty at {percent(first['autoattack_accuracy'], 2)}"
+        f"{first['model_id']} leads with {percent(first['autoattack_accuracy'], 2)}, by more than chance"
         if shared == 1
-        else f"The first place is open between {shared} entries at {percent(first['autoattack_accuracy'], 2)} and below"
+        else f"{shared} entries could hold the first place; the best of them reaches "
+        f"{percent(first['autoattack_accuracy'], 2)}"
     )
     return Figure(
         "ranking",
@@ -48,9 +49,8 @@ def figure(table: pd.DataFrame) -> Figure:
         {"models": table},
         "models",
         _COLUMNS,
-        "Lines are Wilson's 95 % intervals. Two entries differ where Newcombe's interval of their difference "
-        "excludes zero; "
-        "that all were measured on the same images makes this careful.",
+        "Lines are Wilson's 95 % intervals. Two entries count as different where Newcombe's interval of their "
+        "difference excludes zero. This is conservative, because all entries were evaluated on the same images.",
     )
 
 

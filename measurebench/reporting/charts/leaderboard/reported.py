@@ -1,4 +1,4 @@
-"""Reported against AutoAttack accuracy: who claimed more than was found."""
+"""Draws reported against AutoAttack accuracy: which papers claimed more than AutoAttack finds."""
 
 import pandas as pd
 

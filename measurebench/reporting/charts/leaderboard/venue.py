@@ -1,4 +1,4 @@
-"""AutoAttack accuracy by venue."""
+"""Draws AutoAttack accuracy by venue."""
 
 import pandas as pd
 
@@ -15,12 +15,12 @@ def figure(table: pd.DataFrame) -> Figure | None:
     if known.empty:
         return None
     medians = known.groupby("venue_name")["autoattack_accuracy"].median().sort_values(ascending=False, kind="stable")
-    preprints = int((known["published_in"] == "preprint").sum())
     several = known["venue_name"].value_counts()
+    preprints = int((known["published_in"] == "preprint").sum())
     return Figure(
         "venue",
         f"{count(len(medians), 'venue')}; the median entry is most robust at {medians.index[0]} "
-        f"({percent(medians.iloc[0])})",
+        f"({percent(medians.iloc[0])}, {count(int(several[medians.index[0]]), 'entry', 'entries')})",
         f"{preprints} of {count(len(known), 'entry', 'entries')} name a preprint as their venue. "
         f"{several.index[0]} has most entries, {several.iloc[0]}.",
         specification(_chart(table, list(medians.index))),

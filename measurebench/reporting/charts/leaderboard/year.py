@@ -1,4 +1,4 @@
-"""AutoAttack accuracy by year, with the best so far."""
+"""Draws AutoAttack accuracy by year, with the best so far."""
 
 import pandas as pd
 

@@ -210,7 +210,7 @@ function tellMeasure() {
   live.textContent = "";
   if (isNarrowed()) {
     const { n, tau } = kendall(current(), state.measure, "_target");
-    live.textContent = `In the current view (${n} models) \u03c4 = ${tau === null ? "\u2013" : fixed(tau, 2)}; the statements above are about all that the statistics rest on.`;
+    live.textContent = `In the current view (${n} models) \u03c4 = ${tau === null ? "\u2013" : fixed(tau, 2)}; the statements above are about all models in the statistics.`;
   }
 }
 
