@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.isolation import frozen
 from measurebench.attacks.perform import require_classes
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult, ShardResult
 from measurebench.attacks.registry import register_attack
@@ -72,7 +73,7 @@ class AutoAttack:
         # The standard version has the plain name, under which earlier versions of this package kept its shards.
         name = f"{context.split}-{rows.start:06d}-{rows.stop:06d}"
         name = name if self == type(self)() else f"{self.version}-{name}"
-        result = context.shards.get(name) if context.shards else None
+        result = context.shards.get(name) if context.shards is not None else None
         if result is None:
             number = rows.start // SHARD_SIZE
             arguments = (context.threat, context.seed, context.split, number, context.n_classes)
@@ -81,7 +82,7 @@ class AutoAttack:
                 return attack_shard(network, images[chosen], labels[chosen], *arguments, at_once, self.version)
 
             result = smaller_until_it_fits(attack, len(rows))
-            if context.shards:
+            if context.shards is not None:
                 context.shards.put(name, result)
         return result
 
@@ -170,7 +171,7 @@ def attack_shard(
 
     require_classes(AutoAttack.base, n_classes)
     counting = _Counting(network, images.dtype, at_once).eval()
-    with _isolated() as flags:
+    with _isolated() as flags, frozen(network):
         attack = pyautoattack.AutoAttack(
             counting,
             device=images.device,

@@ -8,9 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["isolated"]
+__all__ = ["frozen", "isolated"]
 
 _NUMPY_SEEDS = 2**32
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Compute no gradients of the network's parameters inside the block; their own are as before afterwards."""
+    before = {parameter: (parameter.grad, parameter.requires_grad) for parameter in network.parameters()}
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, (gradient, needed) in before.items():
+            parameter.grad = gradient
+            parameter.requires_grad_(needed)
 
 
 @contextmanager
@@ -23,12 +36,9 @@ def isolated(network: nn.Module, seed: int, device: torch.device) -> Iterator[li
     flags: list[str] = []
     state = {name: tensor.detach().clone() for name, tensor in _tensors(network).items()}
     modes = {module: module.training for module in network.modules()}
-    gradients = {parameter: (parameter.grad, parameter.requires_grad) for parameter in network.parameters()}
-    for parameter in gradients:
-        parameter.grad = None
     numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with frozen(network), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             np.random.seed(seed % _NUMPY_SEEDS)
             random.seed(seed)
@@ -38,9 +48,6 @@ def isolated(network: nn.Module, seed: int, device: torch.device) -> Iterator[li
         random.setstate(python_state)
         for module, training in modes.items():
             module.training = training
-        for parameter, (gradient, needed) in gradients.items():
-            parameter.grad = gradient
-            parameter.requires_grad_(needed)
         if _put_back(network, state):
             flags.append("the attack changed the network's weights or statistics; they were put back after it")
 

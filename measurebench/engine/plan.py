@@ -89,13 +89,13 @@ def check_identities(measures: Iterable[Measure], records: Iterable[Record]) -> 
     """
     ours = {item.info.id: item.attack.info.reference for item in measures if isinstance(item, AttackAccuracy)}
     for record in records:
-        theirs = str(record.diagnostics.get("attack", ""))
-        mine = ours.get(record.measure, theirs)
-        if theirs.partition("#")[0] != mine.partition("#")[0]:
+        theirs = str(record.diagnostics.get("attack", "")).partition("#")[0]
+        mine = ours.get(record.measure, theirs).partition("#")[0]
+        if theirs and mine != theirs:  # failed records do not say whose they are
             raise BadInputError(
                 "--attacks",
-                f"{theirs.partition('#')[0]}, of which this folder has records of {record.measure}",
-                mine.partition("#")[0] or "a built-in attack",
+                f"{theirs}, of which this folder has records of {record.measure}",
+                mine or "a built-in attack",
                 "choose another --out, or another name for the function",
             )
 

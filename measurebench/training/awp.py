@@ -1,8 +1,8 @@
 """Adversarial weight perturbation (Wu et al. 2020, arXiv:2004.05884), per layer and global.
 
 Weights are moved once towards a larger training loss, the training gradient is taken there, and the weights
-return before the step. (The authors' code takes the step first and then removes the perturbation; the only
-difference is that their weight decay also acts on it.)
+return before the step. The authors' code takes the step first and then removes the perturbation; the only
+difference is that their weight decay also acts on the perturbation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 __all__ = ["GlobalAWP", "LayerwiseAWP", "WeightPerturbation", "kept_buffers", "perturbed"]
 
-_TINY = 1e-20
+_TINY = 1e-20  # guards the division where a gradient is zero, and is lost in rounding otherwise
 
 
 class WeightPerturbation(Protocol):
-    """A rule that turns the gradient of the training loss into an offset of the weights."""
+    """A rule that turns the gradient of the training loss into an offset of the weights.
+
+    Weights, gradients and offsets are tensors of any shape by the name of their parameter.
+    """
 
     def offsets(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the offset of every weight that moves, by name."""
@@ -29,7 +32,7 @@ class WeightPerturbation(Protocol):
 class LayerwiseAWP:
     """The authors' rule: every weight of more than one dimension moves by gamma ||w_l|| g_l / ||g_l|| (their eq. 10).
 
-    Biases and batch-norm parameters stay.
+    Biases and batch-norm parameters stay. Tensors may have any shape.
     """
 
     gamma: float
@@ -45,7 +48,10 @@ class LayerwiseAWP:
 
 @dataclass(frozen=True)
 class GlobalAWP:
-    """The study's framework: all parameters together move by rho ||w|| g / ||g||, norms over all of them."""
+    """The study's rule: all parameters together move by rho ||w|| g / ||g||, with norms over all of them.
+
+    Tensors may have any shape.
+    """
 
     rho: float
 
@@ -63,7 +69,10 @@ def _norm(tensors: Mapping[str, Tensor]) -> Tensor:
 
 @contextmanager
 def perturbed(network: nn.Module, rule: WeightPerturbation, gradients: Mapping[str, Tensor]) -> Iterator[None]:
-    """Move the weights by the rule's offsets inside the block; afterwards they are exactly what they were."""
+    """Move the weights by the rule's offsets inside the block; afterwards they are exactly what they were.
+
+    ``gradients`` are tensors of any shape by the name of their parameter.
+    """
     weights = {name: p.detach() for name, p in network.named_parameters() if name in gradients}
     offsets = rule.offsets(weights, gradients)
     originals = {name: weights[name].clone() for name in offsets}

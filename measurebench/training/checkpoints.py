@@ -68,7 +68,7 @@ class RunFiles:
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a state dict as safetensors, whole or not at all."""
+    """Write a state dict, tensors of any shape by name, as safetensors, whole or not at all."""
     from safetensors.torch import save
 
     write_atomically(path, save({name: tensor.contiguous() for name, tensor in state.items()}))

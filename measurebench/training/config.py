@@ -1,4 +1,4 @@
-"""All that decides what a training run becomes, validated at the door."""
+"""The settings that decide what a training run becomes, and their validation."""
 
 import math
 from collections.abc import Mapping
@@ -82,7 +82,10 @@ class TrainingConfig:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> "TrainingConfig":
-        """Read settings; errors name ``where`` and the setting, with near names for an unknown one."""
+        """Return the settings of a mapping; those that it lacks have their defaults.
+
+        Raises BadInputError, which names ``where`` and the setting, for an unknown name or a value that does not fit.
+        """
         known = {f.name: f for f in fields(cls)}
         for name in values:
             if name not in known:
@@ -136,12 +139,12 @@ class TrainingConfig:
 
     @property
     def objective(self) -> Objective:
-        """What training minimises."""
+        """The objective that training minimises."""
         return objective_for(self.defense, self.beta)
 
     @property
     def attack(self) -> InnerMaximization:
-        """The inner maximisation."""
+        """The inner maximisation, with the objective's own start unless another is asked for."""
         fraction = self.step_fraction or (_ONE_STEP_FRACTION if self.steps == 1 else _MANY_STEPS_FRACTION)
         start: Any = self.random_start or self.objective.start
         return InnerMaximization(self.threat, self.steps, fraction, start)

@@ -1,4 +1,4 @@
-"""Extra training images from a file of the user's: pseudo-labelled images, generated ones."""
+"""Extra training images from a user's file, such as pseudo-labelled or generated ones."""
 
 import zipfile
 from dataclasses import replace
@@ -20,7 +20,8 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
 
     ``images`` uint8 or float in [0, 1], [n, C, H, W] or [n, H, W, C]; ``labels`` int [n]. Other known names of the
     two arrays: ``image``/``label`` (generated CIFAR-10 images), ``data``/``extrapolated_targets`` (the pseudo-labelled
-    tiny images of Carmon et al. 2019, whose pickle has to be saved as npz first).
+    tiny images of Carmon et al. 2019, whose pickle has to be saved as npz first). Raises BadInputError for a file that
+    cannot be read or whose arrays do not fit the dataset.
     """
     if file is None:
         return dataset

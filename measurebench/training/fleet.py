@@ -101,7 +101,7 @@ def train_all(
 
 
 def _check(runs: Sequence[PlannedRun], dataset: Dataset, device: str) -> None:
-    """Find out before anything is trained whether a run names an architecture, images or a device that is not there."""
+    """Check, before anything is trained, that every run's architecture, images and device are there."""
     from measurebench.compute.devices import choose_device
     from measurebench.training.trainer import check_precision, extra_split, initial_network
 
@@ -117,7 +117,7 @@ def _check(runs: Sequence[PlannedRun], dataset: Dataset, device: str) -> None:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Make the folder and keep a second trainer out of it."""
+    """Make the folder, and lock it against a second trainer."""
     try:
         (folder / "states").mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "states" / "lock", str(folder)):

@@ -1,4 +1,4 @@
-"""Grids of training runs: a TOML file names settings, axes and rules; every run it means is listed here.
+"""Grids of training runs: a TOML file names settings, axes and rules, and this module lists every run it means.
 
 [settings]                      # of every run
 epochs = 60
@@ -53,7 +53,10 @@ def read_grid(path: Path, dataset: str) -> list[PlannedRun]:
 
 
 def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedRun]:
-    """Return the runs that a grid means; ``where`` names it in errors."""
+    """Return the runs that a grid means, each once.
+
+    Raises BadInputError, which names ``where``, for a grid without runs or with settings that do not fit.
+    """
     _check_grid(grid, dataset, where)
     common = recipe(dataset) | grid.get("settings", {})
     blocks = ([grid["axes"]] if "axes" in grid else []) + list(grid.get("runs", []))

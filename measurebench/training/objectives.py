@@ -1,6 +1,6 @@
 """What the four defenses minimise, given clean images and the examples that the inner maximisation found.
 
-Notation: z = f(x) and z' = f(x') are logits of clean and adversarial images, p and p' their softmax, y the label.
+Notation: z = f(x) and z' = f(x') are the logits of clean and adversarial images, p and p' their softmax, y the label.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,10 @@ DEFENSES = ("Standard", "AT", "TRADES", "MART")
 
 
 class Objective(Protocol):
-    """One defense: what its attack maximises, from where it starts, and what its training minimises."""
+    """One defense: what its attack maximises, from where it starts, and what its training minimises.
+
+    Images and adversarial images are [n, ...], labels int64 [n], losses scalars.
+    """
 
     adversarial: ClassVar[bool]
     start: ClassVar[Start]
@@ -48,7 +51,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Standard:
-    """Cross-entropy on clean images."""
+    """Cross-entropy on clean images [n, ...], a scalar."""
 
     adversarial: ClassVar[bool] = False
     start: ClassVar[Start] = "none"
@@ -64,7 +67,7 @@ class Standard:
 
 @dataclass(frozen=True)
 class AT:
-    """Adversarial training (Madry et al. 2018, arXiv:1706.06083, eq. 2.1): cross-entropy on PGD examples alone."""
+    """Adversarial training (Madry et al. 2018, arXiv:1706.06083, eq. 2.1): cross-entropy on PGD examples [n, ...]."""
 
     adversarial: ClassVar[bool] = True
     start: ClassVar[Start] = "uniform"
@@ -82,7 +85,8 @@ class AT:
 class TRADES:
     """TRADES (Zhang et al. 2019, arXiv:1901.08573, eq. 5): accuracy on clean images, agreement on the others.
 
-    Its attack maximises the divergence from the clean prediction, starting from Gaussian noise of sigma 0.001.
+    Its attack maximises the divergence from the prediction at the clean images [n, ...], starting from Gaussian noise
+    of sigma 0.001.
     """
 
     beta: float
@@ -108,7 +112,8 @@ class TRADES:
 class MART:
     """MART (Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples", eq. 11).
 
-    Its attack maximises the cross-entropy, starting from Gaussian noise of sigma 0.001 as its authors' code does.
+    Its attack maximises the cross-entropy, starting from Gaussian noise of sigma 0.001 around the images [n, ...], as
+    its authors' code does.
     """
 
     beta: float
@@ -125,13 +130,17 @@ class MART:
 
 
 def kl_divergence(clean_logits: Tensor, adversarial_logits: Tensor) -> Tensor:
-    """Return KL(p || p') per example, [n], from logits [n, K]; gradients flow through both."""
+    """Return KL(p || p') per example in nats, [n], from logits [n, K]; gradients flow through both.
+
+    >>> kl_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+    tensor([0.])
+    """
     log_p = F.log_softmax(clean_logits, dim=1)
     return (log_p.exp() * (log_p - F.log_softmax(adversarial_logits, dim=1))).sum(1)
 
 
 def trades_loss(clean_logits: Tensor, adversarial_logits: Tensor, labels: Tensor, beta: float) -> Tensor:
-    """Return mean over examples of CE(z, y) + beta KL(p || p')."""
+    """Return the mean over examples of CE(z, y) + beta KL(p || p'), from logits [n, K]."""
     divergence = kl_divergence(clean_logits, adversarial_logits)
     return F.cross_entropy(clean_logits, labels) + beta * divergence.mean()
 
@@ -150,7 +159,7 @@ def boosted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mart_loss(clean_logits: Tensor, adversarial_logits: Tensor, labels: Tensor, beta: float) -> Tensor:
-    """Return mean over examples of BCE(p', y) + beta KL(p || p') (1 - p_y)."""
+    """Return the mean over examples of BCE(p', y) + beta KL(p || p') (1 - p_y), from logits [n, K]."""
     log_p_true = F.log_softmax(clean_logits, dim=1).gather(1, labels[:, None])[:, 0]
     doubt = -torch.expm1(log_p_true)
     divergence = kl_divergence(clean_logits, adversarial_logits)
@@ -161,7 +170,13 @@ _WEIGHTED: dict[str, Callable[[float], Objective]] = {"TRADES": TRADES, "MART": 
 
 
 def objective_for(defense: str, beta: float | None) -> Objective:
-    """Return the objective of a defense; TRADES and MART need their weight beta, the others take none."""
+    """Return the objective of a defense; TRADES and MART need their weight beta, the others take none.
+
+    Raises BadInputError for a defense that there is not, and for a beta that does not belong to it.
+
+    >>> objective_for("TRADES", 6.0)
+    TRADES(beta=6.0)
+    """
     if defense not in DEFENSES:
         raise BadInputError("defense", ", ".join(DEFENSES), repr(defense), near_names(defense, DEFENSES))
     if defense in _WEIGHTED:

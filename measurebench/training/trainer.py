@@ -54,7 +54,7 @@ _HELD_OUT_SHARE, _SMALL_SHARE, _SMALL = 0.02, 0.1, 1000
 
 @dataclass
 class Progress:
-    """All that changes during training besides network and optimizer: enough to go on after a kill."""
+    """What changes during training besides network and optimizer: enough to resume after a kill."""
 
     epoch: int = 0
     best: State = field(default_factory=dict)
@@ -86,7 +86,7 @@ def initial_network(config: TrainingConfig, dataset: Dataset) -> nn.Module:
 
 
 def _spec(config: TrainingConfig) -> ModelSpec:
-    """Return the network of a run as the loaders know it; a file of the user's is found from the working folder."""
+    """Return the network's specification for the loaders; a user's file is found from the working folder."""
     return ModelSpec(
         id=config.architecture,
         source="training",
@@ -106,7 +106,8 @@ def fitting_and_validation(dataset: Dataset, config: TrainingConfig) -> tuple[Im
     """Return the images to train on and those that choose the best checkpoint; test images are neither.
 
     Without validation images of its own, a dataset gives up training images: the last of each class, a fiftieth of
-    it, or a tenth where that is at most a thousand images in all. ``run`` still counts them as training images.
+    it, or a tenth where that is at most a thousand images in all. ``run`` still counts them as training images. Raises
+    BadInputError where nothing would be left to train on.
     """
     train, validation = dataset.train, dataset.validation
     if validation is None:
@@ -154,7 +155,10 @@ class Run:
         self.progress = Progress()
 
     def epoch(self) -> None:
-        """Train one epoch; its random numbers depend on the seed and its number alone."""
+        """Train one epoch; its random numbers depend on the seed and its number alone.
+
+        Raises ModelError where the loss or the weights are no longer finite.
+        """
         started, config, number = time.perf_counter(), self.config, self.progress.epoch
         generator = torch.Generator().manual_seed(seed_from("epoch", config.seed, number))
         self.optimizer.rate = config.rate(number)
@@ -174,7 +178,7 @@ class Run:
         self.progress.seconds += time.perf_counter() - started
 
     def update(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-        """Attack one batch, take one step of the optimizer, and return the loss."""
+        """Attack one batch of images [b, C, H, W] and labels [b], take one step of the optimizer, return the loss."""
         if self.augment is not None:
             images = self.augment(images, generator)
         adversarial = images
@@ -228,7 +232,7 @@ class Run:
             yield
 
     def _evaluate(self, loss: float) -> None:
-        """Note accuracies; keep the weights when the validation images are better off than ever before."""
+        """Note accuracies, and keep the weights when the score on validation images is the best so far."""
         progress, config = self.progress, self.config
         validation = score(self.network, self.validation, config.threat, config.seed, self.device)
         train = score(self.network, self.train.first(len(self.validation)), config.threat, config.seed, self.device)
@@ -261,7 +265,7 @@ class Run:
         )
 
     def save(self, path: Path, identity: str) -> None:
-        """Write everything needed to go on from here, whole or not at all."""
+        """Write everything that is needed to resume from here, whole or not at all."""
         best_score = self.progress.best_score
         state = {
             "identity": identity,
@@ -274,7 +278,7 @@ class Run:
         write_atomically(path, buffer.getvalue())
 
     def restore(self, path: Path, identity: str) -> None:
-        """Go on from a saved state; a state of other settings or data is refused."""
+        """Resume from a saved state; a state of other settings or data is refused."""
         check_state(path, identity)
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
@@ -290,7 +294,10 @@ def _finite(network: nn.Module) -> bool:
 
 
 def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
-    """Return the extra images, where the settings ask for them."""
+    """Return the extra images where the settings ask for them, else None.
+
+    Raises BadInputError where the dataset has none.
+    """
     if config.extra_data and dataset.extra is None:
         raise BadInputError(
             f"dataset {dataset.name}",
@@ -302,13 +309,13 @@ def extra_split(config: TrainingConfig, dataset: Dataset) -> ImageSplit | None:
 
 
 def check_precision(config: TrainingConfig, device: str) -> None:
-    """Refuse mixed precision on a CPU, whose autocast also takes softmax and divergences in bfloat16."""
+    """Raise BadInputError for mixed precision on a CPU, whose autocast also computes softmax in bfloat16."""
     if config.precision == "mixed" and not device.startswith("cuda"):
         raise BadInputError("precision = mixed", "a CUDA device to train on", repr(device))
 
 
 def check_state(path: Path, identity: str) -> None:
-    """Refuse a saved state of other settings or images, or one that cannot be read."""
+    """Raise BadInputError for a saved state of other settings or images, or one that cannot be read."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
     except Exception as error:  # whatever reading a damaged file raises
@@ -342,7 +349,7 @@ def train(
     """Train one network and return its initial, last and best checkpoint.
 
     With ``state_path`` the state is written there at an epoch's end, every so many seconds (SAVE_EVERY_SECONDS unless
-    said), and training goes on from it if it is there: on a CPU to the same bits as without the interruption. Raises
+    said), and training resumes from it if it is there: on a CPU to the same bits as without the interruption. Raises
     ModelError when training diverges, BadInputError for mixed precision without a GPU.
     """
     check_precision(config, device)

@@ -8,6 +8,8 @@ from torch import nn
 
 from measurebench.attacks import autoattack
 from measurebench.attacks.audit import AttackOutcome
+from measurebench.attacks.protocol import AttackContext
+from measurebench.attacks.registry import find_attack
 from measurebench.core.digests import seed_from
 from measurebench.core.errors import ModelError
 from measurebench.core.threat import ThreatModel
@@ -99,3 +101,36 @@ def test_three_classes_are_too_few(examples: tuple) -> None:
 def test_more_examples_keep_the_shards_there_are() -> None:
     assert autoattack.shards(128) == autoattack.shards(200)[:2]
     assert [len(rows) for rows in autoattack.shards(130)] == [64, 64, 2]
+
+
+def test_other_versions_are_other_attacks_with_shards_of_their_own(
+    network: nn.Module, examples: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Store(dict):
+        def put(self, name: str, result: autoattack.ShardResult) -> None:
+            self[name] = result
+
+    ran: list[str] = []
+
+    def run(self: AutoAttack, images: torch.Tensor, labels: torch.Tensor, **_: object) -> tuple:
+        ran.append(self.version)
+        return images, labels
+
+    monkeypatch.setattr(AutoAttack, "run_standard_evaluation", run)
+    images, labels = examples
+    store = Store()
+    context = AttackContext(THREAT, torch.arange(10), n_classes=5, shards=store)
+    for version in ("standard", "plus", "rand", "plus"):
+        find_attack(f"autoattack:version={version}")(network, images, labels, context)
+    assert ran == ["standard", "plus", "rand"]
+    assert list(store) == ["test-000000-000010", "plus-test-000000-000010", "rand-test-000000-000010"]
+    assert find_attack("autoattack:version=rand").info.id == "autoattack:version=rand"
+    assert find_attack("autoattack:version=rand").info.counted_by == "autoattack"
+
+
+def test_weights_get_no_gradients(network: nn.Module, examples: tuple) -> None:
+    images, labels = examples
+    network.zero_grad()
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    autoattack.attack_shard(network, images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())

@@ -85,6 +85,71 @@ def test_parameters_get_no_gradients() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_a_step_in_pixel_units_replaces_the_share_of_the_radius() -> None:
+    network = linear(WEIGHT)
+    share = PGD(steps=3, step_fraction=0.2)(network, IMAGES, LABELS, LINF).adversarial
+    length = PGD(steps=3, step=0.02)(network, IMAGES, LABELS, LINF).adversarial
+    torch.testing.assert_close(share, length, rtol=0, atol=1e-12)
+
+
+class Pockets(nn.Module):
+    """Turns to class 1 only where the first pixel lies in a narrow band, and has no gradient anywhere."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first = images.flatten(1)[:, 0]
+        inside = ((first > 0.52) & (first < 0.54)).to(images)
+        return torch.stack([torch.zeros_like(inside), 2 * inside - 1], 1) + 0 * images.flatten(1).sum(1, keepdim=True)
+
+
+def test_of_several_restarts_one_that_succeeds_is_kept() -> None:
+    # Without a gradient only the random start counts: one start lands in a band of 0.02 of 0.2 with probability 0.1,
+    # one of forty with 1 - 0.9^40 = 0.985.
+    n = 200
+    images, labels = torch.full((n, 1, 2, 2), 0.5), torch.zeros(n, dtype=torch.int64)
+    context = AttackContext(LINF.threat, torch.arange(n))
+    network, turned = Pockets(), {}
+    for restarts in (1, 40):
+        found = PGD(steps=1, restarts=restarts)(network, images, labels, context)
+        turned[restarts] = network(found.adversarial).argmax(1) == 1
+        assert found.n_passes == 2 * restarts
+    assert 5 <= int(turned[1].sum()) <= 40
+    assert int(turned[40].sum()) >= 185
+    assert bool((turned[1] <= turned[40]).all())
+
+
+def test_restarts_never_lower_the_loss_of_images_that_withstand() -> None:
+    network, weak = linear(WEIGHT, bias=5.0), PGD(steps=1, step_fraction=0.1)
+    alone = weak(network, IMAGES, LABELS, LINF).adversarial
+    best = replace(weak, restarts=6)(network, IMAGES, LABELS, LINF).adversarial
+    assert bool((network(best)[:, 1] <= network(alone)[:, 1]).all())
+    assert bool((network(best)[:, 1] < network(alone)[:, 1]).any())
+
+
+class BlackRoot(nn.Module):
+    """The function x -> (0, w.x + b) through a root and a square, whose gradient is NaN at black pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = linear(WEIGHT)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images.sqrt().square())
+
+
+def test_gradients_that_are_not_finite_do_not_make_a_network_robust_and_are_told() -> None:
+    images = IMAGES.clone()
+    images[:, 0, 0, 0] = 0.0
+    attack = PGD(start=False)
+    found = attack(BlackRoot(), images, LABELS, LINF)
+    assert bool(found.adversarial.isfinite().all())
+    assert found.counts == {"n_nonfinite_gradients": 3}
+    assert found.flags == ("some gradients at the images are not finite and count as zero",)
+    plain = attack(linear(WEIGHT), images, LABELS, LINF)
+    assert (plain.flags, dict(plain.counts)) == ((), {})
+    # Only the black pixel, whose derivative is unknown, stays; the three others move as far as they may.
+    torch.testing.assert_close(found.adversarial.flatten(1)[:, 1:], plain.adversarial.flatten(1)[:, 1:])
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(list(Norm)),

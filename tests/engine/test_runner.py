@@ -216,6 +216,46 @@ def test_a_third_party_attack_without_a_valid_image_has_no_accuracy(
     assert str(record.diagnostics["attack"]).startswith("tests.engine.test_runner:halving#")
 
 
+def still(network: Any, images: Any, labels: Any) -> Any:
+    """Stand for an attack that does nothing."""
+    return images
+
+
+def test_an_attack_with_settings_has_columns_of_its_own(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    options = OPTIONS | {"attacks": "pgd:steps=3,restarts=2,pgd,tests.engine.test_runner:still"}
+    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
+    measured = {record.measure for record in read_records(tmp_path / "out") if record.status == "measured"}
+    assert measured >= {"pgd:steps=3,restarts=2_accuracy", "pgd_accuracy", "still_accuracy", "average_ce_pgd"}
+    again = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
+    assert again.n_recorded == 0
+
+
+def test_settings_that_contradict_the_shared_examples_are_refused(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInputError, match=r"expected settings that agree with pgd_steps = 20, got 'pgd:steps=10'"):
+        run(str(manifest), dataset(images_file), tmp_path, attacks="pgd:steps=10", pgd_steps=20)
+
+
+def test_measures_of_shared_examples_need_the_attack_that_makes_them(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInputError, match="expected pgd, which average_ce_pgd reads, got 'pgd:steps=3'"):
+        run(str(manifest), dataset(images_file), tmp_path, measures="average_ce_pgd", attacks="pgd:steps=3")
+
+
+def test_two_functions_of_one_name_never_share_a_column(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def still(network, images, labels):\n    return images\n")
+    model, out = f"{manifest.parent}#net0", tmp_path / "out"
+    run(model, dataset(images_file), out, measures="average_ce", attacks=f"{file}:still")
+    with pytest.raises(BadInputError, match=r"expected mine.py:still, of which this folder has records of still_acc"):
+        run(model, dataset(images_file), out, measures="average_ce", attacks="tests.engine.test_runner:still")
+    file.write_text("def still(network, images, labels):\n    return images + 0\n")
+    summary = run(model, dataset(images_file), out, measures="average_ce", attacks=f"{file}:still")
+    assert summary.n_recorded == 2  # the changed function is measured again, on both splits
+
+
 def test_no_attack_leaves_out_what_needs_one(manifest: Path, images_file: Path, tmp_path: Path) -> None:
     run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", measures="average_ce", attacks="none")
     assert {record.measure for record in read_records(tmp_path / "out")} == {"clean_accuracy", "average_ce"}

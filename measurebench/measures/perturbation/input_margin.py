@@ -9,6 +9,7 @@ from measurebench.measures.outputs import margins
 
 __all__ = ["input_margins"]
 
+# As PGD by default. Ten steps of a quarter of the radius can cross the ball once.
 _STEPS = 10
 _STEP_FRACTION = 0.25
 

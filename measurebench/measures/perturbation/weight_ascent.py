@@ -1,7 +1,7 @@
 """Worst-case weights in a ball: projected gradient ascent on the mean loss over all examples at once.
 
-Steps follow a schedule that is fixed beforehand, so that no decision hangs on the last digit of a loss; the best
-iterate counts. Unlike Auto-PGD (Croce and Hein 2020), whose step halves when progress stalls.
+The best iterate counts. Steps follow a fixed schedule, so that no decision depends on the last digit of a loss;
+Auto-PGD (Croce and Hein 2020) halves its step when progress stalls instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from measurebench.measures.perturbation.weight_noise import Tensors, length, pre
 __all__ = ["BallNorm", "Iterate", "WeightBall", "WorstCase", "fading", "rise_at"]
 
 BallNorm = Literal["l2", "linf", "layer_l2"]
+# Below any length that a float32 gradient can have, so that it only guards the division by zero.
 _TINY = 1e-30
 
 
@@ -27,7 +28,8 @@ _TINY = 1e-30
 class WeightBall:
     """All v = scale * u with norm(u) <= radius: ``scales`` per tensor (a number or a tensor of its shape).
 
-    ``l2`` and ``linf`` take the norm over all tensors together; ``layer_l2`` bounds the L2 norm of each one.
+    ``l2`` and ``linf`` take the norm over all tensors together; ``layer_l2`` bounds the L2 norm of each one. Offsets
+    and gradients are tensors of any shape by the name of their parameter.
     """
 
     scales: Mapping[str, Tensor | float]
@@ -73,7 +75,8 @@ class Iterate:
 class WorstCase:
     """Ascent in a ball of weights; with ``attack_images`` the images climb too, within the threat model.
 
-    ``step_lengths`` in units of the ball's radius, one per iteration; ``momentum`` as in Auto-PGD.
+    ``step_lengths`` are in units of the ball's radius, one per iteration; ``momentum`` is the share of the last move
+    that the next one keeps, as in Auto-PGD.
     """
 
     ball: WeightBall
@@ -89,7 +92,11 @@ class WorstCase:
         start: Tensors | None = None,
         points: Tensor | None = None,
     ) -> Iterator[Iterate]:
-        """Yield every iterate on the first n examples, from u = ``start`` (zero) and images ``points`` (given ones)."""
+        """Yield every iterate on the first n examples.
+
+        The ascent begins at u = ``start`` (zero unless given) and at images ``points`` [n, ...] (the examples of
+        this kind unless given).
+        """
         parameters = context.parameters
         names = list(self.ball.scales)
         u: Tensors = start or {name: torch.zeros_like(parameters[name]) for name in names}

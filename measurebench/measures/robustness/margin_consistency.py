@@ -16,7 +16,7 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["MarginConsistency"]
 
-_CHUNK = 1 << 22  # pairs compared at a time
+_CHUNK = 1 << 22  # pairs compared at a time: 32 MB for each of the few arrays that compare them
 
 
 @register()
@@ -50,7 +50,10 @@ class MarginConsistency:
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return tau-b; undefined below three correct images, or where one of the margins is the same for all."""
+        """Return tau-b.
+
+        Raises UndefinedMeasureError below three correct images, or where one of the margins is the same for all.
+        """
         from scipy.stats import kendalltau
 
         index = (context.clean_logits.argmax(1) == context.labels).nonzero()[:, 0]

@@ -1,0 +1,40 @@
+"""What an attack's name means is known in ``attacks/`` alone: nobody else compares it with a literal."""
+
+import ast
+
+import pytest
+
+from measurebench.attacks.registry import all_attacks
+from tests.documentation import Module, modules
+
+OUTSIDE = [m for m in modules() if not m.name.startswith("measurebench.attacks")]
+# ``pgd`` is also a kind of examples that measures read, and part of the study's names of measures.
+KINDS = {"kind", "examples", "inputs"}
+# The table and its statistics know the columns of the study until the columns are described in one place.
+PENDING = ("measurebench.store", "measurebench.stats", "measurebench.reporting")
+
+
+def _names() -> set[str]:
+    return {
+        name + ending for name in all_attacks() for ending in ("", "_accuracy", "_accuracy_test", "_accuracy_train")
+    }
+
+
+def _compared(module: Module) -> list[str]:
+    """Return comparisons of something that is no kind of examples with an attack's name, as source text."""
+    found = []
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        words = {n.value for side in sides for n in ast.walk(side) if isinstance(n, ast.Constant)}
+        others = {n.attr for side in sides for n in ast.walk(side) if isinstance(n, ast.Attribute)}
+        others |= {n.id for side in sides for n in ast.walk(side) if isinstance(n, ast.Name)}
+        if words & _names() and not others & KINDS:
+            found.append(f"{module.name}, line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("module", [m for m in OUTSIDE if not m.name.startswith(PENDING)], ids=lambda m: m.name)
+def test_no_module_outside_compares_an_attack_with_a_literal(module: Module) -> None:
+    assert not _compared(module)
