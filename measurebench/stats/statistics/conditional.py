@@ -41,7 +41,10 @@ MIN_IN_QUARTER = 5
 """Fewer models than this give a tau that is almost free to be anything."""
 
 NORMAL_UNITS = 30
-"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
+"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution.
+
+Fewer units have few different exchanges, and their tail is not normal.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def levels_of(names: list[str], cohort: Cohort) -> list[Level]:
 
 
 def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[tuple[list[Estimate], Floats]]:
-    """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws.
+    """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws [draws].
 
     pi_k is the mean of tau_b over the levels of setting k in which it exists (Kim et al. 2023); the p-values
     move whole units inside each level.
@@ -168,7 +171,9 @@ def by_level(sample: Sample, asked: Asked) -> list[Estimate]:
 
 def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
     names = [sample.name for sample in asked.samples]
-    every = [conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.people.levels.items()]
+    every = [
+        conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.population.levels.items()
+    ]
     return [dict(zip(names, results, strict=True)) for results in every]
 
 
@@ -256,7 +261,10 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
 
 
 def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
-    """Return the mean of pi over the settings that have one; its p-value inverts the bootstrap interval."""
+    """Return the mean of pi over the settings that have one, from each pi and its draws [draws].
+
+    The p-value inverts the bootstrap interval.
+    """
     defined = [(row, draws) for row, draws in pis if np.isfinite(row.estimate)]
     if not defined:
         reason = sample.flaw or "no setting has a pi"
@@ -270,7 +278,11 @@ def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
 
 
 def mean_defined(values: Floats) -> Floats:
-    """Return the mean over the first axis of what is defined there; NaN where nothing is."""
+    """Return the mean over the first axis of values [k, draws], without NaN: [draws]; NaN where nothing is defined.
+
+    >>> mean_defined(np.array([[1.0, NAN], [3.0, NAN]])).tolist()
+    [2.0, nan]
+    """
     present = np.isfinite(values)
     count = present.sum(axis=0)
     total = np.where(present, values, 0.0).sum(axis=0)

@@ -70,9 +70,9 @@ class Matching:
 
 
 def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matching:
-    """Match models that differ in ``axis`` alone; ``levels`` names each model's level in every setting.
+    """Return the pairs of models that differ in ``axis`` alone; ``levels`` names each model's level in every setting.
 
-    Two levels that are both not stated count as equal.
+    ``units`` [n] numbers the training runs. Two levels that are both not stated count as equal.
     """
     others = [np.unique(names, return_inverse=True)[1] for name, names in levels.items() if name != axis]
     n = len(units)
@@ -94,7 +94,7 @@ def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matchin
 def matchings(asked: Asked) -> list[Matching]:
     """Return the matching of every setting, for the models of a cohort."""
     cohort = asked.cohort
-    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.people.levels.items()}
+    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.population.levels.items()}
     return [matching(axis, own, cohort.units) for axis in own]
 
 
@@ -122,12 +122,12 @@ def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
     return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
 
 
-def matching_rows(people: Population, found: list[Matching]) -> list[dict[str, Any]]:
+def matching_rows(population: Population, found: list[Matching]) -> list[dict[str, Any]]:
     """Return what psi rests on for each setting: levels, models, groups and pairs, and why there may be none."""
     return [
         {
             "axis": match.axis,
-            "n_levels": len(set(people.levels[match.axis])),
+            "n_levels": len(set(population.levels[match.axis])),
             "n_models": match.n_models,
             "n_groups": match.n_groups,
             "n_pairs": len(match.i),
@@ -151,7 +151,7 @@ def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Si
     """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
 
     ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups. A tie counts 0,
-    a group without a pair is skipped.
+    a group without a pair is skipped. x and y are [n].
     """
     if not len(match.i):
         reason = f"no two models differ in {match.axis} alone"

@@ -75,8 +75,8 @@ class Question:
 class Asked:
     """What a statistic may read besides its sample: the population, the question, and all measures of the cohort."""
 
-    def __init__(self, people: Population, question: Question, samples: list[Sample]) -> None:
-        self.people, self.question, self.samples = people, question, samples
+    def __init__(self, population: Population, question: Question, samples: list[Sample]) -> None:
+        self.population, self.question, self.samples = population, question, samples
         self._shared: dict[Callable[[Asked], Any], Any] = {}
 
     @property

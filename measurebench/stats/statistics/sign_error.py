@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 MIN_EFFECTIVE = 12.0
+"""Effective pairs that a change of a setting needs to be kept (Dziugaite et al. 2020, their published code)."""
 
 
 def pair_weights(difference: Floats, inverse_n: Floats | None) -> Floats:
@@ -163,7 +164,7 @@ def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draw
 )
 def by_change(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return the mean and the worst sign error of each setting, and over all of them; nothing without settings."""
-    return sign_errors(asked.shared(_environments)[sample.name]) if asked.people.levels else []
+    return sign_errors(asked.shared(_environments)[sample.name]) if asked.population.levels else []
 
 
 def _environments(asked: Asked) -> dict[str, list[Environments]]:
@@ -189,7 +190,7 @@ def environment_rows(asked: Asked) -> list[dict[str, Any]]:
     return [
         {
             "measure": name,
-            "target": asked.people.target,
+            "target": asked.population.target,
             "axis": env.changes.match.axis,
             "level_from": a,
             "level_to": b,
