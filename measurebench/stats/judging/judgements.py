@@ -14,7 +14,7 @@ __all__ = ["VERDICTS", "judgements"]
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
-    "holds_undivided": "holds over all models; there are no defenses to look inside",
+    "holds_undivided": "holds over all models, not divided by defense",
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "holds inside defenses, not over all models",
     "turns_with_defense": "changes sign from one defense to another",

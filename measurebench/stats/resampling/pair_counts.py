@@ -309,7 +309,7 @@ def ties(values: Floats, drawn: Drawn) -> Floats:
 
 
 def membership(rows: Ints, columns: Ints, values: Floats | None = None) -> Any:
-    """Return the sparse matrix [rows, columns], float32, of how often each (row, column) occurs, or its sum of values."""
+    """Return the sparse matrix [rows, columns], float32, of how often each (row, column) occurs, or its sum."""
     from scipy.sparse import csr_array
 
     entries = np.ones(len(rows)) if values is None else values

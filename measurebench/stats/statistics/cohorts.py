@@ -65,11 +65,12 @@ _OVERALL = ("tau_b", "tau_a", "spearman")
 
 def _find(asked: Asked, statistics: list[Statistic], findings: Findings) -> None:
     """Compute the statistics of the measures of one cohort."""
-    for each in sorted(statistics, key=lambda found: (found.place, found.name)):
-        into = findings.rows if each.table == "correlations" else findings.supplement
-        for sample in asked.samples:
+    ordered = sorted(statistics, key=lambda found: (found.place, found.name))
+    for sample in asked.samples:
+        for each in ordered:
+            into = findings.rows if each.table == "correlations" else findings.supplement
             into[sample.name] += each(sample, asked)
-    findings.environments += environment_rows(asked)
+        findings.environments += environment_rows(sample, asked)
     complete = len(asked.cohort.y) == len(asked.population.y)
     if complete or not findings.matchings:  # what psi rests on is told of all models, if any measure has all
         findings.matchings = asked.shared(matchings)

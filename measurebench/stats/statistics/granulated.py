@@ -30,6 +30,7 @@ __all__ = [
     "matching_rows",
     "matchings",
     "moves",
+    "permuted_pairs",
     "permuted_signs",
     "psi_mean",
     "summed",
@@ -103,6 +104,12 @@ def exchanged(asked: Asked) -> list[Ints]:
     return [moves(match, asked.cohort.draws) for match in asked.shared(matchings)]
 
 
+def permuted_pairs(sample: Sample, asked: Asked) -> list[Singles]:
+    """Return the signs of a measure's matched pairs after each exchange, setting by setting: [permutations, pairs]."""
+    found = zip(asked.shared(matchings), asked.shared(exchanged), strict=True)
+    return [permuted_signs(match, sample.x, exchange) for match, exchange in found]
+
+
 @statistic(
     "granulated",
     title="Granulated tau",
@@ -115,10 +122,11 @@ def exchanged(asked: Asked) -> list[Ints]:
 )
 def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return psi of every setting, then psi_mean; nothing without settings."""
-    found = []
-    for match, exchange in zip(asked.shared(matchings), asked.shared(exchanged), strict=True):
-        permuted = permuted_signs(match, sample.x, exchange)
-        found.append((match, granulated(match, sample.x, sample.cohort.y, sample.cohort.draws, permuted)))
+    cohort = sample.cohort
+    found = [
+        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted))
+        for match, permuted in zip(asked.shared(matchings), asked.once(sample, permuted_pairs), strict=True)
+    ]
     return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
 
 
