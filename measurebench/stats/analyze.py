@@ -17,7 +17,7 @@ from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
 from measurebench.stats.population.axes import usable_settings
-from measurebench.stats.population.population import CONVERGED_AT, Population, population
+from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
 from measurebench.stats.regressions.linear import Regressions, settings_importance
@@ -64,8 +64,8 @@ def analyze(
     numbers. Ties count as in tau_b; missing and infinite values leave a model out of that measure alone; what
     cannot be computed is NaN with its reason in ``undefined``. Raises BadInputError, naming what was expected.
     """
-    people = usable_settings(
-        population(
+    population = usable_settings(
+        read_population(
             table,
             target=target,
             measures=measures,
@@ -78,15 +78,17 @@ def analyze(
             converged_at=converged_at,
         )
     )
-    permutations = enough_permutations(len(people.measures)) if permutations is None else permutations
+    permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
     infos = infos or {}
-    question, control = _question(people, partial, infos)
-    findings = find(people, Draws.of(people, bootstrap, permutations, seed), question)
-    if people.too_few:
-        findings = findings.without_inference(people.too_few)
-    correlations = adjusted(tidy(_rows(people, findings.rows), TABLES["correlations"]))
-    judged = judgements(correlations, tuple(people.measures), people.defense, control, infos, is_gap(people.target))
+    question, control = _question(population, partial, infos)
+    findings = find(population, Draws.of(population, bootstrap, permutations, seed), question)
+    if population.too_few:
+        findings = findings.without_inference(population.too_few)
+    correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
+    judged = judgements(
+        correlations, tuple(population.measures), population.defense, control, infos, is_gap(population.target)
+    )
     options: dict[str, Any] = {
         "bootstrap": bootstrap,
         "permutations": permutations,
@@ -97,21 +99,21 @@ def analyze(
         "run": run,
         "cluster": cluster,
     }
-    tables = _tables(people, findings, seed)
+    tables = _tables(population, findings, seed)
     return Analysis(
         target=target,
-        measures=tuple(people.measures),
-        settings=tuple(people.levels),
-        defense=people.defense,
-        unit=people.unit,
-        n_models=len(people.y),
-        n_units=people.n_units,
+        measures=tuple(population.measures),
+        settings=tuple(population.levels),
+        defense=population.defense,
+        unit=population.unit,
+        n_models=len(population.y),
+        n_units=population.n_units,
         correlations=correlations,
         judgements=tidy(judged, TABLES["judgements"]),
-        standing=_standing(people, model),
-        gap_error=gap_error(question.error, people.y),
-        filters=people.filters,
-        notes=_notes(people, question),
+        standing=_standing(population, model),
+        gap_error=gap_error(question.error, population.y),
+        filters=population.filters,
+        notes=_notes(population, question),
         provenance=options | _provenance(table),
         **tables,
     )
@@ -134,51 +136,51 @@ def _check_counts(bootstrap: int, permutations: int, seed: int) -> None:
 
 
 def _question(
-    people: Population, partial: Sequence[str], infos: Mapping[str, MeasureInfo]
+    population: Population, partial: Sequence[str], infos: Mapping[str, MeasureInfo]
 ) -> tuple[Question, str | None]:
     """Gather what is held fixed, the other target, the target's error and each measure's direction."""
-    control = control_column(people.target)
+    control = control_column(population.target)
     names = list(dict.fromkeys([control, "average_ce_pgd", *partial]))
     for name in partial:
-        require(people.table, name, "held fixed")
+        require(population.table, name, "held fixed")
     controls = {}
     for name in names:
-        values = people.column(name) if name != people.target else None
+        values = population.column(name) if name != population.target else None
         if values is not None and np.isfinite(values).any():
             controls[name] = values
     second: dict[str, Floats] = {}
-    test = accuracy_columns(people.target)[1]
-    if is_gap(people.target) and (values := people.column(test)) is not None and np.isfinite(values).any():
+    test = accuracy_columns(population.target)[1]
+    if is_gap(population.target) and (values := population.column(test)) is not None and np.isfinite(values).any():
         second[test] = values
-    known = infos if is_gap(people.target) else {}
-    signs = {name: -1 for name in people.measures if name in known and known[name].hypothesis == "-"}
-    question = Question(controls, target_error(people), signs, second)
+    known = infos if is_gap(population.target) else {}
+    signs = {name: -1 for name in population.measures if name in known and known[name].hypothesis == "-"}
+    question = Question(controls, target_error(population), signs, second)
     return question, control if control in controls else None
 
 
-def _rows(people: Population, found: Mapping[str, list[Estimate]]) -> list[dict[str, Any]]:
-    return [row.row(name, people.target) for name in people.measures for row in found[name]]
+def _rows(population: Population, found: Mapping[str, list[Estimate]]) -> list[dict[str, Any]]:
+    return [row.row(name, population.target) for name in population.measures for row in found[name]]
 
 
-def _tables(people: Population, findings: Findings, seed: int) -> dict[str, Any]:
+def _tables(population: Population, findings: Findings, seed: int) -> dict[str, Any]:
     """Compute the tables besides the correlations, by the name of their field."""
-    regressions = Regressions(people)
-    fitted = regressions.settings_only() + [row for name in people.measures for row in regressions.of(name)]
-    supplement = _rows(people, findings.supplement)
-    together, summary = multivariable(people, seed)
-    best = _best(people, findings)
+    regressions = Regressions(population)
+    fitted = regressions.settings_only() + [row for name in population.measures for row in regressions.of(name)]
+    supplement = _rows(population, findings.supplement)
+    together, summary = multivariable(population, seed)
+    best = _best(population, findings)
     found: dict[str, list[dict[str, Any]]] = {
         "regressions": fitted,
         "supplement": supplement,
-        "matching": matching_rows(people, findings.matchings),
+        "matching": matching_rows(population, findings.matchings),
         "environments": findings.environments,
-        "residuals": residuals(people, best) if best else [],
-        "fits": lines(people),
-        "mixed": [mixed(people, name) for name in people.measures] if people.defense else [],
+        "residuals": residuals(population, best) if best else [],
+        "fits": lines(population),
+        "mixed": [mixed(population, name) for name in population.measures] if population.defense else [],
         "multivariable": together,
-        "axes_r2": settings_importance(people),
-        "power": power_notes(people),
-        "undefined": _undefined(people, findings) + regressions.undefined,
+        "axes_r2": settings_importance(population),
+        "power": power_notes(population),
+        "undefined": _undefined(population, findings) + regressions.undefined,
     }
     tables: dict[str, Any] = {name: tidy(rows, TABLES[name]) for name, rows in found.items()}
     tables["supplement"] = adjusted_supplement(tables["supplement"])
@@ -193,35 +195,35 @@ def adjusted_supplement(supplement: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _best(people: Population, findings: Findings) -> str | None:
+def _best(population: Population, findings: Findings) -> str | None:
     """Return the measure with the largest |tau_b|."""
     sizes = {
         name: abs(row.estimate)
-        for name in people.measures
+        for name in population.measures
         for row in findings.rows[name]
         if row.statistic == "tau_b" and np.isfinite(row.estimate)
     }
     return max(sizes, key=lambda name: sizes[name]) if sizes else None
 
 
-def _undefined(people: Population, findings: Findings) -> list[dict[str, Any]]:
+def _undefined(population: Population, findings: Findings) -> list[dict[str, Any]]:
     """Return the reason of every estimate, interval or p-value that is missing."""
     return [
         {"measure": name, "statistic": row.statistic, "axis": row.axis, "level": row.level, "reason": row.reason}
-        for name in people.measures
+        for name in population.measures
         for row in [*findings.rows[name], *findings.supplement[name]]
         if row.reason
     ]
 
 
-def _standing(people: Population, model: str | None) -> pd.DataFrame:
-    return tidy(standing(people, model) if model is not None else [], TABLES["standing"])
+def _standing(population: Population, model: str | None) -> pd.DataFrame:
+    return tidy(standing(population, model) if model is not None else [], TABLES["standing"])
 
 
-def _notes(people: Population, question: Question) -> tuple[str, ...]:
-    notes = list(people.notes)
-    for name, values in people.measures.items():
-        given = people.table[name].notna().sum()
+def _notes(population: Population, question: Question) -> tuple[str, ...]:
+    notes = list(population.notes)
+    for name, values in population.measures.items():
+        given = population.table[name].notna().sum()
         known = int(np.isfinite(values).sum())
         if known < len(values):
             infinite = int(given) - known
@@ -230,16 +232,18 @@ def _notes(people: Population, question: Question) -> tuple[str, ...]:
                 + (f" ({infinite} infinite)." if infinite > 0 else ".")
             )
     if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
-        notes.append(f"{people.target} of {unknown} models has no known sampling error; sign errors leave them out.")
+        notes.append(
+            f"{population.target} of {unknown} models has no known sampling error; sign errors leave them out."
+        )
     if question.error is None:
         notes.append(
-            f"The sampling error of {people.target} is unknown: sign errors weigh all pairs that differ equally."
+            f"The sampling error of {population.target} is unknown: sign errors weigh all pairs that differ equally."
         )
-    if people.defense is None:
+    if population.defense is None:
         notes.append("No defenses to compare: nothing is said about what happens inside them.")
     for name in ("config_digest", "measurebench_version"):
-        if name in people.table.columns and people.table[name].nunique() > 1:
-            notes.append(f"The models were measured under {people.table[name].nunique()} values of {name}.")
+        if name in population.table.columns and population.table[name].nunique() > 1:
+            notes.append(f"The models were measured under {population.table[name].nunique()} values of {name}.")
     return tuple(notes)
 
 

@@ -14,7 +14,7 @@ from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
 
-FORMAT = 1
+FORMAT = 1  # raised when an analysis can no longer be read by an older version
 _TEXT = frozenset(
     {
         "measure",
@@ -44,6 +44,7 @@ def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
     """Write the three files of the contract into ``folder`` (made where missing) and return their paths.
 
     The same analysis gives the same bytes. A missing number is an empty field in a CSV and null in the JSON.
+    Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
     try:
@@ -73,7 +74,10 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
 
 def read_analysis(folder: Path | str) -> Analysis:
-    """Read what ``write_analysis`` wrote; an error names the file, what was expected and what came."""
+    """Return the analysis that ``write_analysis`` wrote into a folder.
+
+    Raises BadInputError, which names the file, for one that is missing, damaged or of another format.
+    """
     path = Path(folder) / "analysis.json"
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Tidy tables: one row per model, from a results folder or a file."""
+"""Tables with one row per model: exported from a results folder, and read from and written to files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ _NAMES = {name for name in (*names_of("identity"), *_TEXTS) if describe(name).fo
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Return the table of models of a results folder or of a .csv, .parquet or .json file."""
+    """Return the table of models of a results folder or of a .csv, .parquet or .json file.
+
+    Raises BadInputError for a file that is missing, of another kind, damaged or empty.
+    """
     import pandas as pd
 
     source = Path(path)
@@ -89,7 +92,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as .csv, .parquet or .json (a list of objects), by the name's ending."""
+    """Write a table as .csv, .parquet or .json (a list of objects), by the name's ending.
+
+    Raises BadInputError for a name with another ending.
+    """
     from measurebench.store.folder import write_atomically
 
     if path.suffix not in FORMATS:
@@ -103,7 +109,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with columns of several types, such as numbers and names, as text: Parquet has no others."""
+    """Return the table with columns of mixed types, such as numbers and names, as text: Parquet wants one type each."""
     from pandas.api.types import infer_dtype
 
     kinds = {str(name): infer_dtype(column, skipna=True) for name, column in table.items()}
@@ -112,7 +118,7 @@ def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _json(table: pd.DataFrame) -> str:
-    """Write a list of objects, every digit of a number, null for what is missing."""
+    """Return the table as a list of objects, with every digit of a number, and null for what is missing."""
     import json
 
     rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
@@ -120,7 +126,7 @@ def _json(table: pd.DataFrame) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a cell as JSON can say it."""
+    """Return a cell as a JSON value; None for what is missing or infinite."""
     import numpy as np
     import pandas as pd
 
@@ -256,7 +262,10 @@ def _status(entry: Mapping[str, Any], records: list[Record]) -> dict[str, str]:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return how a results folder came about: runs with command lines, configurations, environments; {} for a file."""
+    """Return how a results folder came about: runs with their command lines, configurations and environments.
+
+    A file does not know: {}.
+    """
     if not Path(path).is_dir():
         return {}
     folder = ResultsFolder.open(Path(path))

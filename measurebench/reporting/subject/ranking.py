@@ -7,8 +7,8 @@ from measurebench.core.errors import BadInputError
 
 __all__ = ["TEST_IMAGES", "Z", "frontier", "frontiers_by_year", "papers", "ranked", "wilson"]
 
-TEST_IMAGES = 10_000
-Z = 1.959963984540054
+TEST_IMAGES = 10_000  # of CIFAR-10, on which RobustBench evaluates
+Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 def wilson(p: "pd.Series[float]", n: int = TEST_IMAGES) -> tuple["pd.Series[float]", "pd.Series[float]"]:
@@ -23,6 +23,7 @@ def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = 
 
     An entry certainly beats another where Newcombe's 95 % interval of the difference of two independent proportions
     excludes zero (Newcombe 1998, method 10). All were measured on the same images, so this errs on the careful side.
+    Raises BadInputError for a table without the column ``accuracy``.
     """
     if accuracy not in table.columns:
         raise BadInputError(accuracy, "a column of the leaderboard", "none")

@@ -23,7 +23,7 @@ from measurebench.stats.population.population import identified, is_standard, le
 
 __all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
 
-MAX_SERIES = 8
+MAX_SERIES = 8  # the theme has eight colours that can be told apart
 OTHER = "other"
 ALL = "all models"
 
@@ -147,7 +147,8 @@ def load_study(
     """Read a results folder, a file or a table in memory, and the analysis that belongs to it.
 
     The analysis is looked for in ``analysis``, else beside the source; it counts only if it was made from this very
-    table (by digest). Otherwise, and with any ``options`` of ``analyze``, the table is analysed here.
+    table (by digest). Otherwise, and with any ``options`` of ``analyze``, the table is analysed here. Raises
+    BadInputError for a source that cannot be read, and for an ``analysis`` of another table.
     """
     if isinstance(source, pd.DataFrame):
         table, folder, told = source, None, {}

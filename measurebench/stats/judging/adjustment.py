@@ -1,4 +1,4 @@
-"""Many tests: Holm for the primary family, Benjamini-Hochberg for all the rest."""
+"""Corrects p-values for the number of tests: Holm for the primary family, Benjamini-Hochberg for the rest."""
 
 from collections.abc import Callable
 
@@ -44,9 +44,14 @@ def _fill(table: pd.DataFrame, chosen: pd.Series, adjust: Callable[[Floats], Flo
 
 
 def holm(p: Floats) -> Floats:
-    """Return Holm's adjusted p-values: the k-th smallest of n times n - k + 1, never below a smaller one's, at most 1.
+    """Return Holm's adjusted p-values: [n].
 
-    Statsmodels has the same, but calls the garbage collector each time.
+    The k-th smallest of n p-values is multiplied by n - k + 1; it is never below the adjusted value of a smaller one,
+    and at most 1 (Holm 1979). Equal p-values stay equal. Statsmodels has the same, but calls the garbage collector each
+    time.
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
+    [0.03, 0.06, 0.06]
     """
     order = np.argsort(p, kind="stable")
     result = np.empty(len(p))
@@ -55,7 +60,11 @@ def holm(p: Floats) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """Return p-values adjusted for the false discovery rate (Benjamini, Hochberg 1995)."""
+    """Return p-values [n] adjusted for the false discovery rate (Benjamini and Hochberg 1995): [n].
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+    [0.03, 0.04, 0.04]
+    """
     from statsmodels.stats.multitest import multipletests
 
     return np.asarray(multipletests(p, method="fdr_bh")[1], dtype=np.float64)

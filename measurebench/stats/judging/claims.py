@@ -1,4 +1,4 @@
-"""What the study claimed, claim by claim, on another table: holds, does not hold, or is not decided by it.
+"""Judges the study's published claims on any table: each holds, does not hold, or is not decided by it.
 
 The claims are those of Kim, Park, Choi and Lee 2023, "Fantastic Robustness Measures: The Secrets of Robust
 Generalization" (NeurIPS), reduced to what an ``Analysis`` can decide; the thresholds are this project's.
@@ -19,7 +19,7 @@ __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
-POOR = 0.3  # a rank correlation that is surely smaller than this in size counts as poor
+POOR = 0.3  # in size below this, a rank correlation is called poor; an interval must lie inside (-0.3, 0.3) to show it
 _MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
 _SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
 _FLATNESS = (
@@ -48,7 +48,10 @@ class Verdict:
 
 
 def judged_claims(analysis: Analysis) -> pd.DataFrame:
-    """Return one row per claim and measure; see ``COLUMNS``. A claim about a measure the table lacks says so."""
+    """Return one row per claim and measure; see ``COLUMNS``.
+
+    A claim about a measure that the table lacks "cannot be tested". Where the target is no gap, nothing can be.
+    """
     tests: tuple[Callable[[Analysis], Iterator[Verdict]], ...] = (
         _depends_on_the_setup,
         _nothing_holds_everywhere,
@@ -64,7 +67,7 @@ def judged_claims(analysis: Analysis) -> pd.DataFrame:
 
 
 def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
-    """Two levels of one setting between which the intervals of tau do not overlap."""
+    """Holds where the intervals of tau at two levels of one setting do not overlap."""
     claim = "the correlation depends on the training set-up"
     for measure in analysis.measures:
         widest: tuple[float, Row, Row] | None = None
@@ -157,7 +160,7 @@ def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
 
 
 def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
-    """One sign inside every defense, something beyond average cross-entropy, and the steadiest of all measures."""
+    """Three claims: one sign inside every defense, more than average cross-entropy says, and the most consistent."""
     claim = "the input gradient norm keeps one sign inside every defense"
     inside = _inside(analysis, _GRADIENT)
     if inside.empty:
@@ -179,7 +182,7 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
 
 
 def _steadiest(analysis: Analysis) -> Verdict:
-    """Whether the weakest tau inside a defense, of one sign throughout, is larger than that of any other measure."""
+    """Compare the weakest tau inside a defense, where the sign is one throughout, with that of every other measure."""
     weakest = {m: _weakest(_inside(analysis, m), len(_defenses(analysis))) for m in analysis.measures}
     own = weakest[_GRADIENT]
     order = sorted(weakest, key=lambda m: -weakest[m].tau)
@@ -207,7 +210,7 @@ def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
 
 @dataclass(frozen=True)
 class _Weakest:
-    """The smallest tau of one sign over the defenses, as a size, with what its intervals leave open."""
+    """The smallest size of tau over the defenses, where all have one sign, and how small and large it may be."""
 
     tau: float = 0.0
     low: float = 0.0
@@ -218,7 +221,7 @@ class _Weakest:
 
 
 def _weakest(inside: pd.DataFrame, n_defenses: int) -> _Weakest:
-    """Return the smallest tau over the levels; nothing where the sign changes, or a level has none or no interval."""
+    """Return the smallest tau over the levels; 0 where the sign changes, or a level has no tau or no interval."""
     taus = inside["estimate"].to_numpy(float)
     known = bool(inside["ci_low"].notna().all())
     if len(taus) < max(n_defenses, 2) or not known or len(set(np.sign(taus))) > 1:

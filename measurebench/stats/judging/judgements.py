@@ -1,4 +1,4 @@
-"""The judgement of each measure in words, from the numbers and never beyond them."""
+"""Says in one sentence per measure what the numbers show, and nothing that they do not show."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +14,12 @@ __all__ = ["VERDICTS", "judgements"]
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
-    "holds_undivided": "holds over all models, which no defense divides",
+    "holds_undivided": "holds over all models, not divided by defense",
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "holds inside defenses, not over all models",
-    "turns_with_defense": "turns its sign with the defense",
+    "turns_with_defense": "changes sign from one defense to another",
     "explained_by_train_accuracy": "is explained by train robust accuracy",
-    "indistinguishable": "is not distinguishable from no association",
+    "indistinguishable": "shows no association that differs from chance",
     "undetermined": "cannot be judged",
 }
 
@@ -32,9 +32,10 @@ def judgements(
     infos: Mapping[str, MeasureInfo],
     of_gap: bool = True,
 ) -> list[dict[str, Any]]:
-    """Return one judgement per measure; ``control`` is the column of train robust accuracy, or None.
+    """Return one judgement per measure, as rows of ``JUDGEMENTS``.
 
-    Hypotheses are about the gap: where the target is none (``of_gap``), they are left out.
+    ``correlations`` are those of the analysis, ``control`` is the column of train robust accuracy or None. Hypotheses
+    are about the gap, so they are left out where the target is none (``of_gap`` False).
     """
     by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
     return [_judge(name, by_measure[name], defense, control, infos.get(name), of_gap) for name in measures]
@@ -85,7 +86,7 @@ def _judge(
 
 
 def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) -> tuple[str, bool]:
-    """Return the code, and whether the whole contradicts its parts (a Simpson reversal)."""
+    """Return the verdict, and whether all models together contradict every defense (a Simpson reversal)."""
     if total is None or not np.isfinite(total["estimate"]):
         return "undetermined", False
     shown = [row for row in inside if significant(row)]
@@ -107,7 +108,7 @@ def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) 
 
 
 def _explained(total: Row, held: Row | None) -> bool:
-    """Say whether train accuracy held fixed turns tau, or leaves under half of it and not distinguishable from 0."""
+    """Say whether tau changes sign with train accuracy held fixed, or falls below half and is not shown any more."""
     if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
         return False
     turned = _sign(held["estimate"]) != _sign(total["estimate"])
@@ -126,12 +127,12 @@ def _overall_words(title: str, total: Row | None, verdict: str) -> str:
 
 
 def _doubt_words(total: Row, verdict: str) -> str:
-    """Say why an interval without zero is no association shown: the settings, or the number of measures tried."""
+    """Say why an association whose interval leaves out zero is still not shown."""
     if verdict != "indistinguishable" or not excludes_zero(total):
         return ""
     if total["p_value"] <= ALPHA:
-        return f" Alone it would be shown (p {_p(total['p_value'])}), but not among as many measures as were tried."
-    return f" The interval leaves out zero, yet gaps exchanged at random do as much (p {_p(total['p_value'])})."
+        return f" Taken alone it would be shown (p {_p(total['p_value'])}), but not among so many measures."
+    return f" The interval leaves out zero, but randomly exchanged values do as well (p {_p(total['p_value'])})."
 
 
 def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | None) -> str:
@@ -145,7 +146,9 @@ def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | N
     ]
     words = f"Inside the defenses: {', '.join(parts)}."
     if reversal:
-        words += " This is a Simpson reversal: every defense in which an association is shown goes the other way."
+        words += (
+            " This is a Simpson reversal: inside every defense that shows an association, it has the opposite sign."
+        )
     return words
 
 
@@ -156,7 +159,7 @@ def _control_words(total: Row | None, held: Row | None, control: str | None, ver
         return ""
     words = f"With train robust accuracy held fixed, tau is {_number(held['estimate'])}{_interval(held)}"
     if verdict == "explained_by_train_accuracy" and _sign(held["estimate"]) != _sign(total["estimate"]):
-        return words + ", with the sign turned."
+        return words + ", of the opposite sign."
     return words + "."
 
 
@@ -165,7 +168,7 @@ def _direction_words(hypothesis: str, found: str) -> str:
         return ""
     words = {"+": "a larger gap with larger values", "-": "a smaller gap with larger values"}[hypothesis]
     outcome = "the opposite was found" if found and found != hypothesis else "that was found"
-    return f"The hypothesis is {words}; {outcome if found else 'no direction was shown over all models'}."
+    return f"The hypothesis predicts {words}; {outcome if found else 'no direction was shown over all models'}."
 
 
 def _one(rows: pd.DataFrame, statistic: str, axis: str) -> Row | None:

@@ -9,28 +9,29 @@ from measurebench.stats.population.population import UNSTATED, Population
 __all__ = ["usable_settings"]
 
 
-def usable_settings(people: Population) -> Population:
+def usable_settings(population: Population) -> Population:
     """Return the population with the settings that vary, each once; the notes say what was left out and why.
 
-    Left out: a setting with one level, one that divides the models exactly as an earlier one does, and one with
-    more levels than half the models. The defense comes first, so that it is never the one left out as a repetition.
+    Left out: a setting with one level, one that divides the models exactly as an earlier one does, and one with more
+    levels than half the models (hardly any pair would then share one). The defense comes first, so that it is never the
+    one left out as a repetition.
     """
-    notes = list(people.notes)
+    notes = list(population.notes)
     kept: dict[str, list[str]] = {}
-    order = sorted(people.levels, key=lambda axis: axis != people.defense)
+    order = sorted(population.levels, key=lambda axis: axis != population.defense)
     for axis in order:
-        reason = _unusable(people.levels[axis], kept)
+        reason = _unusable(population.levels[axis], kept)
         if reason:
             notes.append(f"Setting {axis} is left out: {reason}.")
         else:
-            kept[axis] = people.levels[axis]
-            if missing := people.levels[axis].count(UNSTATED):
+            kept[axis] = population.levels[axis]
+            if missing := population.levels[axis].count(UNSTATED):
                 notes.append(f"Setting {axis} is not stated for {missing} models; those count as one level of it.")
     if not kept:
         notes.append("No setting varies: psi, pi and the sign error cannot be computed.")
-    defense = people.defense if people.defense in kept else None
-    levels = {axis: kept[axis] for axis in people.levels if axis in kept}
-    return replace(people, levels=levels, defense=defense, notes=notes)
+    defense = population.defense if population.defense in kept else None
+    levels = {axis: kept[axis] for axis in population.levels if axis in kept}
+    return replace(population, levels=levels, defense=defense, notes=notes)
 
 
 def _unusable(names: list[str], kept: dict[str, list[str]]) -> str:

@@ -20,19 +20,30 @@ __all__ = [
     "identified",
     "is_standard",
     "level_names",
-    "population",
+    "read_population",
 ]
 
 CONVERGED_AT = 0.15
+"""Train PGD accuracy below which a robustly trained model counts as not converged: chance is 0.1 on ten classes."""
+
 MIN_CLUSTERS = 10
+"""Fewer papers than this are not resampled: a bootstrap of a handful of units gives intervals that are too narrow."""
+
 MIN_RUNS = 4
+"""With fewer runs than this there is no inference at all: three runs have ten different resamples."""
+
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
 
 
 @dataclass(frozen=True)
 class Population:
-    """N models as arrays. ``levels`` holds the name of each model's level per setting, "not stated" where empty."""
+    """The n models as arrays.
+
+    ``y`` [n] is the target, ``measures`` holds each measure [n] with NaN where missing, ``levels`` the name of each
+    model's level in every setting, "not stated" where empty. ``units`` [n] numbers what is resampled as one; ``unit``
+    names the column. ``too_few`` says why nothing can be inferred, or is empty.
+    """
 
     table: pd.DataFrame
     target: str
@@ -57,11 +68,11 @@ class Population:
         return len(np.unique(self.units))
 
     def column(self, name: str) -> Floats | None:
-        """Return a numeric column of the table, or None where the table has none of that name."""
+        """Return a numeric column of the table, NaN where missing: [n]; None where the table has no such column."""
         return numbers(self.table, name, "column") if name in self.table.columns else None
 
 
-def population(
+def read_population(
     table: pd.DataFrame,
     *,
     target: str,
@@ -74,10 +85,11 @@ def population(
     exclude_standard: bool = False,
     converged_at: float = CONVERGED_AT,
 ) -> Population:
-    """Read a table at the door and filter it: not chosen, failed, duplicated, not converged, Standard.
+    """Return the models of a table that the filters keep.
 
-    Raises BadInputError for a missing or textual column, an expression that cannot be evaluated, one id on
-    different rows, or fewer than two models left.
+    In this order models are left out that do not meet ``where``, have no target, repeat another row, did not converge,
+    and, with ``exclude_standard``, that were trained without an attack. Raises BadInputError for a missing or textual
+    column, an expression that cannot be evaluated, one id on different rows, or fewer than two models left.
     """
     table = identified(table)
     require(table, target, "target")
@@ -118,12 +130,20 @@ def population(
 
 
 def level_names(column: pd.Series) -> list[str]:
-    """Return the name of each model's level: whole numbers without a decimal point, a missing one "not stated"."""
+    """Return the name of each model's level: whole numbers without a decimal point, a missing one "not stated".
+
+    >>> level_names(pd.Series([64.0, True, None, "SGD"], dtype=object))
+    ['64', 'true', 'not stated', 'SGD']
+    """
     return [_level(value) for value in column]
 
 
 def is_standard(name: object) -> bool:
-    """Say whether a defense's name means training without an attack."""
+    """Say whether a defense's name means training without an attack.
+
+    >>> is_standard("Standard"), is_standard("AT")
+    (True, False)
+    """
     return str(name).strip().lower() in _STANDARD
 
 
@@ -143,7 +163,10 @@ def _natural(ids: pd.Series) -> pd.Series:
 
 
 def identified(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy with a column model_id; rows without an id are named by their number."""
+    """Return a copy with a column model_id; rows without an id are named by their number.
+
+    Raises BadInputError for a table that has two columns of one name.
+    """
     table = table.copy()
     table.columns = [str(name) for name in table.columns]
     if duplicated := table.columns[table.columns.duplicated()].tolist():

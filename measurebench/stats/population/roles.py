@@ -1,4 +1,4 @@
-"""Which columns of a table are what: identity, settings, accuracies, and therefore measures."""
+"""Which columns of a table are judged as measures, which are settings, and their values as numbers."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,8 @@ __all__ = ["measure_columns", "numbers", "require", "setting_columns"]
 def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
     """Return the columns to judge: those chosen, or every numeric column that the contract does not reserve.
 
-    Raises BadInputError for a column that is missing, is the target, or holds text.
+    Accuracies, gaps and numbers of images are outcomes, of whatever attack: they are judged only where they are named.
+    Raises BadInputError for a column that is missing or is the target, and where there is nothing to judge.
     """
     if chosen is None:
         found = [name for name in map(str, table.columns) if _may_be_measure(table, name, {target, *others})]
@@ -49,7 +50,10 @@ def require(table: pd.DataFrame, name: str, role: str) -> None:
 
 
 def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
-    """Return a column as float64, missing and infinite values as NaN; text is an error that names the first one."""
+    """Return a column as float64 [n], NaN for what is missing or infinite.
+
+    Raises BadInputError, which names the first one, where the column holds text that is no number.
+    """
     column = table[name]
     values = pd.to_numeric(column, errors="coerce")
     wrong = values.isna() & column.notna()

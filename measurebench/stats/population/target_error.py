@@ -16,7 +16,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Proportion:
-    """One proportion of the target: accuracy in [0, 1] over n images per model, counted with ``sign``."""
+    """One proportion of the target: ``accuracy`` [models] in [0, 1] over ``n`` [models] images, added with ``sign``."""
 
     accuracy: Floats
     n: Floats
@@ -49,13 +49,13 @@ class TargetError:
         return total
 
 
-def target_error(people: Population) -> TargetError | None:
+def target_error(population: Population) -> TargetError | None:
     """Return what the target is made of, or None where the table lacks the accuracies or the numbers of images."""
     parts = []
-    for column, sign in _accuracies(people.target):
-        accuracy = people.column(column.name)
+    for column, sign in _accuracies(population.target):
+        accuracy = population.column(column.name)
         counts = count_columns(column.attack, column.split)
-        n = next((found for name in counts if (found := people.column(name)) is not None), None)
+        n = next((found for name in counts if (found := population.column(name)) is not None), None)
         if accuracy is None or n is None:
             return None
         usable = (accuracy >= 0) & (accuracy <= 1) & (n >= 1)
@@ -73,7 +73,10 @@ def _accuracies(target: str) -> list[tuple[Column, int]]:
 
 
 def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
-    """Return how well the target is known, and how many pairs of models differ by less than two standard errors."""
+    """Return how well the target y [n] is known, and how many pairs of models differ by less than two standard errors.
+
+    Models of unknown error are left out; ``share_indistinct`` is None without a pair.
+    """
     if error is None:
         return {"known": False, "reason": "the table has no accuracies and numbers of images for this target"}
     se = error.standard_error

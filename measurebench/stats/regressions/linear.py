@@ -46,10 +46,11 @@ class Fit:
 
 
 def fit(y: Floats, design: Floats, units: Ints) -> Fit:
-    """Fit y on a design that holds its own constant: R2 = 1 - SSE/SST, errors clustered by unit, else HC3.
+    """Return the least squares fit of y [n] on a design [n, columns] that holds its own constant.
 
-    HC3 needs every leverage below one; where a model has a level of its own, HC1 is used. t distribution. Models of
-    one single unit have no error that could be known: no interval then.
+    R2 = 1 - SSE/SST. Errors are clustered by ``units`` [n] where models share one, else HC3; t distribution. HC3
+    divides by 1 minus the leverage, so HC1 is used where a model has a level of its own. Models of one single unit have
+    no error that could be known: there is no interval then.
     """
     from statsmodels.regression.linear_model import OLS
 
@@ -73,28 +74,32 @@ def fit(y: Floats, design: Floats, units: Ints) -> Fit:
 
 
 def r_squared(y: Floats, design: Floats) -> float:
-    """Return R2 of y on a design, without the errors."""
+    """Return R2 of y [n] on a design [n, columns], without the errors."""
     residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
     return float(1 - (residual**2).sum() / ((y - y.mean()) ** 2).sum())
 
 
-def dummies(people: Population, axes: Sequence[str], rows: Ints) -> Floats:
+def dummies(population: Population, axes: Sequence[str], rows: Ints) -> Floats:
     """Return a constant and one column for each level but the first of every setting: [rows, columns]."""
     columns = [np.ones(len(rows))]
     for axis in axes:
-        names = np.array(people.levels[axis], dtype=object)[rows]
+        names = np.array(population.levels[axis], dtype=object)[rows]
         columns += [(names == level).astype(float) for level in sorted(set(names.tolist()))[1:]]
     return independent(np.stack(columns, axis=1))
 
 
 def independent(design: Floats) -> Floats:
-    """Return the columns that are no combination of those before them, so that nested settings do no harm."""
+    """Return the columns of a design [n, columns] that are no combination of those before them: [n, kept].
+
+    So nested settings do no harm. Orthogonalised twice (Gram-Schmidt), since once loses digits to cancellation.
+    """
     basis: list[Floats] = []
     kept: list[int] = []
     for k, column in enumerate(design.T):
         rest = column - sum((float(b @ column) * b for b in basis), np.zeros(len(column)))
         rest = rest - sum((float(b @ rest) * b for b in basis), np.zeros(len(column)))
         size = float(np.linalg.norm(rest))
+        # What rounding leaves of a dependent column is about 1e-16 of its norm; a true remainder is far above 1e-9.
         if size > 1e-9 * max(1.0, float(np.linalg.norm(column))):
             basis.append(rest / size)
             kept.append(k)
@@ -102,7 +107,7 @@ def independent(design: Floats) -> Floats:
 
 
 def standardised(x: Floats) -> Floats:
-    """Return (x - mean) / standard deviation."""
+    """Return (x - mean) / standard deviation, with n - 1 below: [n]. The values must differ."""
     scaled = moderate(x)
     return np.asarray((scaled - scaled.mean()) / scaled.std(ddof=1))
 
@@ -110,49 +115,49 @@ def standardised(x: Floats) -> Floats:
 class Regressions:
     """All regressions of one population; what depends on the settings alone is fitted once per set of models."""
 
-    def __init__(self, people: Population) -> None:
-        self.people = people
+    def __init__(self, population: Population) -> None:
+        self.population = population
         self._settings: dict[bytes, tuple[Floats, float]] = {}
         self.undefined: list[dict[str, Any]] = []
 
     def settings_only(self) -> list[dict[str, Any]]:
         """Return the row of the settings alone; without settings none."""
-        if not self.people.levels:
+        if not self.population.levels:
             return []
-        rows = np.arange(len(self.people.y))
-        design = dummies(self.people, list(self.people.levels), rows)
-        if reason := _unfit(self.people.y, design):
+        rows = np.arange(len(self.population.y))
+        design = dummies(self.population, list(self.population.levels), rows)
+        if reason := _unfit(self.population.y, design):
             return [self._missing("", "settings_only", "", len(rows), reason)]
-        found = fit(self.people.y, design, self.people.units)
+        found = fit(self.population.y, design, self.population.units)
         return [self._row("", "settings_only", "", found)]
 
     def of(self, measure: str) -> list[dict[str, Any]]:
         """Return every regression on one measure, in target units per standard deviation of the measure."""
-        x = self.people.measures[measure]
+        x = self.population.measures[measure]
         rows = np.flatnonzero(np.isfinite(x))
         result = [self._simple(measure, x, rows, "simple", "")]
-        if self.people.levels:
-            result.append(self._added(measure, x, rows, list(self.people.levels), "settings_plus_measure"))
-        defense = self.people.defense
-        if defense is not None and defense in self.people.levels:
+        if self.population.levels:
+            result.append(self._added(measure, x, rows, list(self.population.levels), "settings_plus_measure"))
+        defense = self.population.defense
+        if defense is not None and defense in self.population.levels:
             result.append(self._added(measure, x, rows, [defense], "within_defense"))
-            names = np.array(self.people.levels[defense], dtype=object)
+            names = np.array(self.population.levels[defense], dtype=object)
             for level in sorted(set(names.tolist())):
                 result.append(self._simple(measure, x, rows[names[rows] == level], "within_defense", str(level)))
             result.append(self._interaction(measure, x, rows, names))
         return result
 
     def _simple(self, measure: str, x: Floats, rows: Ints, model: str, level: str) -> dict[str, Any]:
-        y = self.people.y[rows]
+        y = self.population.y[rows]
         if reason := _unusable(x[rows], y):
             return self._missing(measure, model, level, len(rows), reason)
         design = np.stack([np.ones(len(rows)), standardised(x[rows])], axis=1)
-        found = fit(y, design, self.people.units[rows])
+        found = fit(y, design, self.population.units[rows])
         return self._row(measure, model, level, found, found.r2, found.slope(1))
 
     def _added(self, measure: str, x: Floats, rows: Ints, axes: list[str], model: str) -> dict[str, Any]:
         """Add the measure to dummies; delta_r2 is its semi-partial share."""
-        y = self.people.y[rows]
+        y = self.population.y[rows]
         if reason := _unusable(x[rows], y):
             return self._missing(measure, model, "", len(rows), reason)
         base, base_r2 = self._base(axes, rows, y)
@@ -160,13 +165,13 @@ class Regressions:
         design = np.column_stack([base, z])
         if reason := _unfit(y, design) or _explained(z, base):
             return self._missing(measure, model, "", len(rows), reason)
-        found = fit(y, design, self.people.units[rows])
+        found = fit(y, design, self.population.units[rows])
         return self._row(measure, model, "", found, found.r2 - base_r2, found.slope(design.shape[1] - 1))
 
     def _base(self, axes: list[str], rows: Ints, y: Floats) -> tuple[Floats, float]:
         key = rows.tobytes() + "|".join(axes).encode()
         if key not in self._settings:
-            design = dummies(self.people, axes, rows)
+            design = dummies(self.population, axes, rows)
             self._settings[key] = (design, r_squared(y, design))
         return self._settings[key]
 
@@ -175,21 +180,21 @@ class Regressions:
         usable = [
             d
             for d in sorted(set(names[rows].tolist()))
-            if not _unusable(x[rows[names[rows] == d]], self.people.y[rows])
+            if not _unusable(x[rows[names[rows] == d]], self.population.y[rows])
         ]
         rows = rows[np.isin(names[rows].astype(str), [str(d) for d in usable])]
         if len(usable) < 2:
             reason = "fewer than two defenses have a slope"
             return self._missing(measure, "slope_interaction", "", len(rows), reason)
-        y, z = self.people.y[rows], standardised(x[rows])
+        y, z = self.population.y[rows], standardised(x[rows])
         inside = np.stack([(names[rows] == d).astype(float) for d in usable], axis=1)
         common = np.column_stack([inside, z])
         design = np.column_stack([common, inside[:, 1:] * z[:, None]])
         if reason := _unfit(y, design):
             return self._missing(measure, "slope_interaction", "", len(rows), reason)
-        found = fit(y, design, self.people.units[rows])
+        found = fit(y, design, self.population.units[rows])
         restriction = np.eye(design.shape[1])[common.shape[1] :]
-        if len(np.unique(self.people.units[rows])) <= design.shape[1]:
+        if len(np.unique(self.population.units[rows])) <= design.shape[1]:
             reason = "fewer independent units than coefficients: equal slopes are not tested"
             self._note(measure, "slope_interaction", "", reason)
             p = NAN
@@ -209,7 +214,7 @@ class Regressions:
     ) -> dict[str, Any]:
         return {
             "measure": measure,
-            "target": self.people.target,
+            "target": self.population.target,
             "model": model,
             "n_models": found.n,
             "r2": found.r2,
@@ -225,24 +230,30 @@ class Regressions:
     def _missing(self, measure: str, model: str, level: str, n: int, reason: str) -> dict[str, Any]:
         self._note(measure, model, level, reason)
         row = dict.fromkeys(("r2", "adj_r2", "delta_r2", "slope", "slope_ci_low", "slope_ci_high", "p_value"), NAN)
-        return {"measure": measure, "target": self.people.target, "model": model, "n_models": n, "level": level} | row
+        return {
+            "measure": measure,
+            "target": self.population.target,
+            "model": model,
+            "n_models": n,
+            "level": level,
+        } | row
 
     def _note(self, measure: str, model: str, level: str, reason: str) -> None:
-        axis = self.people.defense if level else ""
+        axis = self.population.defense if level else ""
         self.undefined.append({"measure": measure, "statistic": model, "axis": axis, "level": level, "reason": reason})
 
 
-def settings_importance(people: Population) -> list[dict[str, Any]]:
+def settings_importance(population: Population) -> list[dict[str, Any]]:
     """Return how much R2 falls when one setting is left out of the regression on all settings."""
-    rows = np.arange(len(people.y))
-    axes = list(people.levels)
-    design = dummies(people, axes, rows) if axes else np.ones((len(rows), 1))
-    if not axes or _unfit(people.y, design):
+    rows = np.arange(len(population.y))
+    axes = list(population.levels)
+    design = dummies(population, axes, rows) if axes else np.ones((len(rows), 1))
+    if not axes or _unfit(population.y, design):
         return []
-    full = r_squared(people.y, design)
+    full = r_squared(population.y, design)
     result = []
     for axis in axes:
-        without = r_squared(people.y, dummies(people, [a for a in axes if a != axis], rows))
+        without = r_squared(population.y, dummies(population, [a for a in axes if a != axis], rows))
         result.append({"axis": axis, "n_models": len(rows), "r2": full, "r2_without": without, "drop": full - without})
     return result
 

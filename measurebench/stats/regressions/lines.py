@@ -1,4 +1,4 @@
-"""Raw lines for charts, and the residuals that name the models which break a pattern."""
+"""Straight lines for charts, and residuals, which show the models that depart most from them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["line", "lines", "residuals"]
 
 
 def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | None:
-    """Return the least squares line of y on x in raw units with what its band needs, or None below 3 models.
+    """Return the least squares line of y [n] on x [n] in raw units with what its band needs, or None below 3 models.
 
     Also None where squares of x leave the range of float64.
     """
@@ -44,44 +44,44 @@ def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | Non
     }
 
 
-def lines(people: Population) -> list[dict[str, Any]]:
+def lines(population: Population) -> list[dict[str, Any]]:
     """Return each measure's line over all models (level empty) and inside each defense."""
     result = []
-    for name, x in people.measures.items():
+    for name, x in population.measures.items():
         known = np.isfinite(x)
         scopes = [("", known)]
-        for level in _defenses(people):
-            scopes.append((level, known & (np.array(people.levels[people.defense or ""]) == level)))
-        found = [line(name, level, x[rows], people.y[rows]) for level, rows in scopes]
+        for level in _defenses(population):
+            scopes.append((level, known & (np.array(population.levels[population.defense or ""]) == level)))
+        found = [line(name, level, x[rows], population.y[rows]) for level, rows in scopes]
         result += [row for row in found if row is not None]
     return result
 
 
-def residuals(people: Population, measure: str) -> list[dict[str, Any]]:
+def residuals(population: Population, measure: str) -> list[dict[str, Any]]:
     """Return each model's residual in three regressions on one measure: alone, beside the settings, per defense.
 
     ``studentized`` divides by the residual's own standard error (internally studentised). Sorted by its size.
     """
-    x = people.measures[measure]
+    x = population.measures[measure]
     rows = np.flatnonzero(np.isfinite(x))
     own = np.column_stack([np.ones(len(rows)), x[rows]])
     designs: list[tuple[str, str, Ints, Floats]] = [("simple", "", rows, own)]
-    if people.levels:
-        beside = np.column_stack([dummies(people, list(people.levels), rows), x[rows]])
+    if population.levels:
+        beside = np.column_stack([dummies(population, list(population.levels), rows), x[rows]])
         designs.append(("settings_plus_measure", "", rows, beside))
-    for level in _defenses(people):
-        inside = rows[np.array(people.levels[people.defense or ""])[rows] == level]
+    for level in _defenses(population):
+        inside = rows[np.array(population.levels[population.defense or ""])[rows] == level]
         designs.append(("within_defense", level, inside, np.column_stack([np.ones(len(inside)), x[inside]])))
     result: list[dict[str, Any]] = []
     for model, level, chosen, design in designs:
-        result += _residuals(people, measure, model, level, chosen, design)
+        result += _residuals(population, measure, model, level, chosen, design)
     return result
 
 
 def _residuals(
-    people: Population, measure: str, model: str, level: str, rows: Ints, design: Floats
+    population: Population, measure: str, model: str, level: str, rows: Ints, design: Floats
 ) -> list[dict[str, Any]]:
-    y, ids = people.y[rows], people.ids
+    y, ids = population.y[rows], population.ids
     rank = int(np.linalg.matrix_rank(design)) if len(rows) else 0
     if len(rows) < rank + 2:
         return []
@@ -108,5 +108,5 @@ def _residuals(
     ]
 
 
-def _defenses(people: Population) -> list[str]:
-    return sorted(set(people.levels.get(people.defense or "", [])))
+def _defenses(population: Population) -> list[str]:
+    return sorted(set(population.levels.get(population.defense or "", [])))

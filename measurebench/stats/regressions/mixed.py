@@ -13,24 +13,24 @@ from measurebench.stats.statistics.estimates import NAN
 
 __all__ = ["MIN_GROUPS", "mixed"]
 
-MIN_GROUPS = 3
+MIN_GROUPS = 3  # a variance between two defenses rests on one degree of freedom
 
 
-def mixed(people: Population, measure: str) -> dict[str, Any]:
+def mixed(population: Population, measure: str) -> dict[str, Any]:
     """Return the common slope of target on measure with random intercept and slope per defense (REML).
 
     Where fewer than three defenses exist or the fit does not converge, the row says so in ``note`` and holds the
     slope of least squares with an intercept per defense and cluster-robust errors (method ols_cluster).
     """
-    x = people.measures[measure]
+    x = population.measures[measure]
     rows = np.flatnonzero(np.isfinite(x))
-    names = np.array(people.levels.get(people.defense or "", [""] * len(x)))[rows]
+    names = np.array(population.levels.get(population.defense or "", [""] * len(x)))[rows]
     groups = np.unique(names)
     row: dict[str, Any] = dict.fromkeys(MIXED, NAN)
     row |= {"measure": measure, "n_models": len(rows), "n_groups": len(groups), "converged": False, "note": ""}
-    if len(rows) < len(groups) + 4 or np.ptp(x[rows]) == 0 or np.ptp(people.y[rows]) == 0:
+    if len(rows) < len(groups) + 4 or np.ptp(x[rows]) == 0 or np.ptp(population.y[rows]) == 0:
         return row | {"method": "none", "note": "too few models, or nothing varies"}
-    z, y, units = standardised(x[rows]), people.y[rows], people.units[rows]
+    z, y, units = standardised(x[rows]), population.y[rows], population.units[rows]
     if len(groups) < MIN_GROUPS:
         note = f"{len(groups)} defenses are too few for random effects"
         return row | _fallback(z, y, names, units) | {"note": note}

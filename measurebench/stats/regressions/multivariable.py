@@ -10,23 +10,23 @@ from measurebench.stats.resampling.draws import Floats, Ints, stream
 
 __all__ = ["DRAWS", "FOLDS", "MAX_MISSING", "MIN_MODELS", "multivariable"]
 
-DRAWS = 100
+DRAWS = 100  # a selection frequency is then known to 0.05
 FOLDS = 5
-MIN_MODELS = 20
-MAX_MISSING = 0.2
+MIN_MODELS = 20  # units, of which the folds inside a training fold then hold three or four
+MAX_MISSING = 0.2  # a measure with more gaps would cost more models than it is worth
 
 
-def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def multivariable(population: Population, seed: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per measure (standardised coefficient, selection frequency) and how well all predict together.
 
-    The penalty is chosen by cross-validation over whole units inside each training fold, so that the R2 is of
-    models never seen; coefficients and selection use the largest penalty within one standard error. Measures
-    missing for more than a fifth of the models are left out, then incomplete models.
+    The penalty is chosen by cross-validation over whole units inside each training fold, so that the R2 is of models
+    never seen (nested cross-validation). Coefficients and selection use the largest penalty within one standard error.
+    Measures missing for more than a fifth of the models are left out, then incomplete models.
     """
-    names = [n for n, x in people.measures.items() if np.isnan(x).mean() <= MAX_MISSING and _varies(x)]
-    complete = np.all([np.isfinite(people.measures[n]) for n in names], axis=0) if names else np.zeros(0, bool)
+    names = [n for n, x in population.measures.items() if np.isnan(x).mean() <= MAX_MISSING and _varies(x)]
+    complete = np.all([np.isfinite(population.measures[n]) for n in names], axis=0) if names else np.zeros(0, bool)
     rows = np.flatnonzero(complete)
-    units = people.units[rows]
+    units = population.units[rows]
     n_units = len(np.unique(units))
     summary: dict[str, Any] = {
         "n_models": len(rows),
@@ -35,15 +35,15 @@ def multivariable(people: Population, seed: int) -> tuple[list[dict[str, Any]], 
         "cv_r2": None,
         "penalty": None,
         "reason": "",
-        "left_out": [n for n in people.measures if n not in names],
+        "left_out": [n for n in population.measures if n not in names],
     }
-    if len(names) < 2 or n_units < MIN_MODELS or np.ptp(people.y[rows]) == 0:
+    if len(names) < 2 or n_units < MIN_MODELS or np.ptp(population.y[rows]) == 0:
         reason = f"{len(names)} measures with values on {n_units} independent units are too few"
         return [], summary | {"reason": reason}
     from sklearn import config_context
 
-    x = np.stack([people.measures[n][rows] for n in names], axis=1)
-    x, y = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300), people.y[rows]
+    x = np.stack([population.measures[n][rows] for n in names], axis=1)
+    x, y = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300), population.y[rows]
     with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore")
         summary["cv_r2"] = _cross_validated(x, y, units, seed)

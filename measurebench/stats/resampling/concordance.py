@@ -1,4 +1,4 @@
-"""Concordance of many measures with many versions of a target: permuted, or measured again. Bits, not floats."""
+"""Concordance of many measures with many versions of a target, permuted or measured again, counted in bits."""
 
 from typing import Any
 
@@ -10,12 +10,16 @@ from measurebench.stats.resampling.draws import Floats, Ints
 __all__ = ["concordances", "ranks_of"]
 
 _Words = np.ndarray[Any, np.dtype[np.uint64]]
-_CHUNK = 1 << 18
+_CHUNK = 1 << 18  # pairs times versions that are held at a time: a few megabytes, which stay in the cache
 _WORD = 64
 
 
 def ranks_of(values: Floats) -> Ints:
-    """Return the dense rank of each entry, equal values sharing one: same shape, int64."""
+    """Return the dense rank of each entry, equal values sharing one: same shape, int64.
+
+    >>> ranks_of(np.array([0.5, 2.0, 0.5])).tolist()
+    [0, 1, 0]
+    """
     return np.unique(values, return_inverse=True)[1].reshape(values.shape).astype(np.int64)
 
 

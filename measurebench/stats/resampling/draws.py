@@ -1,4 +1,4 @@
-"""Resampling of whole training runs: multiplicities for the bootstrap, exchanges for permutation tests."""
+"""Resamples whole training runs: how often each is drawn in the bootstrap, and who changes places in a permutation."""
 
 import itertools
 from functools import lru_cache
@@ -30,7 +30,10 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 NORMAL_FROM = 300
-"""From this number of models on, a permutation p-value takes its tail from the normal distribution."""
+"""From this number of models on, a permutation p-value takes its tail from the normal distribution.
+
+The null distribution of tau is close to normal there, and many permutations of large tables are slow.
+"""
 
 
 def stream(*name: str, seed: int) -> int:
@@ -61,17 +64,20 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 
 @lru_cache(maxsize=4)
 def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
-    """Return the same weights in float64, for products with float64; kept only while the same few are asked for."""
+    """Return the same weights as float64 [draws, n_units], for products with float64; only the last four are kept."""
     weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
     weights.setflags(write=False)
     return weights
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap draws, without those that are undefined.
+    """Return the percentile interval of bootstrap draws [draws], without those that are undefined.
 
     NaN where fewer than half of the draws are defined, or where all are equal: an interval without width
     would claim a certainty that resampling cannot give.
+
+    >>> [round(end, 3) for end in percentile_interval(np.arange(1001) / 1000)]
+    [0.025, 0.975]
     """
     defined = np.sort(draws[np.isfinite(draws)])
     if len(defined) < max(2, len(draws) / 2) or defined[-1] - defined[0] < 1e-12:
@@ -80,7 +86,7 @@ def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, floa
 
 
 def _quantile(ordered: Floats, share: float) -> float:
-    """Return what np.quantile gives by its default, rounding included, from values in order: a tenth of its time."""
+    """Return np.quantile of values in order [n], with its own rounding, in a tenth of its time."""
     place = (len(ordered) - 1) * share
     k = int(place)
     low, high, part = float(ordered[k]), float(ordered[min(k + 1, len(ordered) - 1)]), place - k
@@ -88,7 +94,11 @@ def _quantile(ordered: Floats, share: float) -> float:
 
 
 def bootstrap_p(draws: Floats, null: float = 0.0) -> float:
-    """Return the two-sided p-value of a null by inverting the percentile interval; NaN where that is undefined."""
+    """Return the two-sided p-value of a null value by inverting the percentile interval of draws [draws].
+
+    Twice the smaller share of draws on one side of the null, with one draw added so that p is never 0. NaN where the
+    interval is undefined.
+    """
     defined = draws[np.isfinite(draws)]
     if len(defined) < max(2, len(draws) / 2) or np.ptp(defined) < 1e-12:
         return float("nan")
@@ -102,10 +112,10 @@ def n_permutations(n_models: int, asked: int) -> int:
 
 
 def permutation_p(statistic: float, permuted: Floats, n_models: int = 0) -> float:
-    """Return the two-sided p-value of a statistic among its permutations; NaN where nothing could be permuted.
+    """Return the two-sided p-value of a statistic among its permutations [draws]; NaN where nothing could be permuted.
 
     Below 300 models it is (1 + number at least as extreme) / (1 + permutations). From 300 models on the null
-    distribution of a rank correlation is normal to the eye, and its mean and variance alone are taken from the
+    distribution of a rank correlation is close to normal, and its mean and variance alone are taken from the
     permutations, so that p-values are not bounded by the number of draws.
     """
     defined = permuted[np.isfinite(permuted)]

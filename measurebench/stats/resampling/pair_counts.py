@@ -1,4 +1,4 @@
-"""Rank correlations of weighted models: pairs as matrices, all bootstrap draws in one product."""
+"""Counts pairs of models in every bootstrap draw at once: a matrix product per measure instead of a loop."""
 
 import itertools
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 Signs = np.ndarray[Any, np.dtype[np.int8]]
-_BLOCKS = 4
-_EXACT = 2**24
+_BLOCKS = 4  # blocks of columns of a symmetric product: three eighths of it are saved, and more blocks are too narrow
+_EXACT = 2**24  # integers up to here are exact in float32
 
 
 def sign_matrix(values: Floats) -> Signs:
@@ -126,12 +126,12 @@ class PairCounts:
 
     @property
     def tau_a(self) -> Floats:
-        """Concordance over all pairs of different models (Kendall 1938); NaN without a pair."""
+        """Concordance over all pairs of different models (Kendall 1938): [draws]; NaN without a pair."""
         return ratio(self.concordance, self.total - self.same)
 
     @property
     def tau_b(self) -> Floats:
-        """Concordance over the geometric mean of the untied pairs (Kendall 1945); NaN for constant x or y."""
+        """Concordance over the geometric mean of the untied pairs (Kendall 1945): [draws]; NaN for constant x or y."""
         return ratio(self.concordance, np.sqrt((self.total - self.ties_x) * (self.total - self.ties_y)))
 
 
@@ -161,7 +161,13 @@ def pair_counts(
 
 
 def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> PairCounts:
-    """Count pairs of the table itself: every model once, one entry. ``concordance`` where the caller has it."""
+    """Count the pairs of x [n] and y [n] in the table itself, where every model counts once: one entry.
+
+    ``concordance`` is given where the caller has it.
+
+    >>> point_counts(np.array([1.0, 2.0, 3.0, 3.0]), np.array([1.0, 3.0, 2.0, 4.0])).tau_a.round(3).tolist()
+    [0.5]
+    """
     if concordance is None:
         concordance = float((sign_matrix(x) * sign_matrix(y)).sum(dtype=np.int64))
     n = float(len(x))
@@ -170,13 +176,23 @@ def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> Pair
 
 
 def tie_sizes(values: Floats) -> Ints:
-    """Return how many entries share each distinct value."""
+    """Return how many of the values [n] share each distinct value, the smallest first: [distinct].
+
+    >>> tie_sizes(np.array([2.0, 1.0, 2.0])).tolist()
+    [1, 2]
+    """
     ordered = np.sort(values)
     return np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True]))
 
 
 def partial_tau(tau_xy: Floats, tau_xz: Floats, tau_yz: Floats) -> Floats:
-    """Return Kendall's partial tau of x and y given z (Kendall 1942); NaN where z orders x or y completely."""
+    """Return Kendall's partial tau of x and y given z (Kendall 1942), any shape; NaN where z orders x or y completely.
+
+    (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2)(1 - tau_yz^2)).
+
+    >>> partial_tau(np.array([0.5]), np.array([0.0]), np.array([0.0])).tolist()
+    [0.5]
+    """
     left = (1 - tau_xz**2) * (1 - tau_yz**2)
     return ratio(tau_xy - tau_xz * tau_yz, np.sqrt(np.where(left > 1e-12, left, 0.0)))
 
@@ -243,12 +259,12 @@ def _unit_scale(values: Floats) -> Floats:
 
 
 def moderate(values: Floats) -> Floats:
-    """Return values divided by the power of two that brings them below 1, so that no square over- or underflows."""
+    """Return values [n] divided by the power of two that brings them below 1, so that their squares stay in range."""
     return np.ldexp(values, -int(np.frexp(np.abs(values).max(initial=0.0))[1]))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Return numerator over denominator, NaN where the denominator is not positive."""
+    """Return numerator over denominator, same shape, NaN where the denominator is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
@@ -293,7 +309,7 @@ def ties(values: Floats, drawn: Drawn) -> Floats:
 
 
 def membership(rows: Ints, columns: Ints, values: Floats | None = None) -> Any:
-    """Return the sparse matrix that counts how often each (row, column) occurs, or sums values, float32."""
+    """Return the sparse matrix [rows, columns], float32, of how often each (row, column) occurs, or its sum."""
     from scipy.sparse import csr_array
 
     entries = np.ones(len(rows)) if values is None else values

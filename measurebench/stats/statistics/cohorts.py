@@ -37,26 +37,26 @@ def _bare(row: Estimate, reason: str) -> Estimate:
     return replace(row, low=NAN, high=NAN, p_value=NAN, reason=row.reason or reason)
 
 
-def find(people: Population, draws: Draws, question: Question) -> Findings:
+def find(population: Population, draws: Draws, question: Question) -> Findings:
     """Compute every registered statistic of every measure.
 
     A measure with a value on fewer than two models has rows that say so, and nothing else.
     """
     findings = Findings()
     by_models: dict[bytes, list[str]] = defaultdict(list)
-    for name, x in people.measures.items():
+    for name, x in population.measures.items():
         by_models[np.isfinite(x).tobytes()].append(name)
     statistics = [found for _, found in all_statistics().items()]
     for names in by_models.values():
-        rows = np.flatnonzero(np.isfinite(people.measures[names[0]]))
+        rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
         if len(rows) < 2:
             reason = f"{len(rows)} models have a value"
             for name in names:
                 findings.rows[name] += [Estimate(s, "", "", len(rows), 0, NAN, reason=reason) for s in _OVERALL]
             continue
-        cohort = Cohort.of(people, rows, draws)
-        samples = [Sample(name, people.measures[name][rows], cohort) for name in names]
-        _find(Asked(people, question, samples), statistics, findings)
+        cohort = Cohort.of(population, rows, draws)
+        samples = [Sample(name, population.measures[name][rows], cohort) for name in names]
+        _find(Asked(population, question, samples), statistics, findings)
     return findings
 
 
@@ -65,11 +65,12 @@ _OVERALL = ("tau_b", "tau_a", "spearman")
 
 def _find(asked: Asked, statistics: list[Statistic], findings: Findings) -> None:
     """Compute the statistics of the measures of one cohort."""
-    for each in sorted(statistics, key=lambda found: (found.place, found.name)):
-        into = findings.rows if each.table == "correlations" else findings.supplement
-        for sample in asked.samples:
+    ordered = sorted(statistics, key=lambda found: (found.place, found.name))
+    for sample in asked.samples:
+        for each in ordered:
+            into = findings.rows if each.table == "correlations" else findings.supplement
             into[sample.name] += each(sample, asked)
-    findings.environments += environment_rows(asked)
-    complete = len(asked.cohort.y) == len(asked.people.y)
+        findings.environments += environment_rows(sample, asked)
+    complete = len(asked.cohort.y) == len(asked.population.y)
     if complete or not findings.matchings:  # what psi rests on is told of all models, if any measure has all
         findings.matchings = asked.shared(matchings)

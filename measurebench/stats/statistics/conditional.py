@@ -23,25 +23,22 @@ from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sampl
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = [
-    "MIN_IN_QUARTER",
     "NORMAL_UNITS",
     "Inside",
     "Level",
     "LevelResult",
     "by_level",
-    "by_quarter",
     "conditional",
     "levels_of",
     "mean_defined",
     "pi_mean",
-    "quarters",
 ]
 
-MIN_IN_QUARTER = 5
-"""Fewer models than this give a tau that is almost free to be anything."""
-
 NORMAL_UNITS = 30
-"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution."""
+"""With so many units inside, a level of a large table takes the tail of its p-values from the normal distribution.
+
+Fewer units have few different exchanges, and their tail is not normal.
+"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def levels_of(names: list[str], cohort: Cohort) -> list[Level]:
 
 
 def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[tuple[list[Estimate], Floats]]:
-    """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws.
+    """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws [draws].
 
     pi_k is the mean of tau_b over the levels of setting k in which it exists (Kim et al. 2023); the p-values
     move whole units inside each level.
@@ -168,45 +165,10 @@ def by_level(sample: Sample, asked: Asked) -> list[Estimate]:
 
 def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
     names = [sample.name for sample in asked.samples]
-    every = [conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.people.levels.items()]
+    every = [
+        conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.population.levels.items()
+    ]
     return [dict(zip(names, results, strict=True)) for results in every]
-
-
-@statistic(
-    "quarters",
-    title="tau_b inside quarters of a control",
-    explanation="tau_b among models of like train robust accuracy, or of like value of another column held fixed.",
-    axes="control",
-    table="supplement",
-    writes=("tau_within",),
-    place=60,
-)
-def by_quarter(sample: Sample, asked: Asked) -> list[Estimate]:
-    """Return tau_b inside each quarter of each control, where a quarter holds at least five models."""
-    return [row for results in asked.shared(_by_control) for row in results[sample.name]]
-
-
-def _by_control(asked: Asked) -> list[dict[str, list[Estimate]]]:
-    every = []
-    for name, z in asked.question.controls.items():
-        levels = quarters(z[asked.cohort.rows])
-        results = conditional(name, levels, asked.samples) if levels else [([], np.empty(0))] * len(asked.samples)
-        inside = [[row for row in found if row.statistic == "tau_within"] for found, _ in results]
-        every.append(dict(zip((sample.name for sample in asked.samples), inside, strict=True)))
-    return every
-
-
-def quarters(z: Floats) -> list[Level]:
-    """Divide models into quarters of a control z [n], NaN where missing; none where a quarter has under five models."""
-    known = np.isfinite(z)
-    if known.sum() < 4 * MIN_IN_QUARTER:
-        return []
-    cuts = np.quantile(z[known], [0.25, 0.5, 0.75])
-    quarter = np.searchsorted(cuts, z, side="right")
-    parts = [np.flatnonzero(known & (quarter == k)) for k in range(4)]
-    if min(len(rows) for rows in parts) < MIN_IN_QUARTER:
-        return []
-    return [Level(f"quarter {k + 1}: {z[rows].min():.4g} to {z[rows].max():.4g}", rows) for k, rows in enumerate(parts)]
 
 
 def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Floats) -> LevelResult:
@@ -256,7 +218,10 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
 
 
 def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
-    """Return the mean of pi over the settings that have one; its p-value inverts the bootstrap interval."""
+    """Return the mean of pi over the settings that have one, from each pi and its draws [draws].
+
+    The p-value inverts the bootstrap interval.
+    """
     defined = [(row, draws) for row, draws in pis if np.isfinite(row.estimate)]
     if not defined:
         reason = sample.flaw or "no setting has a pi"
@@ -270,7 +235,11 @@ def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
 
 
 def mean_defined(values: Floats) -> Floats:
-    """Return the mean over the first axis of what is defined there; NaN where nothing is."""
+    """Return the mean over the first axis of values [k, draws], without NaN: [draws]; NaN where nothing is defined.
+
+    >>> mean_defined(np.array([[1.0, NAN], [3.0, NAN]])).tolist()
+    [2.0, nan]
+    """
     present = np.isfinite(values)
     count = present.sum(axis=0)
     total = np.where(present, values, 0.0).sum(axis=0)

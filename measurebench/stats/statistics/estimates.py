@@ -1,4 +1,4 @@
-"""One estimate with its circumstances, and one measure with its models: what all statistics share."""
+"""What all statistics share: an estimate with its circumstances, and a measure with the models that have it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,11 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic of one measure; ``reason`` says why the estimate (or its interval or p-value) is missing."""
+    """A statistic of one measure: a row of the correlations or of the supplement.
+
+    ``reason`` says why the estimate, its interval or its p-value is missing. ``target`` is empty for the target of the
+    analysis.
+    """
 
     statistic: str
     axis: str
@@ -74,16 +78,21 @@ class Draws:
         return stream(*name, self.scope, seed=self.seed)
 
     @classmethod
-    def of(cls, people: Population, bootstrap: int, permutations: int, seed: int) -> "Draws":
+    def of(cls, population: Population, bootstrap: int, permutations: int, seed: int) -> "Draws":
         """Draw the units of a population once, so that all statistics see the same resamples."""
         return cls(
-            bootstrap_weights(people.n_units, bootstrap, stream("bootstrap of units", seed=seed)), permutations, seed
+            bootstrap_weights(population.n_units, bootstrap, stream("bootstrap of units", seed=seed)),
+            permutations,
+            seed,
         )
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The models on which a measure has a value, with all that does not depend on the measure computed once."""
+    """The n models on which a measure has a value, with all that does not depend on the measure computed once.
+
+    ``rows`` [n] are their positions in the population, ``y`` [n] is the target, ``units`` [n] the run of each.
+    """
 
     rows: Ints
     y: Floats
@@ -91,12 +100,12 @@ class Cohort:
     draws: Draws
 
     @classmethod
-    def of(cls, people: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
+    def of(cls, population: Population, rows: Ints, draws: Draws, y: Floats | None = None) -> "Cohort":
         """Take the models at these rows of the population, with another target ``y`` [models] where given."""
-        return cls(rows, (people.y if y is None else y)[rows], people.units[rows], draws)
+        return cls(rows, (population.y if y is None else y)[rows], population.units[rows], draws)
 
     def at(self, inside: Ints) -> "Cohort":
-        """Return the part of the cohort at these positions; itself where that is all of it."""
+        """Return the part of the cohort at positions [k]; itself where that is all of it."""
         if len(inside) == len(self.rows):
             return self
         return Cohort(self.rows[inside], self.y[inside], self.units[inside], self.draws)
@@ -113,7 +122,7 @@ class Cohort:
 
     @cached_property
     def ties_y(self) -> Floats:
-        """The target's ties in every draw."""
+        """The target's ties in every draw: [draws]."""
         return ties(self.y, self.drawn)
 
     @cached_property
@@ -173,12 +182,16 @@ class Sample:
 
     @cached_property
     def ties_x(self) -> Floats:
-        """The measure's ties in every bootstrap draw."""
+        """The measure's ties in every bootstrap draw: [draws]."""
         return ties(self.x, self.cohort.drawn)
 
 
 def flaw(x: Floats, y: Floats) -> str:
-    """Say why no rank correlation of x and y exists, or return an empty string."""
+    """Say why no rank correlation of x [n] and y [n] exists, or return an empty string.
+
+    >>> flaw(np.array([1.0, 1.0]), np.array([0.1, 0.2]))
+    'the measure is constant'
+    """
     if len(x) < 2:
         return f"{len(x)} model{'' if len(x) == 1 else 's'} with a value"
     if np.all(x == x[0]):
@@ -187,7 +200,11 @@ def flaw(x: Floats, y: Floats) -> str:
 
 
 def n_pairs(n: int) -> int:
-    """Return the number of unordered pairs of n models."""
+    """Return the number of unordered pairs of n models.
+
+    >>> n_pairs(48)
+    1128
+    """
     return n * (n - 1) // 2
 
 

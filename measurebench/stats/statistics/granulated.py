@@ -30,6 +30,7 @@ __all__ = [
     "matching_rows",
     "matchings",
     "moves",
+    "permuted_pairs",
     "permuted_signs",
     "psi_mean",
     "summed",
@@ -70,9 +71,9 @@ class Matching:
 
 
 def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matching:
-    """Match models that differ in ``axis`` alone; ``levels`` names each model's level in every setting.
+    """Return the pairs of models that differ in ``axis`` alone; ``levels`` names each model's level in every setting.
 
-    Two levels that are both not stated count as equal.
+    ``units`` [n] numbers the training runs. Two levels that are both not stated count as equal.
     """
     others = [np.unique(names, return_inverse=True)[1] for name, names in levels.items() if name != axis]
     n = len(units)
@@ -94,13 +95,19 @@ def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matchin
 def matchings(asked: Asked) -> list[Matching]:
     """Return the matching of every setting, for the models of a cohort."""
     cohort = asked.cohort
-    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.people.levels.items()}
+    own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.population.levels.items()}
     return [matching(axis, own, cohort.units) for axis in own]
 
 
 def exchanged(asked: Asked) -> list[Ints]:
     """Return the exchanges of every matching, the same for every measure: [permutations, n] each."""
     return [moves(match, asked.cohort.draws) for match in asked.shared(matchings)]
+
+
+def permuted_pairs(sample: Sample, asked: Asked) -> list[Singles]:
+    """Return the signs of a measure's matched pairs after each exchange, setting by setting: [permutations, pairs]."""
+    found = zip(asked.shared(matchings), asked.shared(exchanged), strict=True)
+    return [permuted_signs(match, sample.x, exchange) for match, exchange in found]
 
 
 @statistic(
@@ -115,19 +122,20 @@ def exchanged(asked: Asked) -> list[Ints]:
 )
 def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return psi of every setting, then psi_mean; nothing without settings."""
-    found = []
-    for match, exchange in zip(asked.shared(matchings), asked.shared(exchanged), strict=True):
-        permuted = permuted_signs(match, sample.x, exchange)
-        found.append((match, granulated(match, sample.x, sample.cohort.y, sample.cohort.draws, permuted)))
+    cohort = sample.cohort
+    found = [
+        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted))
+        for match, permuted in zip(asked.shared(matchings), asked.once(sample, permuted_pairs), strict=True)
+    ]
     return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
 
 
-def matching_rows(people: Population, found: list[Matching]) -> list[dict[str, Any]]:
+def matching_rows(population: Population, found: list[Matching]) -> list[dict[str, Any]]:
     """Return what psi rests on for each setting: levels, models, groups and pairs, and why there may be none."""
     return [
         {
             "axis": match.axis,
-            "n_levels": len(set(people.levels[match.axis])),
+            "n_levels": len(set(population.levels[match.axis])),
             "n_models": match.n_models,
             "n_groups": match.n_groups,
             "n_pairs": len(match.i),
@@ -151,7 +159,7 @@ def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Si
     """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
 
     ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups. A tie counts 0,
-    a group without a pair is skipped.
+    a group without a pair is skipped. x and y are [n].
     """
     if not len(match.i):
         reason = f"no two models differ in {match.axis} alone"

@@ -13,7 +13,7 @@ from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = ["MAX_CELLS", "Cells", "conditional_information", "information"]
 
-MAX_CELLS = 128
+MAX_CELLS = 128  # a set with more cells leaves too few pairs in each for a plug-in estimate
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Cells:
 
     @classmethod
     def of(cls, settings: Mapping[str, Ints], n: int) -> "Cells":
-        """Number the combinations of ``settings`` (each model's level); a set of over 128 cells is left out."""
+        """Number the combinations of ``settings`` (each model's level, [n]); a set of over 128 cells is left out."""
         names, bounds, blocks, width = [], [], [], 0
         for axes in [(), *((a,) for a in settings), *itertools.combinations(settings, 2)]:
             key = np.zeros(n, np.int64)
@@ -56,7 +56,7 @@ def information(sample: Sample, asked: Asked) -> list[Estimate]:
 
 
 def _cells(asked: Asked) -> Cells:
-    rows, levels = asked.cohort.rows, asked.people.levels
+    rows, levels = asked.cohort.rows, asked.population.levels
     settings = {axis: np.unique(names, return_inverse=True)[1][rows] for axis, names in levels.items()}
     return Cells.of(settings, len(rows))
 

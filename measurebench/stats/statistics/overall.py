@@ -42,7 +42,10 @@ def kendall_of(asked: Asked) -> dict[str, tuple[list[Estimate], PairCounts]]:
 
 
 def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCounts]:
-    """Return tau_b and tau_a over all models, and the pair counts of the bootstrap draws."""
+    """Return tau_b and tau_a over all models, and the pair counts of the bootstrap draws.
+
+    ``permuted`` [permutations] is the concordance after each exchange of whole units.
+    """
     cohort = sample.cohort
     draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.pairs, sample.ties_x, cohort.ties_y)
     point = point_counts(sample.x, cohort.y, sample.concordance)
@@ -57,7 +60,10 @@ def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
 def bootstrapped(
     statistic: str, axis: str, level: str, sample: Sample, estimate: float, draws: Floats, p: float
 ) -> Estimate:
-    """Return an estimate over a whole sample with the percentile interval of its draws."""
+    """Return an estimate over a whole sample with the percentile interval of its draws [draws] and the p-value p.
+
+    Where the sample has a flaw, or the draws give no interval, the row says why.
+    """
     flaw = sample.flaw
     if flaw:
         return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), NAN, reason=flaw)

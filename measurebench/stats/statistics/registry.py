@@ -75,9 +75,10 @@ class Question:
 class Asked:
     """What a statistic may read besides its sample: the population, the question, and all measures of the cohort."""
 
-    def __init__(self, people: Population, question: Question, samples: list[Sample]) -> None:
-        self.people, self.question, self.samples = people, question, samples
+    def __init__(self, population: Population, question: Question, samples: list[Sample]) -> None:
+        self.population, self.question, self.samples = population, question, samples
         self._shared: dict[Callable[[Asked], Any], Any] = {}
+        self._last: tuple[Sample | None, dict[Any, Any]] = (None, {})
 
     @property
     def cohort(self) -> Cohort:
@@ -89,6 +90,16 @@ class Asked:
         if compute not in self._shared:
             self._shared[compute] = compute(self)
         found: V = self._shared[compute]
+        return found
+
+    def once(self, sample: Sample, compute: Callable[[Sample, "Asked"], V]) -> V:
+        """Return ``compute(sample, self)``, computed once for all statistics; kept until another sample comes."""
+        if self._last[0] is not sample:
+            self._last = (sample, {})
+        own = self._last[1]
+        if compute not in own:
+            own[compute] = compute(sample, self)
+        found: V = own[compute]
         return found
 
 

@@ -15,7 +15,7 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
 )
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
-from measurebench.stats.statistics.granulated import Matching, exchanged, matchings, permuted_signs
+from measurebench.stats.statistics.granulated import Matching, matchings, permuted_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = [
@@ -25,11 +25,13 @@ __all__ = [
     "by_change",
     "environment_rows",
     "environments",
+    "environments_of",
     "pair_weights",
     "sign_errors",
 ]
 
 MIN_EFFECTIVE = 12.0
+"""Effective pairs that a change of a setting needs to be kept (Dziugaite et al. 2020, their published code)."""
 
 
 def pair_weights(difference: Floats, inverse_n: Floats | None) -> Floats:
@@ -163,33 +165,34 @@ def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draw
 )
 def by_change(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return the mean and the worst sign error of each setting, and over all of them; nothing without settings."""
-    return sign_errors(asked.shared(_environments)[sample.name]) if asked.people.levels else []
+    return sign_errors(asked.once(sample, environments_of)) if asked.population.levels else []
 
 
-def _environments(asked: Asked) -> dict[str, list[Environments]]:
-    """Return, by measure, the sign errors over the changes of every setting that has a pair."""
-    cohort, question = asked.cohort, asked.question
-    inverse_n = None if question.error is None else question.error.inverse_n[cohort.rows]
+def environments_of(sample: Sample, asked: Asked) -> list[Environments]:
+    """Return the sign errors of a measure over the changes of every setting that has a pair."""
+    cohort, sign = sample.cohort, asked.question.signs.get(sample.name, 1)
+    return [
+        environments(changes, sample.x, sign, permuted, cohort.draws)
+        for changes, permuted in zip(asked.shared(_changes), asked.once(sample, permuted_pairs), strict=True)
+        if changes is not None
+    ]
+
+
+def _changes(asked: Asked) -> list[Changes | None]:
+    """Return the changes of each setting, or None where no two models differ in it alone."""
+    cohort, error = asked.cohort, asked.question.error
+    inverse_n = None if error is None else error.inverse_n[cohort.rows]
     if inverse_n is not None:  # a gap of unknown error surely differs from no other
         inverse_n = np.where(np.isfinite(inverse_n), inverse_n, np.inf) if np.isfinite(inverse_n).any() else None
-    found: dict[str, list[Environments]] = {sample.name: [] for sample in asked.samples}
-    for match, exchange in zip(asked.shared(matchings), asked.shared(exchanged), strict=True):
-        if not len(match.i):
-            continue
-        changes = Changes.of(match, cohort.y, inverse_n)
-        for sample in asked.samples:
-            permuted = permuted_signs(match, sample.x, exchange)
-            sign = question.signs.get(sample.name, 1)
-            found[sample.name].append(environments(changes, sample.x, sign, permuted, cohort.draws))
-    return found
+    return [Changes.of(match, cohort.y, inverse_n) if len(match.i) else None for match in asked.shared(matchings)]
 
 
-def environment_rows(asked: Asked) -> list[dict[str, Any]]:
-    """Return the sign error of each measure for each change of one setting, with the pairs that it rests on."""
+def environment_rows(sample: Sample, asked: Asked) -> list[dict[str, Any]]:
+    """Return the sign error of a measure for each change of one setting, with the pairs that it rests on."""
     return [
         {
-            "measure": name,
-            "target": asked.people.target,
+            "measure": sample.name,
+            "target": asked.population.target,
             "axis": env.changes.match.axis,
             "level_from": a,
             "level_to": b,
@@ -197,10 +200,9 @@ def environment_rows(asked: Asked) -> list[dict[str, Any]]:
             "effective_n": float(env.changes.effective[k]),
             "kept": bool(env.changes.kept[k]),
             "sign_error": float(env.losses[k]),
-            "orientation": "+" if asked.question.signs.get(name, 1) > 0 else "-",
+            "orientation": "+" if asked.question.signs.get(sample.name, 1) > 0 else "-",
         }
-        for name, found in asked.shared(_environments).items()
-        for env in found
+        for env in asked.once(sample, environments_of)
         for k, (a, b) in enumerate(env.changes.names)
     ]
 

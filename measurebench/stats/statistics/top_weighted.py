@@ -96,7 +96,7 @@ def top_weighted(sample: Sample, asked: Asked) -> list[Estimate]:
 
 
 def _top(asked: Asked) -> Top:
-    return Top.of(asked.cohort, top_is_low=is_gap(asked.people.target))
+    return Top.of(asked.cohort, top_is_low=is_gap(asked.population.target))
 
 
 def _tau(sample: Sample, top: Top) -> Floats:

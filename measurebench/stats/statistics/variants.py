@@ -28,13 +28,13 @@ def variants(sample: Sample, asked: Asked) -> list[Estimate]:
 
 
 def _variants(asked: Asked) -> list[dict[str, Estimate]]:
-    people, rows = asked.people, asked.cohort.rows
+    population, rows = asked.population, asked.cohort.rows
     others = asked.question.second_targets.items()
     found = [_again(asked, rows[np.isfinite(y[rows])], y, target) for target, y in others]
-    defenses = people.levels.get(people.defense or "", [""] * len(people.y))
+    defenses = population.levels.get(population.defense or "", [""] * len(population.y))
     standard = np.array([is_standard(name) for name in defenses])[rows]
     if standard.any() and (~standard).sum() > 2:
-        found.append(_again(asked, rows[~standard], people.y, people.target, "without", "Standard"))
+        found.append(_again(asked, rows[~standard], population.y, population.target, "without", "Standard"))
     return [results for results in found if results]
 
 
@@ -43,8 +43,8 @@ def _again(asked: Asked, rows: Ints, y: Floats, target: str, axis: str = "", lev
     if len(rows) < 2:
         return {}
     draws = replace(asked.cohort.draws, scope=f"{target} {axis} {level}")
-    cohort = Cohort.of(asked.people, rows, draws, y)
-    samples = [Sample(s.name, asked.people.measures[s.name][rows], cohort) for s in asked.samples]
+    cohort = Cohort.of(asked.population, rows, draws, y)
+    samples = [Sample(s.name, asked.population.measures[s.name][rows], cohort) for s in asked.samples]
     results = {}
     for sample, moved in zip(samples, permuted_overall(samples), strict=True):
         tau = kendall(sample, moved)[0][0]

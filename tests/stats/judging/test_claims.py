@@ -30,7 +30,7 @@ def judged() -> pd.DataFrame:
             "x_grad_norm_pgd": gap + 0.5 * noise[5],
         }
     )
-    return judged_claims(analyze(table, bootstrap=200))
+    return judged_claims(analyze(table, bootstrap=100, permutations=400))
 
 
 def verdict(judged: pd.DataFrame, claim: str, measure: str) -> str:
@@ -103,7 +103,7 @@ def made(rng: np.random.Generator, per_defense: int, **taus: tuple[float, ...]) 
 
 
 def claims_of(table: pd.DataFrame, target: str = "robust_gap_pgd") -> pd.DataFrame:
-    return judged_claims(analyze(table, target=target, bootstrap=200, permutations=400))
+    return judged_claims(analyze(table, target=target, bootstrap=100, permutations=300))
 
 
 def test_a_measure_known_in_one_defense_alone_is_neither_of_one_sign_nor_the_steadiest() -> None:
@@ -116,9 +116,9 @@ def test_a_measure_known_in_one_defense_alone_is_neither_of_one_sign_nor_the_ste
 
 def test_the_steadiest_measure_must_surely_be_so() -> None:
     rng = np.random.default_rng(2)
-    clear = made(rng, 80, x_grad_norm_pgd=(1.0, 1.0, 1.0), prob_margin_pgd=(0.2, 0.2, 0.2))
-    close = made(rng, 80, x_grad_norm_pgd=(1.0, 1.0, 1.0), prob_margin_pgd=(1.0, 1.0, 1.0))
-    none = made(rng, 80, x_grad_norm_pgd=(0.0, 0.0, 0.0), prob_margin_pgd=(0.0, 0.0, 0.0))
+    clear = made(rng, 50, x_grad_norm_pgd=(1.0, 1.0, 1.0), prob_margin_pgd=(0.2, 0.2, 0.2))
+    close = made(rng, 50, x_grad_norm_pgd=(1.0, 1.0, 1.0), prob_margin_pgd=(1.0, 1.0, 1.0))
+    none = made(rng, 50, x_grad_norm_pgd=(0.0, 0.0, 0.0), prob_margin_pgd=(0.0, 0.0, 0.0))
     for table, expected in ((clear, "holds"), (close, "not decided"), (none, "not decided")):
         assert verdict(claims_of(table), "most consistent", "x_grad_norm_pgd") == expected
 
@@ -130,15 +130,6 @@ def test_a_constant_measure_and_a_tiny_level_stand_in_no_claims_way() -> None:
     judged = claims_of(pd.concat([table, extra], ignore_index=True))
     assert verdict(judged, "no measure holds everywhere", "") == "holds"
     assert verdict(judged, "depends on the training set-up", "local_lip") == "holds"
-
-
-def test_one_sign_everywhere_is_no_counterexample_where_it_is_surely_poor() -> None:
-    rng = np.random.default_rng(4)
-    strong, weak = made(rng, 60, a=(1.0, 1.0, 1.0)), made(rng, 200, a=(0.07, 1.0, 1.0))
-    assert verdict(claims_of(strong), "no measure holds everywhere", "") == "does not hold"
-    judged = claims_of(weak)
-    assert verdict(judged, "no measure holds everywhere", "") == "holds"
-    assert "every defense: a of 1" in judged.set_index("claim").loc["no measure holds everywhere", "found"]
 
 
 def test_claims_about_the_gap_say_nothing_of_another_target() -> None:

@@ -1,0 +1,211 @@
+"""Every branch of the published claims, on rows written by hand."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from measurebench.stats import judged_claims
+from measurebench.stats.judging.claims import COLUMNS
+from tests.stats.judging.handmade import NAN, analysis, held, inside, row, total
+
+
+def verdicts(*rows: dict[str, Any], **options: Any) -> dict[tuple[str, str], str]:
+    """Return the verdict by the start of the claim and the measure."""
+    table = judged_claims(analysis(*rows, **options))
+    assert tuple(table.columns) == COLUMNS
+    return {
+        (claim.split(":")[0], measure): v for claim, measure, v in table[["claim", "measure", "verdict"]].to_numpy()
+    }
+
+
+def claimed(*rows: dict[str, Any], claim: str, measure: str = "", **options: Any) -> str:
+    return verdicts(*rows, **options)[claim, measure]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(-0.5, 0.5, "holds"), (0.1, 0.2, "not decided"), (0.1, 0.31, "holds"), (0.1, 0.29, "not decided")],
+)
+def test_the_set_up_matters_where_two_intervals_lie_apart(low: float, high: float, expected: str) -> None:
+    rows = [row("m", "tau_within", e, axis="setting_b", level=str(k)) for k, e in enumerate((low, high))]
+    assert claimed(*rows, claim="the correlation depends on the training set-up", measure="m") == expected
+
+
+def test_levels_of_different_settings_are_not_compared_and_levels_without_interval_do_not_count() -> None:
+    claim = {"claim": "the correlation depends on the training set-up", "measure": "m"}
+    apart = [row("m", "tau_within", e, axis=axis, level="1") for axis, e in (("setting_a", -0.9), ("setting_b", 0.9))]
+    assert claimed(*apart, **claim) == "cannot be tested"
+    rows = [row("m", "tau_within", e, axis="setting_b", level=str(e), half=h) for e, h in ((-0.9, NAN), (0.9, 0.1))]
+    assert claimed(*rows, **claim) == "cannot be tested"
+
+
+def test_the_widest_setting_is_told() -> None:
+    rows = [
+        row("m", "tau_within", e, axis=axis, level=level)
+        for axis, parts in (("setting_a", (-0.2, 0.2)), ("setting_b", (-0.5, 0.5)))
+        for level, e in zip(("0", "1"), parts, strict=True)
+    ]
+    table = judged_claims(analysis(*rows)).set_index("claim")
+    found = table.loc["the correlation depends on the training set-up", "found"]
+    assert found == "setting_b: -0.50 [-0.60, -0.40] at 0, +0.50 [+0.40, +0.60] at 1"
+
+
+NOTHING = "no measure holds everywhere"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.5)], "does not hold"),
+        ([total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", -0.5)], "holds"),
+        ([total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.1)], "holds"),  # surely poor in X
+        ([total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.1, half=0.3)], "not decided"),
+        ([total("m", 0.5), inside("m", "AT", 0.5)], "cannot be tested"),
+        ([total("m", NAN), inside("m", "AT", NAN), inside("m", "X", NAN)], "not decided"),
+    ],
+)
+def test_one_counterexample_refutes_that_nothing_holds_everywhere(rows: list[Any], expected: str) -> None:
+    assert claimed(*rows, claim=NOTHING) == expected
+
+
+def test_a_measure_without_a_tau_in_one_defense_holds_not_everywhere() -> None:
+    other = [total("n", 0.5), inside("n", "AT", 0.1), inside("n", "X", 0.1)]
+    rows = [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", NAN)]
+    assert claimed(*rows, *other, claim=NOTHING) == "not decided"
+
+
+def test_one_sign_everywhere_is_no_counterexample_where_it_is_surely_poor() -> None:
+    rows = [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.15)]  # shown in X, but below 0.3
+    found = judged_claims(analysis(*rows)).set_index("claim").loc[NOTHING]
+    assert found["verdict"] == "holds"
+    assert "every defense: m of 1; surely poor, or of another sign, somewhere: 1" in found["found"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "p", "expected"),
+    [(0.5, 0.01, "holds"), (-0.5, 0.01, "does not hold"), (0.5, 0.2, "not decided"), (0.5, NAN, "not decided")],
+)
+def test_folklore_is_judged_by_the_sign_that_is_shown(estimate: float, p: float, expected: str) -> None:
+    margins, smooth = "larger margins go with a larger gap", "smoother functions go with a larger gap"
+    assert claimed(total("prob_margin_pgd", estimate, p=p), claim=margins, measure="prob_margin_pgd") == expected
+    assert claimed(total("local_lip", -estimate, p=p), claim=smooth, measure="local_lip") == expected
+    absent = claimed(total("local_lip", 0.5), claim=margins, measure="average_ce_pgd")
+    assert absent == "cannot be tested"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "half", "expected"),
+    [
+        (0.1, 0.1, "holds"),
+        (0.25, 0.1, "not decided"),
+        (0.5, 0.1, "does not hold"),
+        (-0.5, 0.1, "does not hold"),
+        (0.4, 0.1, "does not hold"),
+        (0.0, 0.5, "not decided"),
+    ],
+)
+def test_flatness_is_poor_where_the_interval_says_so(estimate: float, half: float, expected: str) -> None:
+    name = "average_flat_pgd"
+    found = claimed(total(name, estimate, half=half), claim="flatness correlates poorly", measure=name)
+    assert found == expected
+
+
+@pytest.mark.parametrize(("estimate", "expected"), [(-0.5, "holds"), (0.5, "does not hold"), (0.05, "not decided")])
+def test_sharper_minima_with_the_smaller_gap(estimate: float, expected: str) -> None:
+    name = "estimated_sharpness_pgd"
+    assert claimed(total(name, estimate), claim="sharper minima can have the smaller gap", measure=name) == expected
+
+
+GRADIENT = "x_grad_norm_pgd"
+ONE_SIGN = "the input gradient norm keeps one sign inside every defense"
+MORE = "it says more than average cross-entropy does"
+STEADY = "it is the most consistent measure"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"estimate": 0.5}, {"estimate": 0.5}, "holds"),
+        ({"estimate": 0.5}, {"estimate": -0.5}, "does not hold"),
+        ({"estimate": 0.5}, {"estimate": 0.5, "p": 0.2}, "not decided"),
+        ({"estimate": 0.5}, {"estimate": NAN}, "not decided"),
+    ],
+)
+def test_the_gradient_keeps_its_sign(first: dict[str, Any], second: dict[str, Any], expected: str) -> None:
+    rows = [inside(GRADIENT, "AT", **first), inside(GRADIENT, "X", **second)]
+    assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT) == expected
+
+
+@pytest.mark.parametrize(
+    ("partial", "p", "expected"),
+    [(0.3, 0.05, "holds"), (-0.3, 0.01, "holds"), (0.05, 0.01, "not decided"), (0.3, 0.06, "not decided")],
+)
+def test_more_than_cross_entropy_needs_a_partial_tau_that_is_shown(partial: float, p: float, expected: str) -> None:
+    rows = [inside(GRADIENT, "AT", 0.5), held(GRADIENT, partial, "average_ce_pgd", p=p)]
+    assert claimed(*rows, claim=MORE, measure=GRADIENT) == expected
+    assert claimed(rows[0], claim=MORE, measure=GRADIENT) == "cannot be tested"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        ((0.6, 0.6), (0.1, 0.1), "holds"),
+        ((0.6, 0.6), (0.5, 0.5), "not decided"),
+        ((0.1, 0.1), (0.6, 0.6), "does not hold"),
+        ((0.6, -0.6), (0.1, 0.1), "not decided"),
+        ((0.6, 0.6), (0.9, -0.9), "holds"),
+        ((0.05, 0.05), (0.9, -0.9), "not decided"),
+        ((-0.6, -0.6), (0.1, 0.2), "holds"),
+    ],
+)
+def test_the_most_consistent_measure_has_the_largest_weakest_tau(own: Any, other: Any, expected: str) -> None:
+    rows = [
+        inside(name, level, e)
+        for name, pair in ((GRADIENT, own), ("other", other))
+        for level, e in zip(("AT", "X"), pair, strict=True)
+    ]
+    assert claimed(*rows, claim=STEADY, measure=GRADIENT) == expected
+
+
+def test_a_measure_alone_is_not_shown_to_be_the_most_consistent() -> None:
+    assert (
+        claimed(inside(GRADIENT, "AT", 0.6), inside(GRADIENT, "X", 0.6), claim=STEADY, measure=GRADIENT)
+        == "not decided"
+    )
+
+
+TURNS = "boundary thickness turns with the training method"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"estimate": 0.5}, {"estimate": -0.5}, "holds"),
+        ({"estimate": 0.5}, {"estimate": 0.5}, "does not hold"),
+        ({"estimate": 0.5}, {"estimate": 0.05}, "not decided"),
+        ({"estimate": 0.5, "p": 0.2}, {"estimate": -0.5}, "not decided"),
+    ],
+)
+def test_boundary_thickness_turns_where_both_signs_are_shown(first: Any, second: Any, expected: str) -> None:
+    rows = [inside("boundary_thickness", "AT", **first), inside("boundary_thickness", "X", **second)]
+    assert claimed(*rows, claim=TURNS, measure="boundary_thickness") == expected
+
+
+def test_claims_about_defenses_cannot_be_tested_without_any() -> None:
+    rows = [total(GRADIENT, 0.5), total("boundary_thickness", 0.5)]
+    found = verdicts(*rows, defense=None)
+    assert found[ONE_SIGN, GRADIENT] == found[TURNS, "boundary_thickness"] == found[NOTHING, ""] == "cannot be tested"
+
+
+def test_another_target_tests_no_claim() -> None:
+    table = judged_claims(analysis(total("m", 0.5), target="clean_accuracy_test"))
+    assert table["verdict"].tolist() == ["cannot be tested"]
+    assert table["found"].tolist() == ["the target is clean_accuracy_test"]
+
+
+def test_a_row_carries_the_number_that_decides_it() -> None:
+    table = judged_claims(analysis(total("local_lip", -0.5))).set_index("measure")
+    found: pd.Series = table[table["verdict"] == "holds"].loc["local_lip"]
+    assert (found["estimate"], found["ci_low"], found["ci_high"], found["n_models"]) == (-0.5, -0.6, -0.4, 80)
+    assert found["found"] == "-0.50 [-0.60, -0.40]"
