@@ -1,4 +1,4 @@
-"""Append-only JSON lines that survive a kill at any moment, and the lock that keeps a second writer out."""
+"""Append-only files of JSON lines that survive a kill at any moment, and the lock against a second writer."""
 
 import fcntl
 import json
@@ -14,20 +14,26 @@ __all__ = ["Journal", "exclusive"]
 
 
 class Journal:
-    """One JSON object a line. A line counts once its newline is on the disk; a torn last line is dropped."""
+    """A file with one JSON object per line.
+
+    A line counts once its newline is on the disk; a last line without one was torn by a kill and is dropped.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all whole lines; a line that is not a JSON object is an error that names it."""
+        """Return the objects of all whole lines. Raises BadInputError for a line that is not a JSON object."""
         if not self.path.exists():
             return []
         whole = self.path.read_bytes().rpartition(b"\n")[0]
         return [self._parse(line, number) for number, line in enumerate(whole.split(b"\n"), 1) if line.strip()]
 
     def append(self, value: Mapping[str, Any]) -> None:
-        """Write one line and wait until it is on the disk; where that fails the file is as before."""
+        """Append one line and wait until it is on the disk; if that fails, the file is as before.
+
+        Raises OSError where the disk refuses, ValueError for NaN or infinity, which JSON does not have.
+        """
         line = json.dumps(value, allow_nan=False, sort_keys=True).encode() + b"\n"
         with self.path.open("ab") as file:
             start = self._end_of_last_whole_line()
@@ -55,7 +61,7 @@ class Journal:
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         where = f"{self.path}, line {number}"
-        hint = "the file was changed by something else; put the line right or remove it, the rest is intact"
+        hint = "something else changed the file; correct the line or remove it, the others are intact"
         try:
             value = json.loads(line)
         except ValueError as error:
@@ -66,7 +72,7 @@ class Journal:
 
 
 def _drop_tail(path: Path, size: int) -> None:
-    """Cut a half-written line off again, if the disk lets us; otherwise the next append will."""
+    """Cut off a half-written line; if the disk refuses even that, the next append will do it."""
     try:
         os.truncate(path, size)
     except OSError:
@@ -75,7 +81,10 @@ def _drop_tail(path: Path, size: int) -> None:
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file, or say which process holds it. The system releases it when the process ends, however."""
+    """Hold a lock file. The system releases it when the process ends, in whatever way.
+
+    Raises BadInputError that names the process which holds it; ``what`` names the folder in the message.
+    """
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
