@@ -15,7 +15,7 @@ __all__ = ["measures"]
 
 def measures(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Measures to show in full. [default: a table of all]")
+        list[str] | None, typer.Argument(metavar="ID", help="Measures to show in full. [default: a table of all]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
     write_docs: Annotated[

@@ -23,7 +23,7 @@ _NAMES = [name for name in options_of(RunOptions) if name != "measure_settings"]
 def run(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="digits:*, robustbench:Linf/ID, a manifest, DIR#ID, or a checkpoint."),
+        typer.Argument(metavar="MODEL", help="digits:*, robustbench:Linf/ID, a manifest, DIR#ID, or a checkpoint."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Results folder; one that exists is resumed.")],
     config: Annotated[
