@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,66 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path / "lock", "study"):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_kill_at_any_byte_loses_at_most_the_line_being_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "whole.jsonl")
+    values = [{"n": 1, "text": "ä\nb"}, {"n": 22, "text": ""}, {"n": 333, "text": "x" * 5000}]
+    ends = [0]
+    for value in values:
+        journal.append(value)
+        ends.append(journal.path.stat().st_size)
+    content = journal.path.read_bytes()
+    torn = Journal(tmp_path / "torn.jsonl")
+    for cut in (*range(ends[2] + 20), *range(ends[2] + 20, ends[3] + 1, 97), ends[3] - 1, ends[3]):
+        torn.path.write_bytes(content[:cut])
+        whole = sum(end <= cut for end in ends[1:])
+        assert torn.read() == values[:whole]
+        torn.append({"n": 4})
+        assert torn.read() == [*values[:whole], {"n": 4}]
+
+
+def test_a_journal_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "none.jsonl").read() == []
+
+
+def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        journal.append({"value": float("nan")})
+    assert not journal.path.exists()
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.path.write_text('{"n": 1}\n\n[2]\n')
+    with pytest.raises(BadInputError, match=r"line 3: expected one JSON object, got list; something else changed"):
+        journal.read()
+
+
+HOLDER = """
+import fcntl, os, sys, time
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate(0)
+file.write(str(os.getpid()))
+file.flush()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_another_process_holds_until_that_process_is_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BadInputError, match=f"in use by process {process.pid}"),
+            exclusive(tmp_path / "lock", "study"),
+        ):
+            pass
+        process.kill()
+        process.wait()
+    with exclusive(tmp_path / "lock", "study"):
+        pass
