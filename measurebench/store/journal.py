@@ -1,16 +1,20 @@
 """Append-only files of JSON lines that survive a kill at any moment, and the lock against a second writer."""
 
+import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
 
 __all__ = ["Journal", "exclusive"]
+
+_BLOCK = 4096
 
 
 class Journal:
@@ -26,76 +30,102 @@ class Journal:
         """Return the objects of all whole lines. Raises BadInputError for a line that is not a JSON object."""
         if not self.path.exists():
             return []
+        if not self.path.is_file():  # reading a pipe would wait for ever
+            raise BadInputError(str(self.path), "a regular file", "something else")
         whole = self.path.read_bytes().rpartition(b"\n")[0]
         return [self._parse(line, number) for number, line in enumerate(whole.split(b"\n"), 1) if line.strip()]
 
     def append(self, value: Mapping[str, Any]) -> None:
         """Append one line and wait until it is on the disk; if that fails, the file is as before.
 
-        Raises OSError where the disk refuses, ValueError for NaN or infinity, which JSON does not have.
+        Raises OSError where the disk refuses, ValueError for NaN or infinity, which JSON does not have, and
+        BadInputError where the file is a link or no regular file.
         """
         line = json.dumps(value, allow_nan=False, sort_keys=True).encode() + b"\n"
-        with self.path.open("ab") as file:
-            start = self._end_of_last_whole_line()
-            file.truncate(start)
+        with _opened(self.path) as file:
+            start = _end_of_last_whole_line(file)
+            os.ftruncate(file, start)
             try:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+                while line:
+                    line = line[os.write(file, line) :]
+                os.fsync(file)
             except OSError:
-                _drop_tail(self.path, start)
+                with suppress(OSError):  # if even that is refused, the next append drops the torn line
+                    os.ftruncate(file, start)
                 raise
-
-    def _end_of_last_whole_line(self) -> int:
-        size = self.path.stat().st_size
-        with self.path.open("rb") as file:
-            position = size
-            while position > 0:
-                start = max(0, position - 4096)
-                file.seek(start)
-                newline = file.read(position - start).rfind(b"\n")
-                if newline >= 0:
-                    return start + newline + 1
-                position = start
-        return 0
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         where = f"{self.path}, line {number}"
         hint = "something else changed the file; correct the line or remove it, the others are intact"
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInputError(where, "one JSON object", f"{line[:60]!r} ({error})", hint) from None
         if not isinstance(value, dict):
             raise BadInputError(where, "one JSON object", type(value).__name__, hint)
         return value
 
 
-def _drop_tail(path: Path, size: int) -> None:
-    """Cut off a half-written line; if the disk refuses even that, the next append will do it."""
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, and its folder, against other processes. The system releases both when the process ends.
+
+    The folder is locked too since a lock file can be removed while it is held. Raises BadInputError that names the
+    process which holds the lock, or where the file system has no locks; ``what`` names the folder in messages.
+    """
+    with ExitStack() as held:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, folder)
+        file = held.enter_context(_opened(path))
+        with suppress(OSError):  # some network file systems lock files but not folders
+            _lock(folder, file, what)
+        try:
+            _lock(file, file, what)
+        except OSError as error:
+            expected = "a folder on a file system that can lock files"
+            raise BadInputError(what, expected, str(error.strerror), "choose one on a local disk") from None
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
+        yield
+
+
+def _lock(descriptor: int, file: int, what: str) -> None:
+    """Lock a file or folder, or say who holds it."""
     try:
-        os.truncate(path, size)
-    except OSError:
-        return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(file, 20, 0).decode(errors="replace").strip()
+        got = f"one in use by process {holder if holder.isdigit() else 'unknown'}"
+        raise BadInputError(what, "a folder that no other run is writing to", got) from None
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file. The system releases it when the process ends, in whatever way.
-
-    Raises BadInputError that names the process which holds it; ``what`` names the folder in the message.
-    """
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+def _opened(path: Path) -> Iterator[int]:
+    """Open a regular file for reading and appending, and make it where it is missing; never follow a link."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or a socket
             raise BadInputError(
-                what, "a folder that no other run is writing to", f"one in use by process {holder}"
+                str(path), "a regular file", "a link" if error.errno == errno.ELOOP else "a pipe"
             ) from None
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise BadInputError(str(path), "a regular file", "something else")
+        yield file
+    finally:
+        os.close(file)
+
+
+def _end_of_last_whole_line(file: int) -> int:
+    """Return the position after the last newline of a file."""
+    position = os.fstat(file).st_size
+    while position > 0:
+        start = max(0, position - _BLOCK)
+        newline = os.pread(file, position - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        position = start
+    return 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import TEMPORARY
 from measurebench.core.records import Record
 from measurebench.store.examples import file_name, read_arrays, write_arrays
 from measurebench.store.folder import ResultsFolder, write_atomically
@@ -130,3 +131,13 @@ def test_a_bad_record_is_named_with_file_and_line(tmp_path: Path) -> None:
             file.write('{"model_id": "a"}\n')
         with pytest.raises(BadInputError, match=r"records\.jsonl, line 2: expected the field"):
             folder.records()
+
+
+def test_what_a_kill_left_half_written_is_removed_and_does_not_block(tmp_path: Path) -> None:
+    """A kill while the mark is written leaves a temporary file in a folder without a mark."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".0123456789abcdef{TEMPORARY}").write_text('{"form')
+    with ResultsFolder.writing(out, "0") as folder:
+        folder.add_record(record())
+    assert {path.name for path in out.iterdir()} == {"lock", "measurebench.json", "records.jsonl"}

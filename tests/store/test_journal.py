@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -131,4 +132,50 @@ def test_the_lock_of_another_process_holds_until_that_process_is_killed(tmp_path
         process.kill()
         process.wait()
     with exclusive(tmp_path / "lock", "study"):
+        pass
+
+
+def test_a_lock_that_was_removed_still_keeps_a_second_writer_out(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", "study"):
+        (tmp_path / "lock").unlink()
+        with pytest.raises(BadInputError, match="no other run is writing to"), exclusive(tmp_path / "lock", "study"):
+            pass
+    with exclusive(tmp_path / "lock", "study"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "use", [lambda path: Journal(path).append({"n": 1}), lambda path: exclusive(path, "s").__enter__()]
+)
+@pytest.mark.parametrize("dangling", [True, False])
+def test_a_planted_link_is_refused_and_its_target_left_alone(use: Callable, dangling: bool, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    if not dangling:
+        precious.write_text("no final newline")
+    (tmp_path / "planted").symlink_to(precious)
+    with pytest.raises(BadInputError, match="planted: expected a regular file, got a link"):
+        use(tmp_path / "planted")
+    assert precious.exists() is not dangling
+    assert dangling or precious.read_text() == "no final newline"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_journal_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for use in (lambda: Journal(tmp_path / "pipe").read(), lambda: Journal(tmp_path / "pipe").append({})):
+        with pytest.raises(BadInputError, match="pipe: expected a regular file"):
+            use()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with (
+        pytest.raises(
+            BadInputError, match="study: expected a folder on a file system that can lock files, got No locks"
+        ),
+        exclusive(tmp_path / "lock", "study"),
+    ):
         pass
