@@ -1,4 +1,4 @@
-"""``measurebench analyze``: which measure predicts robust generalization, where, and how surely."""
+"""``measurebench analyze``: tests how well each measure predicts robust generalization."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,32 +13,44 @@ __all__ = ["analyze"]
 
 def analyze(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder, or any table (.csv, .parquet, .json).")
+        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .parquet, .json).")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for correlations.csv, regressions.csv and analysis.json.")],
-    target: Annotated[str, typer.Option(help="Column to predict.")] = "robust_gap_pgd",
-    measures: Annotated[str, typer.Option(help="Columns to judge, commas between; default: every measure.")] = "",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
+    ],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict.")] = "robust_gap_pgd",
+    measures: Annotated[str, typer.Option(metavar="NAME,NAME", help="Columns to judge. [default: every measure]")] = "",
     settings: Annotated[
-        str, typer.Option(help="Columns of training settings; default: setting_*, architecture and the defense.")
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Columns of training settings. [default: setting_*, architecture and the defense]"
+        ),
     ] = "",
-    defense: Annotated[str, typer.Option(help="Column of the defense.")] = "defense",
-    run: Annotated[str, typer.Option(help="Column of the training run that models share.")] = "run",
-    cluster: Annotated[str, typer.Option(help="Column of the paper or base network that models share.")] = "cluster",
-    bootstrap: Annotated[int, typer.Option(help="Bootstrap draws.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and permutations.")] = 0,
-    where: Annotated[str, typer.Option(help="Only models for which this holds, such as 'defense == \"AT\"'.")] = "",
-    partial: Annotated[str, typer.Option(help="Further columns to hold fixed, commas between.")] = "",
+    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the defense.")] = "defense",
+    run: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the training run.")] = "run",
+    cluster: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column that holds the paper or base network.")
+    ] = "cluster",
+    bootstrap: Annotated[int, typer.Option(metavar="N", help="Bootstrap samples.")] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of bootstrap samples and permutations.")] = 0,
+    where: Annotated[
+        str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
+    ] = "",
+    partial: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="Further columns to hold fixed in partial correlations.")
+    ] = "",
     without_standard: Annotated[
-        bool, typer.Option("--without-standard", help="Leave out models trained without an attack.")
+        bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
     ] = False,
-    model: Annotated[str, typer.Option(help="Also tell where this model stands in the population.")] = "",
+    model: Annotated[str, typer.Option(metavar="ID", help="Also show where this model stands among the others.")] = "",
     claims: Annotated[
-        bool, typer.Option("--claims", help="Also judge the published claims of Kim et al. 2023: OUT/claims.csv.")
+        bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
     ] = False,
 ) -> int:
-    """Judge each measure as a predictor of TARGET and write OUT/{correlations.csv,regressions.csv,analysis.json}.
+    """Test how well each measure predicts the target, and write correlations, regressions and the analysis to --out.
 
-    Any table with a row per model will do: a target, one measure. What cannot be computed says why.
+    Any table with one row per model will do, if it has a target and at least one measure. For what cannot be computed
+    the reason is given.
     """
     from measurebench.core.infos import measure_infos
     from measurebench.stats import analyze as judge
@@ -70,7 +82,7 @@ def analyze(
 
 
 def _write_claims(analysis: "Analysis", out: Path) -> Path:
-    """Print each claim with its verdict and write them as a table."""
+    """Print each claim with its verdict, and write all of them as a table."""
     from measurebench.stats import judged_claims
     from measurebench.store.tables import write_table
 
@@ -83,12 +95,12 @@ def _write_claims(analysis: "Analysis", out: Path) -> Path:
 
 
 def _names(text: str) -> list[str] | None:
-    """Return the names in a list with commas, or None for an empty one."""
+    """Return the names of a list with commas between, or None for an empty list."""
     return [name.strip() for name in text.split(",") if name.strip()] or None
 
 
 def _tell(analysis: "Analysis") -> None:
-    """Print filters, a sentence per measure, notes, and the standing of a model."""
+    """Print the filters, a sentence for each measure, notes, and where the asked-for model stands."""
     typer.echo(f"{analysis.n_models} models, {analysis.n_units} independent units; target {analysis.target}")
     for step in analysis.filters:
         if step.left_out:
@@ -106,7 +118,7 @@ def _tell(analysis: "Analysis") -> None:
 
 
 def _stands(row: dict[str, float | str]) -> str:
-    """Tell one line of the what-if; a part that is missing is left out."""
+    """Return one line on where a model stands; parts without a value are left out."""
     words = f"{row['model_id']}: {row['measure']} = {row['value']:.6g}"
     if row["percentile"] == row["percentile"]:
         words += f", percentile {row['percentile']:.0f} of {row['n_models']} others"

@@ -48,12 +48,8 @@ def attack(
     """Attack images with PGD and write what they look like: clean, perturbation (amplified), adversarial."""
     from measurebench.gallery import attack_images, write_gallery, write_picture
     from measurebench.gallery.attacked import most_telling
-    from measurebench.gallery.writing import check_picture_name
 
-    if (out is None) == (gallery is None):
-        raise BadInputError("attack", "one of --out FILE.png and --gallery DIR", "both" if out else "neither")
-    if out is not None:
-        check_picture_name(out)
+    _check_places(out, gallery)
     loaded = _loaded(model, given)
     subjects = _subjects(loaded, image, (index, count * _CANDIDATES if gallery else 1), classes, size, given)
     how: dict[str, Any] = {name: given[name] for name in ("norm", "radius", "seed") if name in given}
@@ -68,6 +64,16 @@ def attack(
     for item in attacked:
         typer.echo(_line(item))
     return 0
+
+
+def _check_places(out: Path | None, gallery: Path | None) -> None:
+    """Refuse names of files before anything is computed."""
+    from measurebench.gallery.writing import check_picture_name
+
+    if (out is None) == (gallery is None):
+        raise BadInputError("attack", "one of --out FILE.png and --gallery DIR", "both" if out else "neither")
+    if out is not None:
+        check_picture_name(out)
 
 
 def _loaded(model: str, given: dict[str, Any]) -> "LoadedModel":

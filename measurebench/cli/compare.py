@@ -1,4 +1,4 @@
-"""``measurebench compare``: which conclusions changed between two tables."""
+"""``measurebench compare``: compares the conclusions of two tables."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +10,13 @@ __all__ = ["compare"]
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="A results folder or a table.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one: version, data set or seed.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for index.html; without it, the table is printed.")] = None,
-    target: Annotated[str, typer.Option(help="Column to predict.")] = "",
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one: of another version, data set or seed.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for index.html. [default: print a table]")
+    ] = None,
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict. [default: robust_gap_pgd]")] = "",
 ) -> int:
-    """Tell for each measure whether its association with the gap turned, came, went or stayed."""
+    """Show for each measure whether its association with the gap changed sign, appeared, vanished or stayed."""
     from measurebench.reporting.comparison.comparison_page import CHANGES, comparison, write_comparison
     from measurebench.reporting.html.wording import fixed
     from measurebench.reporting.subject.study import load_study

@@ -47,7 +47,7 @@ def _parameter(option: Option, note: str) -> inspect.Parameter:
     """
     kind, name = option.kind, f"--{option.name.replace('_', '-')}"
     default = note or option.note or ("" if option.is_required or kind.is_flag else _words(option.default))
-    shown = f" [{default}]" if option.is_required else f" [default: {default}]"
+    shown = f" [{default}]" if default.startswith("required") else f" [default: {default}]"
     info = typer.Option(
         name,
         help=option.help + (shown if default else ""),

@@ -11,7 +11,7 @@ __all__ = ["export"]
 def export(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...", help="Results folders, such as the shards of a study, joined in one table."),
+        typer.Argument(metavar="DIR", help="Results folders, such as the shards of a study, joined in one table."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="FILE.csv, FILE.parquet or FILE.json.")],
 ) -> int:

@@ -1,4 +1,4 @@
-"""``measurebench leaderboard``: RobustBench's leaderboard analysis."""
+"""``measurebench leaderboard``: writes the web page that analyses RobustBench's leaderboard."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,20 +9,24 @@ __all__ = ["leaderboard"]
 
 
 def leaderboard(
-    out: Annotated[Path, typer.Option(help="Folder for index.html.")],
-    norm: Annotated[str, typer.Option(help="Linf or L2.")] = "Linf",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
+    norm: Annotated[str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard.")] = "Linf",
     model_info: Annotated[
-        Path | None, typer.Option(help="RobustBench's folder model_info, for reported and best known accuracy.")
+        Path | None,
+        typer.Option(metavar="DIR", help="RobustBench's folder model_info, for reported and best known accuracies."),
     ] = None,
     records: Annotated[
-        Path | None, typer.Option(help="A results folder or table whose measures join by model id.")
+        Path | None,
+        typer.Option(metavar="DIR|TABLE", help="Results folder or table whose measures are added, by model id."),
     ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for every chart as a file of its own.")] = None,
-    format: Annotated[str, typer.Option(help="Formats of the figures: svg, png, pdf; commas between.")] = "svg,png",
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file.")] = None,
+    format: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="File formats of the charts: svg, png, pdf.")
+    ] = "svg,png",
 ) -> int:
-    """Write DIR/index.html: the ranking with intervals, claims against findings, frontier, parameters, papers.
+    """Write index.html: the ranking with intervals, reported against found accuracies, sizes of models, and papers.
 
-    Works offline, from the tables inside the installed robustbench package.
+    Works offline, from the tables of the installed robustbench package.
     """
     from measurebench.core.threat import Norm
     from measurebench.reporting import write_leaderboard

@@ -1,4 +1,4 @@
-"""``measurebench measures``: every measure with what it says of itself."""
+"""``measurebench measures``: lists measures with formula, source and hypothesis."""
 
 import json
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ __all__ = ["measures"]
 
 def measures(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Show these measures in full; all in a table without.")
+        list[str] | None, typer.Argument(metavar="ID", help="Measures to show in full. [default: a table of all]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
     write_docs: Annotated[
-        Path | None, typer.Option(hidden=True, help="Repository in which to write docs/measures.md.")
+        Path | None, typer.Option(hidden=True, help="Repository whose docs/measures.md is written anew.")
     ] = None,
 ) -> int:
-    """List every measure: id, family, unit, formula, source, hypothesis and cost."""
+    """List all measures: id, family, unit, formula, source, hypothesis and cost."""
     if write_docs is not None:
         from measurebench.measures.documentation import write_documentation
 
@@ -40,7 +40,7 @@ def measures(
 
 
 def _chosen(ids: list[str]) -> list[MeasureInfo]:
-    """Return the infos of these ids, or all."""
+    """Return the infos of these ids, or of all measures."""
     from measurebench.core.errors import BadInputError, near_names
     from measurebench.core.infos import measure_infos
 
@@ -52,7 +52,7 @@ def _chosen(ids: list[str]) -> list[MeasureInfo]:
 
 
 def _card(info: MeasureInfo) -> str:
-    """Write all that a measure says of itself."""
+    """Return all that is known of a measure, a line for each fact."""
     rows: list[tuple[str, str]] = [
         ("title", info.title),
         ("family", f"{info.family}, {info.tier}"),
@@ -75,7 +75,7 @@ _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")
 
 
 def _print(infos: Iterable[MeasureInfo]) -> None:
-    """Print a table, one measure to a row."""
+    """Print a table with a row for each measure."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

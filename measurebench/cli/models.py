@@ -12,9 +12,7 @@ __all__ = ["models"]
 def models(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="[SOURCE]", help="digits, robustbench, architectures, a folder, or any model reference."
-        ),
+        typer.Argument(metavar="SOURCE", help="digits, robustbench, architectures, a folder, or any model reference."),
     ] = "digits",
     dataset: Annotated[str, typer.Option(metavar="NAME", help="For robustbench: cifar10 or cifar100.")] = "cifar10",
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,

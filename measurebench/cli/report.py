@@ -1,4 +1,4 @@
-"""``measurebench report``: the page of a study."""
+"""``measurebench report``: writes the web page of a study."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,19 +10,27 @@ __all__ = ["report"]
 
 def report(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder, or a table (.csv, .parquet, .json).")
+        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or a table (.csv, .parquet, .json).")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for index.html.")],
-    name: Annotated[str, typer.Option(help="The study's name; the folder's where not given.")] = "",
-    target: Annotated[str, typer.Option(help="Column to predict; then the table is analysed anew.")] = "",
-    where: Annotated[str, typer.Option(help="Only models for which this holds, such as 'defense == \"AT\"'.")] = "",
-    analysis: Annotated[Path | None, typer.Option(help="Folder that `analyze` wrote; else beside the table.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for every chart as a file of its own.")] = None,
-    format: Annotated[str, typer.Option(help="Formats of the figures: svg, png, pdf; commas between.")] = "svg,png",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
+    name: Annotated[str, typer.Option(metavar="TEXT", help="Name of the study. [default: the folder's]")] = "",
+    target: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Column to predict; the table is then analysed again.")
+    ] = "",
+    where: Annotated[
+        str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
+    ] = "",
+    analysis: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that `analyze` wrote. [default: the table's folder]")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file.")] = None,
+    format: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help="File formats of the charts: svg, png, pdf.")
+    ] = "svg,png",
 ) -> int:
-    """Write DIR/index.html, one self-contained page: finding, charts, every model, methods and provenance.
+    """Write index.html, one self-contained page with the findings, charts, all models, methods and provenance.
 
-    The table is analysed here where no analysis of it lies beside it.
+    A table without an analysis beside it is analysed first.
     """
     from measurebench.reporting import write_report
 

@@ -23,7 +23,7 @@ _NAMES = [name for name in options_of(RunOptions) if name != "measure_settings"]
 def run(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="digits:*, robustbench:Linf/ID, a manifest, DIR#ID, or a checkpoint."),
+        typer.Argument(metavar="MODEL", help="digits:*, robustbench:Linf/ID, a manifest, DIR#ID, or a checkpoint."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Results folder; one that exists is resumed.")],
     config: Annotated[
@@ -44,13 +44,18 @@ def run(
     from measurebench.cli.progress import terminal_progress
     from measurebench.engine.study import run as run_study
 
-    options = ({} if config is None else read_toml(RunOptions, config, "run")) | given
-    if "dataset" not in options:
-        raise BadInputError("--dataset", options_of(RunOptions)["dataset"].kind.expected, "none")
+    options = _with_dataset(({} if config is None else read_toml(RunOptions, config, "run")) | given)
     with terminal_progress() as progress:
         summary = run_study(models, out=out, progress=progress, **options)
     _tell(summary, bool(options.get("retry_failed")))
     return summary.exit_status
+
+
+def _with_dataset(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options; ``dataset`` must be among them, from whichever source."""
+    if "dataset" not in options:
+        raise BadInputError("--dataset", options_of(RunOptions)["dataset"].kind.expected, "none")
+    return options
 
 
 def _tell(summary: "RunSummary", retried: bool) -> None:

@@ -1,11 +1,14 @@
 """Files that are written whole or not at all, and names of files for ids of any kind."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["file_name", "write_atomically"]
+__all__ = ["TEMPORARY", "file_name", "write_atomically"]
+
+# Ending of files that are being written. One that is left over belongs to a process that was killed.
+TEMPORARY = ".measurebench.tmp"
 
 
 def file_name(model_id: str) -> str:
@@ -23,18 +26,17 @@ def file_name(model_id: str) -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that after a crash or on a full disk it holds the old content or the new, never a part.
 
-    Makes the folder where it is missing. Raises OSError where the folder cannot be written to.
+    Makes the folder where it is missing; permissions are those that the umask leaves. A link at ``path`` is replaced,
+    what it points to stays as it is. Raises OSError where the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, since only a rename within one file system is atomic.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:  # x: never through a link that somebody put there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

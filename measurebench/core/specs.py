@@ -32,7 +32,7 @@ class Normalization:
 
     @classmethod
     def named(cls, name: str, subject: str = "normalization") -> "Normalization":
-        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``."""
+        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``; raises BadInputError for others."""
         if name == "none":
             return cls()
         if name not in NORMALIZATIONS:

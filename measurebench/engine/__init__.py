@@ -1,1 +1,1 @@
-"""Plan, run and record: from models to a results folder that survives a kill at any moment."""
+"""Runs measurements: plans what is open, measures it, and records each value so that a kill loses nothing."""

@@ -1,4 +1,4 @@
-"""The circumstances of a number: software, hardware, threads."""
+"""Software and hardware under which a value was measured, kept with every record."""
 
 import platform
 import sys
@@ -13,7 +13,11 @@ _PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoat
 
 
 def environment(device: str) -> dict[str, Any]:
-    """Return versions and hardware as plain values; the same on every call in one process."""
+    """Return versions of packages, processor, device and threads as plain JSON values.
+
+    ``device`` is ``cpu`` or ``cuda:i``. The result is the same on every call in one process, since records refer to its
+    digest.
+    """
     import torch
 
     return {
@@ -29,7 +33,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def package_version() -> str:
-    """Return measurebench's own version."""
+    """Return the version of measurebench, or ``unknown`` where it is not installed."""
     return _version("measurebench") or "unknown"
 
 
@@ -56,7 +60,7 @@ def _device_name(device: str) -> str:
 
 @cache
 def _cpu_name() -> str:
-    """Return the processor's model name where the system tells it."""
+    """Return the model name of the processor where the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():

@@ -83,7 +83,7 @@ class RunOptions:
     dataset: str = option(
         ...,
         text("the name of a data set: digits, cifar10, cifar100 or arrays:FILE.npz", "NAME"),
-        "Images to measure on: digits, cifar10, cifar100 or arrays:FILE.npz.",
+        "Data set: digits, cifar10, cifar100 or arrays:FILE.npz.",
     )
     data_dir: Path | None = option(
         None,

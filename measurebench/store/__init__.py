@@ -1,1 +1,1 @@
-"""The only code that writes under a results folder: journal, per-example arrays, catalogue, tidy tables."""
+"""Results folders and tables: the only code that writes records, arrays per example and tables of models."""

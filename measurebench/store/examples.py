@@ -1,4 +1,4 @@
-"""Arrays per example, kept beside the records: verdicts with their input digest, and finished AutoAttack shards."""
+"""Arrays per example beside the records: verdicts of attacks with the digest of the images, and AutoAttack shards."""
 
 import io
 import zipfile
@@ -17,7 +17,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays as npz, whole or not at all, the same bytes for the same arrays."""
+    """Write arrays of any shape as .npz, whole or not at all.
+
+    Equal arrays give equal bytes: names are sorted and the times inside the archive are fixed.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(arrays):
@@ -28,7 +31,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """Return the arrays of an npz file, or None where there is none or it cannot be read."""
+    """Return the arrays of an .npz file, of any shape, or None where it is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -37,10 +40,10 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
 
 
 def verdict_path(folder: Path, model_id: str, config_digest: str, split: str, attack: str) -> Path:
-    """Return where the per-example verdicts of an attack lie."""
+    """Return the file with the verdicts of an attack for each example."""
     return folder / "examples" / file_name(model_id) / config_digest / f"{split}-{file_name(attack)}.npz"
 
 
 def shard_path(folder: Path, model_digest: str, config_digest: str, name: str) -> Path:
-    """Return where a finished AutoAttack shard lies."""
+    """Return the file of a finished AutoAttack shard."""
     return folder / "shards" / model_digest / config_digest / f"{name}.npz"

@@ -1,4 +1,4 @@
-"""A results folder: what lies where, and which version wrote it."""
+"""A results folder: its files, the version of its format, and who may write to it."""
 
 import json
 from collections import defaultdict
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import write_atomically
+from measurebench.core.files import TEMPORARY, write_atomically
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
@@ -36,7 +36,10 @@ class ResultsFolder:
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
-        """Open a folder for reading; raises BadInputError where there is none, or one of another format."""
+        """Return a folder for reading.
+
+        Raises BadInputError where it is missing, is no results folder, or has another format.
+        """
         if not path.is_dir():
             raise BadInputError(str(path), "a results folder", "no such folder" if not path.exists() else "a file")
         mark = path / _MARK
@@ -58,10 +61,14 @@ class ResultsFolder:
     @classmethod
     @contextmanager
     def writing(cls, path: Path, version: str) -> Iterator["ResultsFolder"]:
-        """Open or make a folder for writing, locked against a second writer for as long as it is open."""
+        """Make a folder, or open one, and lock it against a second writer meanwhile.
+
+        Raises BadInputError where it cannot be written to, holds other files, or another process is writing to it.
+        """
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
+                _clean(path)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
                     write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
@@ -70,7 +77,7 @@ class ResultsFolder:
             raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
 
     def records(self) -> list[Record]:
-        """Return the records in force, in order of first writing: of several answers to one question, the last."""
+        """Return the records in order; of several with one key, only the last, in the place of the first."""
         latest: dict[Any, Record] = {}
         for number, line in enumerate(self._records.read(), 1):
             record = Record.from_json(line, f"{self._records.path}, line {number}")
@@ -78,43 +85,50 @@ class ResultsFolder:
         return list(latest.values())
 
     def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
-        """Return the records in force by what was measured: its id, its weights and the configuration."""
+        """Return the records by model id, digest of the weights and digest of the configuration."""
         grouped: defaultdict[ModelKey, list[Record]] = defaultdict(list)
         for record in self.records():
             grouped[record.model_key].append(record)
         return grouped
 
     def add_record(self, record: Record) -> None:
-        """Append a record; it is on the disk when this returns."""
+        """Append a record; when this returns, it is on the disk."""
         self._records.append(record.to_json())
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
-        """Note a model in the catalogue; a later entry of the same id supersedes an earlier one."""
+        """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
         self.models.append(entry)
 
     def catalogue(self) -> dict[str, dict[str, Any]]:
-        """Return the latest entry of each model, in the order of ids: workers finish in any order."""
+        """Return the latest entry of each model, sorted by id, since workers finish in any order."""
         latest = {str(entry["model_id"]): entry for entry in self.models.read()}
         return dict(sorted(latest.items()))
 
     def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
-        """Append a configuration or an environment under its digest, if it is not there yet."""
+        """Append a configuration or an environment under its digest, unless the journal has it."""
         if all(line.get("digest") != digest for line in journal.read()):
             journal.append({"digest": digest, **value})
 
 
 def model_key(entry: Mapping[str, Any]) -> ModelKey:
-    """Return which records a catalogue entry speaks of."""
+    """Return the key of the records that belong to a catalogue entry."""
     return entry["model_id"], entry["model_digest"], entry["config_digest"]
 
 
 def read_records(folder: str | Path) -> list[Record]:
-    """Return the records in force of a results folder: of several answers to one question, the last."""
+    """Return the records of a results folder; of several with one key, only the last."""
     return ResultsFolder.open(Path(folder)).records()
 
 
+def _clean(path: Path) -> None:
+    """Remove files that a killed process was writing; the lock is held, so that nobody is writing them now."""
+    for child in path.iterdir():
+        if child.name.endswith(TEMPORARY):
+            child.unlink(missing_ok=True)
+
+
 def _refuse_strangers(path: Path) -> None:
-    """Refuse to write results among somebody else's files."""
+    """Refuse a folder that holds files of another kind."""
     strangers = sorted(child.name for child in path.iterdir() if child.name != "lock")
     if strangers:
         raise BadInputError(

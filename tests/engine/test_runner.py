@@ -516,3 +516,79 @@ def test_a_failed_load_is_written_once_and_told_each_time(
     assert ("recorded", "net1") in watcher.heard
     assert (again.n_recorded, again.unusable) == (0, ["net1"])
     assert lines(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("n_models", "failures", "unusable", "status"),
+    [
+        (2, [], [], 0),
+        (2, [("a", "average_ce", "why")], [], 1),
+        (2, [("a", "load", "why")], ["a"], 1),
+        (2, [("a", "load", "why"), ("b", "load", "why")], ["a", "b"], 2),
+    ],
+)
+def test_the_exit_status_tells_all_some_and_none_apart(
+    n_models: int, failures: list, unusable: list, status: int
+) -> None:
+    from measurebench.engine.runner import RunSummary
+
+    assert RunSummary(Path("out"), n_models, failures=failures, unusable=unusable).exit_status == status
+
+
+def test_every_run_leaves_its_command_and_options_as_provenance(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    from measurebench.engine.options import RunOptions
+    from measurebench.engine.runner import run as run_models
+    from measurebench.models import resolve
+
+    options = RunOptions(dataset(images_file), measures="num_params", attacks="none", workers=1)
+    for command in (["measurebench", "run"], ["again"]):
+        run_models(resolve([f"{manifest.parent}#net0"]), options, tmp_path / "out", command=command)
+    entries = ResultsFolder.open(tmp_path / "out").runs.read()
+    assert [entry["command"] for entry in entries] == [["measurebench", "run"], ["again"]]
+    assert [(entry["measures"], entry["attacks"]) for entry in entries] == [("num_params", "none")] * 2
+    assert entries[0]["models"] == [f"{manifest.parent}#net0"]
+
+
+def test_a_new_version_of_a_measure_is_measured_again_and_nothing_else(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from measurebench.measures.margins.average_ce import AverageCrossEntropy
+
+    reference, options = f"{manifest.parent}#net0", OPTIONS | {"measures": "average_ce,num_params", "attacks": "none"}
+    run(reference, dataset(images_file), tmp_path / "out", **options)
+    info = AverageCrossEntropy.info
+    newer = property(lambda self: replace(info.fget(self), version=7))  # type: ignore[attr-defined]
+    monkeypatch.setattr(AverageCrossEntropy, "info", newer)
+    before = lines(tmp_path / "out")
+    assert run(reference, dataset(images_file), tmp_path / "out", **options).n_recorded == 1
+    (new,) = lines(tmp_path / "out")[len(before) :]
+    assert (new["measure"], new["measure_version"]) == ("average_ce", 7)
+
+
+def test_an_earlier_configuration_comes_back_into_force_without_being_measured(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    reference, options = f"{manifest.parent}#net0", OPTIONS | {"measures": "num_params", "attacks": "none"}
+    digests = []
+    for seed in (0, 1, 0):
+        summary = run(reference, dataset(images_file), tmp_path / "out", seed=seed, **options)
+        digests.append(read_table(tmp_path / "out")["config_digest"].iloc[0])
+    assert summary.n_recorded == 0
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_config_file_and_python_resume_each_other(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    from measurebench.cli.app import run_command_line
+
+    reference = f"{manifest.parent}#net0"
+    (tmp_path / "run.toml").write_text('measures = ["num_params"]\nattacks = "none"\ntrain-examples = 20\n')
+    where = ["--dataset", dataset(images_file), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "run.toml")]
+    assert run_command_line(["run", reference, *where]) == 0
+    again = run(
+        reference, dataset(images_file), tmp_path / "out", measures="num_params", attacks="none", train_examples=20
+    )
+    assert (again.n_recorded, again.n_resumed) == (0, 3)

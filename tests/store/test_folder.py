@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import TEMPORARY
 from measurebench.core.records import Record
 from measurebench.store.examples import file_name, read_arrays, write_arrays
 from measurebench.store.folder import ResultsFolder, write_atomically
@@ -84,3 +85,59 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_ids_never_leave_their_folder(name: str) -> None:
     assert "/" not in file_name(name)
     assert file_name(name) not in (".", "..")
+
+
+def test_the_catalogue_holds_the_latest_entry_of_each_model_by_id(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        for model_id, run in (("b", 1), ("a", 1), ("b", 2)):
+            folder.add_model({"model_id": model_id, "run": run})
+    catalogue = ResultsFolder.open(tmp_path / "out").catalogue()
+    assert [(name, entry["run"]) for name, entry in catalogue.items()] == [("a", 1), ("b", 2)]
+
+
+def test_records_are_grouped_by_model_weights_and_configuration(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record())
+        folder.add_record(record(measure="path_norm"))
+        folder.add_record(record(model_digest="other"))
+        folder.add_record(record(config_digest="other"))
+        groups = folder.records_by_model()
+        assert {key: len(group) for key, group in groups.items()} == {
+            ("a", "d", "c"): 2,
+            ("a", "other", "c"): 1,
+            ("a", "d", "other"): 1,
+        }
+        assert groups["nobody", "d", "c"] == []
+
+
+def test_a_configuration_is_written_once(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        for digest in ("x", "y", "x"):
+            folder.add_once(folder.configs, digest, {"seed": 0})
+        assert [line["digest"] for line in folder.configs.read()] == ["x", "y"]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", "no JSON", '{"format": '])
+def test_a_damaged_mark_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "measurebench.json").write_text(content)
+    with pytest.raises(BadInputError, match=r"measurebench\.json: expected \{\"format\": \.\.\.\}, got"):
+        ResultsFolder.open(tmp_path)
+
+
+def test_a_bad_record_is_named_with_file_and_line(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record())
+        with (tmp_path / "out" / "records.jsonl").open("a") as file:
+            file.write('{"model_id": "a"}\n')
+        with pytest.raises(BadInputError, match=r"records\.jsonl, line 2: expected the field"):
+            folder.records()
+
+
+def test_what_a_kill_left_half_written_is_removed_and_does_not_block(tmp_path: Path) -> None:
+    """A kill while the mark is written leaves a temporary file in a folder without a mark."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f".0123456789abcdef{TEMPORARY}").write_text('{"form')
+    with ResultsFolder.writing(out, "0") as folder:
+        folder.add_record(record())
+    assert {path.name for path in out.iterdir()} == {"lock", "measurebench.json", "records.jsonl"}

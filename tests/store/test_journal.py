@@ -1,6 +1,9 @@
 import errno
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,112 @@ def test_a_second_writer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path / "lock", "study"):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_kill_at_any_byte_loses_at_most_the_line_being_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "whole.jsonl")
+    values = [{"n": 1, "text": "ä\nb"}, {"n": 22, "text": ""}, {"n": 333, "text": "x" * 5000}]
+    ends = [0]
+    for value in values:
+        journal.append(value)
+        ends.append(journal.path.stat().st_size)
+    content = journal.path.read_bytes()
+    torn = Journal(tmp_path / "torn.jsonl")
+    for cut in (*range(ends[2] + 20), *range(ends[2] + 20, ends[3] + 1, 97), ends[3] - 1, ends[3]):
+        torn.path.write_bytes(content[:cut])
+        whole = sum(end <= cut for end in ends[1:])
+        assert torn.read() == values[:whole]
+        torn.append({"n": 4})
+        assert torn.read() == [*values[:whole], {"n": 4}]
+
+
+def test_a_journal_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "none.jsonl").read() == []
+
+
+def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        journal.append({"value": float("nan")})
+    assert not journal.path.exists()
+
+
+def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.path.write_text('{"n": 1}\n\n[2]\n')
+    with pytest.raises(BadInputError, match=r"line 3: expected one JSON object, got list; something else changed"):
+        journal.read()
+
+
+HOLDER = """
+import fcntl, os, sys, time
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.truncate(0)
+file.write(str(os.getpid()))
+file.flush()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_lock_of_another_process_holds_until_that_process_is_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert process.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BadInputError, match=f"in use by process {process.pid}"),
+            exclusive(tmp_path / "lock", "study"),
+        ):
+            pass
+        process.kill()
+        process.wait()
+    with exclusive(tmp_path / "lock", "study"):
+        pass
+
+
+def test_a_lock_that_was_removed_still_keeps_a_second_writer_out(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "lock", "study"):
+        (tmp_path / "lock").unlink()
+        with pytest.raises(BadInputError, match="no other run is writing to"), exclusive(tmp_path / "lock", "study"):
+            pass
+    with exclusive(tmp_path / "lock", "study"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "use", [lambda path: Journal(path).append({"n": 1}), lambda path: exclusive(path, "s").__enter__()]
+)
+@pytest.mark.parametrize("dangling", [True, False])
+def test_a_planted_link_is_refused_and_its_target_left_alone(use: Callable, dangling: bool, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    if not dangling:
+        precious.write_text("no final newline")
+    (tmp_path / "planted").symlink_to(precious)
+    with pytest.raises(BadInputError, match="planted: expected a regular file, got a link"):
+        use(tmp_path / "planted")
+    assert precious.exists() is not dangling
+    assert dangling or precious.read_text() == "no final newline"
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_journal_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for use in (lambda: Journal(tmp_path / "pipe").read(), lambda: Journal(tmp_path / "pipe").append({})):
+        with pytest.raises(BadInputError, match="pipe: expected a regular file"):
+            use()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with (
+        pytest.raises(
+            BadInputError, match="study: expected a folder on a file system that can lock files, got No locks"
+        ),
+        exclusive(tmp_path / "lock", "study"),
+    ):
+        pass

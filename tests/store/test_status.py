@@ -1,0 +1,59 @@
+"""The status of a results folder: counts that add up, reasons that are kept."""
+
+from pathlib import Path
+
+import pytest
+
+import measurebench
+from measurebench.core.errors import BadInputError
+from measurebench.store.folder import ResultsFolder
+from measurebench.store.status import Unmeasured, read_status
+from tests.store.test_folder import record
+from tests.store.test_tables import ENTRY
+
+
+def test_counts_and_reasons_of_each_model(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_model(ENTRY | {"model_id": "b"})
+        folder.add_model(ENTRY | {"model_id": "a"})
+        folder.add_record(record(model_id="a"))
+        folder.add_record(record(model_id="a", measure="path_norm", status="undefined", value=None, reason="no start"))
+        folder.add_record(record(model_id="b", measure="local_lip", status="failed", value=None, reason="no memory"))
+    first, second = measurebench.read_status(tmp_path / "out")
+    assert (first.id, first.measured, first.failed) == ("a", 1, ())
+    assert first.undefined == (Unmeasured("path_norm", "train", "no start"),)
+    assert first.done == (("average_ce", "train"), ("path_norm", "train"))
+    assert first.missing == (("local_lip", "train"),)
+    assert (second.id, second.measured, second.missing) == ("b", 0, first.done)
+    assert second.failed == (Unmeasured("local_lip", "train", "no memory"),)
+
+
+def test_a_model_that_cannot_be_loaded_says_so_first(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_model(ENTRY | {"failure": "ModelError: broken"})
+        folder.add_record(record(measure="load", status="failed", value=None, reason="ModelError: broken"))
+    (only,) = read_status(tmp_path / "out")
+    assert only.failed == (Unmeasured("load", "", "ModelError: broken"),)
+    assert (only.done, only.missing, only.measured) == ((), (), 0)
+
+
+def test_only_the_latest_configuration_of_a_model_counts(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record(config_digest="old", measure="path_norm"))
+        folder.add_model(ENTRY | {"config_digest": "old"})
+        folder.add_record(record())
+        folder.add_model(ENTRY)
+    (only,) = read_status(tmp_path / "out")
+    assert only.done == (("average_ce", "train"),)
+
+
+def test_json_has_a_key_for_each_fact(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_model(ENTRY)
+    (only,) = read_status(tmp_path / "out")
+    assert set(only.to_json()) == {"id", "measured", "undefined", "failed", "done", "missing"}
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="expected a results folder"):
+        read_status(tmp_path)
