@@ -32,7 +32,12 @@ def _section(name: str) -> str:
     usage, about, *blocks = _help(name)
     parts = [f"## {name}", "", f"```sh\n{usage}\n```", "", about, ""]
     for title, entries in blocks:
-        parts += [f"| {title} | meaning |", "|---|---|", *(f"| `{what}` | {_cell(text)} |" for what, text in entries), ""]
+        parts += [
+            f"| {title} | meaning |",
+            "|---|---|",
+            *(f"| `{what}` | {_cell(text)} |" for what, text in entries),
+            "",
+        ]
     return "\n".join(parts)
 
 
@@ -44,7 +49,9 @@ def _help(name: str) -> list[Any]:
     head, *blocks = re.split(r"^(Arguments|Options):\n", printed.getvalue(), flags=re.MULTILINE)
     usage, _, about = head.strip().partition("\n\n")
     described = "\n\n".join(_joined(paragraph.split("\n")) for paragraph in about.split("\n\n"))
-    entries = [(title.lower().rstrip("s"), _entries(body)) for title, body in zip(blocks[::2], blocks[1::2], strict=True)]
+    entries = [
+        (title.lower().rstrip("s"), _entries(body)) for title, body in zip(blocks[::2], blocks[1::2], strict=True)
+    ]
     return [_joined(usage.removeprefix("Usage: ").split("\n")), described, *entries]
 
 

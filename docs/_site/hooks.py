@@ -1,4 +1,4 @@
-"""Hooks of the site: the pages that are generated from the code, formulas as MathML, and a check that no page asks another host."""
+"""Hooks of the site: generated pages, formulas as MathML, and a check that no page asks another host."""
 
 import html
 import re
@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from commands import commands_page  # noqa: E402
 from python_page import python_page  # noqa: E402
 
-from measurebench.core.mathematics import mathml, mathml_parts  # noqa: E402
+from measurebench.core.mathematics import mathml  # noqa: E402
 
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
@@ -40,8 +40,8 @@ def on_page_content(text: str, **_: Any) -> str:
 
 def _block(latex: str) -> str:
     """Return a formula and its side conditions, one under the other where they do not fit side by side."""
-    first, *others = mathml_parts(latex)
-    parts = [first.replace("<math>", '<math displaystyle="true">', 1), *others]
+    first, *conditions = latex.split(r",\quad ")
+    parts = [mathml(first, block=True), *(mathml(condition) for condition in conditions)]
     return '<div class="formula">' + "".join(f"<div>{part}</div>" for part in parts) + "</div>"
 
 

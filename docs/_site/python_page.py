@@ -12,7 +12,7 @@ _HEAD = """# Python
 import measurebench
 ```
 
-The names of the first section are imported from `measurebench` itself, on first use. Importing the package takes no time.
+The names of the first section are imported from `measurebench` itself, on first use. Importing the package is fast.
 
 """
 # What code that extends measurebench uses, by module; a module that is missing is left out.
