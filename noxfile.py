@@ -16,6 +16,7 @@ LOWEST = ("--resolution", "lowest-direct")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICKSTART = Path("reports/quickstart")
 DIGITS_STUDY = Path("data/digits-study")
+SITE = Path("reports/site")
 
 
 def install(session: nox.Session, *groups: str, to_run: bool = True, options: tuple[str, ...] = ()) -> None:
@@ -144,9 +145,11 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write docs/measures.md from the measures' own descriptions."""
-    install(session)
+    """Write docs/measures.md from the measures' own descriptions, and build the site into reports/site/docs/."""
+    install(session, "docs")
     session.run("measurebench", "measures", "--write-docs", ".")
+    session.run("mkdocs", "build", "--strict", "--clean", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    session.log(f"the site: {SITE / 'docs' / 'index.html'}")
 
 
 @nox.session

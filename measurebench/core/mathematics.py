@@ -41,7 +41,7 @@ SYMBOLS = (
 _UNSIZED_BAR = re.compile(r"(?<!\\left)(?<!\\right)\\([lr])(vert|Vert)(?![a-zA-Z])")
 _WORD = re.compile(r"[a-zA-Z][a-zA-Z\s\u2009]+")
 _THIN = "0.1667em"  # the space that LaTeX sets around the name of an operator, 3/18 em
-_DOUBLE_STRUCK_ZERO = 0x1D7D8
+_ZEROS = {"double-struck": 0x1D7D8, "bold": 0x1D7CE}  # of digits in a style, as Unicode has them
 _MACRO = re.compile(r"\\(re)?newcommand|\\def(?![a-zA-Z])|\\DeclareMathOperator")  # could grow without bound
 
 
@@ -114,12 +114,13 @@ def _clean(node: Element, latex: str) -> None:
 
 
 def _spell(node: Element) -> None:
-    """Write symbols as browsers understand them: they ignore the double-struck variant, and a tilde is a relation."""
+    """Write symbols as browsers understand them: they ignore a digit's style, and a tilde is a relation."""
     if node.text == "~":
         node.tag, node.text = "mo", "\u223c"
-    if node.tag == "mn" and node.attrib.get("mathvariant") == "double-struck" and (node.text or "").isdigit():
+    zero = _ZEROS.get(node.attrib.get("mathvariant", ""))
+    if node.tag == "mn" and zero and (node.text or "").isdigit():
         del node.attrib["mathvariant"]
-        node.text = "".join(chr(_DOUBLE_STRUCK_ZERO + int(digit)) for digit in node.text or "")
+        node.text = "".join(chr(zero + int(digit)) for digit in node.text or "")
 
 
 def _space_words(parent: Element) -> None:

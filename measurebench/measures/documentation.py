@@ -30,8 +30,8 @@ and logarithms are natural.
 
 The *cost* counts passes over the n images: F is a forward pass and B a backward pass; `shared` means that several
 measures use the same passes. The *hypothesis* is the sign of the association with the robust generalization gap that
-the literature expects; `measurebench analyze` tells what is found. A *variant* computes a published behaviour that
-departs from the definition; ask for it as `id:variant`.
+the literature expects (+ or -); `measurebench analyze` tells what is found. A *variant* computes a published behaviour
+that departs from the definition; ask for it as `id:variant`.
 
 If a measure has no value for a network, the result is `undefined` with the reason. It is never a number.
 
@@ -80,11 +80,11 @@ def _properties() -> str:
 def _overview(known: list[MeasureInfo]) -> str:
     sections = {one.id: _section(group) for group in _groups(known) for one in group}
     rows = [
-        f"| [`{info.id}`](#{sections[info.id]}) | {info.family} | {info.tier} | {info.hypothesis} | {_cell(info.cost)}"
-        f" | {_cell(info.title)} |"
+        f"| [`{info.id}`](#{sections[info.id]}) | {_cell(info.title)} | {info.family} | {info.tier} | {info.hypothesis}"
+        f" | {_cell(info.cost)} |"
         for info in known
     ]
-    head = ["## Overview", "", "| id | family | tier | hypothesis | cost | title |", "|---|---|---|---|---|---|"]
+    head = ["## Overview", "", "| id | title | family | tier | sign | cost |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows, ""])
 
 
@@ -111,7 +111,7 @@ def _card(group: list[MeasureInfo]) -> str:
         if one is info or one.latex != info.latex:
             lines += ["```math", one.latex, "```", ""]
     lines += [
-        "- Reads: " + "; ".join(f"{one.id}: {', '.join(one.inputs)}" for one in group),
+        "- Reads: " + _reads(group),
         f"- Hypothesis: {_HYPOTHESES[info.hypothesis]}",
         f"- Cost: {'; '.join(dict.fromkeys(one.cost for one in group))}",
         f"- Source: {info.source}",
@@ -122,6 +122,13 @@ def _card(group: list[MeasureInfo]) -> str:
     if info.departures:
         lines.append(f"- Departures: {info.departures}")
     return "\n".join([*lines, ""])
+
+
+def _reads(group: list[MeasureInfo]) -> str:
+    """Say what the measures read, each by its id where there are two."""
+    if len(group) == 1:
+        return ", ".join(group[0].inputs)
+    return "; ".join(f"{', '.join(one.inputs)} (`{one.id}`)" for one in group)
 
 
 def _cell(text: str) -> str:

@@ -29,6 +29,11 @@ def test_names_of_functions_are_spaced_as_in_latex() -> None:
     assert (call.text, call.attrib) == ("acc", {"lspace": "0", "rspace": "0"})
 
 
+@pytest.mark.parametrize(("latex", "shown"), [(r"\mathbb{1}", "\U0001d7d9"), (r"\mathbf{1}", "\U0001d7cf")])
+def test_a_styled_digit_is_a_character_of_its_own(latex: str, shown: str) -> None:
+    assert mathml(latex) == f"<math><mn>{shown}</mn></math>"
+
+
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -13,7 +13,7 @@ __all__ = ["InverseMargin", "MarginPercentile"]
 
 _EXTREMES = {0.0: "min", 100.0: "max"}
 _TITLES = {0.0: "Smallest margin", 100.0: "Largest margin"}
-_PUBLISHED = "the public code takes the (n // {0:g})-th smallest margin, which is the {1:.3g}th percentile"
+_PUBLISHED = "the public code takes the (n // {0:g})-th smallest margin, which is the {1:.3g} % quantile"
 
 
 def _with_examples(measure_class: type["MarginPercentile"]) -> type["MarginPercentile"]:
@@ -52,7 +52,9 @@ class MarginPercentile:
             hypothesis="-",
             inputs=("examples",),
             cost="shared",
-            explanation="The margin below which the given share of the examples lies. A misclassified example has a"
+            explanation=f"The {'smallest' if self.percent == 0 else 'largest'} margin of an example."
+            if self.percent in _EXTREMES
+            else f"The margin below which {self.percent:g} % of the examples lie. A misclassified example has a"
             " negative margin.",
             properties=("logit_scale_equivariant", "logit_shift_invariant"),
             variants={"reference": published} if published else {},
