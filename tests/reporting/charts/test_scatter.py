@@ -44,9 +44,7 @@ def test_axes_are_titled_with_the_measure_and_the_target(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("defense", DEFENSES)
-def test_a_line_is_the_least_squares_fit_of_its_defense_over_its_range(
-    scene: Scene, wide: Study, defense: str
-) -> None:
+def test_a_line_is_the_least_squares_fit_of_its_defense_over_its_range(scene: Scene, wide: Study, defense: str) -> None:
     x, y = models(wide, defense)
     slope, intercept = np.polyfit(x, y, 1)
     line = of_defense(scene, "line", defense)
