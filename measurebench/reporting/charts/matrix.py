@@ -136,7 +136,9 @@ def _intervals(base: Any) -> Any:
         base.transform_filter("!datum.sign && isValid(datum.ci_low)")
         .transform_calculate(_interval="format(datum.ci_low, '.2f') + ' to ' + format(datum.ci_high, '.2f')")
         .mark_text(dy=8, fontSize=9.5, opacity={"expr": f"{_WIDE} ? 0.85 : 0"}, aria=False)
-        .encode(text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", "var(--muted)", legend=False))
+        .encode(
+            text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", "var(--muted)", legend=False)
+        )
     )
 
 
