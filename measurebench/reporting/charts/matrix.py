@@ -63,7 +63,7 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
         base.transform_filter("!datum.sign")
         .mark_rect(invalid="show", cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
         .encode(
-            color=_where_known(_scale(TAU_FILLS, statistic), "var(--panel)"),
+            color=_scale(TAU_FILLS, statistic, "var(--panel)"),
             tooltip=_tooltip(statistic),
         )
     )
@@ -78,7 +78,8 @@ _LABEL = (
 )
 
 
-def _scale(colors: tuple[str, ...], title: str, legend: bool = True) -> Any:
+def _scale(colors: tuple[str, ...], title: str, missing: str, legend: bool = True) -> Any:
+    """Colour an estimate by its class. Without the condition Vega-Lite would give a missing one the class of zero."""
     import altair as alt
 
     shown = (
@@ -99,13 +100,8 @@ def _scale(colors: tuple[str, ...], title: str, legend: bool = True) -> Any:
         type="quantitative",
         legend=shown,
         scale=alt.Scale(type="threshold", domain=list(TAU_STEPS), range=list(colors)),
+        condition={"test": "!isValid(datum.estimate)", "value": missing},
     )
-
-
-def _where_known(color: Any, otherwise: str) -> Any:
-    import altair as alt
-
-    return alt.ColorValue(otherwise, condition={"test": "isValid(datum.estimate)", **color.to_dict()})
 
 
 # A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
@@ -119,7 +115,7 @@ def _numbers(base: Any) -> list[Any]:
     text = base.transform_filter("!datum.sign").transform_calculate(
         _shown="isValid(datum.estimate) ? format(datum.estimate, '.2f') : '\u2013'",
     )
-    ink = _where_known(_scale(TAU_INKS, "", legend=False), "var(--muted)")
+    ink = _scale(TAU_INKS, "", "var(--muted)", legend=False)
     shared = {"text": alt.Text(field="_shown", type="nominal"), "color": ink}
     sure = text.transform_filter("datum.sure").mark_text(
         invalid="show", fontWeight=700, dy=_ROOM, fontSize=11.5, aria=False
@@ -140,7 +136,9 @@ def _intervals(base: Any) -> Any:
         base.transform_filter("!datum.sign && isValid(datum.ci_low)")
         .transform_calculate(_interval="format(datum.ci_low, '.2f') + ' to ' + format(datum.ci_high, '.2f')")
         .mark_text(dy=8, fontSize=9.5, opacity={"expr": f"{_WIDE} ? 0.85 : 0"}, aria=False)
-        .encode(text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", legend=False))
+        .encode(
+            text=alt.Text(field="_interval", type="nominal"), color=_scale(TAU_INKS, "", "var(--muted)", legend=False)
+        )
     )
 
 

@@ -1,11 +1,12 @@
 """Draws the robust sign error: how often a measure gets the direction of a change wrong, on average and at worst."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
 
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
-from measurebench.reporting.html.wording import count, fixed, measure_name
+from measurebench.reporting.html.wording import count, defined, fixed, measure_name
 from measurebench.reporting.subject.study import Study
 
 __all__ = ["figure"]
@@ -18,6 +19,7 @@ _COLUMNS = (
     Column("worst", "worst change", "tau"),
     Column("worst_low", "worst, low", "tau"),
     Column("worst_high", "worst, high", "tau"),
+    Column("change", "worst change"),
     Column("n_pairs", "pairs", "integer"),
 )
 
@@ -35,7 +37,7 @@ def figure(study: Study) -> Figure | None:
     return Figure(
         "sign-error",
         f"{better} of {count(len(rows), 'measure')} {'beats' if better == 1 else 'beat'} a coin toss even in the "
-        "change of a setting that is worst for it",
+        f"change of a setting that is worst for {'it' if better == 1 else 'them'}",
         f"The smallest worst-case sign error is {fixed(best['worst'])} ({best['title']}; {fixed(best['mean'])} "
         "on average).",
         specification(_chart(len(rows))),
@@ -50,7 +52,7 @@ def figure(study: Study) -> Figure | None:
 
 
 def _row(study: Study, name: str) -> dict[str, Any] | None:
-    mean, worst = study.estimate(name, "sign_error_mean"), study.estimate(name, "sign_error_max")
+    mean, worst = study.estimate(name, "sign_error_mean"), _worst(study, name)
     if not (mean and worst):
         return None
     return {
@@ -62,8 +64,17 @@ def _row(study: Study, name: str) -> dict[str, Any] | None:
         "worst": worst["estimate"],
         "worst_low": worst["ci_low"],
         "worst_high": worst["ci_high"],
+        "change": worst["level"],
         "n_pairs": mean["n_pairs"],
     }
+
+
+def _worst(study: Study, name: str) -> dict[Hashable, Any]:
+    """Return the worst sign error over all settings, or {}; its level names the change that it belongs to."""
+    rows = study.analysis.correlations
+    over_all = rows["axis"].isna() | (rows["axis"] == "")
+    found = rows[(rows["measure"] == name) & (rows["statistic"] == "sign_error_max") & over_all].to_dict("records")
+    return found[0] if found and defined(found[0]["estimate"]) else {}
 
 
 def _chart(n_rows: int) -> Any:
@@ -85,6 +96,7 @@ def _chart(n_rows: int) -> Any:
         alt.Tooltip(field="title", type="nominal", title="measure"),
         alt.Tooltip(field="mean", type="quantitative", format=".3f", title="mean"),
         alt.Tooltip(field="worst", type="quantitative", format=".3f", title="worst"),
+        alt.Tooltip(field="change", type="nominal", title="worst change"),
         alt.Tooltip(field="n_pairs", type="quantitative", format=",", title="pairs"),
     ]
     mean = base.mark_point(filled=True, size=60, color="var(--s1)", opacity=1).encode(

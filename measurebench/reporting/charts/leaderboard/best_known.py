@@ -57,7 +57,7 @@ def _chart(n_rows: int) -> Any:
         y=y, x=alt.X(field="rank", type="quantitative"), x2=alt.X2(field="rank_known")
     )
     before = base.mark_point(filled=True, size=60, opacity=1, color="var(--s1)").encode(
-        y=y, x=alt.X(field="rank", type="quantitative", title="rank")
+        y=y, x=alt.X(field="rank", type="quantitative", title="rank", axis=alt.Axis(format="d", tickMinStep=1))
     )
     after = base.mark_point(filled=False, shape="diamond", size=64, strokeWidth=2, opacity=1, color="var(--s2)").encode(
         y=y, x=alt.X(field="rank_known", type="quantitative")

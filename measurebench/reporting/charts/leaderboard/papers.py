@@ -30,7 +30,8 @@ def figure(table: pd.DataFrame) -> Figure:
     )
     return Figure(
         "papers",
-        f"{count(len(table), 'entry', 'entries')} come from {count(len(rows), 'paper')}; {several} have more than one",
+        f"{count(len(table), 'entry comes', 'entries come')} from {count(len(rows), 'paper')}; {several} "
+        f"{'has' if several == 1 else 'have'} more than one",
         f"Shown are the {min(SHOWN, len(rows))} papers with the most robust entries; the table has all.",
         specification(_chart(min(SHOWN, len(rows)))),
         {"papers": rows},

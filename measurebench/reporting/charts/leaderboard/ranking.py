@@ -44,7 +44,8 @@ def figure(table: pd.DataFrame) -> Figure:
     return Figure(
         "ranking",
         title,
-        f"With 10,000 test images the typical entry could hold any of {int(width)} ranks.",
+        "With 10,000 test images "
+        + (f"the typical entry could hold any of {int(width)} ranks." if width > 1 else "most ranks are certain."),
         specification(_chart(table)),
         {"models": table},
         "models",

@@ -14,7 +14,7 @@ def figure(table: pd.DataFrame) -> Figure | None:
     known = table.dropna(subset=["reported_accuracy", "autoattack_accuracy"])
     if known.empty:
         return None
-    over = known["reported_accuracy"] - known["autoattack_accuracy"]
+    over = (known["reported_accuracy"] - known["autoattack_accuracy"]).round(8)  # 5.00 points are not over 5 points
     far, under = int((over > 0.05).sum()), int((over < 0).sum())
     worst = known.iloc[int(over.to_numpy().argmax())]
     return Figure(
