@@ -28,8 +28,8 @@ class PGD:
     With targets the loss towards them descends. The random start depends on each example's key and the seed alone.
     """
 
-    steps: int = 10
-    step_fraction: float = 0.25
+    steps: int = PGD_STEPS
+    step_fraction: float = PGD_STEP_FRACTION
     step: float | None = None
     restarts: int = 1
     start: bool = True

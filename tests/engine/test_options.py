@@ -123,9 +123,9 @@ def test_the_defaults_are_the_same_everywhere(arrived: list[RunOptions], tmp_pat
 def test_settings_of_attacks_have_one_source_of_defaults() -> None:
     settings = MeasureSettings(OWN)
     config = RunConfig("digits", "", "", OWN)
-    for steps in (settings.pgd_steps, config.pgd_steps, OPTIONS.pgd_steps, PGD(OWN).steps):
+    for steps in (settings.pgd_steps, config.pgd_steps, OPTIONS.pgd_steps, PGD().steps):
         assert steps == PGD_STEPS
-    for fraction in (settings.pgd_step_fraction, config.pgd_step_fraction, PGD(OWN).step_fraction):
+    for fraction in (settings.pgd_step_fraction, config.pgd_step_fraction, PGD().step_fraction):
         assert fraction == PGD_STEP_FRACTION
     assert inspect.signature(measurebench.measure).parameters["pgd_steps"].default == PGD_STEPS
 

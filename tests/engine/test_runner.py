@@ -384,13 +384,15 @@ def test_numbers_that_are_not_finite_beside_a_value_do_not_end_the_run(
     assert (record.diagnostics["largest"], record.diagnostics["smallest"]) == ("inf", 0.5)
 
 
-def test_a_worker_does_not_run_the_user_s_script_again() -> None:
+def test_a_worker_does_not_run_the_user_s_script_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a script that calls ``run`` with several workers needs no ``if __name__ == "__main__"``."""
     from multiprocessing.spawn import get_preparation_data
 
     from measurebench.engine.workers import without_main
 
     main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__spec__", None, raising=False)
+    monkeypatch.setattr(main, "__file__", "script.py", raising=False)  # as of a script; a test's worker has none
     before = dict(vars(main))
     assert {"init_main_from_name", "init_main_from_path"} & set(get_preparation_data("worker"))
     with without_main():
