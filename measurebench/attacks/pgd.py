@@ -13,6 +13,7 @@ from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResul
 from measurebench.attacks.registry import register_attack
 from measurebench.attacks.settings import with_own_id
 from measurebench.attacks.starts import keyed_start
+from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS
 from measurebench.core.errors import BadInputError
 
 __all__ = ["PGD"]
