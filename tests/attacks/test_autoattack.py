@@ -42,6 +42,7 @@ def test_a_shard_is_what_stock_pyautoattack_finds(network: nn.Module, examples: 
     assert ours.n_forward > 1000
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
     network: nn.Module, examples: tuple
 ) -> None:
@@ -67,6 +68,7 @@ def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
     torch.testing.assert_close(small[0].adversarial, whole[0].adversarial, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_nothing_of_it_leaks(network: nn.Module, examples: tuple, caplog: pytest.LogCaptureFixture) -> None:
     images, labels = examples
     torch.manual_seed(5)
@@ -128,6 +130,7 @@ def test_other_versions_are_other_attacks_with_shards_of_their_own(
     assert find_attack("autoattack:version=rand").info.counted_by == "autoattack"
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_weights_get_no_gradients(network: nn.Module, examples: tuple) -> None:
     images, labels = examples
     network.zero_grad()

@@ -1,7 +1,6 @@
 """What every registered attack must keep, whatever it is: a new one is held to it without another line of test."""
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -23,22 +22,7 @@ N, K = 16, 5
 WEIGHT = torch.cos(1.7 * torch.arange(64, dtype=torch.float64))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _short_autoattack() -> Iterator[None]:
-    """AutoAttack with few steps: the contract holds for any number of them, and the full ones take minutes."""
-    from pyautoattack import AutoAttack
-
-    original = AutoAttack.run_standard_evaluation
-
-    def short(self: object, *arguments: object, **named: object) -> object:
-        self.apgd.n_iter = self.apgd_targeted.n_iter = 20
-        self.fab.n_iter = 5
-        self.square.n_queries = 20
-        return original(self, *arguments, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoAttack, "run_standard_evaluation", short)
-        yield
+pytestmark = pytest.mark.usefixtures("short_autoattack")
 
 
 def network() -> nn.Module:
