@@ -13,6 +13,7 @@ from measurebench.attacks.perform import attacked, perform
 from measurebench.attacks.protocol import Attack, AttackContext
 from measurebench.attacks.registry import all_attacks, find_attack
 from measurebench.compute.batching import Batches
+from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 from measurebench.engine.options import RunOptions
 
@@ -160,3 +161,18 @@ def test_robust_accuracy_of_a_linear_network_is_exact(name: str, norm: str, dual
     assert float((images - 0.5).abs().max()) + radius < 0.5
     assert torch.equal(outcome.robust, expected)
     assert int(outcome.correct.sum()) == N - 1
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_targets_are_aimed_at_or_refused(name: str) -> None:
+    attack, net = find_attack(name), network()
+    images, labels = examples(net)
+    targets = (net(images).argmax(1) + 1) % K
+    context = replace(given(THREATS[0]), targets=targets)
+    if not attack.info.targeted:
+        with pytest.raises(BadInputError, match=f"attack {name}: expected no targets"):
+            attacked(attack, net, images, labels, context, Batches(64))
+        return
+    found = attacked(attack, net, images, labels, context, Batches(64)).adversarial
+    rise = (net(found) - net(images)).gather(1, targets[:, None])
+    assert float(rise.detach().mean()) > 0
