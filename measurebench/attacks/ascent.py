@@ -13,7 +13,10 @@ from torch import Tensor
 from measurebench.attacks.geometry import per_example, project, steepest
 from measurebench.core.threat import Norm
 
-__all__ = ["Ascent", "Objective", "Step", "gradient_at"]
+__all__ = ["NONFINITE_GRADIENTS", "Ascent", "Objective", "Step", "gradient_at"]
+
+# The warning of an attack that met such gradients and took them for zero.
+NONFINITE_GRADIENTS = "some gradients at the images are not finite and count as zero"
 
 Objective = Callable[[Tensor], Tensor]
 

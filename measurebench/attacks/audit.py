@@ -10,7 +10,7 @@ from measurebench.attacks.geometry import distance
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
-__all__ = ["TOLERANCE", "AttackOutcome", "audit"]
+__all__ = ["TOLERANCE", "AttackOutcome", "audit", "is_correct"]
 
 # Room for rounding, not for attacks: float32 coordinates in [0, 1] are rounded by 6e-8 at most, so that the L2 length
 # of d of them is off by less than 1e-5 for d < 3e4, and 1e-5 is 0.03 % of the smallest usual radius, 8/255.
@@ -70,9 +70,11 @@ def audit(
     distances = distance(safe, images, threat.norm)
     box = ((safe >= -TOLERANCE) & (safe <= 1 + TOLERANCE)).flatten(1).all(1)
     violations = ~finite | ~box | (distances > threat.radius + TOLERANCE)
-    correct = clean_logits.argmax(1) == labels
-    overturned = (adversarial_logits.argmax(1) != labels) & ~violations
+    correct = is_correct(clean_logits, labels)
+    overturned = ~is_correct(adversarial_logits, labels) & ~violations
     raised = list(flags)
+    if n_nan := int((clean_logits.isnan().any(1) | (adversarial_logits.isnan().any(1) & ~violations)).sum()):
+        raised.append(f"the network's output is NaN for {n_nan} of {len(labels)} images; they count as misclassified")
     if n_violations := int(violations.sum()):
         raised.append(
             f"{n_violations} of {len(labels)} adversarial images leave the {threat} ball or the box [0, 1]"
@@ -82,3 +84,15 @@ def audit(
     return AttackOutcome(
         adversarial, correct, robust, distances, violations, n_passes, tuple(raised), dict(counts or {})
     )
+
+
+def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Tell which rows of logits [n, K] are largest at their label [n], bool [n]; never where one of them is NaN.
+
+    Of equal logits the first counts as the prediction.
+
+    >>> is_correct(torch.tensor([[1.0, 0.0], [torch.nan, 0.0]]), torch.tensor([0, 0]))
+    tensor([ True, False])
+    """
+    right: Tensor = (logits.argmax(1) == labels) & ~logits.isnan().any(1)
+    return right

@@ -15,6 +15,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.ascent import NONFINITE_GRADIENTS
+from measurebench.attacks.counting import Counting
 from measurebench.attacks.isolation import frozen
 from measurebench.attacks.perform import require_classes
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult, ShardResult
@@ -87,31 +89,6 @@ class AutoAttack:
         return result
 
 
-class _Counting(nn.Module):
-    """The network, counting the images that pass through it; float32 outside (the attack's own), ``dtype`` within.
-
-    More than ``at_once`` images go through in parts, each computed again when its gradient is taken, so that the
-    memory is that of one part.
-    """
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype, at_once: int) -> None:
-        super().__init__()
-        self.network, self.dtype, self.at_once = network, dtype, at_once
-        self.n_forward = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.n_forward += len(images)
-        inputs = images.to(self.dtype)
-        if len(images) <= self.at_once:
-            logits: Tensor = self.network(inputs)
-        else:
-            from torch.utils.checkpoint import checkpoint
-
-            parts = [checkpoint(self.network, part, use_reentrant=False) for part in torch.split(inputs, self.at_once)]
-            logits = torch.cat(parts)
-        return logits.to(images.dtype)
-
-
 class _Flags(logging.Handler):
     """Collects warnings as data."""
 
@@ -170,7 +147,7 @@ def attack_shard(
     import pyautoattack
 
     require_classes(AutoAttack.base, n_classes)
-    counting = _Counting(network, images.dtype, at_once).eval()
+    counting = Counting(network, images.dtype, at_once).eval()
     with _isolated() as flags, frozen(network):
         attack = pyautoattack.AutoAttack(
             counting,
@@ -183,7 +160,8 @@ def attack_shard(
         attack.verbose = False
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, n_classes - 1)
         adversarial, _ = attack.run_standard_evaluation(images.float(), labels, batch_size=len(images))
-    return ShardResult(adversarial.detach(), tuple(flags.messages), counting.n_forward)
+    told = (*flags.messages, *((NONFINITE_GRADIENTS,) if counting.saw_nonfinite else ()))
+    return ShardResult(adversarial.detach(), told, counting.n_forward)
 
 
 def shards(n: int, size: int = SHARD_SIZE) -> list[range]:

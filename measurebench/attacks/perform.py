@@ -43,10 +43,12 @@ def attacked(
 ) -> AttackResult:
     """Return what an attack makes of copies of images [n, ...] and labels [n], batch by batch unless it takes all.
 
-    The result has the dtype and device of ``images``.
+    The result has the dtype and device of ``images``. Raises BadInputError for targets that the attack does not take.
     """
     info = attack.info
     require_classes(info, context.n_classes)
+    if context.targets is not None and not info.targeted:
+        raise BadInputError(f"attack {info.id}", "no targets, which it cannot aim at", "targets")
 
     def run(rows: slice) -> AttackResult:
         result = attack(network, images[rows].clone(), labels[rows].clone(), context.at(rows))

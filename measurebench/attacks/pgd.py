@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.ascent import Ascent
+from measurebench.attacks.ascent import NONFINITE_GRADIENTS, Ascent
 from measurebench.attacks.losses import cross_entropy_sum
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
 from measurebench.attacks.registry import register_attack
@@ -43,6 +43,7 @@ class PGD:
         cost="10(F+B)+F",
         examples="pgd",
         batch_independent=True,
+        targeted=True,
     )
 
     def __post_init__(self) -> None:
@@ -69,8 +70,7 @@ class PGD:
         n_passes = 2 * self.steps * self.restarts
         if not (n_blind := int(blind.sum())):
             return AttackResult(points, (), n_passes)
-        flag = "some gradients at the images are not finite and count as zero"
-        return AttackResult(points, (flag,), n_passes, {"n_nonfinite_gradients": n_blind})
+        return AttackResult(points, (NONFINITE_GRADIENTS,), n_passes, {"n_nonfinite_gradients": n_blind})
 
     def _climb(
         self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext, restart: int

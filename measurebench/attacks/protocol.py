@@ -24,6 +24,7 @@ class AttackInfo:
 
     ``in_ball`` promises images within the threat model; ``batch_independent`` that an image's result does not
     depend on the images beside it; tests hold both. ``whole`` attacks get all images in one call, others a batch.
+    ``targeted`` ones can aim at given classes.
     ``reference`` is where a third-party attack comes from, with the digest of its code; empty for registered ones.
     """
 
@@ -40,6 +41,7 @@ class AttackInfo:
     in_ball: bool = True
     batch_independent: bool = False
     whole: bool = False
+    targeted: bool = False
     reference: str = ""
 
 

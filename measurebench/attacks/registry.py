@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import measurebench.attacks as package
-from measurebench.attacks.plugin import PluginAttack, is_plugin, load_plugin
+from measurebench.attacks.plugin import PluginAttack
+from measurebench.attacks.plugin_loading import is_plugin, load_plugin
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.settings import read_settings, with_settings
 from measurebench.core.errors import BadInputError, near_names

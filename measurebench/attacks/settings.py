@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from measurebench.attacks.protocol import AttackInfo
 from measurebench.core.errors import BadInputError, near_names
 
-__all__ = ["named_settings", "read_settings", "typed", "with_own_id", "with_settings"]
+__all__ = ["check_names", "named_settings", "read_settings", "typed", "with_own_id", "with_settings"]
 
 A = TypeVar("A")
 _PIXELS = 255  # images of 8 bits: lengths are usually written over it

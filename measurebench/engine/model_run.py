@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from measurebench.attacks.audit import is_correct
 from measurebench.attacks.protocol import ShardResult
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.devices import choose_device, clock, is_lost
@@ -90,7 +91,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         yield Event("started", task.spec.id)
         try:
             run = _ModelRun(task, options, dataset, out, device, digest)
-        except Exception as error:  # a model may raise anything; it becomes a failed record
+        except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
             yield from load_failure(task, options, _reason(error), digest)
             if is_lost(error):
                 raise DeviceLostError from error
@@ -137,7 +138,7 @@ class _ModelRun:
         self.contexts: dict[Split, MeasureContext] = {}
         self.context("train")
         test = self.context("test")
-        n_correct = int((test.clean_logits.argmax(1) == test.labels).sum())
+        n_correct = int(is_correct(test.clean_logits, test.labels).sum())
         verify_clean_accuracy(self.model, n_correct, test.n)
 
     def _split(self, split: Split) -> ImageSplit:
@@ -199,7 +200,7 @@ class _ModelRun:
             if isinstance(item, AttackAccuracy):
                 self._write_verdicts(item, context, split)
             taken = clock(self.device) - start - (sum(context.shared_seconds.values()) - shared)
-        except Exception as error:  # noqa: BLE001 - a failure of any kind is a row without a number
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a failure of any kind is a row without a number
             failure, self.device_lost = _reason(error), is_lost(error)
             taken = time.perf_counter() - start
         return Record(

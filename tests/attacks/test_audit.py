@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from measurebench.attacks.audit import audit
+from measurebench.attacks.audit import audit, is_correct
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
@@ -45,3 +45,22 @@ def test_pixels_that_are_not_finite_never_count() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"adversarial images: expected shape \(4, 1, 2, 2\), got \(3, 1, 2, 2\)"):
         audit(IMAGES, LABELS, IMAGES[:3], RIGHT, WRONG, THREAT)
+
+
+def test_an_output_that_is_nan_is_never_right_and_is_told() -> None:
+    broken = RIGHT.clone()
+    broken[0, 1] = float("nan")
+    assert is_correct(broken, LABELS).tolist() == [False, True, True, True]
+    before = audit(IMAGES, LABELS, IMAGES, broken, RIGHT, THREAT)
+    assert before.robust.tolist() == before.correct.tolist() == [False, True, True, True]
+    after = audit(IMAGES, LABELS, IMAGES, RIGHT, broken, THREAT)
+    assert after.robust.tolist() == [False, True, True, True]
+    assert bool(after.correct.all())
+    assert after.flags == ("the network's output is NaN for 1 of 4 images; they count as misclassified",)
+
+
+def test_infinite_logits_are_numbers() -> None:
+    assert is_correct(torch.tensor([[torch.inf, 0.0], [-torch.inf, 0.0]]), torch.tensor([0, 0])).tolist() == [
+        True,
+        False,
+    ]

@@ -7,7 +7,9 @@ from pyautoattack import AutoAttack, checks
 from torch import nn
 
 from measurebench.attacks import autoattack
+from measurebench.attacks.ascent import NONFINITE_GRADIENTS
 from measurebench.attacks.audit import AttackOutcome
+from measurebench.attacks.perform import perform
 from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.registry import find_attack
 from measurebench.core.digests import seed_from
@@ -42,6 +44,7 @@ def test_a_shard_is_what_stock_pyautoattack_finds(network: nn.Module, examples: 
     assert ours.n_forward > 1000
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
     network: nn.Module, examples: tuple
 ) -> None:
@@ -67,6 +70,7 @@ def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
     torch.testing.assert_close(small[0].adversarial, whole[0].adversarial, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_nothing_of_it_leaks(network: nn.Module, examples: tuple, caplog: pytest.LogCaptureFixture) -> None:
     images, labels = examples
     torch.manual_seed(5)
@@ -128,9 +132,28 @@ def test_other_versions_are_other_attacks_with_shards_of_their_own(
     assert find_attack("autoattack:version=rand").info.counted_by == "autoattack"
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_weights_get_no_gradients(network: nn.Module, examples: tuple) -> None:
     images, labels = examples
     network.zero_grad()
     assert all(parameter.requires_grad for parameter in network.parameters())
     autoattack.attack_shard(network, images[:2], labels[:2], THREAT, 0, "test", 0, 5)
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.usefixtures("short_autoattack")
+def test_gradients_that_are_not_finite_do_not_make_a_network_robust(network: nn.Module, examples: tuple) -> None:
+    class BlackRoot(nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return network(batch.sqrt().square())
+
+    images, threat = examples[0].clone(), ThreatModel.parse("L2", "3/4")
+    images[:, 0, 0, 0] = 0.0
+    labels = network(images).argmax(1)
+    context = AttackContext(threat, torch.arange(10), n_classes=5)
+    attack = find_attack("autoattack")
+    plain, masked = (perform(attack, net, images, labels, context) for net in (network, BlackRoot()))
+    assert int(plain.robust.sum()) < 10
+    assert int(masked.robust.sum()) <= int(plain.robust.sum()) + 1
+    assert NONFINITE_GRADIENTS in masked.flags
+    assert NONFINITE_GRADIENTS not in plain.flags

@@ -1,7 +1,6 @@
 """What every registered attack must keep, whatever it is: a new one is held to it without another line of test."""
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -14,6 +13,7 @@ from measurebench.attacks.perform import attacked, perform
 from measurebench.attacks.protocol import Attack, AttackContext
 from measurebench.attacks.registry import all_attacks, find_attack
 from measurebench.compute.batching import Batches
+from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 from measurebench.engine.options import RunOptions
 
@@ -23,22 +23,7 @@ N, K = 16, 5
 WEIGHT = torch.cos(1.7 * torch.arange(64, dtype=torch.float64))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _short_autoattack() -> Iterator[None]:
-    """AutoAttack with few steps: the contract holds for any number of them, and the full ones take minutes."""
-    from pyautoattack import AutoAttack
-
-    original = AutoAttack.run_standard_evaluation
-
-    def short(self: object, *arguments: object, **named: object) -> object:
-        self.apgd.n_iter = self.apgd_targeted.n_iter = 20
-        self.fab.n_iter = 5
-        self.square.n_queries = 20
-        return original(self, *arguments, **named)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoAttack, "run_standard_evaluation", short)
-        yield
+pytestmark = pytest.mark.usefixtures("short_autoattack")
 
 
 def network() -> nn.Module:
@@ -176,3 +161,18 @@ def test_robust_accuracy_of_a_linear_network_is_exact(name: str, norm: str, dual
     assert float((images - 0.5).abs().max()) + radius < 0.5
     assert torch.equal(outcome.robust, expected)
     assert int(outcome.correct.sum()) == N - 1
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_targets_are_aimed_at_or_refused(name: str) -> None:
+    attack, net = find_attack(name), network()
+    images, labels = examples(net)
+    targets = (net(images).argmax(1) + 1) % K
+    context = replace(given(THREATS[0]), targets=targets)
+    if not attack.info.targeted:
+        with pytest.raises(BadInputError, match=f"attack {name}: expected no targets"):
+            attacked(attack, net, images, labels, context, Batches(64))
+        return
+    found = attacked(attack, net, images, labels, context, Batches(64)).adversarial
+    rise = (net(found) - net(images)).gather(1, targets[:, None])
+    assert float(rise.detach().mean()) > 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.attacks.perform import attacked, perform
-from measurebench.attacks.plugin import load_plugin
+from measurebench.attacks.plugin_loading import load_plugin
 from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.compute.batching import Batches

@@ -216,6 +216,23 @@ def test_a_third_party_attack_without_a_valid_image_has_no_accuracy(
     assert str(record.diagnostics["attack"]).startswith("tests.engine.test_runner:halving#")
 
 
+def test_a_measure_that_ends_the_process_is_a_failure_like_any_other(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.measures.margins.average_ce import AverageCrossEntropy
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(AverageCrossEntropy, "__call__", leave)
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", workers=1, **OPTIONS)
+    assert summary.exit_status == 1
+    assert {(name, reason) for _, name, reason in summary.failures} == {
+        ("average_ce", "SystemExit: 0"),
+        ("average_ce_pgd", "SystemExit: 0"),
+    }
+
+
 def still(network: Any, images: Any, labels: Any) -> Any:
     """Stand for an attack that does nothing."""
     return images

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from measurebench.attacks.audit import AttackOutcome
+from measurebench.attacks.audit import AttackOutcome, is_correct
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.registry import all_attacks
@@ -48,8 +48,10 @@ class CleanAccuracy:
     )
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
-        """Return the accuracy on clean images."""
-        return accuracy(context.clean_logits.argmax(1) == context.labels)
+        """Return the accuracy on clean images; where the output is NaN, the image is misclassified, and counted."""
+        n_nan = int(context.clean_logits.isnan().any(1).sum())
+        told: dict[str, Diagnostic] = {"n_nan_outputs": n_nan} if n_nan else {}
+        return accuracy(is_correct(context.clean_logits, context.labels), **told)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""Finds third-party attacks, ``module:callable`` or ``file.py:callable``, and reads what they ask for."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from measurebench.attacks.plugin import OFFERED, PluginAttack
+from measurebench.attacks.settings import check_names, read_settings, typed
+from measurebench.core.digests import digest_file
+from measurebench.core.errors import BadInputError
+
+__all__ = ["is_plugin", "load_plugin"]
+
+_POSITIONAL = 3  # network, images, labels
+
+
+def is_plugin(reference: str) -> bool:
+    """Tell whether a reference names a function, not a registered attack with settings.
+
+    >>> is_plugin("pgd:steps=50"), is_plugin("my_attacks:pgd"), is_plugin("my_attacks:pgd:steps=50")
+    (False, True, True)
+    """
+    place, name, _ = _parts(reference)
+    return bool(place and name and "=" not in name)
+
+
+def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
+    """Import the function of a reference and read its signature.
+
+    Raises BadInputError for a module, function or setting that is not there, or a function that needs more arguments
+    than it is given.
+    """
+    place, name, settings = _parts(reference)
+    module = _file_module(place, subject) if place.endswith(".py") else _named_module(place, subject)
+    function = getattr(module, name, None)
+    if not callable(function) or inspect.isclass(function):
+        got = "a class" if callable(function) else repr(function)
+        raise BadInputError(subject, f"a function {name!r} of (network, images, labels) in {place!r}", got)
+    label = f"{Path(place).name if place.endswith('.py') else place}:{name}"
+    parameters = _parameters(function)
+    given = read_settings(settings, label) if settings else {}
+    check_names(given, [known for known in parameters if known not in OFFERED], label)
+    lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*OFFERED, *given)]
+    if lacking:
+        raise BadInputError(subject, f"{label} with arguments beyond the first three that have defaults", lacking[0])
+    values = tuple((key, _value(text, parameters[key], f"{label}: {key}")) for key, text in sorted(given.items()))
+    takes = tuple(key for key in parameters if key in OFFERED)
+    return PluginAttack(function, name, label, _code_digest(function, module), values, takes)
+
+
+def _parts(reference: str) -> tuple[str, str, str]:
+    """Split a reference into module or file, callable and settings; a file's path may hold colons."""
+    head, dot_py, tail = reference.partition(".py:")
+    place, rest = (f"{head}.py", tail) if dot_py else reference.partition(":")[::2]
+    name, _, settings = rest.partition(":")
+    return place, name, settings
+
+
+def _named_module(place: str, subject: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except ImportError as error:
+        raise BadInputError(subject, f"a module that can be imported as {place!r}", str(error)) from error
+
+
+def _file_module(place: str, subject: str) -> ModuleType:
+    """Import a Python file under a name made from its content, so that it is never some other module."""
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise BadInputError(subject, f"the file {path}", "no such file")
+    unique = f"measurebench_attack_{digest_file(path)[:16]}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec is not None  # a name that ends in .py always has a loader
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise BadInputError(subject, f"{path} to import", f"{type(error).__name__}: {error}") from error
+    return module
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters after the first three that can be given by keyword; none where there is no signature."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        return {}
+    fit = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    positional = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY][:_POSITIONAL]
+    return {p.name: p for p in parameters if p.kind in fit and p not in positional}
+
+
+def _value(text: str, parameter: inspect.Parameter, subject: str) -> Any:
+    """Return a setting in the type of its default, or of its annotation, else as the first type that reads it."""
+    if type(parameter.default) in (int, float, bool, str):
+        return typed(text, type(parameter.default), subject)
+    for kind in (parameter.annotation, int, float, bool):
+        try:
+            return typed(text, kind, subject)
+        except BadInputError:
+            continue
+    return text
+
+
+def _code_digest(function: Callable[..., Any], module: ModuleType) -> str:
+    """Return the digest of the file that defines a function; of its name alone where it has no source."""
+    for thing in (inspect.unwrap(function), type(function), module):
+        try:
+            if (path := inspect.getsourcefile(thing)) and Path(path).is_file():
+                return digest_file(Path(path))
+        except TypeError:
+            continue
+    return hashlib.sha256(repr(getattr(function, "__qualname__", "")).encode()).hexdigest()
