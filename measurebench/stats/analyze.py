@@ -80,6 +80,7 @@ def analyze(
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
+    stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
     findings = find(population, Draws.of(population, bootstrap, permutations, seed), question)
@@ -110,7 +111,7 @@ def analyze(
         n_units=population.n_units,
         correlations=correlations,
         judgements=tidy(judged, TABLES["judgements"]),
-        standing=_standing(population, model),
+        standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
         filters=population.filters,
         notes=_notes(population, question),
@@ -214,10 +215,6 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
         for row in [*findings.rows[name], *findings.supplement[name]]
         if row.reason
     ]
-
-
-def _standing(population: Population, model: str | None) -> pd.DataFrame:
-    return tidy(standing(population, model) if model is not None else [], TABLES["standing"])
 
 
 def _notes(population: Population, question: Question) -> tuple[str, ...]:

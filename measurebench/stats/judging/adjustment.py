@@ -65,6 +65,8 @@ def benjamini_hochberg(p: Floats) -> Floats:
     >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03])).round(3).tolist()
     [0.03, 0.04, 0.04]
     """
-    from statsmodels.stats.multitest import multipletests
-
-    return np.asarray(multipletests(p, method="fdr_bh")[1], dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] / (np.arange(1, len(p) + 1) / len(p))
+    result = np.empty(len(p))
+    result[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
+    return result

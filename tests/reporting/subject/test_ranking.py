@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from measurebench.core.errors import BadInputError
 from measurebench.reporting.subject.ranking import frontier, frontiers_by_year, papers, ranked, wilson
 
 
@@ -53,3 +54,38 @@ def test_variants_fold_into_their_paper() -> None:
     assert list(folded["model_id"]) == ["b", "c"]
     assert list(folded["n_entries"]) == [2, 1]
     assert folded.loc[0, "weakest"] == 0.5
+
+
+def test_a_column_that_is_missing_is_named() -> None:
+    with pytest.raises(BadInputError, match="robust: expected a column of the leaderboard"):
+        ranked(entries(("a", 0.9, 0.7, 2020, "p")), accuracy="robust")
+
+
+def test_entries_without_an_accuracy_have_no_place() -> None:
+    table = ranked(entries(("a", 0.9, float("nan"), 2020, "p"), ("b", 0.9, 0.7, 2020, "q")))
+    assert table["rank"].isna().tolist() == [True, False]
+    assert table[["rank_best", "rank_worst"]].iloc[0].isna().all()
+    assert table[["rank_best", "rank_worst"]].iloc[1].tolist() == [1, 1]
+
+
+def test_more_images_make_ranks_surer() -> None:
+    table = entries(*((str(i), 0.9, p, 2020, str(i)) for i, p in enumerate((0.70, 0.695, 0.68))))
+    assert ranked(table, n=100)["rank_worst"].tolist() == [3, 3, 3]
+    assert ranked(table, n=10**7)["rank_worst"].tolist() == [1, 2, 3]
+    low, high = wilson(table["autoattack_accuracy"])
+    assert ((low < table["autoattack_accuracy"]) & (table["autoattack_accuracy"] < high)).all()
+
+
+def test_papers_come_best_first_with_their_range() -> None:
+    table = entries(
+        ("a", 0.9, 0.5, 2019, "p"), ("b", 0.8, 0.6, 2020, "p"), ("c", 0.8, 0.7, 2020, "q"), ("d", 0.8, 0.6, 2021, "r")
+    )
+    folded = papers(table)
+    assert folded["model_id"].tolist() == ["c", "b", "d"]
+    assert folded["weakest"].tolist() == [0.7, 0.5, 0.6]
+
+
+def test_without_years_there_is_one_frontier() -> None:
+    table = entries(("a", 0.9, 0.5, 2019, "p")).assign(year=float("nan"))
+    found = frontiers_by_year(table)
+    assert found["until"].tolist() == [""]

@@ -9,7 +9,7 @@ from measurebench.reporting.charts import gap, scatter
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import sections, study_page
 from measurebench.reporting.subject.study import Study
-from measurebench.reporting.subject.target import Target
+from measurebench.reporting.subject.target import Target, value_format
 from measurebench.stats import analyze
 from tests.reporting.study.test_study_page import data_of
 from tests.reporting.synthetic import study_table
@@ -86,3 +86,44 @@ def test_accuracies_are_compared_where_both_were_measured() -> None:
     table.loc[:3, "pgd_accuracy_train"] = float("nan")
     figure = next(f for section in sections(study_of(table)) for f in section.figures if f.id == "accuracy")
     assert "of 20 models" in figure.title
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("robust_gap_pgd", "points"),
+        ("robust_gap_square", "points"),
+        ("square_accuracy_test", "percent"),
+        ("n_square", "integer"),
+        ("n_parameters", "integer"),
+        ("path_norm", "number"),
+        ("setting_steps", "number"),
+    ],
+)
+def test_a_column_of_numbers_is_shown_as_what_it_holds(column: str, expected: str) -> None:
+    assert value_format(column) == expected
+
+
+def test_a_gap_has_short_words_and_another_target_its_name() -> None:
+    gap_of, other = Target("robust_gap_square"), Target("square_accuracy_test")
+    assert (gap_of.is_gap, other.is_gap) == (True, False)
+    assert (gap_of.the, gap_of.subject, gap_of.many) == ("the gap", "The gap", "gaps")
+    assert (other.the, other.subject, other.many) == ("square test accuracy",) * 2 + ("values of square test accuracy",)
+    assert (gap_of.long, gap_of.name) == ("robust generalization gap", "robust generalization gap (square)")
+    assert gap_of.axis_title == "robust generalization gap (square) (percentage points)"
+    assert other.axis_title == "square test accuracy (percent)"
+    assert Target("err").axis_title == "err"
+
+
+def test_a_span_names_its_unit_once() -> None:
+    assert Target("robust_gap_pgd").span(0.01, 0.2) == "from 1.0 to 20.0 percentage points"
+    assert Target("pgd_accuracy_test").span(0.01, 0.2) == "from 1.0\u00a0% to 20.0\u00a0%"
+    assert Target("err").span(1, 2) == "from 1 to 2"
+    assert Target("robust_gap_pgd").told(0.2) == "20.0 points"
+    assert Target("err").told(0.25) == "0.25"
+
+
+def test_ticks_and_tooltips_fit_the_scale() -> None:
+    assert Target("robust_gap_pgd").tooltip == Target("pgd_accuracy_test").tooltip == ".1%"
+    assert Target("err").tooltip == ".4~g"
+    assert Target("robust_gap_pgd").axis_label == Target("pgd_accuracy_test").axis_label != Target("err").axis_label

@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
 from measurebench.stats import analyze
-from measurebench.stats.regressions.linear import independent
+from measurebench.stats.regressions.linear import fit, independent, r_squared, standardised
 from tests.stats.tables import grid
 
 
@@ -112,3 +113,81 @@ def test_the_measure_that_carries_the_signal_is_selected_more_often() -> None:
     chosen = analysis.multivariable.set_index("measure")["selection_frequency"]
     assert chosen["signal"] > 0.95 > 0.5 > chosen["tied"]
     assert 0.2 < analysis.multivariable_fit["cv_r2"] < 1
+
+
+def test_a_design_of_one_run_has_no_error_and_of_own_runs_has_hc3() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20)
+    y = x + rng.normal(size=20)
+    design = np.column_stack([np.ones(20), x])
+    own = fit(y, design, np.arange(20))
+    assert own.covariance == "HC3"
+    expected = smf.ols("y ~ x", pd.DataFrame({"x": x, "y": y})).fit(cov_type="HC3", use_t=True)
+    assert own.slope(1) == pytest.approx((expected.params["x"], *expected.conf_int().loc["x"], expected.pvalues["x"]))
+    single = fit(y, design, np.zeros(20, np.int64))
+    assert single.covariance == "none"
+    assert np.isnan(single.slope(1)[1:]).all()
+    assert single.slope(1)[0] == pytest.approx(expected.params["x"])
+
+
+def test_a_model_with_a_level_of_its_own_takes_hc1() -> None:
+    y = np.arange(8.0) ** 2
+    design = np.column_stack([np.ones(8), np.arange(8) == 7, np.arange(8)]).astype(float)
+    assert fit(y, design, np.arange(8)).covariance == "HC1"
+
+
+def test_r_squared_is_one_on_a_line_and_never_less_with_more_columns() -> None:
+    rng = np.random.default_rng(1)
+    design = np.column_stack([np.ones(15), rng.normal(size=(15, 3))])
+    assert r_squared(design @ np.array([1.0, 2, 3, 4]), design) == pytest.approx(1)
+    y = rng.normal(size=15)
+    values = [r_squared(y, design[:, : k + 1]) for k in range(4)]
+    assert values[0] == pytest.approx(0, abs=1e-12)
+    assert (np.diff(values) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_standardised_values_have_mean_zero_and_deviation_one(scale: float) -> None:
+    z = standardised(np.array([1.0, 2.0, 4.0, 8.0]) * scale)
+    assert (z.mean(), z.std(ddof=1)) == pytest.approx((0, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "model", "reason"),
+    [
+        ({"signal": 1.0}, "simple", "the measure is constant"),
+        ({"robust_gap_pgd": 0.1}, "simple", "the target is constant"),
+        ({"signal": [1.0, 2.0] + [np.nan] * 46}, "simple", "2 models are too few for a line"),
+        (
+            {"signal": lambda t: t["setting_batch_size"] * 1.0},
+            "settings_plus_measure",
+            "the settings determine the measure",
+        ),
+        ({"signal": [1.0, 2.0, 3.0, 5.0] + [np.nan] * 44}, "settings_plus_measure", "coefficients for 4 models"),
+        (
+            {"signal": lambda t: t["signal"].where(t["defense"] == "AT", 1.0)},
+            "slope_interaction",
+            "fewer than two defenses",
+        ),
+    ],
+)
+def test_what_cannot_be_fitted_has_its_reason(change: dict, model: str, reason: str) -> None:
+    analysis = analyze(grid().assign(**change), measures=["signal"], bootstrap=20, permutations=19)
+    rows = analysis.regressions.query("measure == 'signal' and model == @model and level == ''")
+    assert rows["slope"].isna().all()
+    told = analysis.undefined.query("statistic == @model and level == ''")["reason"]
+    assert any(reason in text for text in told)
+
+
+def test_equal_slopes_are_not_tested_with_fewer_runs_than_coefficients() -> None:
+    table = grid().assign(run=[f"r{k // 10}" for k in range(48)])
+    analysis = analyze(table, measures=["signal"], bootstrap=20, permutations=19)
+    assert analysis.regressions.query("model == 'slope_interaction'")["p_value"].isna().all()
+    assert any("fewer independent units than coefficients" in text for text in analysis.undefined["reason"])
+
+
+def test_regressions_without_settings_are_the_simple_ones() -> None:
+    table = grid()[["model_id", "robust_gap_pgd", "signal"]]
+    analysis = analyze(table, bootstrap=20, permutations=19)
+    assert analysis.regressions["model"].tolist() == ["simple"]
+    assert analysis.axes_r2.empty

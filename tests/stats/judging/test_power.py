@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, norm
+
+from measurebench.stats import analyze
+from measurebench.stats.judging.power import POWER, detectable_tau, null_deviation
+from tests.stats.tables import grid
+
+
+def test_the_deviation_under_independence_is_the_one_of_many_random_orders() -> None:
+    rng = np.random.default_rng(0)
+    n, target = 15, np.arange(15)
+    taus = [kendalltau(rng.permutation(n), target).statistic for _ in range(500)]
+    # The deviation of 500 draws is known to 3.2 %.
+    assert np.std(taus) == pytest.approx(null_deviation(n), rel=4 * 0.032)
+
+
+def test_one_model_has_no_deviation() -> None:
+    assert np.isnan(null_deviation(1))
+    assert null_deviation(2) == pytest.approx(1.0)  # tau of two models is 1 or -1
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.5)])
+def test_a_tau_of_the_detectable_size_is_found_as_often_as_asked(alpha: float, power: float) -> None:
+    tau = detectable_tau(60, alpha, power)
+    found = norm.sf(norm.ppf(1 - alpha / 2) - tau / null_deviation(60))
+    assert found == pytest.approx(power)
+
+
+def test_more_models_and_a_laxer_level_detect_smaller_taus() -> None:
+    assert detectable_tau(200, 0.05) < detectable_tau(50, 0.05)
+    assert detectable_tau(50, 0.05) < detectable_tau(50, 0.001)
+    assert detectable_tau(50, 0.05, 0.5) < detectable_tau(50, 0.05, 0.9)
+
+
+def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
+    table = grid()
+    table = table[(table["defense"] != "MART") | (table["architecture"] == "plain")]
+    rows = analyze(table, measures=["signal", "noise"], bootstrap=20, permutations=19).power.set_index("level")
+    assert rows["scope"].to_dict() == {"": "all", "AT": "defense", "MART": "defense", "TRADES": "defense"}
+    assert rows["n_units"].to_dict() == {"": 20, "AT": 8, "MART": 4, "TRADES": 8}
+    assert set(rows["alpha"]) == {0.025}  # 0.05 for two measures
+    assert set(rows["power"]) == {POWER}
+    assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.025))
+    assert "Over all models, 20 independent units show a tau of 0.50 or more" in rows.loc["", "sentence"]
+    assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")
+    assert np.isnan(rows.loc["MART", "detectable_tau"])

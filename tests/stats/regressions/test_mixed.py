@@ -1,0 +1,97 @@
+"""The mixed model against statsmodels, and every reason to fall back."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.regression.mixed_linear_model import MixedLM
+
+from measurebench.stats import analyze
+from tests.stats.tables import grid
+
+QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19}
+
+
+def grouped(slopes: dict[str, float], n: int = 40, seed: int = 0) -> pd.DataFrame:
+    """Return models whose target follows the measure with a slope of its own in each defense."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for defense, slope in slopes.items():
+        x = rng.normal(size=n)
+        gap = slope * x + rng.normal() + 0.2 * rng.normal(size=n)
+        parts.append(pd.DataFrame({"defense": defense, "m": x, "robust_gap_pgd": gap}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def mixed(table: pd.DataFrame) -> dict[str, Any]:
+    return {str(k): v for k, v in analyze(table, measures=["m"], **QUICK).mixed.iloc[0].items()}
+
+
+FIVE = {"a": 0.5, "b": 0.8, "c": 1.0, "d": 1.2, "e": 1.5}
+
+
+def test_the_fit_is_that_of_statsmodels_per_deviation_of_the_measure() -> None:
+    table = grouped(FIVE)
+    row = mixed(table)
+    z = (table["m"] - table["m"].mean()) / table["m"].std(ddof=1)
+    design = np.column_stack([np.ones(len(z)), z])
+    scale = table["robust_gap_pgd"].std(ddof=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MixedLM(table["robust_gap_pgd"].to_numpy() / scale, design, groups=table["defense"], exog_re=design)
+        fit = model.fit(reml=True, method="lbfgs", maxiter=200)
+    assert (row["method"], row["converged"], row["n_groups"], row["n_models"]) == ("mixed", True, 5, 200)
+    assert row["slope"] == pytest.approx(fit.params[1] * scale, rel=1e-3)
+    assert row["slope_sd"] == pytest.approx(np.sqrt(fit.cov_re[1, 1]) * scale, rel=1e-2)
+    assert row["slope_ci_low"] < row["slope"] < row["slope_ci_high"]
+
+
+def test_a_common_slope_is_recovered_and_its_spread_found() -> None:
+    row = mixed(grouped(FIVE))
+    assert row["slope"] == pytest.approx(1.0, abs=0.15)  # the mean of the five slopes
+    assert row["slope_sd"] == pytest.approx(np.std(list(FIVE.values()), ddof=1), rel=0.3)
+    assert row["p_value"] < 1e-6
+
+
+def test_two_defenses_fall_back_to_least_squares_with_an_intercept_each() -> None:
+    table = grouped({"a": 1.0, "b": 1.0})
+    row = mixed(table)
+    assert (row["method"], row["converged"]) == ("ols_cluster", False)
+    assert row["note"] == "2 defenses are too few for random effects"
+    centred = table.groupby("defense")[["m", "robust_gap_pgd"]].transform(lambda v: v - v.mean())
+    slope = (centred["m"] * centred["robust_gap_pgd"]).sum() / (centred["m"] ** 2).sum()
+    assert row["slope"] == pytest.approx(slope * table["m"].std(ddof=1))
+
+
+def test_a_measure_that_is_constant_inside_defenses_has_no_fit() -> None:
+    table = grouped({"a": 1.0, "b": 1.0}, n=10).assign(m=lambda t: (t["defense"] == "a") * 1.0)
+    assert mixed(table)["method"] == "none"
+
+
+@pytest.mark.parametrize("change", [{"m": 1.0}, {"robust_gap_pgd": 0.1}])
+def test_where_nothing_varies_nothing_is_fitted(change: dict[str, float]) -> None:
+    row = mixed(grouped(FIVE, n=6).assign(**change))
+    assert (row["method"], row["note"]) == ("none", "too few models, or nothing varies")
+    assert np.isnan(row["slope"])
+
+
+def test_few_models_are_said_to_be_too_few() -> None:
+    row = mixed(grouped({"a": 1.0, "b": 1.0}, n=2))
+    assert (row["method"], row["n_models"], row["n_groups"]) == ("none", 4, 2)
+
+
+def test_a_fit_that_does_not_converge_says_that_least_squares_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def singular(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr(MixedLM, "fit", singular)
+    row = mixed(grouped(FIVE))
+    assert row["note"] == "the mixed model failed (Singular matrix); least squares instead"
+    assert row["method"] == "ols_cluster"
+    assert row["slope"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_without_defenses_there_is_no_mixed_model() -> None:
+    assert analyze(grid().drop(columns="defense"), measures=["signal"], **QUICK).mixed.empty
