@@ -1,66 +1,80 @@
-from dataclasses import replace
+"""The section on methods states what was done and where the numbers come from, and nothing that is not known."""
 
+from typing import Any
+
+import pandas as pd
 import pytest
-from markupsafe import Markup
 
-from measurebench.core.infos import measure_infos
-from measurebench.core.mathematics import SYMBOLS, mathml, mathml_parts
-from measurebench.reporting.study.methods import glossary, symbols
-from measurebench.reporting.study.study_page import study_page
+from measurebench.reporting.study.methods import glossary, limits, methods, provenance, terms
 from measurebench.reporting.subject.study import Study
+from measurebench.stats import analyze
+from tests.reporting.conftest import KEPT
+from tests.reporting.synthetic import study_table
 
-HOSTILE = [
-    "</math><script>alert(1)</script>",
-    r"\text{</math><script>alert(1)</script>}",
-    r"\text{&lt;script&gt;alert(1)&lt;/script&gt;}",
-    r"\frac{1}{<script>alert(1)</script>",
-]
+QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19, "measures": ["local_lip"]}
 
 
-def with_info(study: Study, name: str, **changes: str) -> Study:
-    return replace(study, infos={**study.infos, name: replace(study.infos[name], **changes)})
+def study_of(table: pd.DataFrame, **options: Any) -> Study:
+    return Study.of("x", table, analyze(table, **(QUICK | options)))
 
 
-def formula_of(study: Study, name: str) -> str:
-    return next(row["formula"] for row in glossary(study) if row["id"] == name)
+def test_data_threat_model_and_numbers_of_images_are_stated(study: Study) -> None:
+    told = dict(methods(study))
+    assert told["training images"] == "500"
+    assert told["test images"] == "500"
+    assert told["measures"] == "6 measures"
+    assert {"digits", "Linf", "1/8"} <= set(told.values())
+    assert told["bootstrap draws"] == "60"
+    assert told["permutations"] == "199"
 
 
-def test_a_formula_is_set_as_mathematics(study: Study) -> None:
-    changed = with_info(study, "path_norm", latex=r"\frac{1}{n},\quad n = 2")
-    found = formula_of(changed, "path_norm")
-    assert isinstance(found, Markup)
-    assert found == Markup(mathml(r"\frac{1}{n}") + ", " + mathml("n = 2"))
-    assert str(found) in study_page(changed)
+def test_numbers_of_images_that_differ_are_a_range() -> None:
+    table = study_table(12).assign(n_test=[500] * 6 + [1000] * 6)
+    assert dict(methods(study_of(table)))["test images"] == "500 to 1,000"
 
 
-@pytest.mark.parametrize("latex", ["", r"\frac{1}{", r"\notacommand", r"\href{https://example.org}{x}"])
-def test_what_cannot_be_set_is_shown_as_escaped_text(study: Study, latex: str) -> None:
-    changed = with_info(study, "path_norm", latex=latex, formula="1 < n & <b>n</b>")
-    assert not isinstance(formula_of(changed, "path_norm"), Markup)
-    assert ">1 &lt; n &amp; &lt;b&gt;n&lt;/b&gt;</td>" in study_page(changed)
+def test_a_filter_is_told_with_the_models_before_and_after() -> None:
+    told = methods(study_of(study_table(24), where='defense != "AT"'))
+    assert ("filter", 'defense != "AT"') in told
+    assert any("24 → 16 models" in value for _, value in told)
 
 
-@pytest.mark.parametrize("latex", HOSTILE)
-def test_a_hostile_formula_adds_no_element_to_the_page(study: Study, page: str, latex: str) -> None:
-    text = study_page(with_info(study, "path_norm", latex=latex, formula=latex))
-    for tag in ("<script", "</script>"):
-        assert text.count(tag) == page.count(tag)
-    body = text[text.index("<body") : text.index('<script type="application/json"')]
-    assert "alert(1)" not in body or "&lt;script&gt;alert(1)" in body
+def test_terms_speak_of_what_is_predicted(study: Study) -> None:
+    assert "tell how large its gap is" in dict(terms(study))["Measure"]
+    accuracy = study_of(study_table(24), target="pgd_accuracy_test")
+    assert "its PGD test accuracy is" in dict(terms(accuracy))["Measure"]
 
 
-def test_the_symbols_of_the_formulas_are_explained(page: str) -> None:
-    assert [str(symbol) for symbol, _ in symbols()] == [mathml(latex) for latex, _ in SYMBOLS]
-    for symbol, meaning in symbols():
-        assert f"{symbol} is {meaning}".replace("'", "&#39;") in page
+def test_the_word_shown_is_explained(study: Study) -> None:
+    assert "95 % interval excludes 0 and its adjusted p is at most 0.05" in dict(terms(study))["Shown"]
 
 
-def test_formulas_of_all_measures_add_little_to_a_page() -> None:
-    total = sum(len(part) for info in measure_infos().values() for part in mathml_parts(info.latex))
-    assert total < 150_000  # bytes, of about a megabyte
+def test_limits_of_a_gap_are_told_of_a_gap_only(study: Study) -> None:
+    assert any("train robust accuracy" in text for text in limits(study))
+    other = limits(study_of(study_table(24), target="pgd_accuracy_test"))
+    assert not any("train robust accuracy" in text for text in other)
+    assert len(other) == len(limits(study)) - 2
 
 
-def test_no_formula_of_a_known_measure_is_left_as_text(study: Study) -> None:
-    rows = glossary(replace(study, infos=measure_infos()))
-    assert len(rows) == len(study.analysis.measures)
-    assert all(row["formula"].startswith("<math>") for row in rows)
+def test_the_glossary_has_every_measure_with_its_direction(study: Study) -> None:
+    found = {entry["id"]: entry for entry in glossary(study)}
+    assert set(found) == set(KEPT)
+    for name, entry in found.items():
+        sign = {"+": "+ (larger value, larger gap)", "-": "\u2212 (larger value, smaller gap)"}
+        assert entry["expected"] == sign[study.infos[name].hypothesis]
+        assert entry["formula"] == "sum over images / n"
+
+
+def test_a_table_without_records_says_so(study: Study) -> None:
+    rows, commands = provenance(study)
+    assert commands == []
+    assert rows == [("source", "a table without records; see the columns above")]
+
+
+@pytest.mark.parametrize("argv", [["measurebench", "run", "digits:*"], "measurebench run digits:*"])
+def test_commands_are_told_once_however_they_were_recorded(study: Study, argv: Any) -> None:
+    known = {"runs": [{"argv": argv}, {"argv": argv}], "environments": [{"torch": "2.15.0", "gpu": None}]}
+    rows, commands = provenance(Study(study.name, study.table, study.analysis, study.infos, known))
+    assert commands == ["measurebench run digits:*"]
+    assert ("torch", "2.15.0") in rows
+    assert not [name for name, _ in rows if name == "gpu"]

@@ -30,8 +30,8 @@ def figure(table: pd.DataFrame) -> Figure | None:
     furthest = lower.iloc[int((lower["rank_known"] - lower["rank"]).to_numpy().argmax())]
     return Figure(
         "best-known",
-        f"A stronger attack is known for {count(len(lower), 'entry', 'entries')}, and moves {moved} of them in "
-        "the ranking",
+        f"A stronger attack is known for {count(len(lower), 'entry', 'entries')}; {moved} "
+        f"{'changes' if moved == 1 else 'change'} rank",
         f"{furthest['model_id']} falls furthest, from rank {int(furthest['rank'])} to {int(furthest['rank_known'])} "
         f"({points(furthest['drop'], 2)} points).",
         specification(_chart(len(lower))),

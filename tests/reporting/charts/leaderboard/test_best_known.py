@@ -39,7 +39,7 @@ def test_the_axis_of_ranks_has_whole_numbers_only(scene: Scene) -> None:
 def test_title_and_summary_count_what_moves_and_name_what_falls_furthest(board: pd.DataFrame) -> None:
     figure = best_known.figure(board)
     assert figure
-    assert figure.title.startswith("A stronger attack is known for 3 entries, and moves 1 of them")
+    assert figure.title == "A stronger attack is known for 3 entries; 1 changes rank"
     assert figure.summary == "Beta falls furthest, from rank 2 to 3 (6.00 points)."
 
 
