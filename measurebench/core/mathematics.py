@@ -86,9 +86,10 @@ def mathml_parts(latex: str) -> list[str]:
     UnreadableFormulaError as ``mathml`` does.
 
     >>> mathml_parts(r"w,\quad w = 1")
-    ['<math><mi>w</mi></math>', '<math><mi>w</mi><mo>=</mo><mn>1</mn></math>']
+    ['<math><mi>w</mi><mo>,</mo></math>', '<math><mi>w</mi><mo>=</mo><mn>1</mn></math>']
     """
-    return [mathml(part) for part in latex.split(r",\quad ")]
+    *parts, last = latex.split(r",\quad ")
+    return [*(mathml(f"{part},") for part in parts), mathml(last)]
 
 
 def _clean(node: Element, latex: str) -> None:

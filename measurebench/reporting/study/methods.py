@@ -219,6 +219,6 @@ def _formula(info: MeasureInfo) -> str:
     Only the converter's output is marked as safe; it escapes all text and lets no other element through.
     """
     try:
-        return Markup(", ").join(Markup(part) for part in mathml_parts(info.latex))
+        return Markup(" ").join(Markup(part) for part in mathml_parts(info.latex))
     except UnreadableFormulaError:
         return info.formula

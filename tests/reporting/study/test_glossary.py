@@ -29,7 +29,7 @@ def test_a_formula_is_set_as_mathematics(study: Study) -> None:
     changed = with_info(study, "path_norm", latex=r"\frac{1}{n},\quad n = 2")
     found = formula_of(changed, "path_norm")
     assert isinstance(found, Markup)
-    assert found == Markup(mathml(r"\frac{1}{n}") + ", " + mathml("n = 2"))
+    assert found == Markup(mathml(r"\frac{1}{n},") + " " + mathml("n = 2"))
     assert str(found) in study_page(changed)
 
 
