@@ -23,24 +23,17 @@ def analyze(
     target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict.")] = "robust_gap_pgd",
     measures: Annotated[str, typer.Option(metavar="NAME,NAME", help="Columns to judge. [default: every measure]")] = "",
     settings: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,NAME", help="Columns of training settings. [default: setting_*, architecture and the defense]"
-        ),
+        str, typer.Option(metavar="NAME,NAME", help="Setting columns. [default: setting_*, architecture, defense]")
     ] = "",
-    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the defense.")] = "defense",
-    run: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the training run.")] = "run",
-    cluster: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column that holds the paper or base network.")
-    ] = "cluster",
+    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the defense.")] = "defense",
+    run: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the training run.")] = "run",
+    cluster: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the paper or base network.")] = "cluster",
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of bootstrap samples and permutations.")] = 0,
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
     ] = "",
-    partial: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Further columns to hold fixed in partial correlations.")
-    ] = "",
+    partial: Annotated[str, typer.Option(metavar="NAME,NAME", help="More columns to hold fixed.")] = "",
     without_standard: Annotated[
         bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
     ] = False,
