@@ -47,6 +47,10 @@ def check_model(
     8/255. ``architecture`` and ``normalization`` are for a checkpoint without a manifest. What is wrong with the model
     is in the result; raises BadInputError for a reference that names no model or several, and for options that cannot
     be used.
+
+    >>> check = check_model("digits:plain-at-10-b64-s0-last", examples=200, attack_examples=4)
+    >>> check.is_sound, check.lines[-2].text
+    (True, '4 of 4 correct images withstand PGD-10 (Linf 3/20)')
     """
     effort = Effort(examples, attack_examples, autoattack, choose_device(device), offline, norm, radius)
     spec = model

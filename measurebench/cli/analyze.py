@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from measurebench.cli.printing import say
+
 if TYPE_CHECKING:
     from measurebench.stats import Analysis
 
@@ -21,24 +23,17 @@ def analyze(
     target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict.")] = "robust_gap_pgd",
     measures: Annotated[str, typer.Option(metavar="NAME,NAME", help="Columns to judge. [default: every measure]")] = "",
     settings: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,NAME", help="Columns of training settings. [default: setting_*, architecture and the defense]"
-        ),
+        str, typer.Option(metavar="NAME,NAME", help="Setting columns. [default: setting_*, architecture, defense]")
     ] = "",
-    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the defense.")] = "defense",
-    run: Annotated[str, typer.Option(metavar="COLUMN", help="Column that holds the training run.")] = "run",
-    cluster: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column that holds the paper or base network.")
-    ] = "cluster",
+    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the defense.")] = "defense",
+    run: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the training run.")] = "run",
+    cluster: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the paper or base network.")] = "cluster",
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of bootstrap samples and permutations.")] = 0,
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
     ] = "",
-    partial: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Further columns to hold fixed in partial correlations.")
-    ] = "",
+    partial: Annotated[str, typer.Option(metavar="NAME,NAME", help="More columns to hold fixed.")] = "",
     without_standard: Annotated[
         bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
     ] = False,
@@ -77,7 +72,7 @@ def analyze(
     _tell(analysis)
     if claims:
         written.append(_write_claims(analysis, out))
-    typer.echo(f"Written: {', '.join(str(path) for path in written)}")
+    say(f"Written: {', '.join(str(path) for path in written)}")
     return 0
 
 
@@ -89,7 +84,7 @@ def _write_claims(analysis: "Analysis", out: Path) -> Path:
     judged = judged_claims(analysis)
     for row in judged.to_dict("records"):
         of = f" ({row['measure']})" if row["measure"] else ""
-        typer.echo(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
+        say(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
     write_table(judged, out / "claims.csv")
     return out / "claims.csv"
 
@@ -101,20 +96,20 @@ def _names(text: str) -> list[str] | None:
 
 def _tell(analysis: "Analysis") -> None:
     """Print the filters, a sentence for each measure, notes, and where the asked-for model stands."""
-    typer.echo(f"{analysis.n_models} models, {analysis.n_units} independent units; target {analysis.target}")
+    say(f"{analysis.n_models} models, {analysis.n_units} independent units; target {analysis.target}")
     for step in analysis.filters:
         if step.left_out:
             first = ", ".join(f"{name} ({why})" for name, why in step.left_out[:3])
             more = f" and {len(step.left_out) - 3} more" if len(step.left_out) > 3 else ""
-            typer.echo(f"Left out, {step.name}: {len(step.left_out)} of {step.n_before}: {first}{more}")
+            say(f"Left out, {step.name}: {len(step.left_out)} of {step.n_before}: {first}{more}")
     order = {name: k for k, name in enumerate(analysis.ranking()["measure"])}
     judged = sorted(analysis.judgements.to_dict("records"), key=lambda row: order[row["measure"]])
     for row in judged:
-        typer.echo(f"- {row['sentence']}")
+        say(f"- {row['sentence']}")
     for sentence in [*analysis.notes, *analysis.power["sentence"].head(1)]:
-        typer.echo(f"Note: {sentence}")
+        say(f"Note: {sentence}")
     for row in analysis.standing.to_dict("records"):
-        typer.echo(_stands({str(key): value for key, value in row.items()}))
+        say(_stands({str(key): value for key, value in row.items()}))
 
 
 def _stands(row: dict[str, float | str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from measurebench.cli.printing import printable
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
 
 __all__ = ["COMMANDS", "run_command_line"]
@@ -44,10 +45,25 @@ def run_command_line(arguments: Sequence[str]) -> int:
         hint = near_names(called, COMMANDS) or "measurebench --help lists them"
         return _say(str(BadInputError("command", f"one of {len(COMMANDS)} commands", repr(called), hint)), 2)
     try:
-        _app(called)(args=list(arguments), prog_name="measurebench")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+        status = _app(called)(args=list(arguments), prog_name="measurebench", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("Interrupted.", 130)
+    except Exception as error:  # noqa: BLE001 - raised again unless it is one of typer's or click's
+        return _usage_status(error, called)
+    return status if isinstance(status, int) else 0
+
+
+def _usage_status(error: Exception, called: str) -> int:
+    """Print what is wrong with the options and return the exit status; raise what is no error of usage.
+
+    Such errors are told by their method: depending on the version of typer they are click's or those of a copy.
+    """
+    if not hasattr(error, "format_message"):
+        raise error
+    if not called or called.startswith("-"):
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    return _say(f"{called}: {error.format_message().rstrip('.')}; see measurebench {called} --help", 2)
 
 
 def _app(called: str) -> typer.Typer:
@@ -129,5 +145,5 @@ def _system_message(error: OSError) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    sys.stderr.write(f"measurebench: {message}\n")
+    sys.stderr.write(f"measurebench: {printable(message)}\n")
     return status

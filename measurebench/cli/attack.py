@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
 from measurebench.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def attack(
     elif out is not None:
         write_picture(attacked[0], out)
     for item in attacked:
-        typer.echo(_line(item))
+        say(_line(item))
     return 0
 
 

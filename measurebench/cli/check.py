@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
 
 if TYPE_CHECKING:
     from measurebench.checks import ModelCheck
@@ -46,15 +47,15 @@ def check(
         typer.echo(json.dumps([result.to_json() for result in results], indent=1))
     n_wrong = sum(not result.is_sound for result in results)
     if n_wrong and as_json:
-        typer.echo(f"measurebench: {n_wrong} of {len(results)} models have lines with the verdict WRONG", err=True)
+        say(f"measurebench: {n_wrong} of {len(results)} models have lines with the verdict WRONG", err=True)
     return 2 if n_wrong else 0
 
 
 def _print(result: "ModelCheck") -> None:
     """Print the results for one model, each once: what is wrong goes to stderr."""
-    typer.echo(result.reference)
+    say(result.reference)
     for line in result.lines:
         if line.verdict == "WRONG":
-            typer.echo(f"measurebench: {result.reference}: {line.subject}: {line.text}", err=True)
+            say(f"measurebench: {result.reference}: {line.subject}: {line.text}", err=True)
         else:
-            typer.echo(f"  {line.verdict:<4} {line.subject}: {line.text}")
+            say(f"  {line.verdict:<4} {line.subject}: {line.text}")

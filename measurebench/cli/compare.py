@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.printing import say
+
 __all__ = ["compare"]
 
 
@@ -24,9 +26,9 @@ def compare(
     options: dict[str, Any] | None = {"target": target} if target else None
     if out is not None:
         page = write_comparison(first, second, out, options=options)
-        typer.echo(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
+        say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
         return 0
     table = comparison(load_study(first, options=options), load_study(second, options=options))
     for row in table.to_dict("records"):
-        typer.echo(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {CHANGES[row['change']]}")
+        say(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {CHANGES[row['change']]}")
     return 0

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
 
 __all__ = ["convert"]
 
@@ -20,5 +21,5 @@ def convert(
     from measurebench.models.convert import convert_checkpoint
 
     for spec in convert_checkpoint(model, out, **given):
-        typer.echo(f"{out / Path(spec.locator).name}  ({spec.reference})")
+        say(f"{out / Path(spec.locator).name}  ({spec.reference})")
     return 0

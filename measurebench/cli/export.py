@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from measurebench.cli.printing import say
+
 __all__ = ["export"]
 
 
@@ -19,5 +21,5 @@ def export(
     from measurebench.store.joining import export_table
 
     table = export_table(folders, out)
-    typer.echo(f"{len(table)} models, {len(table.columns)} columns: {out}")
+    say(f"{len(table)} models, {len(table.columns)} columns: {out}")
     return 0

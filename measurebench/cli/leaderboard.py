@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from measurebench.cli.printing import say
+
 __all__ = ["leaderboard"]
 
 
@@ -35,5 +37,5 @@ def leaderboard(
     page = write_leaderboard(
         out, norm=Norm.parse(norm).value, model_info=model_info, records=records, figures=figures, formats=formats
     )
-    typer.echo(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
+    say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.printing import printable
+
 __all__ = ["models"]
 
 
@@ -74,4 +76,5 @@ def _cell(key: str, value: Any) -> str:
         return f"{value:,}"
     if key == "cached":
         return "yes" if value else "no"
-    return str(Path(value).name) if key == "architecture" and "/" in str(value) else str(value)
+    text = Path(value).name if key == "architecture" and "/" in str(value) else str(value)
+    return printable(text)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.printing import say
+
 __all__ = ["report"]
 
 
@@ -39,5 +41,5 @@ def report(
     page = write_report(
         source, out, name=name, figures=figures, formats=formats, analysis=analysis, options=options or None
     )
-    typer.echo(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
+    say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

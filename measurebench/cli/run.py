@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
 from measurebench.core.errors import BadInputError
 from measurebench.core.options import options_of, read_toml
 from measurebench.engine.options import RunOptions
@@ -61,10 +62,10 @@ def _with_dataset(options: dict[str, Any]) -> dict[str, Any]:
 def _tell(summary: "RunSummary", retried: bool) -> None:
     """Print what failed and how much was measured."""
     for model_id, measure, reason in summary.failures:
-        typer.echo(f"measurebench: {model_id}: {measure} failed: {reason}", err=True)
+        say(f"measurebench: {model_id}: {measure} failed: {reason}", err=True)
     n_good = summary.n_models - len({model_id for model_id, _, _ in summary.failures})
     again = "; add --retry-failed to measure again what failed" if summary.failures and not retried else ""
-    typer.echo(
+    say(
         f"{n_good} of {summary.n_models} models measured: {summary.n_recorded} new records and {summary.n_resumed}"
         f" from earlier runs, in {summary.seconds:.0f} s: {summary.out}{again}"
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from measurebench.cli.printing import say
+
 if TYPE_CHECKING:
     from measurebench.store.status import ModelStatus
 
@@ -34,15 +36,15 @@ def status(
 
 
 def _print(folder: Path, models: "Sequence[ModelStatus]") -> None:
-    typer.echo(f"{folder}: {len(models)} models, {sum(model.measured for model in models)} values")
+    say(f"{folder}: {len(models)} models, {sum(model.measured for model in models)} values")
     for model in models:
         counts = {"undefined": len(model.undefined), "missing": len(model.missing), "failed": len(model.failed)}
         parts = [f"{model.measured} measured", *(f"{n} {word}" for word, n in counts.items() if n)]
-        typer.echo(f"  {model.id}: {', '.join(parts)}")
+        say(f"  {model.id}: {', '.join(parts)}")
         for kind, items in (("failed", model.failed), ("undefined", model.undefined)):
             for item in items:
-                typer.echo(f"    {kind} {item.measure} {item.split}: {item.reason}")
+                say(f"    {kind} {item.measure} {item.split}: {item.reason}")
         if model.missing:
             shown = [f"{measure} ({split})" for measure, split in model.missing[:_SHOWN]]
             more = [f"and {len(model.missing) - _SHOWN} more"] if len(model.missing) > _SHOWN else []
-            typer.echo(f"    missing {', '.join([*shown, *more])}")
+            say(f"    missing {', '.join([*shown, *more])}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
 from measurebench.cli.progress import QUIET_SECONDS, duration
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.shards import part
@@ -118,9 +119,9 @@ def _train(
     )
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
-        typer.echo(f"failed: {outcome.name}: {outcome.reason}", err=True)
+        say(f"failed: {outcome.name}: {outcome.reason}", err=True)
     trained = f"{len(outcomes) - len(failed)} of {len(outcomes)} runs trained"
-    typer.echo(f"{trained}; `measurebench run {out} --dataset {source[0]}` measures them")
+    say(f"{trained}; `measurebench run {out} --dataset {source[0]}` measures them")
     return 1 if failed else 0
 
 
@@ -153,8 +154,8 @@ def _chosen(runs: "list[PlannedRun]", only: Sequence[str]) -> "list[PlannedRun]"
 def _print_plan(runs: "Sequence[PlannedRun]") -> None:
     """List the runs and count their checkpoints."""
     for run in runs:
-        typer.echo(f"{run.name}  {' '.join(run.checkpoints)}")
-    typer.echo(f"{len(runs)} runs, {sum(len(run.checkpoints) for run in runs)} checkpoints")
+        say(f"{run.name}  {' '.join(run.checkpoints)}")
+    say(f"{len(runs)} runs, {sum(len(run.checkpoints) for run in runs)} checkpoints")
 
 
 class _Watcher:
@@ -184,4 +185,4 @@ class _Watcher:
         self.n_here += 1
         elapsed = time.monotonic() - self.started
         if sys.stderr.isatty() or elapsed >= QUIET_SECONDS:
-            typer.echo(f"{line}, about {duration(elapsed / self.n_here * n_more)} left", err=True)
+            say(f"{line}, about {duration(elapsed / self.n_here * n_more)} left", err=True)

@@ -4,47 +4,15 @@ The command line, a TOML file and a Python call are three ways to set the same o
 functions of this module, so that they know the same names, have the same defaults and refuse the same values.
 """
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.option_kinds import Kind
 
-__all__ = [
-    "Kind",
-    "Option",
-    "auto_or_whole",
-    "check_names",
-    "checked",
-    "flag",
-    "folder",
-    "names",
-    "one_of",
-    "option",
-    "options_of",
-    "read_toml",
-    "text",
-    "validate",
-    "whole",
-]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What an option accepts.
-
-    ``expected`` says it in words. ``accept`` returns a value in the form in which it is kept, or raises ValueError or
-    TypeError. ``read`` turns a word of the command line into a value for ``accept``.
-    """
-
-    expected: str
-    accept: Callable[[Any], Any]
-    metavar: str = "TEXT"
-    read: Callable[[str], Any] = str
-    choices: tuple[str, ...] = ()
-    is_flag: bool = False
+__all__ = ["Option", "check_names", "checked", "option", "options_of", "read_toml", "validate"]
 
 
 @dataclass(frozen=True)
@@ -139,65 +107,3 @@ def read_toml(declaration: Any, path: Path, command: str) -> dict[str, Any]:
             raise BadInputError(f"{path}: {key}", f"an option of {command}", repr(key), near_names(name, known))
         found[name] = checked(known[name], value, f"{path}: {key}")
     return found
-
-
-# ---- kinds ------------------------------------------------------------------------------------------------------
-
-
-def text(expected: str = "text", metavar: str = "TEXT") -> Kind:
-    """Return the kind of a text that is not empty."""
-    return Kind(expected, lambda value: _fit(value, isinstance(value, str) and value != ""), metavar)
-
-
-def names(expected: str) -> Kind:
-    """Return the kind of names with commas between; a list of names is taken too and joined."""
-    return Kind(expected, _joined, "NAME,NAME")
-
-
-def whole(least: int | None = None) -> Kind:
-    """Return the kind of a whole number, at least ``least``; a truth value is not a number."""
-    words = "a whole number" if least is None else f"a whole number, at least {least}"
-    return Kind(words, lambda value: _fit(value, _is_whole(value, least)), "N", _number)
-
-
-def auto_or_whole(least: int = 1) -> Kind:
-    """Return the kind of ``auto`` or a whole number, at least ``least``."""
-    words = f"auto or a whole number, at least {least}"
-    return Kind(words, lambda value: _fit(value, value == "auto" or _is_whole(value, least)), "auto|N", _number)
-
-
-def one_of(*choices: str) -> Kind:
-    """Return the kind of one of several words."""
-    words = " or ".join((", ".join(choices[:-1]), choices[-1]))
-    return Kind(words, lambda value: _fit(value, value in choices), "|".join(choices), choices=choices)
-
-
-def folder() -> Kind:
-    """Return the kind of a folder's path, as text or Path; it is kept as Path."""
-    return Kind("a folder's path", lambda value: Path(_fit(value, isinstance(value, str | Path))), "DIR")
-
-
-def flag() -> Kind:
-    """Return the kind of a switch that is off unless it is given."""
-    return Kind("true or false", lambda value: _fit(value, isinstance(value, bool)), is_flag=True)
-
-
-def _fit(value: Any, fits: bool) -> Any:
-    if not fits:
-        raise ValueError(value)
-    return value
-
-
-def _is_whole(value: Any, least: int | None) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
-
-
-def _number(word: str) -> int | str:
-    """Return a word as a number where it is one; otherwise as it is, to be refused with its own text."""
-    return int(word) if re.fullmatch(r"[+-]?\d{1,18}", word) else word
-
-
-def _joined(value: Any) -> str:
-    parts = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
-    found = [part.strip() for part in parts if isinstance(part, str)]
-    return ",".join(_fit([part for part in found if part], bool(parts) and len(found) == len(parts)))

@@ -1,7 +1,8 @@
 """Measures models side by side in worker processes: one single-threaded per core, or one per GPU.
 
 Workers end with their parent. They do not import the user's script again, as processes of ``multiprocessing`` usually
-do: a script that calls ``measurebench.run`` needs no ``if __name__ == "__main__"``.
+do: a script that calls ``measurebench.run`` needs no ``if __name__ == "__main__"``, unless it defines an attack
+(``__main__:callable``).
 """
 
 import multiprocessing
@@ -10,7 +11,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -123,7 +124,8 @@ class _Pool:
         process = self.spawn.Process(
             target=_work, args=(worker, self.options, self.dataset, self.out, there, os.getpid()), daemon=True
         )
-        with without_main():
+        # Only an attack that is defined in the user's script needs that script in the worker.
+        with nullcontext() if "__main__:" in self.options.attacks else without_main():
             process.start()
         there.close()
         self.processes[worker], self.pipes[worker] = process, here

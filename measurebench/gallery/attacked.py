@@ -75,6 +75,12 @@ def attack_images(
     that is not known, from the network's own prediction. ``norm`` and ``radius`` are the model's own unless given, else
     Linf 8/255. Raises BadInputError for a target or a threat model that cannot be, MeasurebenchError where the attack
     leaves the threat model.
+
+    >>> from measurebench import dataset_subjects, load_model
+    >>> loaded = load_model("digits:plain-standard-b64-s0-last")
+    >>> (item,) = attack_images(loaded, dataset_subjects(loaded, index=4))
+    >>> item.threat_model, item.true, item.clean_label, item.adversarial_label
+    ('Linf 3/20', '4', '4', '1')
     """
     threat = choose_threat(loaded.spec.threat_model, norm, radius)
     aim = subjects.number(target) if isinstance(target, str) else target

@@ -359,12 +359,13 @@ class Fatal:
 
 
 def test_workers_that_die_before_they_begin_end_the_run(manifest: Path, tmp_path: Path) -> None:
+    from measurebench.engine.options import RunOptions
     from measurebench.engine.plan import Task
     from measurebench.engine.workers import measure_in_workers
 
     fatal: Any = Fatal()
     task: Any = Task(fatal, "", fatal, (("average_ce", "train"),))
-    options: Any = None
+    options = RunOptions("digits")
     with pytest.raises(
         MeasurebenchError, match="workers end before they begin: the worker process ended with status 3"
     ):
