@@ -6,6 +6,7 @@ The public names are imported on first use, so that importing the package takes 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from measurebench.core.plugins import load_plugin
     from measurebench.datasets import load_dataset
     from measurebench.engine.study import run
     from measurebench.measures.api import measure
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
     from measurebench.stats import analyze
     from measurebench.store.folder import read_records
 
-__all__ = ["analyze", "load_dataset", "load_model", "measure", "read_records", "run", "write_report"]
+__all__ = ["analyze", "load_dataset", "load_model", "load_plugin", "measure", "read_records", "run", "write_report"]
 
 _HOMES = {
     "analyze": "measurebench.stats",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
+    "load_plugin": "measurebench.core.plugins",
     "measure": "measurebench.measures.api",
     "read_records": "measurebench.store.folder",
     "run": "measurebench.engine.study",

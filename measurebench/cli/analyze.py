@@ -40,9 +40,9 @@ def analyze(
 
     Any table with a row per model will do: a target, one measure. What cannot be computed says why.
     """
-    from measurebench.core.infos import measure_infos
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
+    from measurebench.store.infos import infos_of
     from measurebench.store.tables import read_table
 
     analysis = judge(
@@ -59,7 +59,7 @@ def analyze(
         partial=_names(partial) or (),
         exclude_standard=without_standard,
         model=model or None,
-        infos=measure_infos(),
+        infos=infos_of(source),
     )
     written = write_analysis(analysis, out)
     _tell(analysis)

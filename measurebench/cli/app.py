@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from measurebench.cli.plugins import with_plugins
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
 
 __all__ = ["COMMANDS", "run_command_line"]
@@ -18,6 +19,7 @@ __all__ = ["COMMANDS", "run_command_line"]
 COMMANDS = {
     "models": "List what can be measured: robustbench, digits, a directory, architectures.",
     "measures": "List every measure with formula, source and hypothesis.",
+    "plugins": "List what third-party packages and files add, and those that fail.",
     "check": "Load one model and say what is wrong with it, and how to mend it.",
     "convert": "Convert a checkpoint to safetensors with a manifest entry.",
     "run": "Measure models on a dataset; resumes by itself.",
@@ -67,7 +69,7 @@ def _app(called: str) -> typer.Typer:
         pass
 
     for name, summary in COMMANDS.items():
-        callback = _guarded(_command(name)) if name == called else _named
+        callback = _guarded(with_plugins(_command(name))) if name == called else _named
         app.command(name, short_help=summary, context_settings=_SETTINGS)(callback)
     return app
 

@@ -20,6 +20,7 @@ def export(
 
     from measurebench.core.errors import BadInputError
     from measurebench.store.folder import ResultsFolder
+    from measurebench.store.infos import write_infos_beside
     from measurebench.store.tables import export as table_of
     from measurebench.store.tables import write_table
 
@@ -31,5 +32,6 @@ def export(
     if len(tables) > 1:
         table = table.reindex(columns=list(dict.fromkeys(column for t in tables for column in t.columns)))
     write_table(table, out)
+    write_infos_beside(out, folders)
     typer.echo(f"{len(table)} models, {len(table.columns)} columns: {out}")
     return 0

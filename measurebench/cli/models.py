@@ -79,18 +79,19 @@ def _robustbench_rows(pattern: str, dataset: str) -> list[dict[str, Any]]:
 
 
 def _architecture_rows() -> list[dict[str, Any]]:
-    """Describe the built-in architectures, with the parameters they have for ten classes."""
+    """Describe the registered architectures, with the parameters they have for ten classes and their origin."""
     import torch
 
-    from measurebench.models.architectures import built_in
+    from measurebench.models.architectures import all_architectures
 
-    rows = []
-    for name, item in built_in().items():
+    rows, known = [], all_architectures()
+    for name, item in known.items():
         with torch.device("meta"):
             network = item.build(n_classes=10, in_channels=item.image_shape[0])
         count = sum(parameter.numel() for parameter in network.parameters())
         shape = "x".join(str(size) for size in item.image_shape)
-        rows.append({"architecture": name, "image_shape": shape, "n_parameters": count, "source": item.source})
+        row = {"architecture": name, "image_shape": shape, "n_parameters": count, "source": item.source}
+        rows.append(row | {"origin": str(known.origin(name))})
     return rows
 
 
@@ -106,6 +107,7 @@ _COLUMNS = {
     "n_parameters": "parameters",
     "cached": "cached",
     "source": "source",
+    "origin": "origin",
     "paper": "paper",
 }
 

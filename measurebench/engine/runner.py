@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 
 from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
-from measurebench.core.info import Split
+from measurebench.core.info import MeasureInfo, Split
+from measurebench.core.origins import Origin
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
@@ -18,8 +19,10 @@ from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, n_examples, open_pairs, pairs_of
 from measurebench.engine.workers import measure_in_workers
+from measurebench.measures.registry import origin_of_measure
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.infos import add_infos
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
@@ -104,11 +107,18 @@ def run(
         tasks, summary = _plan(models, options, dataset, folder)
         watcher.planned(len(models), sum(len(task.pairs) for task in tasks), summary.n_resumed)
         folder.runs.append(_run_entry(models, options, command))
+        add_infos(folder.path, _third_party_infos(options))
         for event in _events(tasks, options, dataset, folder.path, n_workers(workers, options.device, len(tasks))):
             _take(event, folder, summary, watcher)
         _collect_failures(models, folder, summary)
     summary.seconds = time.perf_counter() - start
     return summary
+
+
+def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
+    """Return what the third-party measures of a run say of themselves, for pages made without their package."""
+    found = [(item.info, origin_of_measure(item)) for item in chosen_measures(options)]
+    return [(info, origin) for info, origin in found if not origin.is_built_in]
 
 
 def _images(options: RunOptions) -> Dataset:

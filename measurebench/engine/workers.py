@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from measurebench.core.errors import MeasurebenchError
+from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset
 from measurebench.engine.model_run import DeviceLostError, Event, broken_off, load_failure, measure_model
@@ -110,9 +112,8 @@ class _Pool:
 
     def start(self, worker: int) -> None:
         here, there = self.spawn.Pipe()
-        process = self.spawn.Process(
-            target=_work, args=(worker, self.options, self.dataset, self.out, there, os.getpid()), daemon=True
-        )
+        arguments = (worker, self.options, self.dataset, self.out, there, os.getpid(), plugin_files())
+        process = self.spawn.Process(target=_work, args=arguments, daemon=True)
         process.start()
         there.close()
         self.processes[worker], self.pipes[worker] = process, here
@@ -169,11 +170,19 @@ def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Eve
 
 
 def _work(
-    worker: int, options: RunOptions, dataset: Dataset, out: Path, pipe: Connection, parent: int
+    worker: int,
+    options: RunOptions,
+    dataset: Dataset,
+    out: Path,
+    pipe: Connection,
+    parent: int,
+    plugins: Sequence[Path],
 ) -> None:  # pragma: no cover - runs in a process of its own
     """Measure one task after the other, as long as the parent and the GPU live."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
+    warnings.simplefilter("ignore", PluginWarning)  # the parent process has shown it
+    load_plugins(plugins)
     with suppress(EOFError, BrokenPipeError):  # the parent has gone
         while True:
             task = pipe.recv()
