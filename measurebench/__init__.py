@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from measurebench.checks import check_model
+    from measurebench.core.plugins import load_plugin
     from measurebench.datasets import load_dataset
     from measurebench.engine.study import run
     from measurebench.gallery import attack_images, dataset_subjects, write_gallery, write_picture
@@ -31,6 +32,7 @@ __all__ = [
     "list_models",
     "load_dataset",
     "load_model",
+    "load_plugin",
     "measure",
     "read_records",
     "read_status",
@@ -51,6 +53,7 @@ _HOMES = {
     "list_models": "measurebench.models.listing",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
+    "load_plugin": "measurebench.core.plugins",
     "measure": "measurebench.measures.api",
     "read_records": "measurebench.store.folder",
     "read_status": "measurebench.store.status",

@@ -47,9 +47,9 @@ def analyze(
     Any table with one row per model will do, if it has a target and at least one measure. For what cannot be computed
     the reason is given.
     """
-    from measurebench.core.infos import measure_infos
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
+    from measurebench.store.infos import infos_of
     from measurebench.store.tables import read_table
 
     analysis = judge(
@@ -66,7 +66,7 @@ def analyze(
         partial=_names(partial) or (),
         exclude_standard=without_standard,
         model=model or None,
-        infos=measure_infos(),
+        infos=infos_of(source),
     )
     written = write_analysis(analysis, out)
     _tell(analysis)

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from measurebench.cli.plugins import with_plugins
 from measurebench.cli.printing import printable
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
 
@@ -19,6 +20,7 @@ __all__ = ["COMMANDS", "run_command_line"]
 COMMANDS = {
     "models": "List the models of RobustBench, the digits zoo, a folder or a manifest.",
     "measures": "List all measures with formula, source and hypothesis.",
+    "plugins": "List what third-party packages and files add, and those that fail.",
     "check": "Load a model, test it, and say what is wrong and how to fix it.",
     "convert": "Convert a checkpoint to safetensors with a manifest.",
     "run": "Measure models on a data set, or resume an interrupted run.",
@@ -85,7 +87,7 @@ def _app(called: str) -> typer.Typer:
         pass
 
     for name, summary in COMMANDS.items():
-        callback = _guarded(_command(name), name) if name == called else _named
+        callback = _guarded(with_plugins(_command(name)), name) if name == called else _named
         app.command(name, short_help=summary, context_settings=_SETTINGS)(callback)
     return app
 

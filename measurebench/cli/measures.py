@@ -1,7 +1,7 @@
 """``measurebench measures``: lists measures with formula, source and hypothesis."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ def measures(
         Path | None, typer.Option(hidden=True, help="Repository whose docs/measures.md is written anew.")
     ] = None,
 ) -> int:
-    """List all measures: id, family, unit, formula, source, hypothesis and cost."""
+    """List all measures, also those of third-party packages: id, family, unit, formula, source, cost, origin."""
     if write_docs is not None:
         from measurebench.measures.documentation import write_documentation
 
@@ -31,27 +31,36 @@ def measures(
         return 0
     infos = _chosen(ids or [])
     if as_json:
-        typer.echo(json.dumps([asdict(info) for info in infos], indent=1, ensure_ascii=False))
+        rows = [asdict(info) | {"origin": origin} for info, origin in infos]
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     elif ids:
-        typer.echo("\n\n".join(_card(info) for info in infos))
+        typer.echo("\n\n".join(_card(info, origin) for info, origin in infos))
     else:
         _print(infos)
     return 0
 
 
-def _chosen(ids: list[str]) -> list[MeasureInfo]:
-    """Return the infos of these ids, or of all measures."""
+def _chosen(ids: list[str]) -> list[tuple[MeasureInfo, str]]:
+    """Return the infos of these ids, or all, with their origin; torch is imported for third-party ones only."""
     from measurebench.core.errors import BadInputError, near_names
-    from measurebench.core.infos import measure_infos
+    from measurebench.core.infos import measure_infos, ordered
+    from measurebench.core.origins import BUILT_IN
+    from measurebench.core.plugins import has_plugins
 
-    known = measure_infos()
+    known, origins = dict(measure_infos()), {}
+    if has_plugins("measures"):
+        from measurebench.measures.registry import all_measures
+
+        registry = all_measures()
+        origins = {name: registry.origin(name) for name in registry if name not in known}
+        known = {info.id: info for info in ordered([*known.values(), *(registry[name].info for name in origins)])}
     for name in ids:
         if name not in known:
             raise BadInputError("measure", f"one of {len(known)} known ids", repr(name), near_names(name, known))
-    return [known[name] for name in ids] if ids else list(known.values())
+    return [(known[name], str(origins.get(name, BUILT_IN))) for name in ids or known]
 
 
-def _card(info: MeasureInfo) -> str:
+def _card(info: MeasureInfo, origin: str) -> str:
     """Return all that is known of a measure, a line for each fact."""
     rows: list[tuple[str, str]] = [
         ("title", info.title),
@@ -62,6 +71,7 @@ def _card(info: MeasureInfo) -> str:
         ("hypothesis", info.hypothesis or "none"),
         ("cost", info.cost),
         ("source", info.source),
+        ("origin", origin),
         ("meaning", info.explanation),
         ("properties", ", ".join(info.properties)),
         ("departures", info.departures),
@@ -74,22 +84,23 @@ def _card(info: MeasureInfo) -> str:
 _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")
 
 
-def _print(infos: Iterable[MeasureInfo]) -> None:
-    """Print a table with a row for each measure."""
+def _print(infos: Sequence[tuple[MeasureInfo, str]]) -> None:
+    """Print a table with a row for each measure, and its origin where it is not built in."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from measurebench.core.origins import BUILT_IN
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in _COLUMNS:
+    foreign = any(origin != str(BUILT_IN) for _, origin in infos)
+    for name in (*_COLUMNS, *(["origin"] if foreign else [])):
         table.add_column(name, overflow="fold", no_wrap=name == "id")
-    count = 0
-    for info in infos:
-        values: list[Any] = [getattr(info, name) for name in _COLUMNS]
+    for info, origin in infos:
+        values: list[Any] = [getattr(info, name) for name in _COLUMNS] + ([origin] if foreign else [])
         table.add_row(*(escape(str(value)) for value in values))
-        count += 1
     console = Console()
     if not console.is_terminal:
         console = Console(width=240)
     console.print(table)
-    console.print(f"{count} measures; `measurebench measures ID` shows one in full")
+    console.print(f"{len(infos)} measures; `measurebench measures ID` shows one in full")

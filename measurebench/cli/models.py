@@ -42,6 +42,7 @@ _COLUMNS = {
     "n_parameters": "parameters",
     "cached": "cached",
     "source": "source",
+    "origin": "origin",
     "paper": "paper",
 }
 

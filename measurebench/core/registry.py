@@ -1,9 +1,10 @@
-"""A typed registry with near-name hints; the only way in is the decorator beside the definition."""
+"""A typed registry of named things, which knows where each comes from and suggests near names for a misspelt one."""
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.origins import Origin, origin_of
 
 __all__ = ["Registry", "T"]
 
@@ -11,23 +12,56 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Named things of one kind, in order of registration."""
+    """Named things of one kind, in order of registration.
+
+    >>> numbers: Registry[int] = Registry("number")
+    >>> numbers.add("one", 1)
+    >>> numbers["one"], len(numbers), list(numbers)
+    (1, 1, ['one'])
+    >>> numbers["onne"]
+    Traceback (most recent call last):
+    measurebench.core.errors.BadInputError: number: expected one of 1 known names, got 'onne'; did you mean 'one'?
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
+        self._origins: dict[str, Origin] = {}
 
-    def add(self, name: str, item: T) -> None:
-        """Register an item; a name is taken once."""
+    def add(self, name: str, item: T, origin: Origin | None = None) -> None:
+        """Register an item; its origin is that of its class or function, unless another is given.
+
+        Raises BadInputError, which names both origins, where the name is taken.
+        """
+        origin = origin or origin_of(item)
         if name in self._items:
-            raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._items[name] = item
+            raise BadInputError(
+                f"{self.kind} {name!r} is registered twice: by {self._origins[name]} and by {origin}",
+                hint="rename one of them",
+            )
+        self._items[name], self._origins[name] = item, origin
+
+    def origin(self, name: str) -> Origin:
+        """Return where the item of this name comes from. Raises BadInputError for an unknown name."""
+        if name not in self._items:
+            raise self._unknown(name)
+        return self._origins[name]
+
+    def defines(self, thing: Any) -> bool:
+        """Tell whether an item is this very thing, an instance of it, or holds it in a field."""
+        return any(
+            thing is item or thing is type(item) or any(thing is value for value in _fields(item).values())
+            for item in self._items.values()
+        )
 
     def __getitem__(self, name: str) -> T:
         if name not in self._items:
-            hint = near_names(name, self._items) or f"known: {', '.join(self._items)}"
-            raise BadInputError(self.kind, f"one of {len(self._items)} known names", repr(name), hint)
+            raise self._unknown(name)
         return self._items[name]
+
+    def _unknown(self, name: str) -> BadInputError:
+        hint = near_names(name, self._items) or f"known: {', '.join(self._items)}"
+        return BadInputError(self.kind, f"one of {len(self._items)} known names", repr(name), hint)
 
     def __contains__(self, name: object) -> bool:
         return name in self._items
@@ -41,3 +75,7 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    return getattr(item, "__dict__", {})

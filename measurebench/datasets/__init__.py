@@ -1,4 +1,4 @@
-"""Images to measure on: the embedded digits, CIFAR-10, arrays on disk; with fixed subsets."""
+"""Images to measure on: the embedded digits, CIFAR-10 and CIFAR-100, arrays on disk; each with fixed splits."""
 
 from pathlib import Path
 
@@ -7,26 +7,22 @@ from measurebench.datasets.base import Dataset, ImageSplit
 
 __all__ = ["Dataset", "ImageSplit", "load_dataset"]
 
-KNOWN = ("digits", "cifar10", "cifar100", "cifar10:robustbench", "arrays:FILE.npz")
-
 
 def load_dataset(name: str, data_dir: str | Path | None = None, *, offline: bool = False) -> Dataset:
-    """Load ``digits``, ``cifar10`` (downloaded once, or read from ``data_dir``) or ``arrays:FILE.npz``.
+    """Return the data set ``digits``, ``cifar10``, ``cifar100``, ``arrays:FILE.npz``, or a third-party one.
 
-    ``cifar100`` alike; ``cifar10:robustbench`` has its test images in the order of the file. ``offline`` refuses to
-    download.
+    CIFAR is downloaded once, or read from ``data_dir``; ``offline`` forbids the download. ``cifar10:robustbench`` has
+    the test images in the order of the file. Raises BadInputError for an unknown name, and for files that cannot be
+    used.
+
+    >>> load_dataset("digits").train.images.shape
+    (500, 1, 8, 8)
     """
-    if name == "digits":
-        from measurebench.datasets import digits
+    from measurebench.datasets.registry import all_datasets
 
-        return digits.load()
-    if name.startswith("arrays:"):
-        from measurebench.datasets import arrays
-
-        return arrays.load(Path(name.removeprefix("arrays:")))
-    family, _, order = name.partition(":")
-    if family in ("cifar10", "cifar100") and order in ("", "robustbench"):
-        from measurebench.datasets import cifar
-
-        return cifar.load(family, Path(data_dir) if data_dir else None, first_test_images=bool(order), offline=offline)
-    raise BadInputError("dataset", ", ".join(KNOWN), repr(name), near_names(name, KNOWN))
+    known = all_datasets()
+    family, _, argument = name.partition(":")
+    if family not in known:
+        forms = [source.form for _, source in known.items()]
+        raise BadInputError("dataset", ", ".join(forms), repr(name), near_names(name, [*known, *forms]))
+    return known[family].load(argument, data_dir=Path(data_dir) if data_dir else None, offline=offline)

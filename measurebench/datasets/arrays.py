@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
+from measurebench.datasets.registry import register_dataset
 
 __all__ = ["OPTIONAL", "REQUIRED", "Array", "load"]
 
@@ -38,6 +39,11 @@ def load(path: Path) -> Dataset:
         parts.get("extra"),
         parts.get("validation"),
     )
+
+
+@register_dataset("arrays", summary="Images and labels in one .npz file of the user.", form="arrays:FILE.npz")
+def _named(argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:  # noqa: ARG001 - the loader's signature
+    return load(Path(argument))
 
 
 def _read(path: Path) -> dict[str, Array]:

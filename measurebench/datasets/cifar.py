@@ -11,6 +11,7 @@ import pickle
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from measurebench.core.download import Remote, fetch
 from measurebench.core.errors import BadInputError
 from measurebench.core.paths import cache_folder
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
+from measurebench.datasets.registry import register_dataset
 
 __all__ = ["LAYOUTS", "N_TRAIN", "N_VALIDATION", "SEED", "Bytes", "Labels", "Layout", "load"]
 
@@ -107,6 +109,17 @@ def load(name: str, data_dir: Path | None = None, *, first_test_images: bool = F
             "test order": "as in the file" if first_test_images else f"seed {SEED}",
         },
     )
+
+
+def _named(name: str, argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:
+    if argument not in ("", "robustbench"):
+        raise BadInputError("dataset", f"{name} or {name}:robustbench", repr(f"{name}:{argument}"))
+    return load(name, data_dir, first_test_images=bool(argument), offline=offline)
+
+
+for _name, _title in (("cifar10", "CIFAR-10"), ("cifar100", "CIFAR-100")):
+    _summary = f"{_title}, downloaded once or read from a folder with the original files."
+    register_dataset(_name, summary=_summary, form=f"{_name}[:robustbench]")(partial(_named, _name))
 
 
 def _split(images: Bytes, labels: Labels, rows: npt.NDArray[np.int64]) -> ImageSplit:

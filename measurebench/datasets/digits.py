@@ -10,6 +10,7 @@ import numpy.typing as npt
 from measurebench.core.errors import BadInputError
 from measurebench.core.paths import data_folder
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
+from measurebench.datasets.registry import register_dataset
 
 __all__ = ["N_PER_CLASS", "load", "load_digits_images", "split_indices"]
 
@@ -71,3 +72,10 @@ def load() -> Dataset:
         parts["extra"],
         parts["validation"],
     )
+
+
+@register_dataset("digits", summary="The embedded 8x8 digits of scikit-learn: 500 training and 940 test images.")
+def _named(argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:  # noqa: ARG001 - the loader's signature
+    if argument:
+        raise BadInputError("dataset", "digits", repr(f"digits:{argument}"))
+    return load()

@@ -27,7 +27,7 @@ from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.environment import environment, package_version
 from measurebench.engine.options import RunOptions
-from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
+from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples, origin_entry
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure
@@ -220,7 +220,8 @@ class _ModelRun:
             environment_digest=self.environment_digest,
             time=_now(),
             reason=failure or value.reason,
-            diagnostics={} if failure else dict(value.diagnostics) | {"batch_size": context.batches.size},
+            diagnostics=({} if failure else dict(value.diagnostics) | {"batch_size": context.batches.size})
+            | origin_entry(item),
         )
 
     def _write_verdicts(self, item: AttackAccuracy, context: MeasureContext, split: Split) -> None:
@@ -287,7 +288,8 @@ def broken_off(
     """Return the failed record of a measure in the middle of which the process ended."""
     item = next(item for item in chosen_measures(options) if item.info.id == pair[0])
     n = n_attacked(options, dataset, item, pair[1])
-    return _failed(task, options, pair, item.info.version, n, model_digest, reason, environment)
+    event = _failed(task, options, pair, item.info.version, n, model_digest, reason, environment)
+    return replace(event, value=replace(event.value, diagnostics=origin_entry(item)))
 
 
 def _failed(

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
-from measurebench.core.info import Split
+from measurebench.core.info import MeasureInfo, Split
+from measurebench.core.origins import Origin
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
@@ -27,8 +28,10 @@ from measurebench.engine.plan import (
     pairs_of,
 )
 from measurebench.engine.workers import measure_in_workers
+from measurebench.measures.registry import origin_of_measure
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.infos import add_infos
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
@@ -116,6 +119,7 @@ def run(
         plan = _plan(models, options, dataset, folder)
         recorder = _Recorder(folder, plan, progress or Quiet())
         recorder.begin(models, options, command)
+        add_infos(folder.path, _third_party_infos(options))
         workers = n_workers(options.workers, options.device, len(plan.tasks))
         for event in _events(plan.tasks, options, dataset, folder.path, workers):
             recorder.take(event)
@@ -131,6 +135,12 @@ class _Plan:
     summary: RunSummary
     tasks: list[Task] = field(default_factory=list)
     known_loads: set[tuple[Any, str]] = field(default_factory=set)
+
+
+def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
+    """Return what the third-party measures of a run say of themselves, for pages made without their package."""
+    found = [(item.info, origin_of_measure(item)) for item in chosen_measures(options)]
+    return [(info, origin) for info, origin in found if not origin.is_built_in]
 
 
 def _images(options: RunOptions) -> Dataset:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import MeasurebenchError
+from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset
 from measurebench.engine.model_run import DeviceLostError, Event, broken_off, load_failure, measure_model
@@ -121,9 +123,8 @@ class _Pool:
 
     def start(self, worker: int) -> None:
         here, there = self.spawn.Pipe()
-        process = self.spawn.Process(
-            target=_work, args=(worker, self.options, self.dataset, self.out, there, os.getpid()), daemon=True
-        )
+        arguments = (worker, self.options, self.dataset, self.out, there, os.getpid(), plugin_files())
+        process = self.spawn.Process(target=_work, args=arguments, daemon=True)
         # Only an attack that is defined in the user's script needs that script in the worker.
         with nullcontext() if "__main__:" in self.options.attacks else without_main():
             process.start()
@@ -196,11 +197,19 @@ def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Eve
 
 
 def _work(
-    worker: int, options: RunOptions, dataset: Dataset, out: Path, pipe: Connection, parent: int
+    worker: int,
+    options: RunOptions,
+    dataset: Dataset,
+    out: Path,
+    pipe: Connection,
+    parent: int,
+    plugins: Sequence[Path],
 ) -> None:  # pragma: no cover - runs in a process of its own
     """Measure tasks as they come, until the parent or the GPU is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
+    warnings.simplefilter("ignore", PluginWarning)  # the parent process has shown it
+    load_plugins(plugins)
     with suppress(EOFError, BrokenPipeError):  # the parent has gone
         while True:
             task = pipe.recv()

@@ -28,7 +28,7 @@ def best_fit(state: State) -> str:
 def _shapes() -> dict[str, Shapes]:
     """Return the keys and shapes of every built-in architecture, made without memory for weights."""
     found: dict[str, Shapes] = {}
-    for name, item in architectures.built_in().items():
+    for name, item in architectures.all_architectures().items():
         with torch.device("meta"):
             network = item.build(n_classes=10, in_channels=item.image_shape[0])
         found[name] = {key: tuple(t.shape) for key, t in network.state_dict().items()}

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from measurebench.core.digests import digest_file
+from measurebench.core.origins import BUILT_IN
+from measurebench.core.plugins import has_plugins
 from measurebench.core.specs import ModelSpec
 
 __all__ = ["architecture_file", "code_sha256", "identified", "model_digest"]
@@ -38,9 +40,21 @@ def model_digest(spec: ModelSpec) -> str:
 
 
 def code_sha256(spec: ModelSpec) -> str | None:
-    """Return the hash of the user's file that defines the architecture, where there is one."""
+    """Return the hash of the third-party file that defines the architecture; None for a built-in one."""
     path = architecture_file(spec)
-    return digest_file(path) if path and path.is_file() else None
+    return digest_file(path) if path and path.is_file() else _registered_sha256(spec)
+
+
+def _registered_sha256(spec: ModelSpec) -> str | None:
+    """Return the hash of the file that registered a third-party architecture under the specification's name."""
+    name = spec.architecture or ""
+    if not name or ":" in name or spec.source == "robustbench" or not has_plugins("architectures"):
+        return None
+    from measurebench.models import architectures
+
+    found, known = architectures.find(name), architectures.all_architectures()
+    origin = known.origin(found.name) if found and found.name in known else BUILT_IN
+    return None if origin.is_built_in else origin.sha256
 
 
 def architecture_file(spec: ModelSpec) -> Path | None:

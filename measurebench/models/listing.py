@@ -12,7 +12,7 @@ def list_models(source: str = "digits", dataset: str = "cifar10") -> list[dict[s
     """Return a description of each model of a source; its ``reference`` is what ``run`` and ``check_model`` take.
 
     ``source`` is ``digits`` (the shipped zoo), ``robustbench`` or ``robustbench:PATTERN`` (offline, from the tables of
-    its package, for ``dataset``), ``architectures`` (the built-in ones), a folder, a manifest or any model reference.
+    its package, for ``dataset``), ``architectures`` (the registered ones), a folder, a manifest or any model reference.
     What is not known is None. Raises BadInputError where a reference names no model.
 
     >>> list_models("digits")[0]["norm"]
@@ -66,16 +66,17 @@ def _robustbench(pattern: str, dataset: str) -> list[dict[str, Any]]:
 
 
 def _architectures() -> list[dict[str, Any]]:
-    """Describe the built-in architectures, with the number of parameters for ten classes."""
+    """Describe the registered architectures, with the number of parameters for ten classes and their origin."""
     import torch
 
-    from measurebench.models.architectures import built_in
+    from measurebench.models.architectures import all_architectures
 
-    rows = []
-    for name, item in built_in().items():
+    rows, known = [], all_architectures()
+    for name, item in known.items():
         with torch.device("meta"):  # counts the parameters without making them
             network = item.build(n_classes=10, in_channels=item.image_shape[0])
         count = sum(parameter.numel() for parameter in network.parameters())
         shape = "x".join(str(size) for size in item.image_shape)
-        rows.append({"architecture": name, "image_shape": shape, "n_parameters": count, "source": item.source})
+        row = {"architecture": name, "image_shape": shape, "n_parameters": count, "source": item.source}
+        rows.append(row | {"origin": str(known.origin(name))})
     return rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from measurebench.core.errors import BadInputError
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.infos import write_infos_beside
 from measurebench.store.tables import export, write_table
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ def join_results(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
 def export_table(folders: str | Path | Iterable[str | Path], out: str | Path) -> pd.DataFrame:
     """Write the joined table of results folders as .csv, .parquet or .json, by the name's ending, and return it.
 
+    What third-party measures say of themselves is written beside it, so that pages need no package but this one.
     Raises BadInputError for folders that cannot be joined and for another ending.
     """
-    table = join_results(folders)
+    given = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
+    table = join_results(given)
     write_table(table, Path(out))
+    write_infos_beside(Path(out), given)
     return table

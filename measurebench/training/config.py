@@ -11,12 +11,11 @@ from measurebench.core.specs import Normalization
 from measurebench.core.threat import ThreatModel
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP, WeightPerturbation
 from measurebench.training.inner import InnerMaximization
-from measurebench.training.objectives import DEFENSES, Objective, objective_for
+from measurebench.training.objectives import Objective, all_objectives, objective_for
 
 __all__ = ["USUAL_BETA", "TrainingConfig", "recipe"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "defense": DEFENSES,
     "optimizer": ("SGD", "AWP"),
     "awp": ("layerwise", "global"),
     "schedule": ("steps", "cosine", "constant"),
@@ -101,7 +100,7 @@ class TrainingConfig:
 
     def _check(self, where: str) -> None:
         """Check choices and ranges."""
-        for name, choices in _CHOICES.items():
+        for name, choices in ({"defense": tuple(all_objectives())} | _CHOICES).items():
             if getattr(self, name) not in choices:
                 value = getattr(self, name)
                 expected = ", ".join(choice for choice in choices if choice)
@@ -187,8 +186,9 @@ def _near(value: str, choices: tuple[str, ...]) -> str:
 
 
 def _without_steps(values: dict[str, Any]) -> dict[str, Any]:
-    """Standard training has no inner maximisation: its steps are 0, whatever was asked for the others."""
-    return values | {"steps": 0} if values["defense"] == "Standard" else values
+    """Training on clean images has no inner maximisation: its steps are 0, whatever was asked for the others."""
+    known, name = all_objectives(), values["defense"]
+    return values | {"steps": 0} if name in known and not known[name].adversarial else values
 
 
 _TYPES: dict[Any, tuple[tuple[type, ...], str]] = {

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models.manifest import copy_beside
@@ -141,7 +143,7 @@ def _outcomes(
         return
     spawn = get_context("spawn")
     pool = ProcessPoolExecutor(
-        workers, mp_context=spawn, initializer=_begin, initargs=(spawn.Value("i", 0), os.getpid())
+        workers, mp_context=spawn, initializer=_begin, initargs=(spawn.Value("i", 0), os.getpid(), plugin_files())
     )
     try:
         pending: set[Future[RunOutcome]] = {pool.submit(train_one, run, source, folder, device) for run in runs}
@@ -157,12 +159,16 @@ def _outcomes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(places: Any, parent: int) -> None:  # pragma: no cover - runs in a process of its own
+def _begin(
+    places: Any, parent: int, plugins: Sequence[Path]
+) -> None:  # pragma: no cover - runs in a process of its own
     """Take the next place among the workers, and end when the parent is gone."""
     global _place
     with places.get_lock():
         _place, places.value = places.value, places.value + 1
     end_with(parent)
+    warnings.simplefilter("ignore", PluginWarning)  # the parent process has shown it
+    load_plugins(plugins)
 
 
 @cache

@@ -1,11 +1,13 @@
-"""What the four defenses minimise, given clean images and the examples that the inner maximisation found.
+"""What defenses minimise in training, given clean images and the examples that the inner maximisation found.
+
+A third-party objective is registered with ``register_objective`` and trained by the name that it gets there.
 
 Notation: z = f(x) and z' = f(x') are the logits of clean and adversarial images, p and p' their softmax, y the label.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +16,30 @@ from torch import Tensor, nn
 from measurebench.attacks.losses import Loss, cross_entropy_sum
 from measurebench.attacks.starts import Start
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.origins import origin_of
+from measurebench.core.plugins import load_entry_points
+from measurebench.core.registry import Registry
 
 __all__ = [
     "AT",
     "DEFENSES",
     "MART",
     "TRADES",
+    "Defense",
     "Objective",
     "Standard",
     "Start",
+    "all_objectives",
     "boosted_cross_entropy",
     "kl_divergence",
     "mart_loss",
     "objective_for",
+    "register_objective",
     "trades_loss",
 ]
 
 DEFENSES = ("Standard", "AT", "TRADES", "MART")
+Built = TypeVar("Built", bound=Callable[..., "Objective"])
 
 
 class Objective(Protocol):
@@ -50,6 +59,45 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
+class Defense:
+    """A defense that can be trained: ``build`` makes its objective, from a weight beta if it has a ``usual_beta``."""
+
+    name: str
+    build: Callable[..., Objective]
+    usual_beta: float | None = None
+    adversarial: bool = True
+
+
+_OBJECTIVES: Registry[Defense] = Registry("defense")
+
+
+def register_objective(name: str, usual_beta: float | None = None) -> Callable[[Built], Built]:
+    """Register the decorated class as the objective of the defense ``name``.
+
+    A class with a ``usual_beta`` is built with one positive number, the weight of its second term; any other class is
+    built without arguments. The decorator raises BadInputError, which names both origins, for a name that is taken.
+    """
+
+    def add(build: Built) -> Built:
+        adversarial = bool(getattr(build, "adversarial", True))
+        _OBJECTIVES.add(name, Defense(name, build, usual_beta, adversarial), origin_of(build))
+        return build
+
+    return add
+
+
+def all_objectives() -> Registry[Defense]:
+    """Return every defense that can be trained, by name: the built-in ones first, then third-party ones.
+
+    >>> list(all_objectives())[:4] == list(DEFENSES)
+    True
+    """
+    load_entry_points("objectives", _OBJECTIVES, lambda defense: str(defense.name))
+    return _OBJECTIVES
+
+
+@register_objective("Standard")
+@dataclass(frozen=True)
 class Standard:
     """Cross-entropy on clean images [n, ...], a scalar."""
 
@@ -65,6 +113,7 @@ class Standard:
         return F.cross_entropy(network(images), labels)
 
 
+@register_objective("AT")
 @dataclass(frozen=True)
 class AT:
     """Adversarial training (Madry et al. 2018, arXiv:1706.06083, eq. 2.1): cross-entropy on PGD examples [n, ...]."""
@@ -81,6 +130,7 @@ class AT:
         return F.cross_entropy(network(adversarial), labels)
 
 
+@register_objective("TRADES", usual_beta=6.0)
 @dataclass(frozen=True)
 class TRADES:
     """TRADES (Zhang et al. 2019, arXiv:1901.08573, eq. 5): accuracy on clean images, agreement on the others.
@@ -108,6 +158,7 @@ class TRADES:
         return trades_loss(network(images), network(adversarial), labels, self.beta)
 
 
+@register_objective("MART", usual_beta=5.0)
 @dataclass(frozen=True)
 class MART:
     """MART (Wang et al. 2020, "Improving adversarial robustness requires revisiting misclassified examples", eq. 11).
@@ -166,25 +217,23 @@ def mart_loss(clean_logits: Tensor, adversarial_logits: Tensor, labels: Tensor, 
     return (boosted_cross_entropy(adversarial_logits, labels) + beta * divergence * doubt).mean()
 
 
-_WEIGHTED: dict[str, Callable[[float], Objective]] = {"TRADES": TRADES, "MART": MART}
-
-
 def objective_for(defense: str, beta: float | None) -> Objective:
-    """Return the objective of a defense; TRADES and MART need their weight beta, the others take none.
+    """Return the objective of a defense; those with a weight beta, such as TRADES, need it, the others take none.
 
     Raises BadInputError for a defense that there is not, and for a beta that does not belong to it.
 
     >>> objective_for("TRADES", 6.0)
     TRADES(beta=6.0)
     """
-    if defense not in DEFENSES:
-        raise BadInputError("defense", ", ".join(DEFENSES), repr(defense), near_names(defense, DEFENSES))
-    if defense in _WEIGHTED:
-        if beta is None or beta <= 0:
-            raise BadInputError(
-                f"beta of {defense}", "a positive number (6 for TRADES and 5 for MART are usual)", repr(beta)
-            )
-        return _WEIGHTED[defense](beta)
-    if beta is not None:
-        raise BadInputError(f"beta of {defense}", "no beta: only TRADES and MART have one", repr(beta))
-    return Standard() if defense == "Standard" else AT()
+    known = all_objectives()
+    if defense not in known:
+        raise BadInputError("defense", ", ".join(known), repr(defense), near_names(defense, known))
+    found = known[defense]
+    if found.usual_beta is None:
+        if beta is not None:
+            weighted = " and ".join(name for name, other in known.items() if other.usual_beta is not None)
+            raise BadInputError(f"beta of {defense}", f"no beta: only {weighted} have one", repr(beta))
+        return found.build()
+    if beta is None or beta <= 0:
+        raise BadInputError(f"beta of {defense}", f"a positive number ({found.usual_beta:g} is usual)", repr(beta))
+    return found.build(beta)

@@ -28,6 +28,7 @@ from measurebench.training.awp import kept_buffers, perturbed
 from measurebench.training.batches import Batches, LabelledImages
 from measurebench.training.config import TrainingConfig
 from measurebench.training.evaluation import Score, score
+from measurebench.training.objectives import all_objectives
 from measurebench.training.sgd import SGD
 
 __all__ = [
@@ -331,10 +332,13 @@ def check_state(path: Path, identity: str) -> None:
 
 
 def run_identity(config: TrainingConfig, dataset: Dataset) -> str:
-    """Return the digest of settings, images and the user's own network: what a state must agree with to be resumed."""
+    """Return the digest of all that a state must agree with to be resumed.
+
+    That is settings, images, and the code of a third-party network or objective.
+    """
     splits = [dataset.train, *(s for s in (dataset.validation, dataset.extra if config.extra_data else None) if s)]
-    code = code_sha256(_spec(config))
-    return digest_json([config.to_json(), [split.digest() for split in splits], *([code] if code else [])])
+    codes = [code for code in (code_sha256(_spec(config)), all_objectives().origin(config.defense).sha256) if code]
+    return digest_json([config.to_json(), [split.digest() for split in splits], *codes])
 
 
 def train(

@@ -6,31 +6,11 @@ from torch import Tensor, nn
 from measurebench.core.info import Examples
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from tests.measures.strided import strided, with_statistics
+from measurebench.testing.networks import KINDS, network
+from measurebench.testing.networks import small_examples as examples
+from measurebench.testing.workbench import THREAT
 
-KINDS = ("convolutional", "residual", "preactivation", "wide")
-THREAT = ThreatModel.parse("Linf", "1/16")
-
-
-def network(kind: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
-    """Return a network of 10 classes on 1x8x8 images, with batch norm statistics that are not the initial ones."""
-    torch.manual_seed(seed)
-    builders = {
-        "convolutional": lambda: strided("convolutional", 3),
-        "residual": lambda: strided("residual", 3),
-        "preactivation": lambda: strided("preactivation", 3),
-        "wide": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 10)),
-    }
-    return with_statistics(builders[kind]()).to(dtype).eval().requires_grad_(False)
-
-
-def examples(net: nn.Module, n: int = 24, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Return random images [n, 1, 8, 8], labelled by the network itself but for every fourth."""
-    dtype = next(net.parameters()).dtype
-    images = torch.rand(n, 1, 8, 8, generator=torch.Generator().manual_seed(seed)).to(dtype)
-    labels = net(images).argmax(1)
-    labels[::4] = (labels[::4] + 1) % 10
-    return images, labels
+__all__ = ["KINDS", "THREAT", "context", "examples", "linear_fixture", "network", "two_class_linear"]
 
 
 def context(

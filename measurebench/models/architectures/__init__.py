@@ -1,16 +1,16 @@
-"""Architectures: built-in names, ``module:callable``, or ``file.py:callable`` beside the manifest.
+"""Finds architectures: by a registered name, as ``module:callable``, or as ``file.py:callable`` beside the manifest.
 
-A built-in one is added by writing a file here: a function decorated with ``architecture`` that takes
-``n_classes`` and ``in_channels`` and returns a network without normalisation. Nothing else is edited.
+A new architecture is one file in this folder, with a function that is decorated with ``architecture``, takes
+``n_classes`` and ``in_channels``, and returns a network without normalisation. Third-party packages use the same
+decorator and declare the module as an entry point in the group ``measurebench.architectures``.
 """
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,33 @@ from torch import nn
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError, ModelError, near_names
+from measurebench.core.origins import origin_of
+from measurebench.core.plugins import import_file, load_entry_points
 from measurebench.core.registry import Registry
 from measurebench.core.specs import ModelSpec
 from measurebench.models.identity import architecture_file
 
-__all__ = ["REGISTRY", "Architecture", "Builder", "architecture", "build", "built_in", "find", "parameters_of"]
+__all__ = [
+    "REGISTRY",
+    "Architecture",
+    "Builder",
+    "all_architectures",
+    "architecture",
+    "build",
+    "built_in",
+    "find",
+    "parameters_of",
+]
 
 Builder = Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A built-in architecture: its name, the function that builds it, where it is described, its input."""
+    """A registered architecture: its name, the function that builds it, its paper, and its input [C, H, W].
+
+    ``image_shape`` is the shape of the images that the architecture was designed for.
+    """
 
     name: str
     build: Builder
@@ -44,25 +59,48 @@ REGISTRY: Registry[Architecture] = Registry("architecture")
 def architecture(
     name: str, *, source: str = "", image_shape: tuple[int, int, int] = (3, 32, 32)
 ) -> Callable[[Builder], Builder]:
-    """Register a function ``(n_classes, in_channels, ...) -> network`` under a name such as ``resnet-18``."""
+    """Register a function ``(n_classes, in_channels, ...) -> network`` under a name such as ``resnet-18``.
+
+    ``image_shape`` is [C, H, W] of the images that it was designed for. The decorator raises BadInputError for a name
+    that is taken.
+    """
 
     def register(build: Builder) -> Builder:
-        REGISTRY.add(name, Architecture(name, build, source, image_shape))
+        REGISTRY.add(name, Architecture(name, build, source, image_shape), origin_of(build))
         return build
 
     return register
 
 
-def built_in() -> Registry[Architecture]:
-    """Return the registry with every file of this folder imported."""
+def all_architectures() -> Registry[Architecture]:
+    """Return every registered architecture by name: the built-in ones and those of third-party packages.
+
+    >>> all_architectures()["resnet-18"].image_shape
+    (3, 32, 32)
+    """
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
+    load_entry_points("architectures", REGISTRY, lambda item: str(item.name))
     return REGISTRY
 
 
+def built_in() -> Mapping[str, Architecture]:
+    """Return the architectures that are part of measurebench, by name."""
+    known = all_architectures()
+    return {name: item for name, item in known.items() if known.origin(name).is_built_in}
+
+
 def find(name: str) -> Architecture | None:
-    """Return the built-in architecture that a name means, however spelt (``WRN-28-10``, ``wrn_28_10``)."""
-    known = built_in()
+    """Return the registered architecture that a name means, or None; spelling is forgiven.
+
+    ``WRN-28-10`` and ``wrn_28_10`` are the same, and every depth and width of a wide residual network is known.
+
+    >>> find("WRN_40_2").name
+    'wrn-40-2'
+    """
+    known = all_architectures()
+    if name in known:
+        return known[name]
     spelling = _plain(name)
     if wide := re.fullmatch(r"(wrn|wideresnet)-?(\d+)-(\d+)", spelling):
         from measurebench.models.architectures.wide_resnet import wide_resnet_of
@@ -81,8 +119,9 @@ def _plain(name: str) -> str:
 def build(spec: ModelSpec, n_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Return the network of a specification, with fresh weights and no normalisation.
 
-    A built-in one is given ``n_classes`` and ``in_channels`` unless ``architecture_kwargs`` say otherwise; a
-    callable of the user only what ``architecture_kwargs`` hold.
+    A registered architecture is given ``n_classes`` and ``in_channels`` unless ``architecture_kwargs`` say otherwise;
+    a callable of the user is given ``architecture_kwargs`` alone. Raises BadInputError where the specification names
+    no architecture or an unknown one, and ModelError where building it fails.
     """
     name = spec.architecture
     if not name:
@@ -121,15 +160,15 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
     """Import ``module:callable`` or ``file.py:callable``."""
     place, colon, attribute = name.rpartition(":")
     if not colon:
-        known = list(built_in())
-        hint = near_names(_plain(name), known) or "`measurebench models architectures` lists the built-in names"
+        known = list(all_architectures())
+        hint = near_names(_plain(name), known) or "`measurebench models architectures` lists the names"
         raise BadInputError(
             f"architecture of {spec.id}",
-            "a built-in name, module:callable or file.py:callable",
+            "a registered name, module:callable or file.py:callable",
             repr(name),
             hint,
         )
-    module = _module_from_file(place, spec) if place.endswith(".py") else _module_by_name(place, name)
+    module = _module_from_file(spec) if place.endswith(".py") else _module_by_name(place, name)
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):
@@ -156,32 +195,24 @@ def _module_by_name(place: str, name: str) -> Any:
         raise BadInputError(f"architecture {name!r}", f"a module {place!r} that can be imported", str(error)) from error
 
 
-def _module_from_file(place: str, spec: ModelSpec) -> Any:
+def _module_from_file(spec: ModelSpec) -> Any:
     """Import a Python file, whose folder is searched for what it imports itself."""
     path = architecture_file(spec)
     if path is None or not path.is_file():
         raise BadInputError(f"architecture of {spec.id}", f"the file {path}", "no such file")
-    unique = f"measurebench_user_{digest_file(path)[:16]}"
-    if unique in sys.modules:
-        return sys.modules[unique]
-    loader = importlib.util.spec_from_file_location(unique, path)
-    if loader is None or loader.loader is None:
-        raise BadInputError(f"architecture of {spec.id}", f"a Python file {place}", "a file Python cannot import")
-    module = importlib.util.module_from_spec(loader)
-    sys.modules[unique] = module
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
     try:
-        loader.loader.exec_module(module)
+        return import_file(path, f"measurebench_user_{digest_file(path)[:16]}")
     except Exception as error:
-        del sys.modules[unique]
         raise ModelError(
             f"architecture of {spec.id}: expected {path} to import, got {type(error).__name__}: {error}"
         ) from error
-    return module
 
 
 def parameters_of(builder: Builder) -> list[str]:
-    """Return the names of a builder's own parameters, besides ``n_classes`` and ``in_channels``."""
+    """Return the names of a builder's own parameters, besides ``n_classes`` and ``in_channels``.
+
+    >>> parameters_of(all_architectures()["digits-plain"].build)
+    ['width']
+    """
     names = list(inspect.signature(builder).parameters)
     return [name for name in names if name not in ("n_classes", "in_channels")]

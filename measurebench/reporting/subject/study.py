@@ -151,15 +151,16 @@ def load_study(
     BadInputError for a source that cannot be read, and for an ``analysis`` of another table.
     """
     if isinstance(source, pd.DataFrame):
-        table, folder, told = source, None, {}
+        table, folder, told, shipped = source, None, {}, measure_infos()
     else:
+        from measurebench.store.infos import infos_of
         from measurebench.store.tables import read_provenance, read_table
 
         path = Path(source)
-        table, told = read_table(path), read_provenance(path)
+        table, told, shipped = read_table(path), read_provenance(path), infos_of(path)
         folder = path if path.is_dir() else path.parent
         name = name or _name(path)
-    known = dict(measure_infos() if infos is None else infos)
+    known = dict(shipped if infos is None else infos)
     found = None if options else _belonging(table, folder, analysis)
     if found is None:
         found = analyze(table, infos=known, **(options or {}))

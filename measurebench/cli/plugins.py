@@ -1,0 +1,126 @@
+"""``measurebench plugins``, which lists what can be named and where it comes from, and the option ``--plugin``."""
+
+import functools
+import importlib
+import inspect
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from measurebench.core.origins import GROUPS
+
+__all__ = ["plugins", "with_plugins"]
+
+# Where the registry of each kind is, and the function that returns it.
+_REGISTRIES = {
+    "measures": ("measurebench.measures.registry", "all_measures"),
+    "datasets": ("measurebench.datasets.registry", "all_datasets"),
+    "architectures": ("measurebench.models.architectures", "all_architectures"),
+    "objectives": ("measurebench.training.objectives", "all_objectives"),
+}
+_PLUGIN = typer.Option(
+    "--plugin",
+    metavar="FILE.py",
+    help="Run a Python file that registers measures, data sets or the like. Only your own. May be repeated.",
+)
+
+
+def plugins(
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KIND]...", help=f"{', '.join(GROUPS)}; with built-in ones. All third-party ones without."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
+) -> int:
+    """List what third-party packages and --plugin files add: kind, name and origin; and the packages that fail.
+
+    Exit status: 0, or 1 where a package fails.
+    """
+    from measurebench.core.errors import BadInputError, near_names
+    from measurebench.core.plugins import broken_plugins
+
+    for kind in kinds or ():
+        if kind not in GROUPS:
+            raise BadInputError("kind", ", ".join(GROUPS), repr(kind), near_names(kind, GROUPS))
+    rows = [row for kind in kinds or GROUPS for row in _rows(kind, built_in=bool(kinds))]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print(rows)
+    return 1 if broken_plugins() else 0
+
+
+def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command with the option ``--plugin``, whose files it runs first."""
+    signature = inspect.signature(command)
+    taken = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
+    option = inspect.Parameter(
+        "plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[list[Path] | None, _PLUGIN]
+    )
+
+    @functools.wraps(command)
+    def loading(*args: Any, plugin: list[Path] | None = None, **kwargs: Any) -> Any:
+        from measurebench.core.plugins import PluginWarning, load_plugins
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=PluginWarning)
+            warnings.showwarning = _shown(warnings.showwarning)
+            load_plugins(plugin or ())
+            return command(*args, **kwargs)
+
+    loading.__signature__ = signature.replace(parameters=[*taken, option])  # type: ignore[attr-defined]
+    loading.__annotations__ = {**inspect.get_annotations(command), "plugin": option.annotation}
+    return loading
+
+
+def _shown(show: Callable[..., None]) -> Callable[..., None]:
+    """Return a way to show warnings in which those about packages are one plain line."""
+    from measurebench.core.plugins import PluginWarning
+
+    def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            typer.echo(f"measurebench: warning: {message}", err=True)
+        else:
+            show(message, category, *rest, **more)
+
+    return shown
+
+
+def _rows(kind: str, built_in: bool) -> list[dict[str, str]]:
+    """Return kind, name and origin of what is registered; without built-in things nothing is imported for them."""
+    from measurebench.core.plugins import has_plugins
+
+    if kind not in _REGISTRIES or not (built_in or has_plugins(kind)):
+        return []
+    module, function = _REGISTRIES[kind]
+    registry = getattr(importlib.import_module(module), function)()
+    origins = {name: registry.origin(name) for name in registry}
+    return [
+        {"kind": kind, "name": name, "origin": str(origin), "file": origin.file, "sha256": origin.sha256}
+        for name, origin in origins.items()
+        if built_in or not origin.is_built_in
+    ]
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    """Print a table, one thing to a row."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("kind", "name", "origin"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in ("kind", "name", "origin")))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)
+    console.print(table)
+    console.print(f"{len(rows)} listed; `measurebench plugins KIND` lists the built-in ones too")
