@@ -58,7 +58,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _usage_status(error: Exception, called: str) -> int:
     """Print what is wrong with the options and return the exit status; raise what is no error of usage.
 
-    Such errors are told by their method: depending on the version of typer they are click's or those of a copy.
+    Such errors are recognised by their method: depending on typer's version their class is click's or a copy of it.
     """
     if not hasattr(error, "format_message"):
         raise error

@@ -1,4 +1,4 @@
-"""Printing of text that may come from files of others: ids, reasons, names of classes.
+"""Prints text that may come from other people's files: ids, reasons, names of classes.
 
 Such text may hold escape sequences that change the terminal, line breaks that forge messages of ours, or marks that
 turn the direction of writing. All of it is shown as an escape, and very long text is cut.

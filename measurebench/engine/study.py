@@ -74,7 +74,7 @@ def _specs(models: str | ModelSpec | Iterable[str | ModelSpec], options: RunOpti
 def _measures(
     measures: str | Measure | Iterable[str | Measure], settings: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Any, Any]:
-    """Return measures as ids, and what sets their parameters: records are told apart by ids and settings alone."""
+    """Return measures as ids, and what sets their parameters: ids and settings alone tell records apart."""
     if isinstance(measures, str):
         return measures, settings
     items = list(measures) if isinstance(measures, list | tuple | set | frozenset) else [measures]
