@@ -85,11 +85,15 @@ def shared_gradients(measures: Iterable[Measure]) -> frozenset[Examples]:
 
 
 def _check(images: Tensor, labels: Tensor, adversarial: Tensor | None) -> None:
-    """Check the contract once, at the door, in words."""
+    """Raise BadInputError where images and labels are not what ``measure`` asks for."""
     if len(images) == 0 or len(images) != len(labels):
         raise BadInputError("labels", f"one per image, {len(images)} images and at least one", str(len(labels)))
     if labels.dtype != torch.int64:
         raise BadInputError("labels", "torch.int64", str(labels.dtype))
+    if labels.dim() != 1:
+        raise BadInputError("labels", f"shape ({len(images)},)", str(tuple(labels.shape)))
+    if int(labels.min()) < 0:
+        raise BadInputError("labels", "classes from 0", str(int(labels.min())))
     for name, tensor in (("images", images), ("adversarial", adversarial)):
         if tensor is None:
             continue

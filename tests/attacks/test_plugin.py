@@ -1,5 +1,6 @@
 """Third-party attacks: what they are given, who they are, and that they can harm nothing."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,20 @@ def test_another_code_is_another_version_and_the_same_code_the_same(tmp_path: Pa
         versions.append(load_plugin(f"{path}:attack").info.version)
     assert versions[0] == versions[2]
     assert versions[0] != versions[1]
+
+
+def test_a_file_finds_the_modules_beside_it_and_a_module_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_it_for_a_test.py").write_text("def attack(network, images, labels):\n    return images\n")
+    (tmp_path / "main.py").write_text("from beside_it_for_a_test import attack\n")
+    first = load_plugin(f"{tmp_path / 'main.py'}:attack")
+    monkeypatch.chdir(tmp_path)
+    assert load_plugin("beside_it_for_a_test:attack").name == "attack"
+    # The digest is that of the file with the code and of the file that was named.
+    (tmp_path / "main.py").write_text("from beside_it_for_a_test import attack  # again\n")
+    assert load_plugin(f"{tmp_path / 'main.py'}:attack").code != first.code
 
 
 @pytest.mark.parametrize(
