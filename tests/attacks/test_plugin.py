@@ -219,7 +219,7 @@ def test_a_function_gets_by_keyword_what_its_signature_names() -> None:
 def test_settings_have_the_type_of_the_default_and_make_an_id_of_their_own() -> None:
     attack = load_plugin(f"{HERE}:curious:steps=2,share=1/8,loud=true")
     assert dict(attack.settings) == {"share": 0.125, "steps": 2, "loud": True}
-    assert attack.info.id == "curious:loud=True,share=0.125,steps=2"
+    assert attack.info.id == "curious:loud=true,share=0.125,steps=2"
     for setting, message in {
         "steps=2.5": "curious: steps: expected a whole number, got '2.5'",
         "stepz=2": r"setting of .*: expected one of: share, steps, loud, got 'stepz'; did you mean 'steps'\?",
