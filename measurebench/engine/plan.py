@@ -1,4 +1,4 @@
-"""What is to be done: the pairs of model and measure that have no record yet."""
+"""Plans a run: what is measured on how many examples, and which pairs of model and measure have no record yet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Measure one network in memory."""
+"""Measures one network in memory."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -43,6 +43,11 @@ def measure(
     (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
     its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. Slow attacks are left
     out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it cannot use.
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> images, labels = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
+    >>> measure(network, images, labels, "num_params")["num_params"].value
+    15.0
     """
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     _check(images, labels, adversarial)
