@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from measurebench.attacks.isolation import isolated
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
+from measurebench.attacks.settings import setting_text
 from measurebench.core.digests import seed_from
 from measurebench.core.errors import ModelError
 
@@ -42,7 +43,7 @@ class PluginAttack:
 
     @property
     def _settings(self) -> str:
-        return ",".join(f"{name}={value}" for name, value in self.settings)
+        return ",".join(f"{name}={setting_text(value)}" for name, value in self.settings)
 
     @property
     def info(self) -> AttackInfo:

@@ -1,5 +1,6 @@
 """Finds third-party attacks, ``module:callable`` or ``file.py:callable``, and reads what they ask for."""
 
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -63,6 +64,7 @@ def _parts(reference: str) -> tuple[str, str, str]:
 
 
 def _named_module(place: str, subject: str) -> ModuleType:
+    _search(Path.cwd())  # as ``python -m`` does; a console script looks beside itself instead
     try:
         return importlib.import_module(place)
     except ImportError as error:
@@ -82,12 +84,19 @@ def _file_module(place: str, subject: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique] = module
+    _search(path.parent)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[unique]
         raise BadInputError(subject, f"{path} to import", f"{type(error).__name__}: {error}") from error
     return module
+
+
+def _search(folder: Path) -> None:
+    """Let Python find modules in a folder too, after all others."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -114,11 +123,21 @@ def _value(text: str, parameter: inspect.Parameter, subject: str) -> Any:
 
 
 def _code_digest(function: Callable[..., Any], module: ModuleType) -> str:
-    """Return the digest of the file that defines a function; of its name alone where it has no source."""
-    for thing in (inspect.unwrap(function), type(function), module):
-        try:
-            if (path := inspect.getsourcefile(thing)) and Path(path).is_file():
-                return digest_file(Path(path))
-        except TypeError:
-            continue
-    return hashlib.sha256(repr(getattr(function, "__qualname__", "")).encode()).hexdigest()
+    """Return the digest of the files of a function and of the module that names it.
+
+    Code without a Python source, such as a compiled extension, counts by its name alone.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    files = {_source(thing) for thing in (inspect.unwrap(function), type(function), module)}
+    parts = sorted(digest_file(file) for file in files if file is not None)
+    return hashlib.sha256("\n".join(parts or [repr(function)]).encode()).hexdigest()
+
+
+def _source(thing: Any) -> Path | None:
+    """Return the source file of a function, class or module, where there is one."""
+    try:
+        name = inspect.getsourcefile(thing)
+    except TypeError:
+        return None
+    return Path(name) if name and Path(name).is_file() else None

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from measurebench.attacks.protocol import AttackInfo
 from measurebench.core.errors import BadInputError, near_names
 
-__all__ = ["check_names", "named_settings", "read_settings", "typed", "with_own_id", "with_settings"]
+__all__ = ["check_names", "named_settings", "read_settings", "setting_text", "typed", "with_own_id", "with_settings"]
 
 A = TypeVar("A")
 _PIXELS = 255  # images of 8 bits: lengths are usually written over it
@@ -96,7 +96,7 @@ def named_settings(attack: Any) -> str:
         value = getattr(attack, field.name)
         default = field.default if field.default is not MISSING else None
         if value != default:
-            parts.append(f"{field.name}={_text(value)}")
+            parts.append(f"{field.name}={setting_text(value)}")
     return ",".join(parts)
 
 
@@ -117,7 +117,7 @@ def with_own_id(info: AttackInfo, attack: Any) -> AttackInfo:
     )
 
 
-def _text(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """Write a value as a user would: a length that is a multiple of 1/255 as such, unless a decimal is short."""
     if isinstance(value, bool):
         return str(value).lower()

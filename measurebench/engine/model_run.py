@@ -1,4 +1,4 @@
-"""Measure one model: load, verify, then a record after every measure."""
+"""Measures one model: loads and verifies it, then makes a record after every measure."""
 
 import gc
 import resource
@@ -43,7 +43,7 @@ _PREFLIGHT_IMAGES = 16
 
 @dataclass(frozen=True)
 class Event:
-    """Something for the journal or the screen: ``kind`` is model, record, environment, config, started or finished."""
+    """What happened, for the journal or the screen: a model, record, environment or config, started or finished."""
 
     kind: str
     value: Any
@@ -76,7 +76,7 @@ class _DiskShards:
 
 
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
-    """Yield what happens, a record after every measure; whatever one measure raises, the next ones go on.
+    """Yield events as they happen, with a record after every measure. A measure that raises does not stop the next.
 
     Raises DeviceLostError after the record of a measure that left the process without its GPU.
     """

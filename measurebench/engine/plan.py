@@ -1,4 +1,4 @@
-"""What is to be done: the pairs of model and measure that have no record yet."""
+"""Plans a run: what is measured on how many examples, and which pairs of model and measure have no record yet."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,8 +91,11 @@ def check_identities(measures: Iterable[Measure], records: Iterable[Record]) -> 
     """
     ours = {item.info.id: item.attack.info.reference for item in measures if isinstance(item, AttackAccuracy)}
     for record in records:
-        theirs = str(record.diagnostics.get("attack", "")).partition("#")[0]
-        mine = ours.get(record.measure, theirs).partition("#")[0]
+        if record.measure not in ours:
+            continue
+        theirs, mine = (
+            str(of).partition("#")[0] for of in (record.diagnostics.get("attack", ""), ours[record.measure])
+        )
         if theirs and mine != theirs:  # failed records do not say whose they are
             raise BadInputError(
                 "--attacks",

@@ -1,4 +1,4 @@
-"""Measure one network in memory."""
+"""Measures one network in memory."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -44,6 +44,11 @@ def measure(
     (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
     its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. Slow attacks are left
     out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it cannot use.
+
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    >>> images, labels = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
+    >>> measure(network, images, labels, "num_params")["num_params"].value
+    15.0
     """
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     _check(images, labels, adversarial)
@@ -86,11 +91,15 @@ def shared_gradients(measures: Iterable[Measure]) -> frozenset[Examples]:
 
 
 def _check(images: Tensor, labels: Tensor, adversarial: Tensor | None) -> None:
-    """Check the contract once, at the door, in words."""
+    """Raise BadInputError where images and labels are not what ``measure`` asks for."""
     if len(images) == 0 or len(images) != len(labels):
         raise BadInputError("labels", f"one per image, {len(images)} images and at least one", str(len(labels)))
     if labels.dtype != torch.int64:
         raise BadInputError("labels", "torch.int64", str(labels.dtype))
+    if labels.dim() != 1:
+        raise BadInputError("labels", f"shape ({len(images)},)", str(tuple(labels.shape)))
+    if int(labels.min()) < 0:
+        raise BadInputError("labels", "classes from 0", str(int(labels.min())))
     for name, tensor in (("images", images), ("adversarial", adversarial)):
         if tensor is None:
             continue

@@ -1,5 +1,6 @@
 """Third-party attacks: what they are given, who they are, and that they can harm nothing."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ def test_a_function_gets_by_keyword_what_its_signature_names() -> None:
 def test_settings_have_the_type_of_the_default_and_make_an_id_of_their_own() -> None:
     attack = load_plugin(f"{HERE}:curious:steps=2,share=1/8,loud=true")
     assert dict(attack.settings) == {"share": 0.125, "steps": 2, "loud": True}
-    assert attack.info.id == "curious:loud=True,share=0.125,steps=2"
+    assert attack.info.id == "curious:loud=true,share=0.125,steps=2"
     for setting, message in {
         "steps=2.5": "curious: steps: expected a whole number, got '2.5'",
         "stepz=2": r"setting of .*: expected one of: share, steps, loud, got 'stepz'; did you mean 'steps'\?",
@@ -261,6 +262,20 @@ def test_another_code_is_another_version_and_the_same_code_the_same(tmp_path: Pa
         versions.append(load_plugin(f"{path}:attack").info.version)
     assert versions[0] == versions[2]
     assert versions[0] != versions[1]
+
+
+def test_a_file_finds_the_modules_beside_it_and_a_module_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "beside_it_for_a_test.py").write_text("def attack(network, images, labels):\n    return images\n")
+    (tmp_path / "main.py").write_text("from beside_it_for_a_test import attack\n")
+    first = load_plugin(f"{tmp_path / 'main.py'}:attack")
+    monkeypatch.chdir(tmp_path)
+    assert load_plugin("beside_it_for_a_test:attack").name == "attack"
+    # The digest is that of the file with the code and of the file that was named.
+    (tmp_path / "main.py").write_text("from beside_it_for_a_test import attack  # again\n")
+    assert load_plugin(f"{tmp_path / 'main.py'}:attack").code != first.code
 
 
 @pytest.mark.parametrize(
