@@ -33,7 +33,10 @@ INFO = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class KeskarSharpness:
-    """Largest increase of the mean loss in the box, in percent of one plus the loss."""
+    """Largest increase of the mean loss in the box, in percent of one plus the loss.
+
+    ``radius`` is the larger of the two that Keskar et al. use, 1e-3 and 5e-4.
+    """
 
     examples: Examples = "clean"
     radius: float = 1e-3

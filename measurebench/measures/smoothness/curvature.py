@@ -39,7 +39,10 @@ _CURE = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class Cure:
-    """Mean change of the input gradient over a step of length ``h`` along its sign."""
+    """Mean change of the input gradient over a step of length ``h`` along its sign.
+
+    The default of ``h`` is the paper's.
+    """
 
     examples: Examples = "clean"
     h: float = 1.5
