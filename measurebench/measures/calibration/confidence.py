@@ -64,7 +64,7 @@ class Sureness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this kind for the kind of examples."""
+        """The description of the measure, for this kind of value and of examples."""
         return _INFOS[self.kind].on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -85,7 +85,7 @@ class CalibrationError:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return MeasureInfo(
             id="ece",
             title="Expected calibration error",

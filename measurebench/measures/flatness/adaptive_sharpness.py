@@ -81,7 +81,7 @@ class AdaptiveSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the norm and the kind of examples."""
+        """The description of the measure, for the norm and the kind of examples."""
         return _info("worst", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -112,7 +112,7 @@ class AverageAdaptiveSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the norm and the kind of examples."""
+        """The description of the measure, for the norm and the kind of examples."""
         return _info("average", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

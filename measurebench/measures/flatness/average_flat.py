@@ -80,7 +80,7 @@ class AverageFlatness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         if self.examples == "clean":
             return _CLEAN_INFO.on("clean", tier="extended")
         return INFO.on("pgd", tier="core")

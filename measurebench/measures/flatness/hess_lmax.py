@@ -92,7 +92,7 @@ class LargestEigenvalue(LanczosRun):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return LARGEST.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -124,7 +124,7 @@ class EffectiveDimension(LanczosRun):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return DIMENSION.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

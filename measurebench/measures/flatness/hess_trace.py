@@ -68,7 +68,7 @@ class HessianTrace:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return TRACE.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -92,7 +92,7 @@ class WeightCurvatureIndex:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return WCI.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -45,7 +45,7 @@ class KeskarSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -60,7 +60,7 @@ class SharpnessFlatness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the box and the kind of examples."""
+        """The description of the measure, for the box and the kind of examples."""
         return _info(self.box).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

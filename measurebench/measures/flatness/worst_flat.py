@@ -70,7 +70,7 @@ class WorstFlatness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return (INFO if self.examples == "pgd" else _CLEAN_INFO).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

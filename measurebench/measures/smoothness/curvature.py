@@ -49,7 +49,7 @@ class Cure:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return _CURE.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

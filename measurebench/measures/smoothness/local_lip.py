@@ -49,7 +49,7 @@ class LocalLipschitz:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of the search, or of the ratio at PGD examples."""
+        """The description of the measure, for the search or for the ratio at PGD examples."""
         at_pgd = self.examples == "pgd"
         info = MeasureInfo(
             id="local_lip",
