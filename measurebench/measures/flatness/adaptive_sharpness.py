@@ -68,7 +68,10 @@ def _info(case: str, norm: str) -> MeasureInfo:
 @register(norm="l2", rho=0.5, examples="pgd")
 @dataclass(frozen=True)
 class AdaptiveSharpness:
-    """Largest increase of the mean loss over v = |w| * u for u in an L2 or Linf ball of radius ``rho``."""
+    """Largest increase of the mean loss over v = |w| * u for u in an L2 or Linf ball of radius ``rho``.
+
+    The L2 radius lies in the grid of Andriushchenko et al. 2023 (0.25 to 2); the Linf radius is our choice.
+    """
 
     norm: Literal["l2", "linf"] = "l2"
     examples: Examples = "clean"
@@ -78,7 +81,7 @@ class AdaptiveSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the norm and the kind of examples."""
+        """The description of the measure, for the norm and the kind of examples."""
         return _info("worst", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -95,7 +98,11 @@ class AdaptiveSharpness:
 @register(norm="l2", rho=0.1, examples="pgd")
 @dataclass(frozen=True)
 class AverageAdaptiveSharpness:
-    """Mean increase of the loss over random v: normal with standard deviation rho |w_j|, or uniform in +-rho |w_j|."""
+    """Mean increase of the loss over random v: normal with standard deviation rho |w_j|, or uniform in +-rho |w_j|.
+
+    Both radii lie in the grids of Andriushchenko et al. 2023 (L2: 0.05 to 0.4, Linf: 0.1 to 0.8), and the number of
+    examples is theirs.
+    """
 
     norm: Literal["l2", "linf"] = "l2"
     examples: Examples = "clean"
@@ -105,7 +112,7 @@ class AverageAdaptiveSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the norm and the kind of examples."""
+        """The description of the measure, for the norm and the kind of examples."""
         return _info("average", self.norm).on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

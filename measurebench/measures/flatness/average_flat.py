@@ -69,8 +69,8 @@ _CLEAN_INFO = replace(
 class AverageFlatness:
     """Mean over random weight directions of the loss of re-attacked examples, minus the loss at x*.
 
-    A weight and its bias count as two layers; normalisation layers do not move. The standard error combines the spread
-    over draws and the spread over examples.
+    A weight and its bias count as two layers; normalisation layers do not move. ``xi`` and the number of draws are
+    those of Stutz et al. The standard error combines the spread over draws and the spread over examples.
     """
 
     examples: Examples = "clean"
@@ -80,7 +80,7 @@ class AverageFlatness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         if self.examples == "clean":
             return _CLEAN_INFO.on("clean", tier="extended")
         return INFO.on("pgd", tier="core")

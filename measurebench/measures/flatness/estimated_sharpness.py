@@ -79,7 +79,7 @@ class EstimatedSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the direction and the kind of examples."""
+        """The description of the measure, for the direction and the kind of examples."""
         info = SHARPNESS if self.direction == "up" else INVERSE
         if self.variant == "layerwise":
             info = replace(

@@ -62,7 +62,10 @@ DIMENSION = MeasureInfo(
 
 @dataclass(frozen=True)
 class LanczosRun:
-    """Parameters of the estimate; ``weights_only`` leaves out biases and normalisation layers."""
+    """Parameters of the estimate; ``weights_only`` leaves out biases and normalisation layers.
+
+    The residual among the diagnostics says whether the default of 30 steps suffices.
+    """
 
     examples: Examples = "clean"
     n_steps: int = 30
@@ -89,7 +92,7 @@ class LargestEigenvalue(LanczosRun):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return LARGEST.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -121,7 +124,7 @@ class EffectiveDimension(LanczosRun):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return DIMENSION.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

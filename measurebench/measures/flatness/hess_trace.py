@@ -56,7 +56,10 @@ WCI = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class HessianTrace:
-    """Trace of the Hessian of the mean loss, with a standard error across probes (0 where the trace is exact)."""
+    """Trace of the Hessian of the mean loss, with a standard error across probes (0 where the trace is exact).
+
+    The standard error says whether the default of 30 probes suffices.
+    """
 
     examples: Examples = "clean"
     n_probes: int = 30
@@ -65,7 +68,7 @@ class HessianTrace:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return TRACE.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
@@ -89,7 +92,7 @@ class WeightCurvatureIndex:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return WCI.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -33,7 +33,10 @@ INFO = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class KeskarSharpness:
-    """Largest increase of the mean loss in the box, in percent of one plus the loss."""
+    """Largest increase of the mean loss in the box, in percent of one plus the loss.
+
+    ``radius`` is the larger of the two that Keskar et al. use, 1e-3 and 5e-4.
+    """
 
     examples: Examples = "clean"
     radius: float = 1e-3
@@ -42,7 +45,7 @@ class KeskarSharpness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

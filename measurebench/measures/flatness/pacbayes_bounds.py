@@ -79,7 +79,7 @@ class PacBayesBound(Posterior):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for noise, prior and kind of examples."""
+        """The description of the measure, for noise, prior and kind of examples."""
         return _info(self.noise, self.origin).on(self.examples).as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -129,7 +129,7 @@ class PacBayesFlatness(Posterior):
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the noise and the kind of examples."""
+        """The description of the measure, for the noise and the kind of examples."""
         info = FLAT if self.noise == "isotropic" else MAGNITUDE
         return info.on(self.examples, tier="core" if self.examples == "pgd" else "extended").as_variant(self.variant)
 

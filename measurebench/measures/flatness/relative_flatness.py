@@ -47,7 +47,7 @@ class RelativeFlatness:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return INFO.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

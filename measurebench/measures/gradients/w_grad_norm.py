@@ -53,7 +53,7 @@ class WeightGradientNorm:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this norm for the kind of examples."""
+        """The description of the measure, for this norm and the kind of examples."""
         each = self.kind == "per_example"
         return MeasureInfo(
             id="w_grad_norm" + (f"_{self.kind}" if self.kind else ""),

@@ -46,7 +46,7 @@ class InputGradientNorm:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this norm for the kind of examples."""
+        """The description of the measure, for this norm and the kind of examples."""
         title, formula, latex = _FORMULAS[self.kind]
         return MeasureInfo(
             id="x_grad_norm" + (f"_{self.kind}" if self.kind else ""),

@@ -37,7 +37,7 @@ class AverageCrossEntropy:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return INFO.on(self.examples, tier="core" if self.examples == "pgd" else "extended")
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

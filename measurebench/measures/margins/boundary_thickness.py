@@ -30,7 +30,8 @@ class BoundaryThickness:
 
     The segment is sampled at ``n_points`` equally spaced points, both ends included. The thickness is the share of
     points at which the difference g = p_i - p_t of the two probabilities lies between ``alpha`` and ``beta``, times
-    the length of the segment. The error of this estimate is at most 2 * length / n_points.
+    the length of the segment. The error of this estimate is at most 2 * length / n_points. ``alpha``, ``beta`` and
+    ``n_points`` are those of Yang et al. 2020, as are radius and steps of the attack, in pixel units.
     """
 
     alpha: float = 0.0

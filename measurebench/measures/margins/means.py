@@ -81,7 +81,7 @@ class MeanMargin:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this margin for the kind of examples."""
+        """The description of the measure, for this margin and the kind of examples."""
         return _INFOS[self.kind].on(
             self.examples, tier="core" if (self.kind, self.examples) == self.core else "extended"
         )

@@ -34,7 +34,7 @@ class MarginPercentile:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this percentile for the kind of examples."""
+        """The description of the measure, for this percentile and the kind of examples."""
         inside = 10 < self.percent < 100
         published = _PUBLISHED.format(self.percent, 100 / self.percent) if inside else ""
         info = MeasureInfo(
@@ -92,7 +92,7 @@ class InverseMargin:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         info = MeasureInfo(
             id="inverse_margin",
             title="Inverse margin",

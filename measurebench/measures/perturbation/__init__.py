@@ -1,1 +1,1 @@
-"""Tools that move weights or images: noise, ascent, Hessian products, and how much a network bears."""
+"""Tools that perturb weights or images: noise, ascent, Hessian products, and searches for the noise level."""

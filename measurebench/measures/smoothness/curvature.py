@@ -39,14 +39,17 @@ _CURE = MeasureInfo(
 @register(examples="pgd")
 @dataclass(frozen=True)
 class Cure:
-    """Mean change of the input gradient over a step of length ``h`` along its sign."""
+    """Mean change of the input gradient over a step of length ``h`` along its sign.
+
+    The default of ``h`` is the paper's.
+    """
 
     examples: Examples = "clean"
     h: float = 1.5
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of examples."""
+        """The description of the measure, for the kind of examples."""
         return _CURE.on(self.examples)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:

@@ -42,7 +42,7 @@ class KLDivergence:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for the kind of adversarial examples."""
+        """The description of the measure, for the kind of adversarial examples."""
         own = self.attack == "tpgd"
         return MeasureInfo(
             id=f"kl_divergence_{self.attack}",

@@ -38,7 +38,8 @@ class LocalLipschitz:
     """Largest ratio of the logits' L1 change to the size of the input's change, near each image.
 
     The plain id searches for the largest ratio by ascent on it; the id with ``_pgd`` evaluates the ratio at the PGD
-    examples.
+    examples. The number of steps is that of Yang et al. 2020; a third of the radius is the step in the draft of the
+    study's code.
     """
 
     examples: Examples = "clean"
@@ -48,7 +49,7 @@ class LocalLipschitz:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of the search, or of the ratio at PGD examples."""
+        """The description of the measure, for the search or for the ratio at PGD examples."""
         at_pgd = self.examples == "pgd"
         info = MeasureInfo(
             id="local_lip",

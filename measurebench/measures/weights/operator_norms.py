@@ -34,7 +34,7 @@ class LogProdOfOperatorNorms:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for this padding."""
+        """The description of the measure, for this padding."""
         circular = self.padding == "fft"
         return MeasureInfo(
             id=f"log_prod_of_spec_{self.padding}",

@@ -61,7 +61,7 @@ class OverMargin:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for this norm and kind of examples."""
+        """The description of the measure, for this norm and kind of examples."""
         base = _BASES[self.base].info
         log = base.unit == "nats"
         info = MeasureInfo(
@@ -108,7 +108,7 @@ class LogSpecMain:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info for this origin and kind of examples."""
+        """The description of the measure, for this origin and kind of examples."""
         way = "W_l - W_l^0" if self.start else "W_l"
         ratio = rf"\sum_l \frac{{\lVert {way} \rVert_F^2}}{{\sigma_l^2}}"
         key = "LOG_SPEC_INIT_MAIN" if self.start else "LOG_SPEC_ORIG_MAIN"

@@ -212,7 +212,7 @@ class PathNorm:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of the norm or its logarithm."""
+        """The description of the measure, for the norm or its logarithm."""
         suffix = "" if self.bn == "fold" else "_bn_layers"
         return MeasureInfo(
             id=f"{'log_' if self.log else ''}path_norm{suffix}",

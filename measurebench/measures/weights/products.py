@@ -55,7 +55,7 @@ class LogLayerNorms:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this norm and form."""
+        """The description of the measure, for this norm and form."""
         plain = self.bn == "ignore"
         product = f"sum_l log {_SYMBOL[self.norm]}"
         latex = rf"\sum_l \log {_LATEX[self.norm] % ('W_l' if plain else chr(92) + 'widetilde{W}_l')}"

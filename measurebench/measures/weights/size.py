@@ -28,7 +28,7 @@ class NumParams:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of the definition or of a variant."""
+        """The description of the measure, for the definition or a variant."""
         return MeasureInfo(
             id="num_params",
             title="Number of parameters",
@@ -79,7 +79,7 @@ class EuclideanNorm:
 
     @property
     def info(self) -> MeasureInfo:
-        """Info of this norm."""
+        """The description of the measure, for this norm."""
         title, formula, key = self.infos[self.name]
         norm = rf"\sum_l \lVert {'W_l - W_l^0' if self.from_start else 'W_l'} \rVert_F^2"
         return MeasureInfo(
