@@ -2,10 +2,10 @@
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, entry_points, packages_distributions, version
+from importlib.metadata import Distribution, distribution, entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -67,26 +67,27 @@ def _of_module(name: str) -> Origin:
     file = getattr(sys.modules.get(name), "__file__", None)
     path = Path(file) if file and Path(file).is_file() else None
     sha256 = digest_file(path) if path else ""
-    package = _packages().get(name.partition(".")[0], "")
-    if package:
-        return Origin(package, _version(package), str(path or ""), sha256)
+    if package := _package(name.partition(".")[0], path):
+        return Origin(package.name, package.version, str(path or ""), sha256)
     return Origin(file=str(path or name), sha256=sha256)
 
 
+def _package(name: str, path: Path | None) -> Distribution | None:
+    """Return the installed package that a module of this name at the top level belongs to."""
+    if declaring := _declaring().get(name):
+        return declaring
+    # The name alone proves nothing: some packages install a module ``tests``, which is also what projects call theirs.
+    candidates = (distribution(package) for package in _packages().get(name, ()))
+    return next((item for item in candidates if path and path.is_relative_to(Path(str(item.locate_file(""))))), None)
+
+
 @cache
-def _packages() -> Mapping[str, str]:
-    """Return the package of each importable name at the top level."""
-    found = {name: packages[0] for name, packages in packages_distributions().items()}
-    # An editable install lists no modules, but its entry points name them.
-    for kind in GROUPS:
-        for point in entry_points(group=f"measurebench.{kind}"):
-            if point.dist is not None:
-                found[point.module.partition(".")[0]] = point.dist.name
-    return found
+def _declaring() -> Mapping[str, Distribution]:
+    """Return the package of each module that entry points name; editable installs list no modules of theirs."""
+    points = [point for kind in GROUPS for point in entry_points(group=f"measurebench.{kind}")]
+    return {point.module.partition(".")[0]: point.dist for point in points if point.dist is not None}
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown version"
+@cache
+def _packages() -> Mapping[str, Sequence[str]]:
+    return packages_distributions()

@@ -40,8 +40,9 @@ If a measure has no value for a network, the result is `undefined` with the reas
 
 
 def infos() -> list[MeasureInfo]:
-    """Return what all registered measures say of themselves, in listing order."""
-    return ordered(all_measures()[name].info for name in all_measures())
+    """Return what all built-in measures say of themselves, in listing order; third-party packages have own pages."""
+    known = all_measures()
+    return ordered(item.info for name, item in known.items() if known.origin(name).is_built_in)
 
 
 def page() -> str:

@@ -20,7 +20,17 @@ from measurebench.testing.networks import (
     small_examples,
 )
 
-__all__ = ["THREAT", "N", "Values", "Workbench", "left_as_found", "reads_examples", "same", "trained_network"]
+__all__ = [
+    "THREAT",
+    "N",
+    "Values",
+    "Workbench",
+    "has_hooks",
+    "left_as_found",
+    "reads_examples",
+    "same",
+    "trained_network",
+]
 
 N = 16  # examples: few enough to be quick, enough for batches of 1, 7 and all
 THREAT = ThreatModel.parse("Linf", "1/16")
@@ -199,11 +209,15 @@ def trained_network() -> tuple[nn.Module, dict[str, Tensor], list[bool]]:
     return net, state, [module.training for module in net.modules()]
 
 
+def has_hooks(net: nn.Module) -> bool:
+    """Tell whether a module of the network has a hook that is called in its forward pass."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+
+
 def left_as_found(net: nn.Module, state: Mapping[str, Tensor], modes: Sequence[bool]) -> bool:
     """Tell whether weights, buffers, gradients, modes and hooks of a ``trained_network`` are as they were."""
     weights = all(torch.equal(tensor, state[key]) for key, tensor in net.state_dict().items())
     gradients = all(
         p.requires_grad and p.grad is not None and torch.equal(p.grad, torch.ones_like(p)) for p in net.parameters()
     )
-    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
-    return weights and gradients and not hooks and [module.training for module in net.modules()] == list(modes)
+    return weights and gradients and not has_hooks(net) and [module.training for module in net.modules()] == list(modes)

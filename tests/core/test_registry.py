@@ -1,6 +1,7 @@
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.origins import Origin
 from measurebench.core.registry import Registry
 
 
@@ -16,3 +17,27 @@ def test_a_name_is_taken_once() -> None:
     registry.add("a", 1)
     with pytest.raises(ValueError, match="registered twice"):
         registry.add("a", 2)
+
+
+def test_a_name_that_is_taken_twice_names_both_origins() -> None:
+    registry: Registry[int] = Registry("measure")
+    registry.add("a", 1, Origin("measurebench"))
+    with pytest.raises(BadInputError, match=r"'a' is registered twice: by measurebench and by other-package 2\.0"):
+        registry.add("a", 2, Origin("other-package", "2.0"))
+    assert registry["a"] == 1
+
+
+def test_the_origin_of_an_unknown_name_is_an_error() -> None:
+    with pytest.raises(BadInputError, match="expected one of 0 known names, got 'a'"):
+        Registry("measure").origin("a")
+
+
+def test_a_registry_knows_what_it_holds() -> None:
+    registry: Registry[Origin] = Registry("origin")
+    registry.add("a", item := Origin("measurebench"))
+    assert registry.defines(item)
+    assert registry.defines(Origin)
+    assert registry.defines(item.package)
+    assert not registry.defines(Registry)
+    assert list(registry.items()) == [("a", item)]
+    assert len(registry) == 1
