@@ -14,6 +14,7 @@ from measurebench.attacks.plugin_loading import is_plugin, load_plugin
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.settings import read_settings, with_settings
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
 
 __all__ = ["all_attacks", "find_attack", "find_attacks", "register_attack"]
@@ -36,12 +37,13 @@ def register_attack(attack_class: A) -> A:
 
 
 def all_attacks() -> Registry[Attack]:
-    """Return every registered attack with its default settings, by id; the modules of this package are found.
+    """Return every attack with its default settings, by id: the built-in ones first, then those of packages.
 
     >>> "pgd" in all_attacks()
     True
     """
     _import_modules()
+    load_entry_points("attacks", _ATTACKS, lambda attack: str(attack.info.id))
     return _ATTACKS
 
 

@@ -18,9 +18,11 @@ __all__ = ["plugins", "with_plugins"]
 # Where the registry of each kind is, and the function that returns it.
 _REGISTRIES = {
     "measures": ("measurebench.measures.registry", "all_measures"),
+    "attacks": ("measurebench.attacks.registry", "all_attacks"),
     "datasets": ("measurebench.datasets.registry", "all_datasets"),
     "architectures": ("measurebench.models.architectures", "all_architectures"),
     "objectives": ("measurebench.training.objectives", "all_objectives"),
+    "statistics": ("measurebench.stats.statistics.registry", "all_statistics"),
 }
 _PLUGIN = typer.Option(
     "--plugin",

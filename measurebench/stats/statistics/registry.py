@@ -30,6 +30,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from measurebench.core.origins import origin_of
+from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
 from measurebench.stats.population.population import Population
 from measurebench.stats.population.target_error import TargetError
@@ -158,7 +160,7 @@ def register_statistic(found: Statistic) -> Statistic:
         same = (other.table, other.axes) == (found.table, found.axes)
         if same and (taken := set(other.names) & set(found.names)):
             raise ValueError(f"rows of statistic {other.name!r} are called {min(taken)!r} already")
-    _STATISTICS.add(found.name, found)
+    _STATISTICS.add(found.name, found, origin_of(found.rows))
     return found
 
 
@@ -183,8 +185,9 @@ def statistic(
 
 
 def all_statistics() -> Registry[Statistic]:
-    """Return every statistic by name: those of the project, and those that were registered from outside."""
+    """Return every statistic by name: those of the project, and those of third-party packages."""
     _import_modules()
+    load_entry_points("statistics", _STATISTICS, lambda found: str(found.name))
     return _STATISTICS
 
 
