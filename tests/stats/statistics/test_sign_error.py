@@ -60,7 +60,7 @@ def test_few_sure_pairs_give_a_reason_in_place_of_a_number() -> None:
 
 def test_settings_with_many_and_with_few_pairs_are_judged_together() -> None:
     # From 300 pairs on fewer exchanges are drawn: the settings then have unequal numbers of them.
-    table = pd.concat([grid(k).assign(setting_seed=k) for k in range(12)], ignore_index=True)
+    table = pd.concat([grid(k).assign(setting_seed=k) for k in range(5)], ignore_index=True)
     table["model_id"] = [f"m{k}" for k in range(len(table))]
     table["run"] = table["model_id"]
     table = table.assign(n_train=100_000, n_test=100_000)
