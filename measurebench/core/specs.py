@@ -1,4 +1,4 @@
-"""What to load, before anything is loaded."""
+"""What to load: the specification of a model, made without reading its weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,10 @@ class Normalization:
 
     @classmethod
     def named(cls, name: str, subject: str = "normalization") -> "Normalization":
-        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``."""
+        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``.
+
+        Raises BadInputError, which names ``subject``, for another name.
+        """
         if name == "none":
             return cls()
         if name not in NORMALIZATIONS:

@@ -135,8 +135,8 @@ def with_statistics(net: nn.Module) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.3)
-            module.running_mean = torch.randn_like(module.running_mean) * 0.2
-            module.running_var = torch.rand_like(module.running_var) + 0.5
+            module.running_mean = torch.randn(module.num_features) * 0.2
+            module.running_var = torch.rand(module.num_features) + 0.5
     return net
 
 
@@ -176,7 +176,7 @@ def initial_of(net: nn.Module) -> nn.Module:
     initial = copy.deepcopy(net)
     generator = torch.Generator().manual_seed(7)
     for parameter in initial.parameters():
-        parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
     return initial
 
 
@@ -185,7 +185,7 @@ def lively(kind: str) -> nn.Module:
     net = network(kind)
     for name, parameter in net.named_parameters():
         if name.endswith("bias"):
-            parameter += 0.3
+            parameter.data += 0.3
     return net
 
 
