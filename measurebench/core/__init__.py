@@ -1,1 +1,1 @@
-"""Ground of the house: records, specifications, configuration, registry, digests and errors. Never torch."""
+"""Foundation layer: records, specifications, registries, plugins, digests, errors. It imports no other layer."""

@@ -1,4 +1,4 @@
-"""Downloads that survive what the network does: resumed, checked, and put in place only when whole."""
+"""Downloads files into a cache: resumes broken downloads, checks the whole file, and renames it into place."""
 
 import hashlib
 import http.client
@@ -16,13 +16,13 @@ from measurebench.core.errors import BadInputError, MeasurebenchError
 
 __all__ = ["DownloadError", "Patience", "Remote", "fetch", "is_offline", "note_sha256", "noted_sha256"]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 18  # small enough for the progress line to move on a slow connection
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Where a file comes from: its address, and the page that a person would open in a browser."""
+    """The address of a file, and the page on which a person can download it in a browser."""
 
     address: str
     page: str = ""
@@ -30,7 +30,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a silent server is waited for, how often it is asked again, and the pause in between."""
+    """How long to wait for a silent server, how often to try, and how long to pause between attempts."""
 
     stall_seconds: float = 30.0
     attempts: int = 5
@@ -38,11 +38,11 @@ class Patience:
 
 
 class DownloadError(MeasurebenchError):
-    """A file could not be fetched; the message names the address and where to put the file by hand."""
+    """A file could not be downloaded; the message says where to get it and where to put it by hand."""
 
 
 def is_offline() -> bool:
-    """Tell whether the setting ``MEASUREBENCH_OFFLINE`` forbids the network."""
+    """Tell whether the environment variable ``MEASUREBENCH_OFFLINE`` forbids downloads; 0, no and false do not."""
     return os.environ.get("MEASUREBENCH_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
@@ -55,11 +55,11 @@ def fetch(
     offline: bool = False,
     patience: Patience | None = None,
 ) -> Path:
-    """Return the path of a file, downloaded first when it is not there; two processes at once do no harm.
+    """Return the path of a file, after downloading it if it is not there. Two processes may call it at once.
 
-    The bytes go to ``TARGET.partial``, which a broken download leaves for the next attempt to continue;
-    ``check`` (or ``md5``) judges the whole, its SHA-256 is noted beside it, then it is renamed. Raises
-    DownloadError with the address and the path where the file belongs.
+    The download goes to ``TARGET.partial``, and a broken one is continued there. The whole file is checked with
+    ``md5`` and ``check`` (which raises a MeasurebenchError for a file that is not right), its SHA-256 is noted beside
+    it, and it is renamed to ``target``. Raises DownloadError with the address and the path for a download by hand.
     """
     if target.is_file():
         return target
@@ -112,7 +112,7 @@ def _make_folder(folder: Path) -> None:
 def _download(
     remote: Remote, target: Path, check: Callable[[Path], object], md5: str | None, patience: Patience
 ) -> None:
-    """Fetch to the partial file, continuing it as often as patience allows, check it, rename it."""
+    """Download to the partial file in as many attempts as patience allows, then check and rename it."""
     partial = target.with_name(target.name + ".partial")
     reason = "no answer"
     for attempt in range(patience.attempts):
@@ -122,7 +122,7 @@ def _download(
             whole = _continue(remote.address, partial, patience.stall_seconds)
         except urllib.error.HTTPError as error:
             reason = f"the server answered {error.code} {error.reason}"
-            if error.code in (401, 403, 404, 410):
+            if error.code in (401, 403, 404, 410):  # another attempt would get the same answer
                 break
         except _NETWORK_ERRORS as error:
             reason = _reason(error)
@@ -135,14 +135,14 @@ def _download(
 
 
 def _continue(address: str, partial: Path, stall_seconds: float) -> bool:
-    """Append to the partial file what the server still has; tell whether it is whole."""
+    """Append the missing bytes to the partial file; tell whether it is whole."""
     have = _size(partial)
     tag_file = partial.with_name(partial.name + ".tag")
     headers = {"User-Agent": "measurebench"}
     if have:
         headers["Range"] = f"bytes={have}-"
         if tag_file.is_file():
-            headers["If-Range"] = tag_file.read_text().strip()
+            headers["If-Range"] = tag_file.read_text().strip()  # the whole file comes anew if it has changed
     request = urllib.request.Request(address, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=stall_seconds)
@@ -162,7 +162,7 @@ def _continue(address: str, partial: Path, stall_seconds: float) -> bool:
 
 
 def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object], shown: "_Progress") -> int:
-    """Write what comes, chunk by chunk; a connection that closes early ends it without an error."""
+    """Write the response in chunks; return the number of bytes, also where the connection closes early."""
     received = 0
     while True:
         try:
@@ -200,7 +200,7 @@ class _Progress:
 
 
 def _whole_after_416(error: urllib.error.HTTPError, have: int, partial: Path) -> bool:
-    """Judge a server that says there is nothing beyond the bytes we have."""
+    """Tell whether a server that has no more bytes means that the file is whole; otherwise start over."""
     total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
     if total.isdigit() and int(total) == have:
         return True
@@ -209,9 +209,9 @@ def _whole_after_416(error: urllib.error.HTTPError, have: int, partial: Path) ->
 
 
 def _keep_tag(response: http.client.HTTPResponse, tag_file: Path) -> None:
-    """Keep the server's name for this version of the file, so that two versions are never joined."""
+    """Keep the server's tag of this version of the file, so that two versions are never joined."""
     tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    if tag and not tag.startswith("W/"):
+    if tag and not tag.startswith("W/"):  # a weak tag does not promise equal bytes, which joining parts needs
         tag_file.write_text(tag)
     else:
         tag_file.unlink(missing_ok=True)
@@ -233,7 +233,7 @@ def _accept(remote: Remote, partial: Path, target: Path, check: Callable[[Path],
 
 
 def _check_md5(path: Path, md5: str) -> None:
-    """Compare with a published MD5, which here guards against damage, not against malice."""
+    """Compare with the published MD5, which detects damage but not malice."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

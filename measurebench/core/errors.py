@@ -1,4 +1,4 @@
-"""Errors for users: each message names what was expected and what came, and ends the command with its status."""
+"""Errors for users: each message names what was expected and what came, and each class has an exit status."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ __all__ = ["BadInputError", "MeasurebenchError", "ModelError", "near_names"]
 
 
 class MeasurebenchError(Exception):
-    """Something went wrong that the user should read about in one plain message (exit status 1)."""
+    """Base class of errors that are shown to the user as one plain message, without a traceback (exit status 1)."""
 
     exit_status = 1
 
@@ -15,7 +15,10 @@ class MeasurebenchError(Exception):
 class BadInputError(MeasurebenchError, ValueError):
     """Input that cannot be used (exit status 2): ``SUBJECT: expected EXPECTED, got GOT; HINT``.
 
-    With a subject alone the message is that sentence, for cases in which nothing was expected in particular.
+    Without ``expected`` the message is the subject, a whole sentence.
+
+    >>> print(BadInputError("radius", "a number", "'large'", 'try "8/255"'))
+    radius: expected a number, got 'large'; try "8/255"
     """
 
     exit_status = 2
@@ -27,15 +30,20 @@ class BadInputError(MeasurebenchError, ValueError):
             message += f": expected {expected}" + (f", got {got}" if got else "")
         super().__init__(message + (f"; {hint}" if hint else ""))
 
+    # Exceptions are unpickled by calling the class with ``args``, here the one message; workers send errors home.
     def __reduce__(self) -> tuple[type["BadInputError"], tuple[str, str, str, str]]:
         return type(self), (self.subject, self.expected, self.got, self.hint)
 
 
 class ModelError(MeasurebenchError):
-    """One model cannot be loaded or measured as it should be; the others go on (a ``failed`` record)."""
+    """A model cannot be loaded or measured; it gets a ``failed`` record, and the other models go on."""
 
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> str:
-    """Return a hint such as ``did you mean 'path_norm'?``, or an empty string when nothing known is near."""
+    """Return a hint such as ``did you mean 'path_norm'?``, or an empty string if no known name is near.
+
+    >>> near_names("path_nrom", ["path_norm", "local_lip"])
+    "did you mean 'path_norm'?"
+    """
     matches = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.6)
     return f"did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""

@@ -1,4 +1,4 @@
-"""Where the shipped data lies: inside the installed package, or beside it in a checkout."""
+"""Finds the shipped data, inside the installed package or beside it in a checkout, and the folder for downloads."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,11 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def data_folder(*parts: str) -> Path:
-    """Return a folder or file of the shipped data, such as ``data_folder("digits", "models.toml")``."""
+    """Return the path of a folder or file of the shipped data. Raises BadInputError where there is no data at all.
+
+    >>> data_folder("digits", "models.toml").is_file()
+    True
+    """
     for root in (_PACKAGE / "data", _PACKAGE.parent / "data"):
         if root.is_dir():
             return root.joinpath(*parts)
@@ -19,7 +23,7 @@ def data_folder(*parts: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads: ``MEASUREBENCH_CACHE``, or the user's cache folder."""
+    """Return the folder for downloads: environment variable ``MEASUREBENCH_CACHE``, else the user's cache folder."""
     if chosen := os.environ.get("MEASUREBENCH_CACHE"):
         return Path(chosen).expanduser()
     import platformdirs

@@ -1,4 +1,4 @@
-"""Processes that end with their parent, however it ended."""
+"""Ends worker processes with their parent, also where the parent was killed."""
 
 import os
 import threading
@@ -10,11 +10,11 @@ _POLL_SECONDS = 0.2
 
 
 def end_with(parent: int) -> None:
-    """End this process at once when the process ``parent``, which started it, is gone."""
+    """End this process, with status 1, as soon as the process ``parent`` that started it is gone."""
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:  # pragma: no cover - ends the process it runs in
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # an orphan gets another parent
         time.sleep(_POLL_SECONDS)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""A record: one measured value with its circumstances. Never edited, only superseded."""
+"""A record: one measured value with its circumstances. Records are never edited, only superseded."""
 
 import math
 from collections.abc import Mapping
@@ -86,7 +86,10 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Record":
-        """Read a record; unknown and missing fields are errors that name ``where``."""
+        """Return the record that JSON values hold.
+
+        Raises BadInputError, which names ``where``, for an unknown or a missing field.
+        """
         if not isinstance(value, Mapping):
             raise BadInputError(where, "an object with a record's fields", type(value).__name__)
         known = {f.name for f in fields(cls)}

@@ -1,4 +1,4 @@
-"""What to load, before anything is loaded."""
+"""What to load: the specification of a model, made without reading its weights."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,10 @@ class Normalization:
 
     @classmethod
     def named(cls, name: str, subject: str = "normalization") -> "Normalization":
-        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``; raises BadInputError for others."""
+        """Return the normalisation called ``none``, ``cifar10`` or ``imagenet``.
+
+        Raises BadInputError, which names ``subject``, for another name.
+        """
         if name == "none":
             return cls()
         if name not in NORMALIZATIONS:

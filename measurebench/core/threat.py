@@ -1,4 +1,4 @@
-"""The threat model: which perturbations of an image count as small."""
+"""The threat model: which perturbations of an image an attack may use."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,13 +18,19 @@ class Norm(StrEnum):
 
     @classmethod
     def parse(cls, text: str, subject: str = "norm") -> "Norm":
-        """Return the norm of this name, whatever its case ("linf", "L2")."""
+        """Return the norm of this name in upper or lower case. Raises BadInputError for another name.
+
+        >>> Norm.parse("linf")
+        <Norm.LINF: 'Linf'>
+        """
         for norm in cls:
             if text.lower() == norm.value.lower():
                 return norm
         raise BadInputError(subject, "Linf or L2", repr(text))
 
 
+# Anything larger is surely not in pixel units: at Linf 1 every image is reachable from every other, and L2 64 exceeds
+# the diameter of 32x32 colour images, sqrt(3072) = 55.4.
 _LARGEST = {Norm.LINF: Fraction(1), Norm.L2: Fraction(64)}
 
 
@@ -49,7 +55,16 @@ class ThreatModel:
 
     @classmethod
     def parse(cls, norm: str, radius: str | float, subject: str = "radius") -> "ThreatModel":
-        """Read a threat model from a norm and a radius such as "8/255", "0.5" or 0.031."""
+        """Return the threat model of a norm and a radius such as "8/255", "0.5" or 0.031, in pixel units.
+
+        Raises BadInputError, which names ``subject``, for a radius that is no number, not above 0, or too large.
+
+        >>> ThreatModel.parse("Linf", "8/255").radius == 8 / 255
+        True
+        >>> ThreatModel.parse("Linf", 8)
+        Traceback (most recent call last):
+        measurebench.core.errors.BadInputError: radius: expected a Linf radius ... got '8'; did you mean 8/255?
+        """
         kind = Norm.parse(norm, subject.replace("radius", "norm"))
         fraction = _fraction(str(radius), subject)
         if not 0 < fraction <= _LARGEST[kind]:
@@ -72,7 +87,7 @@ def _fraction(text: str, subject: str) -> Fraction:
 
 
 def _exact(text: str) -> Fraction:
-    """Parse one number; as a float first, since an exact 1e999999999 would fill the memory."""
+    """Read one number exactly; as a float first, since an exact 1e999999999 would fill the memory."""
     rough = float(text)
     if not math.isfinite(rough):
         raise ValueError(text)

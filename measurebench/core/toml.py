@@ -1,4 +1,4 @@
-"""Values written as TOML."""
+"""Writes values as TOML, which the standard library can only read."""
 
 import json
 import re
@@ -9,7 +9,11 @@ __all__ = ["to_key", "to_toml"]
 
 
 def to_toml(value: Any) -> str:
-    """Write a text, number, truth value, list or table on one line as TOML."""
+    """Return a text, number, truth value, list or table as one line of TOML.
+
+    >>> to_toml({"radius": "8/255", "steps": [1, 10], "extra data": False})
+    '{ radius = "8/255", steps = [1, 10], "extra data" = false }'
+    """
     if isinstance(value, Mapping):
         inside = ", ".join(f"{to_key(str(name))} = {to_toml(item)}" for name, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -21,10 +25,14 @@ def to_toml(value: Any) -> str:
 
 
 def to_key(name: str) -> str:
-    """Write a name as a key of TOML: bare where that is allowed, else in quotes."""
+    """Return a name as a key of TOML: bare where that is allowed, else in quotes.
+
+    >>> to_key("width"), to_key("extra data")
+    ('width', '"extra data"')
+    """
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
 
 
 def _text(value: str) -> str:
-    """Write a text in quotes; JSON leaves one character bare that TOML does not."""
+    """Return a text in quotes, as JSON writes it; only TOML wants the character DEL escaped."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

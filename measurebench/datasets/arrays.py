@@ -1,4 +1,4 @@
-"""A dataset in one ``.npz`` file: ``x_train, y_train, x_test, y_test``; NCHW, uint8 or float in [0, 1]."""
+"""Reads a data set from an ``.npz`` file with ``x_train, y_train, x_test, y_test``: [n, C, H, W], uint8 or float."""
 
 import zipfile
 import zlib
@@ -19,9 +19,10 @@ Array = npt.NDArray[np.generic]
 
 
 def load(path: Path) -> Dataset:
-    """Return the dataset of a file; splits are put in a class-balanced order by a fixed seed.
+    """Return the data set of a file, its splits in a class-balanced order from a fixed seed.
 
-    Raises BadInputError naming the key, what was expected and what came.
+    The file may also hold ``x_extra, y_extra`` and ``x_validation, y_validation``. Floats must lie in [0, 1]; uint8 is
+    divided by 255. Raises BadInputError, which names the key, what was expected and what came.
     """
     found = _read(path)
     parts = {name: _split(found, name, path) for name in ("train", "test")}
@@ -47,7 +48,7 @@ def _named(argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:  
 
 
 def _read(path: Path) -> dict[str, Array]:
-    """Read the arrays; objects, which would run code, are refused."""
+    """Read the arrays. Pickled objects are refused, since they could run code."""
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Images with labels, in a fixed order of which every prefix is class-balanced."""
+"""Labelled images in a fixed order: the first n images of a split hold the classes evenly, for every n."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,15 +25,15 @@ class ImageSplit:
         return len(self.labels)
 
     def first(self, n: int) -> "ImageSplit":
-        """Return the first n examples (all of them when there are fewer)."""
+        """Return the first n examples, or all of them if there are fewer."""
         return ImageSplit(self.images[:n], self.labels[:n], self.indices[:n])
 
     def copied(self) -> "ImageSplit":
-        """Return the same examples in memory of their own, so that a larger whole can be freed."""
+        """Return a copy of the examples, so that the memory of a larger split can be freed."""
         return ImageSplit(self.images.copy(), self.labels.copy(), self.indices.copy())
 
     def digest(self) -> str:
-        """Digest of which images these are and in which order: pixels, labels and indices."""
+        """Return a digest of pixels, labels and indices, in their order."""
         return self._digest
 
     @cached_property
@@ -43,7 +43,7 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification dataset; ``extra`` and ``validation`` are disjoint from the others, or absent."""
+    """A classification data set; no image is in two of its splits, and ``extra`` and ``validation`` may be absent."""
 
     name: str
     class_names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Dataset:
         return len(self.class_names)
 
     def reduced(self, n_train: int, n_test: int) -> "Dataset":
-        """Return the dataset with its first images alone, in memory of their own, and no further splits."""
+        """Return a data set of the first training and test images, copied, without the other splits."""
         return Dataset(
             self.name,
             self.class_names,
@@ -69,7 +69,7 @@ class Dataset:
         )
 
     def split(self, name: str) -> ImageSplit:
-        """Return the split called train, test, extra or validation."""
+        """Return the split train, test, extra or validation. Raises BadInputError for another or an absent one."""
         value = getattr(self, name, None) if name in ("train", "test", "extra", "validation") else None
         if value is None:
             raise BadInputError(
@@ -79,10 +79,15 @@ class Dataset:
 
 
 def balanced_order(labels: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.int64]:
-    """Return positions in an order of which every prefix holds the classes as evenly as they last.
+    """Return an order of labels [n], as positions [n], of which every prefix holds the classes evenly.
 
-    Each class is shuffled by ``seed``; then the classes take turns, so counts differ by one at most until the
+    Each class is shuffled by ``seed``; then the classes take turns. Their counts differ by at most one until the
     smallest class is used up.
+
+    >>> import numpy as np
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> labels[balanced_order(labels)]
+    array([0, 1, 0, 1, 0, 1])
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(labels))

@@ -1,9 +1,9 @@
-"""CIFAR-10 and CIFAR-100 in their original form, whole or in part, downloaded once where no folder is given.
+"""Reads CIFAR-10 and CIFAR-100 in their original form, whole or in part; downloads them once if no folder is given.
 
-Order: training and test images are shuffled by a fixed seed so that every prefix is class-balanced. Of a
-whole training set, 1,000 images (the same number of each class, by the same rule) are set apart as
-``validation``: for choosing checkpoints, never for measuring. ``cifar10:robustbench`` keeps the test images in
-the order of the file: RobustBench takes the first n of them (Croce et al. 2021, arXiv:2010.09670).
+Training and test images are shuffled by a fixed seed, in such a way that every prefix is class-balanced. Of a whole
+training set, 1,000 images with equally many of each class become ``validation``: training chooses checkpoints on them,
+and they are never measured. ``cifar10:robustbench`` keeps the test images in the order of the file, of which
+RobustBench takes the first n (Croce et al. 2021, arXiv:2010.09670).
 """
 
 import os
@@ -29,6 +29,7 @@ __all__ = ["LAYOUTS", "N_TRAIN", "N_VALIDATION", "SEED", "Bytes", "Labels", "Lay
 SEED = 0
 N_VALIDATION = 1000
 N_TRAIN = 50_000
+# All that the pickles of the original files name: a class outside this list is not imported.
 _SAFE = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -84,8 +85,9 @@ LAYOUTS = {
 def load(name: str, data_dir: Path | None = None, *, first_test_images: bool = False, offline: bool = False) -> Dataset:
     """Return CIFAR-10 or CIFAR-100 from a folder, or from the cache, where it is downloaded once.
 
-    The folder holds the original files (or the folder of them), with whatever number of rows; training files
-    may be missing, but not all. ``first_test_images`` keeps the file's order of test images.
+    ``data_dir`` holds the original files or the folder of them. They may have any number of rows, and some of the
+    training files may be missing. ``first_test_images`` keeps the file's order of test images. Raises BadInputError
+    for a folder without the files, and for a damaged file.
     """
     layout = LAYOUTS[name]
     folder = _folder(layout, data_dir) if data_dir else _cached(layout, offline)
@@ -178,7 +180,7 @@ def _unpack(archive: Path, folder: Path, layout: Layout) -> None:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads numpy arrays and plain values; anything else in the file is refused, not run."""
+    """Unpickles numpy arrays and plain values; refuses anything else without running it."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Return a class that arrays are made of."""

@@ -1,4 +1,4 @@
-"""The embedded default: scikit-learn's 1,797 handwritten digits, 8x8, split by committed indices."""
+"""The embedded data set: the 1,797 handwritten digits of scikit-learn, 8x8 pixels, with a fixed split."""
 
 import json
 from importlib.util import find_spec
@@ -18,10 +18,11 @@ N_PER_CLASS = {"train": 50, "extra": 20, "validation": 10}
 
 
 def split_indices(labels: npt.NDArray[np.int64], seed: int = 0) -> dict[str, list[int]]:
-    """Return the rule behind data/digits/split.json: per class 50 training, 20 extra, 10 validation images.
+    """Return the positions in labels [n] of each split, as data/digits/split.json holds them for the digits.
 
-    The test split takes as many of the rest as every class has (94 of each). All four are disjoint and in an
-    order of which every prefix is class-balanced; 57 images of the larger classes stay unused.
+    Each class gives 50 training, 20 extra and 10 validation images. The test split has equally many of the rest from
+    each class (94), so that 57 images of larger classes stay unused. The splits are disjoint, and every prefix of one
+    is class-balanced.
     """
     order = balanced_order(labels, seed)
     per_class = {label: order[labels[order] == label] for label in np.unique(labels)}
@@ -37,9 +38,10 @@ def split_indices(labels: npt.NDArray[np.int64], seed: int = 0) -> dict[str, lis
 
 
 def load_digits_images() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return all images, float32 [1797, 1, 8, 8] in [0, 1] (grey levels 0 to 16 divided by 16), and labels.
+    """Return all images, float32 [1797, 1, 8, 8] in [0, 1] (grey levels 0 to 16 divided by 16), and labels [1797].
 
-    They are read from scikit-learn's own file: importing the package takes longer than measuring a small network.
+    They are read from scikit-learn's own file, since importing scikit-learn takes longer than measuring a small
+    network. Raises BadInputError where scikit-learn is not installed.
     """
     package = find_spec("sklearn")
     if package is None or package.origin is None:
@@ -59,7 +61,7 @@ def _through_scikit_learn() -> npt.NDArray[np.float64]:
 
 
 def load() -> Dataset:
-    """Return the digits dataset with its committed split."""
+    """Return the digits: 500 training, 940 test, 200 extra and 100 validation images."""
     images, labels = load_digits_images()
     committed = json.loads(data_folder("digits", "split.json").read_text())
     splits = {name: np.asarray(rows, dtype=np.int64) for name, rows in committed["indices"].items()}

@@ -1,4 +1,4 @@
-"""From a model reference to a network that has been checked: what may go wrong is said plainly."""
+"""Loads models: from a reference to a network that has passed its checks."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Reading a checkpoint file: its tensors; code in it never runs unless it was allowed."""
+"""Reads checkpoint files. Code in a file never runs unless the user allows it."""
 
 import pickle
 import warnings
@@ -19,7 +19,7 @@ __all__ = ["Checkpoint", "read_checkpoint"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: its format, its hash, and the nested content (dictionaries, lists, tensors)."""
+    """A checkpoint that was read: format, SHA-256, and the nested content (dictionaries, lists, tensors)."""
 
     path: Path
     format: Format

@@ -1,4 +1,4 @@
-"""Which built-in architecture a state dict fits best, and where it differs."""
+"""Finds the registered architecture that a state dict fits best, for hints in error messages."""
 
 from functools import cache
 
@@ -13,7 +13,10 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def best_fit(state: State) -> str:
-    """Return a hint such as ``the built-in resnet-18 fits``, or an empty string where none comes near."""
+    """Return a hint such as ``the architecture 'resnet-18' fits``, or an empty string if none comes near.
+
+    ``state`` maps names to tensors of any shape; only names and shapes are compared.
+    """
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     scored = [(*_score(wanted, shapes), name) for name, wanted in _shapes().items()]
     if not scored:
@@ -21,12 +24,13 @@ def best_fit(state: State) -> str:
     score, difference, name = max(scored)
     if score == 1.0:
         return f"the built-in architecture {name!r} fits"
+    # Below a half the keys in common are mostly those that all convolutional networks have.
     return f"the nearest built-in architecture is {name!r}; {difference}" if score > 0.5 else ""
 
 
 @cache
 def _shapes() -> dict[str, Shapes]:
-    """Return the keys and shapes of every built-in architecture, made without memory for weights."""
+    """Return the keys and shapes of every registered architecture, built without memory for weights."""
     found: dict[str, Shapes] = {}
     for name, item in architectures.all_architectures().items():
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What a file really is, told by its first bytes; its ending proves nothing."""
+"""Detects the format of a checkpoint from its first bytes, whatever its name ends in."""
 
 import zipfile
 from dataclasses import dataclass
@@ -9,13 +9,17 @@ from measurebench.core.errors import BadInputError
 __all__ = ["LEGACY_MAGIC", "Format", "recognise"]
 
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_LONGEST_HEADER = 100_000_000
+_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library refuses longer ones
+# torch.save does not compress: an archive that unpacks to much more than its size could fill the memory.
 _EXPANSION = 4
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way of keeping weights that can be read: ``torch-zip``, ``torch-legacy`` or ``safetensors``."""
+    """A format that can be read: ``torch-zip``, ``torch-legacy`` or ``safetensors``.
+
+    ``prefix`` is the member of a zip file that holds the pickle.
+    """
 
     name: str
     title: str
@@ -46,7 +50,7 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
 
 
 def recognise(path: Path) -> Format:
-    """Return the format of a checkpoint file, or raise BadInputError saying what the file is instead."""
+    """Return the format of a checkpoint file. Raises BadInputError, which says what the file is instead."""
     head = _head(path)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_format(path)

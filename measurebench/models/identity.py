@@ -1,4 +1,4 @@
-"""The digest of a model before it is loaded, so that a plan knows which records are there. Without torch."""
+"""The digest of a model before it is loaded, so that a run finds the records that exist already. Without torch."""
 
 import importlib.util
 from dataclasses import replace
@@ -13,7 +13,7 @@ __all__ = ["architecture_file", "code_sha256", "identified", "model_digest"]
 
 
 def identified(spec: ModelSpec) -> ModelSpec:
-    """Return the specification with the hash of its file, where the file is there."""
+    """Return the specification with the SHA-256 of its file, if the file exists."""
     if spec.source == "robustbench":
         return replace(spec, file_sha256=_noted(spec))
     path = Path(spec.locator)
@@ -33,7 +33,7 @@ def _noted(spec: ModelSpec) -> str | None:
 
 
 def model_digest(spec: ModelSpec) -> str:
-    """Return the digest that ``load_model`` will give this model, as long as its files stay as they are."""
+    """Return the digest that ``load_model`` will give this model, as long as its files do not change."""
     known = identified(spec)
     initial = digest_file(Path(spec.initial)) if spec.initial and Path(spec.initial).is_file() else None
     return known.digest(initial, code_sha256(spec))
@@ -58,7 +58,7 @@ def _registered_sha256(spec: ModelSpec) -> str | None:
 
 
 def architecture_file(spec: ModelSpec) -> Path | None:
-    """Return the user's file that defines the architecture, where there is one; it is not imported."""
+    """Return the user's file that defines the architecture, or None; it is not imported."""
     place, colon, _ = (spec.architecture or "").rpartition(":")
     if not colon or spec.source == "robustbench":
         return None

@@ -1,4 +1,4 @@
-"""Which images a network takes, found by trying it."""
+"""Finds out which shape of images a network takes, by trying it."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from measurebench.models.loaded import LoadedModel
 __all__ = ["Shape", "refusal", "usual_shape"]
 
 Shape = tuple[int, ...]
-_SIDES = (8, 16, 28, 32, 64, 96, 224)
+_SIDES = (8, 16, 28, 32, 64, 96, 224)  # of digits, MNIST, CIFAR, Tiny ImageNet, STL-10, ImageNet
 
 
 def refusal(network: nn.Module, shape: Shape) -> str:

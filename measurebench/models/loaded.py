@@ -1,4 +1,4 @@
-"""A network ready to be measured, with the specification it was made from."""
+"""A network that is ready to be measured, with the specification from which it was made."""
 
 from dataclasses import dataclass
 
@@ -26,5 +26,5 @@ class LoadedModel:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable parameters, buffers not among them."""
+        """Number of parameters, without buffers."""
         return sum(parameter.numel() for parameter in self.network.parameters())

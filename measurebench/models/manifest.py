@@ -1,4 +1,4 @@
-"""The manifest ``models.toml``: what a user says of checkpoints, validated at the door."""
+"""Reads and checks the manifest ``models.toml``, which describes checkpoints."""
 
 import tomllib
 from collections import Counter
@@ -17,7 +17,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Strict(BaseModel):
-    """Unknown keys are errors; text is never read as a number nor a number as text."""
+    """A table in which unknown keys are errors, and text is never read as a number nor a number as text."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -57,10 +57,10 @@ class Manifest(_Strict):
 
 
 def read_manifest(path: Path, source: str = "local", prefix: str | None = None) -> list[ModelSpec]:
-    """Return the specifications of a manifest's models, in its order; no weights are read.
+    """Return the specifications of a manifest's models, in its order, without reading weights.
 
-    ``prefix`` starts each reference (default: the manifest's path and ``#``). Raises BadInputError naming
-    file, field, what was expected and what came.
+    ``prefix`` begins each reference (default: the manifest's path and ``#``). Raises BadInputError, which names the
+    file, the field, what was expected and what came.
     """
     manifest = _validated(_parsed(path), path)
     ids = [entry.id for entry in manifest.model]
@@ -154,15 +154,19 @@ def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
 
 
 def name_beside(architecture: str) -> str:
-    """Return how a manifest names an architecture whose file lies beside it: ``file.py:callable``, without folders."""
+    """Return how a manifest names an architecture whose file lies beside it: without the file's folder.
+
+    >>> name_beside("/home/me/nets.py:small"), name_beside("resnet-18")
+    ('nets.py:small', 'resnet-18')
+    """
     place, _, attribute = architecture.rpartition(":")
     return f"{Path(place).name}:{attribute}" if place.endswith(".py") else architecture
 
 
 def copy_beside(architecture: str, source_folder: Path, folder: Path) -> None:
-    """Copy the user's file that an architecture names (if it names one) to where a manifest will look for it.
+    """Copy the file that an architecture names, if it names one, to where a manifest in ``folder`` looks for it.
 
-    Raises BadInputError where the folder holds another file of that name.
+    Raises BadInputError if the folder holds another file of that name.
     """
     place = architecture.rpartition(":")[0]
     if not place.endswith(".py"):
@@ -175,7 +179,7 @@ def copy_beside(architecture: str, source_folder: Path, folder: Path) -> None:
 
 
 def _settings(settings: dict[str, str | int | float | bool]) -> dict[str, Setting]:
-    """Widen the type: a manifest cannot say None, a specification can."""
+    """Return the settings in the wider type of a specification, which can also say None."""
     return dict(settings)
 
 

@@ -1,4 +1,4 @@
-"""Normalisation as part of the network, so that every attack and measure works on images in [0, 1]."""
+"""Makes the normalisation a part of the network, so that attacks and measures work on images in [0, 1]."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Normalized(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of images [n, C, H, W] in [0, 1]."""
+        """Return logits [n, K] of images [n, C, H, W] in [0, 1]. Raises BadInputError for other channels."""
         if images.shape[1] != len(self.mean) and len(self.mean) > 1:
             raise BadInputError("images", f"{len(self.mean)} channels, as the normalisation has", str(images.shape[1]))
         out: Tensor = self.network((images - self.mean) / self.std)
@@ -30,19 +30,19 @@ class Normalized(nn.Module):
 
 
 def normalized(network: nn.Module, normalization: Normalization) -> nn.Module:
-    """Return the network with its normalisation in front; the network itself where there is none."""
+    """Return the network with the normalisation in front, or the network itself if there is none."""
     return Normalized(network, normalization) if normalization.mean else network
 
 
 def unnormalized(network: nn.Module) -> nn.Module:
-    """Return the network behind the normalisation: what a checkpoint holds the weights of."""
+    """Return the network without its normalisation: the part whose weights a checkpoint holds."""
     return network.network if isinstance(network, Normalized) else network
 
 
 def chosen_normalization(spec: ModelSpec, kept: Normalization | None) -> Normalization:
     """Return the normalisation to use: the stated one, else the one kept in the file, else (in a manifest) none.
 
-    Raises BadInputError where the two differ, and where a checkpoint named alone has neither.
+    Raises BadInputError if the two differ, and if a checkpoint that is not in a manifest has neither.
     """
     stated = spec.normalization
     if not stated.stated:

@@ -1,4 +1,4 @@
-"""What a pickle would run, told by reading its instructions without following them."""
+"""Lists what a pickle would import, by reading its instructions without executing them."""
 
 import argparse
 import collections
@@ -17,23 +17,23 @@ from measurebench.models.formats import Format
 __all__ = ["globals_of", "harmless_globals"]
 
 _TEXT = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "SHORT_BINSTRING", "BINSTRING", "STRING")
-_LEGACY_PICKLES = 5
+_LEGACY_PICKLES = 5  # in one file, one after the other: magic number, protocol, system, content, storage keys
 
 
 def globals_of(path: Path, kind: Format) -> set[str]:
-    """Return the names (``module.name``) that unpickling the file would import; nothing is executed."""
+    """Return the names (``module.name``) that unpickling a file would import; nothing is executed."""
     if kind.name == "torch-zip":
         with zipfile.ZipFile(path) as archive, archive.open(kind.prefix) as stream:
             return set(_imports(stream))
     found: set[str] = set()
-    with path.open("rb") as stream:  # magic number, protocol, system, content, storage keys
+    with path.open("rb") as stream:
         for _ in range(_LEGACY_PICKLES):
             found |= set(_imports(stream))
     return found
 
 
 def _imports(stream: IO[bytes]) -> Iterator[str]:
-    """Yield what one pickle imports, following strings that were kept for later use."""
+    """Yield what one pickle imports; strings that it memoizes are followed, since names may be built from them."""
     texts: list[str] = []
     memo: dict[int, str] = {}
     top = ""
@@ -67,7 +67,7 @@ def _number(argument: Any) -> int:
 
 @cache
 def harmless_globals() -> dict[str, Any]:
-    """Return what may be rebuilt from a file: tensors, numpy scalars and arrays, plain namespaces."""
+    """Return what a file may rebuild without permission: tensors, numpy scalars and arrays, plain namespaces."""
     found: dict[str, Any] = {"collections.OrderedDict": collections.OrderedDict}
     found["collections.defaultdict"] = collections.defaultdict
     found["collections.Counter"] = collections.Counter

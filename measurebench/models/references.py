@@ -1,4 +1,4 @@
-"""What ``run`` takes: every form of model reference, resolved to specifications without loading anything."""
+"""Resolves model references of every form to specifications, without loading a model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,9 +28,12 @@ def resolve(
 ) -> list[ModelSpec]:
     """Return the specifications that the references name, in order, each model once.
 
-    ``architecture`` and ``normalization`` belong to a single checkpoint. ``dataset`` is noted where a model
-    names none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code.
-    Raises BadInputError where a reference names nothing, with near names.
+    ``architecture`` and ``normalization`` are those of a single checkpoint. ``dataset`` is noted for models that name
+    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code. Raises
+    BadInputError, with near names, for a reference that names nothing.
+
+    >>> [spec.id for spec in resolve(["digits:resnet-at-10-b64-s0-*"])]
+    ['resnet-at-10-b64-s0-best', 'resnet-at-10-b64-s0-last']
     """
     if isinstance(references, str):
         references = [references]
@@ -80,7 +83,7 @@ def _zoo_family(dataset: str | None) -> str:
 
 
 def digits_specs() -> list[ModelSpec]:
-    """Return the shipped zoo of digits networks."""
+    """Return the specifications of the networks for digits that are part of measurebench."""
     specs = read_manifest(data_folder("digits", "models.toml"), source="digits", prefix="digits:")
     return [spec if spec.dataset else replace(spec, dataset="digits") for spec in specs]
 
@@ -125,7 +128,7 @@ def _chosen(specs: list[ModelSpec], pattern: str, reference: str) -> list[ModelS
 
 
 def checkpoint_spec(path: Path, architecture: str | None, normalization: str | Normalization | None) -> ModelSpec:
-    """Return the specification of one checkpoint; a normalisation left out must be in the file itself."""
+    """Return the specification of one checkpoint; if no normalisation is given, the file itself must hold one."""
     if isinstance(normalization, str):
         normalization = Normalization.parse(normalization, "--normalization")
     return ModelSpec(

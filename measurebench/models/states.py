@@ -1,4 +1,4 @@
-"""The state dict inside a checkpoint: found where it can be meant one way only, and fitted key by key."""
+"""Finds the state dict inside a checkpoint and fits it, key by key, to the names of a network."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ Path = tuple[str | int, ...]
 State = dict[str, Tensor]
 
 _NOT_WEIGHTS = ("optim", "sched", "scaler", "loss", "rng", "history", "callbacks", "loops")
-_DEPTH = 4
+_DEPTH = 4  # of nested dictionaries and lists; deeper state dicts have not been seen, and a file may be deep
 _COUNTERS = ("num_batches_tracked",)
 _MEANS, _STDS = ("mean", "mu", "new_mean"), ("std", "sigma", "new_std")
 _EXTRAS = (*_MEANS, *_STDS, "n_classes", "num_classes", "n_averaged")
@@ -36,7 +36,7 @@ _EXTRAS = (*_MEANS, *_STDS, "n_classes", "num_classes", "n_averaged")
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights named as the network names them, the prefix that was taken off, and what else the file held."""
+    """Weights by the network's names, the prefix that was removed, and what else the file held."""
 
     state: State
     prefix: str = ""
@@ -45,7 +45,7 @@ class Fitted:
 
 
 def candidates(content: Any, place: Path = ()) -> Iterator[tuple[Path, State]]:
-    """Yield every place in a checkpoint that holds a state dict, outermost first."""
+    """Yield every place (a path of keys) in a checkpoint that holds a state dict, outermost first."""
     if isinstance(content, nn.Module):
         yield place, dict(content.state_dict())
     elif isinstance(content, Mapping):
@@ -61,7 +61,10 @@ def candidates(content: Any, place: Path = ()) -> Iterator[tuple[Path, State]]:
 
 
 def as_state(content: Mapping[Any, Any]) -> State | None:
-    """Return a mapping as a state dict, or None: names to tensors (numbers become tensors), one an array."""
+    """Return a mapping as a state dict of tensors of any shape, or None if it is not one.
+
+    Numbers under dotted names become tensors. At least one tensor must not be a scalar.
+    """
     state: State = {}
     for key, value in content.items():
         if not isinstance(key, str):
@@ -78,7 +81,10 @@ def as_state(content: Mapping[Any, Any]) -> State | None:
 
 
 def state_at(content: Any, place: Path, subject: str) -> State:
-    """Return the state dict at a path of keys, such as ``("state_dict", 0)``."""
+    """Return the state dict at a path of keys, such as ``("state_dict", 0)``.
+
+    Raises BadInputError, which names ``subject``, if there is no such place or no state dict there.
+    """
     found, walked = content, ""
     for part in place:
         reachable = isinstance(found, Mapping) or (isinstance(found, (list, tuple)) and isinstance(part, int))
@@ -112,13 +118,13 @@ def describe(content: Any) -> str:
 
 
 def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ...] = ()) -> Fitted:
-    """Return the weights under the network's names: every key must match, with its shape.
+    """Return the weights under the network's names; every key must match, and so must its shape.
 
-    A wrapper's prefix (``module.``, ``model.``, ``_orig_mod.``, any other) is taken off when all of the
-    network's keys carry it; batch-norm counters may be missing; buffers of a normalisation or class count are
-    set aside, as are weights that the network declares as unused (``unused_weights``). ``constants`` are last
-    names of buffers that the network's own code fills, so that a file may lack them.
-    Raises BadInputError that lists both sides.
+    A prefix of a wrapper (``module.``, ``model.``, ``_orig_mod.`` or any other) is removed if all of the network's
+    keys have it. Batch-norm counters may be missing. Buffers of a normalisation or a class count are set aside, and so
+    are weights that the network declares as unused (``unused_weights``). ``constants`` are the last parts of names of
+    buffers that the network's own code fills, so that a file may lack them. Raises BadInputError, which lists the keys
+    that differ on both sides.
     """
     wanted = network.state_dict()
     prefix = wrapper_prefix([key for key in wanted if not key.endswith((*_COUNTERS, *constants))], state)
@@ -141,19 +147,23 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
 
 
 def _is_copy(key: str, value: Tensor, found: State) -> bool:
-    """Tell a second copy of weights, such as a wrapper that holds the network twice writes."""
+    """Tell whether weights are a second copy, as a wrapper writes that holds the network twice."""
     parts = key.split(".")
     names = (".".join(parts[i:]) for i in range(1, len(parts)))
     return any(name in found and torch.equal(found[name], value) for name in names)
 
 
 def is_extra(key: str) -> bool:
-    """Tell a buffer that wrappers keep beside the network: normalisation, or the number of classes."""
+    """Tell whether a key is of a buffer that wrappers add: a normalisation, or the number of classes.
+
+    >>> is_extra("normalize.mean"), is_extra("conv1.weight")
+    (True, False)
+    """
     return key.rpartition(".")[2].lstrip("_") in _EXTRAS
 
 
 def wrapper_prefix(names: list[str], state: State) -> str:
-    """Return the prefix under which the file keeps the network's keys; empty where none fits better."""
+    """Return the prefix that the file puts before the network's keys; empty if no prefix fits better."""
     if not names or all(name in state for name in names):
         return ""
     longest = max(names, key=len)
@@ -209,7 +219,11 @@ def _few(names: list[str]) -> str:
 
 
 def kept_normalization(extras: Mapping[str, Tensor]) -> Normalization | None:
-    """Return the normalisation that a checkpoint's own buffers hold, where there is one."""
+    """Return the normalisation that buffers of a checkpoint hold, or None.
+
+    ``extras`` maps names to tensors; a mean and a standard deviation have shape [C], whatever axes of length 1 surround
+    them. Several different means or deviations count as none.
+    """
     means, stds = _distinct(extras, _MEANS), _distinct(extras, _STDS)
     if len(means) != 1 or len(stds) != 1:
         return None

@@ -176,7 +176,7 @@ def initial_of(net: nn.Module) -> nn.Module:
     initial = copy.deepcopy(net)
     generator = torch.Generator().manual_seed(7)
     for parameter in initial.parameters():
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter))
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
     return initial
 
 
@@ -185,7 +185,7 @@ def lively(kind: str) -> nn.Module:
     net = network(kind)
     for name, parameter in net.named_parameters():
         if name.endswith("bias"):
-            parameter.add_(0.3)
+            parameter.data += 0.3
     return net
 
 

@@ -14,7 +14,7 @@ from measurebench.testing.promises import demand, run_promises
 
 __all__ = ["STATISTIC_PROMISES", "StatisticCase", "check_statistic", "study_table"]
 
-_DRAWS: dict[str, Any] = {"bootstrap": 40, "permutations": 39}
+_DRAWS: Mapping[str, Any] = {"bootstrap": 40, "permutations": 39}
 _EXACT = 1e-9
 
 

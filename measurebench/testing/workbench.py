@@ -145,7 +145,10 @@ class Workbench:
         return self._once(("rescaled", factor), compute)
 
     def shared_before_and_after(self, item: Measure) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return copies of images, labels, adversarial examples and logits, made before a measure and after it."""
+        """Return copies of what measures share, by name, made before a measure and after it.
+
+        That is images and PGD examples [16, 1, 8, 8], logits [16, 10] of both, labels and keys [16].
+        """
         images, labels = self.data("convolutional")
         net = network("convolutional")
         settings = MeasureSettings(THREAT, gradients=shared_gradients([item]))
@@ -196,7 +199,7 @@ def same(a: MeasureValue, b: MeasureValue, tolerance: float, scale: float = 1.0)
 
 
 def trained_network() -> tuple[nn.Module, dict[str, Tensor], list[bool]]:
-    """Return a network in the middle of training, its state dict and the modes of its modules.
+    """Return a network in the middle of training, its state dict (tensors of any shape) and the modes of its modules.
 
     It has gradients, one norm in training mode and another one in evaluation mode.
     """
@@ -215,7 +218,10 @@ def has_hooks(net: nn.Module) -> bool:
 
 
 def left_as_found(net: nn.Module, state: Mapping[str, Tensor], modes: Sequence[bool]) -> bool:
-    """Tell whether weights, buffers, gradients, modes and hooks of a ``trained_network`` are as they were."""
+    """Tell whether weights, buffers, gradients, modes and hooks of a ``trained_network`` are as they were.
+
+    ``state`` holds tensors of any shape, ``modes`` one truth value per module, as ``trained_network`` returned them.
+    """
     weights = all(torch.equal(tensor, state[key]) for key, tensor in net.state_dict().items())
     gradients = all(
         p.requires_grad and p.grad is not None and torch.equal(p.grad, torch.ones_like(p)) for p in net.parameters()

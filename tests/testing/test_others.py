@@ -67,7 +67,7 @@ def register_dataset(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], 
     known = datasets.all_datasets()
 
     def register(load: Callable[[], Dataset]) -> None:
-        source = datasets.DatasetSource("bad", lambda argument, **_: load(), "A test.", "bad")
+        source = datasets.DatasetSource("bad", lambda *_, **__: load(), "A test.", "bad")
         monkeypatch.setitem(known._items, "bad", source)  # type: ignore[arg-type]
 
     return register

@@ -22,7 +22,7 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to more features."""
+        """Map features [n, n_in, H, W] to [n, growth + n_in, H, W]."""
         out = self.conv1(functional.relu(self.bn1(x)))
         out = self.conv2(functional.relu(self.bn2(out)))
         return torch.cat([out, x], dim=1)
@@ -37,7 +37,7 @@ class Transition(nn.Module):
         self.conv = nn.Conv2d(n_in, n_in // 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to fewer features."""
+        """Map features [n, n_in, H, W] to [n, n_in/2, H/2, W/2]."""
         return functional.avg_pool2d(self.conv(functional.relu(self.bn(x))), 2)
 
 
@@ -67,7 +67,7 @@ class DenseNet(nn.Module):
         self.linear = nn.Linear(width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits."""
+        """Map images [n, C, 32, 32] to logits [n, K]."""
         x = self.trans1(self.dense1(self.conv1(images)))
         x = self.trans3(self.dense3(self.trans2(self.dense2(x))))
         x = functional.relu(self.bn(self.dense4(x)))

@@ -1,12 +1,12 @@
 """Three small convolutional networks for 1x8x8 images: plain, residual and pre-activation.
 
-They follow the patterns that the measures must tell apart: convolutions with biases and no normalisation; batch
-norm directly after each convolution, which can be folded into it exactly; and pre-activation residual blocks
-(He et al. 2016, "Identity mappings in deep residual networks"), whose batch norms cannot be folded backwards.
+Measures treat these patterns differently: convolutions with biases and no normalisation; batch norm directly after
+each convolution, which can be folded into it exactly; and pre-activation residual blocks (He et al. 2016, "Identity
+mappings in deep residual networks"), whose batch norms cannot be folded into the convolution before them.
 
-All three first gather patches of 2x2 pixels into channels (Shi et al. 2016, arXiv:1609.05158, the inverse of its
-eq. 4) and then work on the 4x4 grid without strides: on a CPU, the input gradient of one strided 3x3 convolution on
-8x8 images took longer than all other convolutions of a forward and backward pass together.
+All three first gather patches of 2x2 pixels into channels (the inverse of eq. 4 of Shi et al. 2016, arXiv:1609.05158)
+and then work on the 4x4 grid without strides. On a CPU, the input gradient of one strided 3x3 convolution on 8x8
+images took longer than all other convolutions of a forward and backward pass together.
 """
 
 import torch

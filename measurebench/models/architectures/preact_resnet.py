@@ -34,7 +34,7 @@ class PreActBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to features."""
+        """Map features [n, n_in, H, W] to [n, n_out, H/stride, W/stride]."""
         out = functional.relu(self.bn1(x))
         skip = self.shortcut(out) if self.projects else x
         result: Tensor = self.conv2(functional.relu(self.bn2(self.conv1(out)))) + skip
@@ -64,7 +64,7 @@ class PreActResNet(nn.Module):
         self.linear = nn.Linear(512, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits."""
+        """Map images [n, C, 32, 32] to logits [n, K]; larger images are pooled."""
         x = self.conv1(images)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)

@@ -64,7 +64,7 @@ class BasicBlock(_Block):
         self._project(n_in, width, stride, naming)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to features."""
+        """Map features [n, n_in, H, W] to [n, expansion * width, H/stride, W/stride]."""
         out = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(out)) + self._skip(x))
 
@@ -85,7 +85,7 @@ class Bottleneck(_Block):
         self._project(n_in, 4 * width, stride, naming)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to features."""
+        """Map features [n, n_in, H, W] to [n, expansion * width, H/stride, W/stride]."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = functional.relu(self.bn2(self.conv2(out)))
         return functional.relu(self.bn3(self.conv3(out)) + self._skip(x))
@@ -124,7 +124,7 @@ class ResNet(nn.Module):
         self.add_module("linear" if naming == "shortcut" else "fc", nn.Linear(n_in, n_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits."""
+        """Map images [n, C, 32, 32] to logits [n, K]; larger images are pooled."""
         x = functional.relu(self.bn1(self.conv1(images)))
         if self.max_pool:
             x = functional.max_pool2d(x, 3, stride=2, padding=1)

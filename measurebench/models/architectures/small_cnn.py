@@ -1,4 +1,4 @@
-"""Small convolutional networks that the certification and adversarial-training literature shares."""
+"""Small convolutional networks that are common in papers on certification and adversarial training."""
 
 from collections import OrderedDict
 
@@ -59,7 +59,7 @@ class SmallCNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images [n, C, 28, 28] to logits."""
+        """Map images [n, C, 28, 28] to logits [n, K]."""
         logits: Tensor = self.classifier(torch.flatten(self.feature_extractor(images), 1))
         return logits
 

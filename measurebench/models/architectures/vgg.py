@@ -35,7 +35,7 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(512, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images of at least 32x32 to logits."""
+        """Map images [n, C, H, W] of at least 32x32 to logits [n, K]."""
         features = self.features(images)
         logits: Tensor = self.classifier(torch.flatten(nn.functional.adaptive_avg_pool2d(features, 1), 1))
         return logits

@@ -30,7 +30,7 @@ class WideBlock(nn.Module):
             self.convShortcut = nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to features."""
+        """Map features [n, n_in, H, W] to [n, n_out, H/stride, W/stride]."""
         out = functional.relu(self.bn1(x))
         skip = self.convShortcut(out) if self.projects else x
         result: Tensor = self.conv2(functional.relu(self.bn2(self.conv1(out)))) + skip
@@ -46,7 +46,7 @@ class WideStage(nn.Module):
         self.layer = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features to features."""
+        """Map features [n, n_in, H, W] to [n, n_out, H/stride, W/stride]."""
         out: Tensor = self.layer(x)
         return out
 
@@ -73,7 +73,7 @@ class WideResNet(nn.Module):
         self.fc = nn.Linear(64 * width, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images to logits."""
+        """Map images [n, C, 32, 32] to logits [n, K]; larger images are pooled."""
         x = self.block3(self.block2(self.block1(self.conv1(images))))
         x = functional.adaptive_avg_pool2d(functional.relu(self.bn1(x)), 1)
         logits: Tensor = self.fc(torch.flatten(x, 1))

@@ -1,1 +1,1 @@
-"""RobustBench's zoo: its list, its weights and its networks, without its downloader."""
+"""RobustBench's models: their list, weights and networks, with a downloader of our own."""

@@ -1,4 +1,4 @@
-"""Where the files of a RobustBench model come from, and where in the network each of them belongs."""
+"""The files of a RobustBench model: where each is downloaded, and which part of the network it fills."""
 
 import os
 from collections.abc import Mapping
@@ -33,7 +33,8 @@ class Part:
 def parts_of(dataset: str, threat: str, name: str) -> list[Part]:
     """Return the files of an entry, in the order of robustbench's table.
 
-    With the setting ``MEASUREBENCH_MIRROR`` they come from ``MIRROR/DATASET/THREAT/NAME.pt`` instead.
+    With the environment variable ``MEASUREBENCH_MIRROR`` they come from ``MIRROR/DATASET/THREAT/NAME.pt``. Raises
+    ModelError if the installed robustbench has no such model.
     """
     table = model_entries(dataset, threat)
     if name not in table:
@@ -73,7 +74,7 @@ def _remote(file_id: str, folder: Path, file: str) -> Remote:
 
 
 def _mirrored(remote: Remote, folder: Path, file: str) -> Remote:
-    """Put the mirror's address in place, where one is set."""
+    """Return the mirror's address for a file if a mirror is set, else the given one."""
     mirror = os.environ.get("MEASUREBENCH_MIRROR")
     if not mirror:
         return remote

@@ -1,4 +1,4 @@
-"""A RobustBench model: its network from the package's code, its weights from our cache, every key accounted for."""
+"""Loads a RobustBench model: the network from the package's code, the weights from our cache, all keys matched."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ USUAL_PLACES = ("state_dict", "model", "net")
 
 
 class LogProbabilities(nn.Module):
-    """The logarithm of a network's probabilities, which serves as logits: their softmax gives them back."""
+    """The logarithm of a network's probabilities as its logits; their softmax gives the probabilities back."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class LogProbabilities(nn.Module):
 
 @dataclass(frozen=True)
 class Repair:
-    """What is odd about one entry, so that the loader need not be lenient with all others."""
+    """What is unusual about one model's file, so that the loader can be strict with all others."""
 
     place: tuple[str, ...] = ()
     superfluous: tuple[str, ...] = ()
@@ -55,10 +55,10 @@ CONSTANTS = ("mu", "sigma", "mean", "std")  # kept in the code by entries whose 
 
 
 def load_zoo_model(spec: ModelSpec, *, offline: bool = False, patience: Patience | None = None) -> LoadedModel:
-    """Return a RobustBench model, downloading its weights once.
+    """Return a RobustBench model; its weights are downloaded once.
 
-    Raises ModelError where the package's code cannot build it here, DownloadError where weights cannot be had,
-    BadInputError where the file is not what it should be.
+    Raises ModelError if the package's code cannot build it here, DownloadError if the weights cannot be downloaded,
+    and BadInputError if the file is not what it should be.
     """
     dataset, threat, name = spec.locator.split("/")
     repair = REPAIRS.get(name, Repair())
@@ -82,7 +82,7 @@ def load_zoo_model(spec: ModelSpec, *, offline: bool = False, patience: Patience
 
 
 def _fill(network: nn.Module, part: Part, content: Any, repair: Repair, path: Path) -> list[str]:
-    """Put one file's weights where they belong in the network; return what was noted."""
+    """Put the weights of one file into their part of the network; return notes about it."""
     notes: list[str] = []
     for module, state in _targets(network, part, content, repair, path):
         kept = {key: value for key, value in state.items() if not _bare(key).startswith(repair.superfluous)}

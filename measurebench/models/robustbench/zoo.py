@@ -1,8 +1,8 @@
-"""What RobustBench offers: read from the installed package's own description, without importing it.
+"""Lists RobustBench's models from the description of the installed package, without importing it.
 
-The description holds, per dataset and threat model, a table with id, paper, clean and robust accuracy,
-architecture and venue. What it does not hold (defense family, objective, data, base network) is curated in
-``defenses.csv``, with the paper as its source; an empty cell is unknown.
+The description holds a table for each data set and threat model, with id, paper, clean and robust accuracy,
+architecture and venue. What it lacks (family of the defense, objective, data, base network) was collected from the
+papers in ``defenses.csv``, where an empty cell means unknown.
 """
 
 import csv
@@ -29,7 +29,7 @@ _FLAGS = ("awp", "extra_data", "synthetic_data", "pretrained")
 
 @dataclass(frozen=True)
 class ZooEntry:
-    """One row of RobustBench's table, with what is curated beside it; accuracies are fractions."""
+    """One row of RobustBench's table with what ``defenses.csv`` adds; accuracies are fractions."""
 
     dataset: str
     threat: ThreatModel
@@ -49,7 +49,7 @@ class ZooEntry:
 
     @property
     def model_id(self) -> str:
-        """The id that no other entry of the dataset has: L2 entries whose name Linf has too say their norm."""
+        """An id that no other entry of the data set has: an L2 entry whose name exists for Linf says its norm."""
         taken = {e.id for e in entries(self.dataset) if e.threat.norm is not self.threat.norm}
         shared = self.threat.norm is Norm.L2 and self.id in taken
         return f"{self.id}-L2" if shared else self.id
@@ -108,7 +108,7 @@ def weights_folder(dataset: str, threat: str) -> Path:
 
 
 def combined_sha256(hashes: list[str]) -> str:
-    """Return one hash for the files of a model: its own where there is one file."""
+    """Return one hash for the files of a model: the file's own if there is one file."""
     return hashes[0] if len(hashes) == 1 else digest_json(hashes)
 
 
@@ -116,7 +116,7 @@ def combined_sha256(hashes: list[str]) -> str:
 def entries(dataset: str = "cifar10") -> tuple[ZooEntry, ...]:
     """Return all entries of a dataset (L2 and Linf) that the installed robustbench lists.
 
-    Raises BadInputError where robustbench is not installed or its description has another form.
+    Raises BadInputError for another data set, if robustbench is not installed, or if its description has changed.
     """
     if dataset not in _HEADINGS.values():
         raise BadInputError("RobustBench's dataset", " or ".join(_HEADINGS.values()), repr(dataset))
