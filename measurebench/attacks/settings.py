@@ -119,7 +119,7 @@ def with_own_id(info: AttackInfo, attack: Any) -> AttackInfo:
 
 def setting_text(value: Any) -> str:
     """Write a value as a user would: a length that is a multiple of 1/255 as such, unless a decimal is short."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and len(repr(value)) > 6:
         over = Fraction(round(value * _PIXELS), _PIXELS)
