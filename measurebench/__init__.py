@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from measurebench.checks import check_model
+    from measurebench.checks.plugins import list_plugins
     from measurebench.core.plugins import load_plugin
     from measurebench.datasets import load_dataset
     from measurebench.engine.study import run
@@ -30,6 +31,7 @@ __all__ = [
     "export_table",
     "join_results",
     "list_models",
+    "list_plugins",
     "load_dataset",
     "load_model",
     "load_plugin",
@@ -51,6 +53,7 @@ _HOMES = {
     "export_table": "measurebench.store.joining",
     "join_results": "measurebench.store.joining",
     "list_models": "measurebench.models.listing",
+    "list_plugins": "measurebench.checks.plugins",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
     "load_plugin": "measurebench.core.plugins",

@@ -1,7 +1,6 @@
 """``measurebench plugins``, which lists what can be named and where it comes from, and the option ``--plugin``."""
 
 import functools
-import importlib
 import inspect
 import json
 import warnings
@@ -15,15 +14,6 @@ from measurebench.core.origins import GROUPS
 
 __all__ = ["plugins", "with_plugins"]
 
-# Where the registry of each kind is, and the function that returns it.
-_REGISTRIES = {
-    "measures": ("measurebench.measures.registry", "all_measures"),
-    "attacks": ("measurebench.attacks.registry", "all_attacks"),
-    "datasets": ("measurebench.datasets.registry", "all_datasets"),
-    "architectures": ("measurebench.models.architectures", "all_architectures"),
-    "objectives": ("measurebench.training.objectives", "all_objectives"),
-    "statistics": ("measurebench.stats.statistics.registry", "all_statistics"),
-}
 _PLUGIN = typer.Option(
     "--plugin",
     metavar="FILE.py",
@@ -44,13 +34,10 @@ def plugins(
 
     Exit status: 0, or 1 where a package fails.
     """
-    from measurebench.core.errors import BadInputError, near_names
+    from measurebench.checks.plugins import list_plugins
     from measurebench.core.plugins import broken_plugins
 
-    for kind in kinds or ():
-        if kind not in GROUPS:
-            raise BadInputError("kind", ", ".join(GROUPS), repr(kind), near_names(kind, GROUPS))
-    rows = [row for kind in kinds or GROUPS for row in _rows(kind, built_in=bool(kinds))]
+    rows = list_plugins(kinds or ())
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
@@ -92,22 +79,6 @@ def _shown(show: Callable[..., None]) -> Callable[..., None]:
             show(message, category, *rest, **more)
 
     return shown
-
-
-def _rows(kind: str, built_in: bool) -> list[dict[str, str]]:
-    """Return kind, name and origin of what is registered; without built-in things nothing is imported for them."""
-    from measurebench.core.plugins import has_plugins
-
-    if kind not in _REGISTRIES or not (built_in or has_plugins(kind)):
-        return []
-    module, function = _REGISTRIES[kind]
-    registry = getattr(importlib.import_module(module), function)()
-    origins = {name: registry.origin(name) for name in registry}
-    return [
-        {"kind": kind, "name": name, "origin": str(origin), "file": origin.file, "sha256": origin.sha256}
-        for name, origin in origins.items()
-        if built_in or not origin.is_built_in
-    ]
 
 
 def _print(rows: list[dict[str, str]]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "count_columns",
     "describe",
     "gap_column",
+    "is_counted_apart",
     "is_gap",
     "names_of",
     "outcome_columns",
@@ -121,18 +122,27 @@ def own_count(attack: str, split: str) -> str:
     return f"n_{attack}" if split == "test" else f"n_{attack}_{split}"
 
 
+def is_counted_apart(attack: str) -> bool:
+    """Say whether the contract gives an attack its own number of images, since it is usually run on a part of them.
+
+    >>> is_counted_apart("autoattack"), is_counted_apart("pgd")
+    (True, False)
+    """
+    return own_count(attack, "test") in _FIXED
+
+
 def count_columns(attack: str, split: str) -> tuple[str, ...]:
     """Return the columns that may hold the number of images of an accuracy; the first that a table has counts.
 
-    AutoAttack is usually run on a part of the images, so without a number of its own nothing is assumed; tables that
-    give a single number for it mean both splits.
+    An attack whose number the contract names (AutoAttack) is usually run on a part of the images, so without that
+    number nothing is assumed; tables that give a single number for it mean both splits.
 
     >>> count_columns("square", "train")
     ('n_square_train', 'n_train')
     >>> count_columns("autoattack", "train")
     ('n_autoattack_train', 'n_autoattack')
     """
-    if attack == "autoattack":
+    if is_counted_apart(attack):
         return tuple(dict.fromkeys((own_count(attack, split), own_count(attack, "test"))))
     return own_count(attack, split), f"n_{split}"
 

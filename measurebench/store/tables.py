@@ -14,6 +14,7 @@ from measurebench.core.columns import (
     count_columns,
     describe,
     gap_column,
+    is_counted_apart,
     names_of,
     outcome_columns,
     own_count,
@@ -237,12 +238,12 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
 def _leave_out_usual_counts(rows: list[dict[str, Any]]) -> None:
     """Drop an attack's numbers of images where every model was attacked on all images that other measures read.
 
-    AutoAttack keeps its own: tables that say nothing of its number are read as of unknown number.
+    AutoAttack keeps its own, as the contract says: a table without it is read as one of an unknown number.
     """
     for attack in dict.fromkeys(attack for row in rows for attack in attacks_in(row)):
         pairs = [(own_count(attack, split), count_columns(attack, split)[-1]) for split in ("train", "test")]
         own = any(row.get(name, row.get(usual)) != row.get(usual) for row in rows for name, usual in pairs)
-        if attack != "autoattack" and not own:
+        if not own and not is_counted_apart(attack):
             for row in rows:
                 for name, _ in pairs:
                     row.pop(name, None)

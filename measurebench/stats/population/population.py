@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from measurebench.core.columns import accuracy_column
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.analysis import FilterStep
 from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns
@@ -25,6 +26,9 @@ __all__ = [
 
 CONVERGED_AT = 0.15
 """Train PGD accuracy below which a robustly trained model counts as not converged: chance is 0.1 on ten classes."""
+
+# The column that CONVERGED_AT is about.
+_CONVERGENCE = accuracy_column("pgd", "train")
 
 MIN_CLUSTERS = 10
 """Fewer papers than this are not resampled: a bootstrap of a handful of units gives intervals that are too narrow."""
@@ -223,9 +227,9 @@ def _duplicates(table: pd.DataFrame) -> dict[int, str]:
 
 
 def _not_converged(table: pd.DataFrame, defense: str, threshold: float) -> dict[int, str]:
-    if "pgd_accuracy_train" not in table.columns:
+    if _CONVERGENCE not in table.columns:
         return {}
-    accuracy = numbers(table, "pgd_accuracy_train", "column")
+    accuracy = numbers(table, _CONVERGENCE, "column")
     standard = [is_standard(d) for d in table[defense]] if defense in table.columns else [False] * len(table)
     below = (accuracy < threshold) & ~np.array(standard, dtype=bool)
     return {int(i): f"train PGD accuracy below {threshold}" for i in table.index[below]}
