@@ -19,6 +19,7 @@ LIGHT = {
     "measurebench.core.errors",
     "measurebench.core.info",
     "measurebench.core.options",
+    "measurebench.core.origins",
     "measurebench.core.records",
     "measurebench.core.shards",
     "measurebench.engine.options",

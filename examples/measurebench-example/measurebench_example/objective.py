@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.pgd import Loss, cross_entropy_sum
-from measurebench.training.objectives import Start, register_objective
+from measurebench.attacks.losses import Loss, cross_entropy_sum
+from measurebench.attacks.starts import Start
+from measurebench.training.objectives import register_objective
 
 __all__ = ["LogitPairing"]
 
