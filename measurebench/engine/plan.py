@@ -10,12 +10,12 @@ from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
-from measurebench.core.records import Diagnostic, Record, counts_n
+from measurebench.core.records import Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
 from measurebench.engine.options import RunOptions
-from measurebench.measures.registry import Measure, origin_of_measure, select_measures, with_settings
+from measurebench.measures.registry import Measure, select_measures, with_settings
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 
 __all__ = [
@@ -29,13 +29,11 @@ __all__ = [
     "n_attacked",
     "n_examples",
     "open_pairs",
-    "origin_entry",
     "pairs_of",
 ]
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 Pair = tuple[str, Split]  # a measure's id and the split it is taken on
-_ORIGIN = ("origin", "origin_sha256")  # diagnostics of the records of third-party measures
 
 
 @dataclass(frozen=True)
@@ -156,13 +154,7 @@ def open_pairs(
     options: RunOptions,
     dataset: Dataset,
 ) -> tuple[tuple[str, Split], ...]:
-    """Return the pairs without a record of the same measure version (and, for accuracies, of as many examples).
-
-    A record of a third-party measure counts only if it was made with the same version of its package and the same
-    code.
-    """
-    pairs = list(pairs)
-    origins = {item.info.id: origin_entry(item) for item, _ in pairs}
+    """Return the pairs without a record of the same measure version (and, for accuracies, of as many examples)."""
     done = {
         (
             record.measure,
@@ -172,7 +164,6 @@ def open_pairs(
         )
         for record in records
         if not (options.retry_failed and record.status == "failed")
-        and origins.get(record.measure, {}) == {k: v for k, v in record.diagnostics.items() if k in _ORIGIN}
     }
     return tuple(
         (item.info.id, split)
@@ -185,9 +176,3 @@ def open_pairs(
         )
         not in done
     )
-
-
-def origin_entry(measure: Measure) -> dict[str, Diagnostic]:
-    """Return what a record says of the code of a third-party measure: package and version, and the file's digest."""
-    origin = origin_of_measure(measure)
-    return {} if origin.is_built_in else dict(zip(_ORIGIN, (str(origin), origin.sha256), strict=True))

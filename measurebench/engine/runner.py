@@ -18,6 +18,7 @@ from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.environment import package_version
 from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
+from measurebench.engine.origins import of_this_code
 from measurebench.engine.plan import (
     Task,
     check_identities,
@@ -166,7 +167,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     for spec in models:
         config = config_for(options, dataset, spec.threat_model, digests)
         task = Task(spec, model_digest(spec), config, ())
-        found = records[spec.id, task.model_digest, config.digest()]
+        found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
         open_now = open_pairs(pairs, found, options, dataset)
         plan.summary.n_resumed += len(pairs) - len(open_now)
         if open_now:
