@@ -11,14 +11,14 @@ __all__ = ["Counts", "counting", "pretended_gpu"]
 
 
 @contextmanager
-def pretended_gpu() -> Iterator[None]:
-    """Let ``cuda`` mean the pretended GPU inside the block."""
+def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
+    """Let ``cuda`` mean the pretended GPU inside the block; ``n_devices`` seem to be there, the first is used."""
     from tests.pretended.cuda import patch_cuda
+    from tests.pretended.dispatch import Dispatch
     from tests.pretended.factories import patch_factories
-    from tests.pretended.tensor import Dispatch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch_cuda(patch)
+        patch_cuda(patch, n_devices)
         patch_factories(patch)
         with Dispatch():
             yield

@@ -5,7 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-__all__ = ["Counts", "counting", "note_operation", "note_synchronisation", "note_upload", "silent"]
+__all__ = [
+    "Counts",
+    "counting",
+    "note_operation",
+    "note_reduced",
+    "note_synchronisation",
+    "note_undetermined",
+    "note_upload",
+    "silent",
+]
 
 
 @dataclass
@@ -14,12 +23,16 @@ class Counts:
 
     An operation is what would launch a kernel: views and other operations that touch no data do not count. A
     synchronisation makes the host wait for the device: ``item``, ``nonzero``, a copy to the host, a Boolean index.
-    An upload copies ordinary memory to the device, for which the host waits less long, but waits.
+    An upload copies ordinary memory to the device, for which the host waits less long, but waits. ``by_reduced``
+    names products that a GPU would compute in TF32, bfloat16 or float16, ``by_undetermined`` sums whose order differs
+    from run to run.
     """
 
     by_operation: Counter[str] = field(default_factory=Counter)
     by_synchronisation: Counter[str] = field(default_factory=Counter)
     by_upload: Counter[str] = field(default_factory=Counter)
+    by_reduced: Counter[str] = field(default_factory=Counter)
+    by_undetermined: Counter[str] = field(default_factory=Counter)
 
     @property
     def operations(self) -> int:
@@ -46,6 +59,16 @@ def counting() -> Iterator[Counts]:
         yield counts
     finally:
         _open.remove(counts)
+
+
+def note_reduced(name: str) -> None:
+    for counts in _open:
+        counts.by_reduced[name] += 1
+
+
+def note_undetermined(name: str) -> None:
+    for counts in _open:
+        counts.by_undetermined[name] += 1
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from tests.pretended.counts import note_synchronisation
+from tests.pretended.memory import MEMORY
 from tests.pretended.tensor import is_gpu, upload
 
 __all__ = ["FREE_BYTES", "NAME", "TOTAL_BYTES", "patch_cuda"]
@@ -64,26 +65,17 @@ _VALUES: dict[str, Any] = {
     "is_available": True,
     "is_initialized": True,
     "is_bf16_supported": True,
-    "device_count": 1,
     "current_device": 0,
     "get_device_name": NAME,
     "get_device_capability": (9, 0),
     "get_device_properties": SimpleNamespace(name=NAME, total_memory=TOTAL_BYTES, major=9, minor=0),
     "mem_get_info": (FREE_BYTES, TOTAL_BYTES),
-    "max_memory_allocated": 2**20,
-    "max_memory_reserved": 2**20,
-    "memory_allocated": 0,
-    "memory_reserved": 0,
-    "get_rng_state": _STATE,
-    "get_rng_state_all": [_STATE],
     **dict.fromkeys(
         (
             "_lazy_init",
-            "empty_cache",
             "init",
             "manual_seed",
             "manual_seed_all",
-            "reset_peak_memory_stats",
             "set_device",
             "set_rng_state",
             "set_rng_state_all",
@@ -92,8 +84,33 @@ _VALUES: dict[str, Any] = {
 }
 
 
-def patch_cuda(patch: pytest.MonkeyPatch) -> None:
-    """Let one GPU seem to be there."""
+def _allocated(*_device: Any) -> int:
+    return MEMORY.allocated
+
+
+def _peak(*_device: Any) -> int:
+    return MEMORY.peak
+
+
+def _rng_state(device: Any = "cuda") -> Tensor:
+    note_synchronisation(f"random state of {device}")
+    return _STATE
+
+
+def patch_cuda(patch: pytest.MonkeyPatch, n_devices: int) -> None:
+    """Let GPUs seem to be there."""
+    memory = {
+        "empty_cache": MEMORY.empty_cache,
+        "max_memory_allocated": _peak,
+        "max_memory_reserved": _peak,
+        "memory_allocated": _allocated,
+        "memory_reserved": _allocated,
+        "reset_peak_memory_stats": MEMORY.forget_peak,
+    }
+    for name, function in memory.items():
+        patch.setattr(torch.cuda, name, function)
+    patch.setattr(torch.cuda, "device_count", _returning(n_devices))
+    patch.setattr(torch.cuda, "get_rng_state", _rng_state)
     for name, value in _VALUES.items():
         patch.setattr(torch.cuda, name, _returning(value))
         if hasattr(torch.cuda.random, name):

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from tests.pretended.counts import note_operation, note_synchronisation, silent
-from tests.pretended.tensor import GPU, GPU_GENERATORS, Dispatch, PretendedTensor, download, is_gpu, upload
+from tests.pretended.dispatch import Dispatch
+from tests.pretended.tensor import GPU, GPU_GENERATORS, PretendedTensor, download, is_gpu, upload
 
 __all__ = ["PretendedGenerator", "patch_factories"]
 
@@ -27,6 +28,7 @@ _FACTORIES = (
     "full",
     "linspace",
     "logspace",
+    "normal",
     "ones",
     "rand",
     "randint",
@@ -69,9 +71,7 @@ def _check_generator(device: Any, generator: torch.Generator | None) -> None:
     """Refuse numbers that another device's generator would draw, in the words of torch."""
     wanted = "cuda" if is_gpu(device) else torch.device("cpu" if device is None else device).type
     if generator is not None and generator.device.type != wanted:
-        raise RuntimeError(
-            f"Expected a '{wanted}' device type for generator but found '{generator.device.type}'"
-        )
+        raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{generator.device.type}'")
 
 
 @contextmanager
@@ -218,6 +218,8 @@ def patch_factories(patch: pytest.MonkeyPatch) -> None:
     """Put the pretended GPU behind the name ``cuda`` wherever tensors are made or moved."""
     for name in _FACTORIES:
         patch.setattr(torch, name, _factory(getattr(torch, name), name))
+    for name in ("fftfreq", "rfftfreq"):
+        patch.setattr(torch.fft, name, _factory(getattr(torch.fft, name), name))
     for name in _LIKE:
         patch.setattr(torch, name, _like(getattr(torch, name), name))
     for name in _NEW:
