@@ -67,6 +67,6 @@ class Hold:
             MEMORY.take(key, self.size)
             self.key = key
 
-    def __del__(self) -> None:
+    def __del__(self, memory: Memory = MEMORY) -> None:  # the default is still there when the interpreter ends
         if self.key:
-            MEMORY.give_back(self.key, self.size)
+            memory.give_back(self.key, self.size)

@@ -111,6 +111,7 @@ def test_autoattack_in_parts_that_are_computed_again_agrees_with_the_cpu() -> No
     raises=AssertionError,
     reason="attacks/autoattack.py, _isolated: fork_rng() saves and restores the state of every card",
 )
+@pytest.mark.filterwarnings("ignore:CUDA reports that you have")
 def test_autoattack_leaves_the_other_cards_alone() -> None:
     net = network("convolutional")
     images, labels = examples(net, N)
@@ -155,7 +156,7 @@ def test_the_gallery_is_the_same_on_the_gpu(manifest, images_file) -> None:
 
     def pictures(device: str) -> list[Any]:
         loaded = load_model(f"{manifest}#net0")
-        subjects = dataset_subjects(loaded, f"arrays:{images_file}", count=3)
+        subjects = dataset_subjects(loaded, count=3, dataset=f"arrays:{images_file}")
         moved = replace(loaded, network=loaded.network.to(device))
         return attack_images(moved, subjects, steps=3)
 
