@@ -99,10 +99,6 @@ def released(action: Any) -> int:
     return MEMORY.at_release[n_before] - before
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="compute/batching.py, each: empties the cache while the traceback holds the batch's tensors",
-)
 def test_a_batch_that_does_not_fit_is_let_go_before_the_cache_is_emptied() -> None:
     assert released(lambda: Batches(8).cat(too_large([]), 8)) == 0
 
