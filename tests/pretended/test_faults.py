@@ -179,9 +179,6 @@ def test_a_measure_issues_no_more_operations_for_more_examples(name: str) -> Non
     assert issued(name, 12) == issued(name, 4)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="calibration/confidence.py, ECE: index_add adds in no fixed order on a GPU"
-)
 def test_the_calibration_error_adds_in_a_fixed_order() -> None:
     context = measure_context("cuda", "convolutional", 4)
     with counting() as counts:
