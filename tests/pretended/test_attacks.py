@@ -107,10 +107,6 @@ def test_autoattack_in_parts_that_are_computed_again_agrees_with_the_cpu() -> No
     assert same(plain.adversarial, there.adversarial)
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="attacks/autoattack.py, _isolated: fork_rng() saves and restores the state of every card",
-)
 @pytest.mark.filterwarnings("ignore:CUDA reports that you have")
 def test_autoattack_leaves_the_other_cards_alone() -> None:
     net = network("convolutional")
