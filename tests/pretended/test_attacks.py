@@ -141,9 +141,6 @@ def test_a_whole_check_of_a_model_is_the_same_on_the_gpu(manifest, images_file) 
     assert plain.is_sound
 
 
-@pytest.mark.xfail(
-    reason="gallery/attacked.py, attack_images: images stay on the CPU whatever device the network is on"
-)
 def test_the_gallery_is_the_same_on_the_gpu(manifest, images_file) -> None:
     from dataclasses import astuple, replace
 
