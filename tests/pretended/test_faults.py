@@ -35,9 +35,6 @@ def _tf32_as_torch_has_it() -> Any:
 # ---- precision ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="measures/api.py, measure: sets no numerics, so convolutions run in TF32"
-)
 def test_measuring_in_memory_computes_in_full_precision() -> None:
     net = network("convolutional")
     images, labels = examples(net, 4)
