@@ -43,9 +43,6 @@ def test_measuring_in_memory_computes_in_full_precision() -> None:
     assert counts.by_reduced == {}
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="checks/model.py, check_model: sets no numerics, so preflight and attacks run in TF32"
-)
 def test_a_check_computes_in_full_precision(manifest, images_file) -> None:
     with counting() as counts:
         check_model(f"{manifest}#net0", f"arrays:{images_file}", attack_examples=2, device="cuda")
