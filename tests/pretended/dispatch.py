@@ -217,10 +217,17 @@ def _note_numerics(traits: _Traits, tensors: list[Tensor], args: Any, kwargs: di
         kind = torch.backends.cudnn if traits.name in _CONVOLUTIONS else torch.backends.cuda.matmul
         if tensors[0].dtype in _HALF or (tensors[0].dtype == torch.float32 and kind.allow_tf32):
             note_reduced(traits.name)
-    summed = traits.name in _UNDETERMINED and tensors[0].is_floating_point()
     accumulates = traits.name.startswith(("index_put", "_index_put")) and (kwargs.get("accumulate") or True in args[3:])
-    if summed or accumulates:
+    if accumulates or (traits.name in _UNDETERMINED and tensors[0].is_floating_point() and _has_rivals(traits, args)):
         note_undetermined(traits.name)
+
+
+def _has_rivals(traits: _Traits, args: Any) -> bool:
+    """Tell whether several numbers are added to one place: in any other case their order does not matter."""
+    if not traits.name.startswith(("index_add", "scatter_add")):
+        return True
+    places = _host(args[2]).sort(args[1] if traits.name.startswith("scatter") else 0).values
+    return bool((places.diff(dim=args[1] if traits.name.startswith("scatter") else 0) == 0).any())
 
 
 def _is_mask(index: Any) -> bool:

@@ -311,11 +311,15 @@ def test_products_of_fewer_digits_are_noted() -> None:
         assert counts.by_reduced == {"convolution": 1, "addmm": 1}
 
 
-def test_sums_in_no_fixed_order_are_noted() -> None:
+def test_sums_in_no_fixed_order_are_noted_where_several_numbers_meet() -> None:
+    twice, once = (torch.tensor(places, device="cuda") for places in ([0, 0], [0, 1]))
     with counting() as counts:
-        torch.zeros(3, device="cuda").index_add(0, torch.tensor([0, 1], device="cuda"), there(2))
-        torch.zeros(3, device="cuda").scatter_add_(0, torch.tensor([0, 1], device="cuda"), there(2))
+        torch.zeros(3, device="cuda").index_add(0, twice, there(2))
+        torch.zeros(3, device="cuda").scatter_add_(0, twice, there(2))
         there(3).sum()
+        assert counts.by_undetermined == {"index_add": 1, "scatter_add_": 1}
+        torch.zeros(3, device="cuda").index_add(0, once, there(2))
+        torch.zeros(3, device="cuda").scatter_add_(0, once, there(2))
     assert counts.by_undetermined == {"index_add": 1, "scatter_add_": 1}
 
 
