@@ -1,6 +1,7 @@
 """The script for the one call on a GPU machine: rehearsed here, so that the call is not spent on a typing error."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.gpu import Report, Result, main, run_step
-from benchmarks.gpu_steps import STEPS, Bench, NotHereError, Sizes
+from benchmarks.gpu_steps import STEPS, TINY, Bench, NotHereError, Sizes
+from tests.pretended import pretended_gpu
 
 
 def rehearsed(out: Path, *options: str) -> dict[str, dict[str, Any]]:
@@ -71,3 +73,13 @@ def test_a_step_that_runs_when_time_is_over_is_named(tmp_path: Path, monkeypatch
     assert ended == [3]
     assert [r["status"] for r in json.loads((tmp_path / "gpu.json").read_text())] == ["done", "cut off"]
     assert "| | b | | 2 |" in (tmp_path / "gpu.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["machine", "measures", "training", "stock", "engine", "wide network"])
+def test_a_step_runs_on_the_pretended_gpu(name: str, tmp_path: Path) -> None:
+    plain = Bench.prepared(True, None, tmp_path)
+    report = Report(tmp_path)
+    with pretended_gpu():
+        bench = replace(plain, device="cuda:0", sizes=replace(TINY, measures=4), deadline=float("inf"))
+        run_step(name, STEPS[name][1], bench, report)
+    assert report.results[0].status in ("done", "skipped"), report.results[0].reason
