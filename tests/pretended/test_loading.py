@@ -1,15 +1,17 @@
 """A run on the pretended GPU, from the file to the records: loading, preflight, placing, measuring, writing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.numerics import numerics
 from measurebench.compute.precision import place
 from measurebench.datasets import load_dataset
-from measurebench.engine.model_run import measure_model
+from measurebench.engine.model_run import DeviceLostError, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task, chosen_measures, config_for, pairs_of
 from measurebench.models import load_model, preflight
@@ -44,8 +46,8 @@ def test_the_batch_size_is_chosen_from_one_image(manifest: Path, images_file: Pa
         assert automatic_batch_size(network, image.to("cuda"), "cuda:0") >= 256
 
 
-def events(device: str, manifest: Path, images_file: Path, out: Path, **options: Any) -> list[Any]:
-    """Return all events of one model's run in this process."""
+def running(device: str, manifest: Path, images_file: Path, out: Path, **options: Any) -> Iterator[Any]:
+    """Yield the events of one model's run in this process."""
     chosen = RunOptions(
         f"arrays:{images_file}", measures=MEASURES, attacks="pgd", device=device, batch_size=16, **options
     )
@@ -54,7 +56,7 @@ def events(device: str, manifest: Path, images_file: Path, out: Path, **options:
     digests = {"train": dataset.train.digest(), "test": dataset.test.digest()}
     config = config_for(chosen, dataset, spec.threat_model, digests)
     pairs = tuple((item.info.id, split) for item, split in pairs_of(chosen_measures(chosen), chosen))
-    return list(measure_model(Task(spec, "", config, pairs), chosen, dataset, out))
+    yield from measure_model(Task(spec, "", config, pairs), chosen, dataset, out)
 
 
 def records(found: list[Any]) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -65,7 +67,35 @@ def records(found: list[Any]) -> dict[tuple[str, str], tuple[Any, ...]]:
 def test_a_run_writes_on_the_gpu_the_records_that_it_writes_on_the_cpu(
     manifest: Path, images_file: Path, tmp_path: Path
 ) -> None:
-    plain, there = on_both(lambda device: events(device, manifest, images_file, tmp_path / device))
+    plain, there = on_both(lambda device: list(running(device, manifest, images_file, tmp_path / device)))
     assert records(plain) == records(there)
     assert {status for status, *_ in records(there).values()} == {"measured"}
     assert there[0].value["device"] == NAME
+
+
+def lose_device() -> None:
+    """Let every later wait for the device find that an earlier kernel has failed."""
+
+    def failing(*_device: Any) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    torch.cuda.synchronize = failing  # what stands in for torch.cuda is put back at the end of the block
+
+
+@pytest.mark.xfail(
+    raises=torch.AcceleratorError,
+    reason="engine/model_run.py, _record: the clock is read outside the try, so a pending error ends the worker",
+)
+def test_an_error_that_shows_between_two_measures_becomes_a_record(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    found: list[Any] = []
+    with pretended_gpu(), pytest.raises(DeviceLostError):
+        for event in running("cuda", manifest, images_file, tmp_path):
+            found.append(event)
+            if event.kind == "record" and len(records(found)) == 1:
+                lose_device()
+    kept = list(records(found).values())
+    assert len(kept) == 2
+    assert kept[1][0] == "failed"
+    assert "illegal memory access" in kept[1][3]
