@@ -82,10 +82,6 @@ def lose_device() -> None:
     torch.cuda.synchronize = failing  # what stands in for torch.cuda is put back at the end of the block
 
 
-@pytest.mark.xfail(
-    raises=torch.AcceleratorError,
-    reason="engine/model_run.py, _record: the clock is read outside the try, so a pending error ends the worker",
-)
 def test_an_error_that_shows_between_two_measures_becomes_a_record(
     manifest: Path, images_file: Path, tmp_path: Path
 ) -> None:
