@@ -103,7 +103,7 @@ class _Flags(logging.Handler):
 
 
 @contextmanager
-def _isolated() -> Iterator[_Flags]:
+def _isolated(device: torch.device) -> Iterator[_Flags]:
     """Keep pyautoattack's side effects inside: module-global counts, the trace function, logging, random state."""
     from pyautoattack import checks
 
@@ -115,7 +115,7 @@ def _isolated() -> Iterator[_Flags]:
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield flags
     finally:
@@ -148,7 +148,7 @@ def attack_shard(
 
     require_classes(AutoAttack.base, n_classes)
     counting = Counting(network, images.dtype, at_once).eval()
-    with _isolated() as flags, frozen(network):
+    with _isolated(images.device) as flags, frozen(network):
         attack = pyautoattack.AutoAttack(
             counting,
             device=images.device,

@@ -11,6 +11,7 @@ from measurebench.checks.accuracy import accuracy_lines, correct_predictions, no
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import CheckLine, Effort, ModelCheck
 from measurebench.compute.devices import choose_device
+from measurebench.compute.numerics import full_precision
 from measurebench.core.config import choose_threat
 from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.specs import NORMALIZATIONS, ModelSpec, Normalization
@@ -111,7 +112,8 @@ def _lines(spec: ModelSpec, dataset: str | None, data_dir: str | Path | None, ef
         return [*lines, CheckLine("hint", "images", f"none to test it on; {hint}")]
     try:
         data = load_dataset(name, data_dir, offline=effort.offline)
-        return lines + _tested_lines(model, data, threat, effort)
+        with full_precision():
+            return lines + _tested_lines(model, data, threat, effort)
     except MeasurebenchError as error:
         return [*lines, CheckLine("WRONG", "images", str(error))]
 

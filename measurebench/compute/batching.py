@@ -74,12 +74,14 @@ class Batches:
             except (RuntimeError, MemoryError) as error:
                 if self.size == 1 or not out_of_memory(error):
                     raise
-                self.size = max(1, min(self.size, n) // 2)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+            else:
+                yield result
+                start = rows.stop
                 continue
-            yield result
-            start = rows.stop
+            # Outside the handler: inside it the traceback still holds the tensors of the batch that failed.
+            self.size = max(1, min(self.size, n) // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def cat(self, function: Callable[[slice], Tensor], n: int) -> Tensor:
         """Return the results of all batches, concatenated along the first axis: [n, ...]."""

@@ -194,9 +194,10 @@ class _ModelRun:
             torch.cuda.reset_peak_memory_stats(self.device)
         value, failure, taken = MeasureValue.undefined("failed"), "", 0.0
         context = self.context(split)
-        shared = sum(context.shared_seconds.values())
-        start = clock(self.device)
+        shared, start = sum(context.shared_seconds.values()), time.perf_counter()
         try:
+            # Inside, since an earlier kernel's error shows itself when the device is waited for.
+            start = clock(self.device)
             value = evaluate(item, context)
             if isinstance(item, AttackAccuracy):
                 self._write_verdicts(item, context, split)

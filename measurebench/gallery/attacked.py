@@ -84,15 +84,16 @@ def attack_images(
     """
     threat = choose_threat(loaded.spec.threat_model, norm, radius)
     aim = subjects.number(target) if isinstance(target, str) else target
-    images = torch.from_numpy(subjects.images)
+    device = next((parameter.device for parameter in loaded.network.parameters()), torch.device("cpu"))
+    images = torch.from_numpy(subjects.images).to(device)
     with torch.no_grad():
         before = loaded.network(images)
     if aim is not None and not 0 <= aim < before.shape[1]:
         raise BadInputError("target", f"a class below {before.shape[1]}", str(aim))
-    labels = before.argmax(1) if subjects.labels is None else torch.from_numpy(subjects.labels)
+    labels = before.argmax(1) if subjects.labels is None else torch.from_numpy(subjects.labels).to(device)
     attack = PGD(steps=steps, step_fraction=max(_REACH / steps, _SMALLEST_STEP))
     targets = None if aim is None else torch.full_like(labels, aim)
-    given = AttackContext(threat, torch.tensor(subjects.indices), seed=seed, targets=targets)
+    given = AttackContext(threat, torch.tensor(subjects.indices, device=device), seed=seed, targets=targets)
     adversarial = attack(loaded.network, images, labels, given).adversarial
     with torch.no_grad():
         after = loaded.network(adversarial)
@@ -124,7 +125,7 @@ def _attacked(
 ) -> AttackedImage:
     """Return the i-th image with what the network says of it before and after."""
     before, after = (rows.softmax(0).max(0) for rows in logits)
-    clean, pixels = subjects.images[i], adversarial.numpy()
+    clean, pixels = subjects.images[i], adversarial.cpu().numpy()
     change, factor = amplified(clean, pixels)
     return AttackedImage(
         model_id=model_id,

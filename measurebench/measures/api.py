@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from measurebench.compute.numerics import full_precision
 from measurebench.core.config import PGD_STEPS
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
@@ -42,8 +43,9 @@ def measure(
     ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` int64 [n]; ``adversarial``
     [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
     (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
-    its own differs). Weights, buffers, mode and gradients of the network are as found afterwards. Slow attacks are left
-    out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it cannot use.
+    its own differs), on a GPU without TF32. Weights, buffers, mode and gradients of the network are as found
+    afterwards. Slow attacks are left out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for
+    inputs it cannot use.
 
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> images, labels = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
@@ -55,7 +57,7 @@ def measure(
     settings = MeasureSettings(
         ThreatModel.parse(norm, radius), seed, split, pgd_steps, gradients=shared_gradients(chosen)
     )
-    with _as_found(network):
+    with _as_found(network), full_precision():
         context = MeasureContext(
             _in_dtype(network, images),
             images.detach(),

@@ -111,7 +111,9 @@ class CalibrationError:
         excess = probabilities - (predicted == context.labels).double()
         # bins are open on the left: a probability on an edge belongs to the bin below it (Guo et al. 2017)
         bins = ((probabilities * self.n_bins).ceil().long() - 1).clamp(0, self.n_bins - 1)
-        sums = torch.zeros(self.n_bins, dtype=torch.float64, device=excess.device).index_add(0, bins, excess)
+        # on the CPU: a GPU adds to one bin in an order that changes from run to run
+        excess, bins = excess.cpu(), bins.cpu()
+        sums = torch.zeros(self.n_bins, dtype=torch.float64).index_add(0, bins, excess)
         total = sums.abs().sum()
         error = jackknife_error(_without_each(sums, total, bins, excess))
         return MeasureValue(float(total) / context.n, error, None, {"n_bins": self.n_bins}, context.n)

@@ -1,0 +1,180 @@
+"""Attacks on the pretended GPU: the CPU's images to the last bit, and steps that never make the host wait."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from measurebench.attacks import noise
+from measurebench.attacks.autoattack import attack_shard
+from measurebench.attacks.perform import perform
+from measurebench.attacks.pgd import PGD
+from measurebench.attacks.registry import all_attacks
+from measurebench.checks import check_model
+from measurebench.checks.masking import robustness_lines
+from measurebench.checks.results import Effort
+from tests.pretended import counting, pretended_gpu
+from tests.pretended.subjects import THREATS, attack_context, examples, network, on_both, same, short_autoattack
+
+N = 5
+
+NUMBERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "uniform": lambda keys: noise.uniform(keys, (3, 2), 0, "stream"),
+    "normal": lambda keys: noise.normal(keys, (3, 2), 0, "stream"),
+    "integers": lambda keys: noise.integers(keys, 7, 0, "stream"),
+    "float64": lambda keys: noise.uniform(keys, (3,), 0, "stream", dtype=torch.float64),
+    "content keys": lambda keys: noise.content_keys(noise.uniform(keys, (4, 4), 1)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_keyed_noise_is_the_same_on_every_device(name: str) -> None:
+    plain, there = on_both(lambda device: NUMBERS[name](torch.arange(50, device=device)))
+    assert there.is_cuda
+    assert same(plain, there)
+
+
+def attack(device: str, norm: str, **settings: Any) -> Any:
+    """Return the audited outcome of PGD with these settings."""
+    net = network("preactivation")
+    images, labels = examples(net, N)
+    target = settings.pop("target", None)
+    given = attack_context(device, norm, N, target)
+    return perform(PGD(**settings), net.to(device), images.to(device), labels.to(device), given)
+
+
+@pytest.mark.parametrize("norm", THREATS)
+@pytest.mark.parametrize("settings", [{}, {"target": 3}, {"restarts": 2}, {"start": False}], ids=str)
+def test_pgd_and_its_audit_agree_with_the_cpu(norm: str, settings: dict[str, Any]) -> None:
+    plain, there = on_both(lambda device: attack(device, norm, steps=3, **settings))
+    for name in ("adversarial", "correct", "robust", "distances", "violations"):
+        assert same(getattr(plain, name), getattr(there, name)), name
+
+
+def steps_of_pgd(steps: int, norm: str) -> tuple[int, int, int]:
+    """Return operations, synchronisations and uploads of PGD with so many steps."""
+    net = network("convolutional")
+    images, labels = examples(net, N)
+    with pretended_gpu():
+        moved, given = net.to("cuda"), attack_context("cuda", norm, N)
+        images, labels = images.to("cuda"), labels.to("cuda")
+        with counting() as counts:
+            PGD(steps=steps)(moved, images, labels, given)
+    return counts.operations, counts.synchronisations, counts.uploads
+
+
+@pytest.mark.parametrize("norm", THREATS)
+def test_a_step_of_pgd_never_makes_the_host_wait_and_issues_few_operations(norm: str) -> None:
+    (few, waits, uploads), (many, more_waits, more_uploads) = steps_of_pgd(2, norm), steps_of_pgd(6, norm)
+    assert more_waits == waits
+    assert more_uploads == uploads
+    # The network takes about 30 operations forward and back; the step itself, projection included, as many again.
+    assert (many - few) / 4 <= 60
+
+
+@pytest.mark.parametrize("name", [name for name in all_attacks() if name != "autoattack"])
+def test_every_registered_attack_agrees_with_the_cpu(name: str) -> None:
+    def outcome(device: str) -> Tensor:
+        net = network("convolutional")
+        images, labels = examples(net, N)
+        given = attack_context(device, "Linf", N)
+        return perform(all_attacks()[name], net.to(device), images.to(device), labels.to(device), given).adversarial
+
+    assert same(*on_both(outcome))
+
+
+def shard(device: str, norm: str, at_once: int = 64) -> Any:
+    """Return AutoAttack's result for a few images."""
+    net = network("convolutional")
+    images, labels = examples(net, N)
+    with short_autoattack():
+        return attack_shard(
+            net.to(device), images.to(device), labels.to(device), THREATS[norm], 0, "test", 0, 10, at_once
+        )
+
+
+@pytest.mark.parametrize("norm", THREATS)
+def test_autoattack_agrees_with_the_cpu(norm: str) -> None:
+    plain, there = on_both(lambda device: shard(device, norm))
+    assert same(plain.adversarial, there.adversarial)
+    assert plain.n_forward == there.n_forward
+
+
+def test_autoattack_in_parts_that_are_computed_again_agrees_with_the_cpu() -> None:
+    plain, there = on_both(lambda device: shard(device, "Linf", at_once=2))
+    assert same(plain.adversarial, there.adversarial)
+
+
+@pytest.mark.filterwarnings("ignore:CUDA reports that you have")
+def test_autoattack_leaves_the_other_cards_alone() -> None:
+    net = network("convolutional")
+    images, labels = examples(net, N)
+    with pretended_gpu(n_devices=3), short_autoattack(), counting() as counts:
+        attack_shard(net.to("cuda"), images.to("cuda"), labels.to("cuda"), THREATS["Linf"], 0, "test", 0, 10)
+    touched = {name for name in counts.by_synchronisation if name.startswith("random state")}
+    assert len(touched) == 1
+
+
+def test_the_hints_at_gradient_masking_are_the_same_on_the_gpu() -> None:
+    def lines(device: str) -> list[Any]:
+        net = network("convolutional")
+        images, labels = examples(net, N)
+        right = net(images).argmax(1) == labels
+        with short_autoattack():
+            effort = Effort(10, N, True, device)
+            return robustness_lines(net.to(device), images[right], labels[right], THREATS["Linf"], 10, effort)
+
+    plain, there = on_both(lines)
+    assert plain == there
+    assert len(plain) > 2
+
+
+def checked(device: str, manifest: Any, images_file: Any) -> Any:
+    return check_model(f"{manifest}#net0", f"arrays:{images_file}", attack_examples=4, device=device)
+
+
+def test_a_whole_check_of_a_model_is_the_same_on_the_gpu(manifest, images_file) -> None:
+    plain, there = on_both(lambda device: checked(device, manifest, images_file))
+    assert plain == there
+    assert plain.is_sound
+
+
+def test_the_gallery_is_the_same_on_the_gpu(manifest, images_file) -> None:
+    from dataclasses import astuple, replace
+
+    from measurebench.gallery import attack_images, dataset_subjects
+    from measurebench.models import load_model
+
+    def pictures(device: str) -> list[Any]:
+        loaded = load_model(f"{manifest}#net0")
+        subjects = dataset_subjects(loaded, count=3, dataset=f"arrays:{images_file}")
+        moved = replace(loaded, network=loaded.network.to(device))
+        return attack_images(moved, subjects, steps=3)
+
+    plain, there = on_both(pictures)
+    for a, b in zip(plain, there, strict=True):
+        for one, other in zip(astuple(a), astuple(b), strict=True):
+            assert str(one) == str(other)
+
+
+class Counted(nn.Module):
+    """A network that takes its mean from the host at every pass, as two of RobustBench's do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.mean = inner, torch.zeros(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images - self.mean.to(images.device))
+
+
+def test_a_network_that_copies_its_mean_from_the_host_shows_in_the_uploads() -> None:
+    images, _ = examples(network("convolutional"), N)
+    with pretended_gpu():
+        net, images = Counted(network("convolutional").to("cuda")), images.to("cuda")
+        with counting() as counts:
+            for _ in range(3):
+                net(images)
+    assert counts.uploads == 3
