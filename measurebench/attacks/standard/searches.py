@@ -1,0 +1,252 @@
+"""The searches: what one pass of the network means to the rows of each attack."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from measurebench.attacks.standard import apgd, fab, losses, square, streams
+from measurebench.attacks.standard.passes import Passes
+from measurebench.attacks.standard.rows import Rows, choose, take
+from measurebench.attacks.standard.settings import StandardSettings
+from measurebench.core.threat import Norm, ThreatModel
+
+__all__ = ["APGDSearch", "Accept", "FABSearch", "Search", "SquareSearch", "begun", "search_for"]
+
+# Which of the points [k, ...] (of images [k, ...], labels [k]) really are adversarial: bool [k].
+Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Search(Protocol):
+    """One attack on many rows."""
+
+    def start(self, rows: Rows) -> Rows:
+        """Return the rows [n] with the attack's state beside what ``begun`` gave them."""
+
+    def advance(self, rows: Rows) -> Rows:
+        """Return the rows [n] after one more pass; ``done`` marks those whose search has ended."""
+
+
+def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, examples: Tensor, ranks: Tensor) -> Rows:
+    """Return what every search keeps for its rows: the job, and what was found (images [n, ...], the rest [n])."""
+    zeros = torch.zeros_like(examples)
+    return {
+        "image": images,
+        "label": labels,
+        "target": targets,
+        "key": keys,
+        "example": examples,
+        "rank": ranks,
+        "done": zeros > 0,
+        "broken": zeros > 0,
+        "found": images,
+        "clock": zeros,
+        "found_at": zeros,
+        "least": torch.full(zeros.shape, torch.inf, dtype=images.dtype, device=images.device),
+        "odd": zeros,
+        "flat": zeros > 0,
+        "forward": zeros,
+        "backward": zeros,
+    }
+
+
+@dataclass
+class _Base:
+    """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself."""
+
+    passes: Passes
+    threat: ThreatModel
+    settings: StandardSettings
+    stream: tuple[object, ...]
+    accept: Accept | None = None
+
+    @property
+    def first(self) -> bool:
+        return self.settings.returns == "first"
+
+    def _seen(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
+        """Note margins and what is not finite; return which rows' points the network takes for another class."""
+        margins = losses.margin(logits, rows["label"])
+        finite = torch.isfinite(logits).all(1)
+        noted = active & finite
+        changed = {
+            "least": torch.where(noted, torch.minimum(rows["least"], margins), rows["least"]),
+            "odd": rows["odd"] + (active & ~finite),
+        }
+        return rows | changed, noted & (logits.argmax(1) != rows["label"])
+
+    def _accepted(self, rows: Rows, points: Tensor, wrong: Tensor) -> Tensor:
+        """Return which candidates the judge confirms, bool [n]."""
+        if self.accept is None:
+            return wrong
+        index = wrong.nonzero()[:, 0]
+        if not len(index):
+            return wrong
+        confirmed = self.accept(rows["image"][index], points[index], rows["label"][index])
+        return wrong.index_put((index,), confirmed)
+
+    def _kept(self, rows: Rows, points: Tensor, accepted: Tensor) -> Rows:
+        """Keep the accepted points, and when the first one came."""
+        return rows | {
+            "found": choose(accepted, points, rows["found"]),
+            "found_at": torch.where(accepted & ~rows["broken"], rows["clock"], rows["found_at"]),
+            "broken": rows["broken"] | accepted,
+        }
+
+    def _ended(self, rows: Rows, over: Tensor) -> Rows:
+        """Mark the rows whose search is over, or has found what it was to find."""
+        over = rows["done"] | over
+        return rows | {"done": over | rows["broken"] if self.first else over}
+
+
+@dataclass
+class APGDSearch(_Base):
+    """Auto-PGD on one loss; the last misclassified point counts."""
+
+    loss: Loss = losses.cross_entropy
+
+    def start(self, rows: Rows) -> Rows:
+        """Return the rows [n] at their random starts."""
+        image = rows["image"]
+        first = rows["rank"] * image[0].numel()
+        draw = streams.uniform if self.threat.norm is Norm.LINF else streams.normal
+        noise = draw(rows["key"], first, image.shape[1:], *self.stream, dtype=image.dtype)
+        noise = 2 * noise - 1 if self.threat.norm is Norm.LINF else noise
+        self.checkpoints = apgd.Checkpoints.after(self.settings.apgd_steps, self.settings.rho, image)
+        return rows | apgd.start(image, noise, self.threat.norm, self.threat.radius)
+
+    def advance(self, rows: Rows) -> Rows:
+        """Return the rows [n] after one gradient."""
+        active, label, target = ~rows["done"], rows["label"], rows["target"]
+        logits, loss, gradient = self.passes.gradients_of(
+            rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
+        )
+        rows, wrong = self._seen(rows, logits, active)
+        rows = self._kept(rows, rows["point"], self._accepted(rows, rows["point"], wrong))
+        loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
+        flat = (rows["passes"] == 0) & ~gradient.flatten(1).any(1)
+        rows |= {name: rows[name] + active for name in ("forward", "backward")} | {"flat": rows["flat"] | flat}
+        rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
+        rows["clock"] = rows["passes"]
+        return self._ended(rows, rows["passes"] > self.settings.apgd_steps)
+
+
+@dataclass
+class FABSearch(_Base):
+    """Targeted FAB without restarts; the nearest point counts, within the radius."""
+
+    def start(self, rows: Rows) -> Rows:
+        """Return the rows [n] at their images."""
+        return rows | fab.start(rows["image"])
+
+    def advance(self, rows: Rows) -> Rows:
+        """Return the rows [n] after one step of those whose gradient was wanted at the point they are at.
+
+        A gradient pass gives the verdict too, so a row pays for a verdict of its own only where it expects to be
+        beyond the boundary, where the gradient would be of no use, and at its end.
+        """
+        active, label, target = ~rows["done"], rows["label"], rows["target"]
+        logits, gap, gradient = self.passes.gradients_of(
+            rows["point"], lambda logits, part: losses.towards(logits, label[part], target[part])
+        )
+        rows |= {name: rows[name] + active for name in ("forward", "backward")}
+        rows, wrong = self._judged(rows, logits, active)
+        gap = torch.where(gap.isfinite(), gap, 0.0)
+        rows = fab.advance(rows, ~wrong, gap, gradient, self.threat.norm)
+        rows["clock"] = rows["iteration"]
+        over = rows["iteration"] >= self.settings.fab_steps
+        wanted = (~rows["settled"] & (rows["crossed"] | over) & active).nonzero()[:, 0]
+        if len(wanted):
+            some = take(rows, wanted)
+            some["forward"] = some["forward"] + 1
+            some, _ = self._judged(some, self.passes.logits(some["point"]), ~some["done"])
+            rows = {name: tensor.index_put((wanted,), some[name]) for name, tensor in rows.items()}
+        return self._ended(rows, rows["settled"] & over)
+
+    def _judged(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
+        """Take the verdicts of the unsettled rows, and keep what is nearer."""
+        rows, wrong = self._seen(rows, logits, active & ~rows["settled"])
+        point = rows["point"]
+        rows, nearer, distance = fab.judged(rows, wrong, self.threat.norm)
+        inside = nearer & (distance <= self.threat.radius)
+        accepted = self._accepted(rows, point, inside)
+        rows["distance"] = torch.where(nearer & (accepted | ~inside), distance, rows["distance"])
+        return self._kept(rows, point, accepted), wrong
+
+
+@dataclass
+class SquareSearch(_Base):
+    """Square Attack; it ends at its first adversarial point."""
+
+    candidates: int = 1
+
+    def start(self, rows: Rows) -> Rows:
+        """Return the rows [n] at their first points, or where a snapshot left them."""
+        image = rows["image"]
+        shape, norm = image.shape[1:], self.threat.norm
+        self.plan = square.Plan.of(image, norm, self.threat.radius, self.settings.square_queries)
+        self.n_first = square.n_first_numbers(shape, norm)
+        zero = torch.zeros_like(rows["key"])
+        numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
+        return rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
+
+    def advance(self, rows: Rows) -> Rows:
+        """Return the rows [n] after their next candidates."""
+        image, active = rows["image"], ~rows["done"]
+        fresh = torch.isinf(rows["best_margin"])
+        if bool(fresh.any()):
+            points = rows["best"][:, None]
+            active = active & fresh
+        else:
+            points = square.proposals(rows, self._numbers(rows), self.plan)
+        n, k = points.shape[:2]
+        logits = self.passes.logits(points.flatten(0, 1))
+        finite = torch.isfinite(logits).all(1).reshape(n, k)
+        margins = losses.margin(logits, rows["label"].repeat_interleave(k)).reshape(n, k)
+        margins = torch.where(finite, margins, torch.finfo(margins.dtype).max)
+        after = square.absorb(rows, points, margins, self.plan)
+        return self._moved(rows, after, margins, finite, active)
+
+    def _moved(self, rows: Rows, after: Rows, margins: Tensor, finite: Tensor, active: Tensor) -> Rows:
+        """Let the active rows move, and keep what they found."""
+        improved, used = after.pop("improved"), after.pop("used")
+        tried = torch.arange(margins.shape[1], device=margins.device) < used[:, None]
+        least = margins.masked_fill(~tried, torch.inf).amin(1)
+        for name in ("best", "best_margin", "iteration"):
+            after[name] = choose(active, after[name], rows[name])
+        after["least"] = torch.where(active, torch.minimum(rows["least"], least), rows["least"])
+        after["odd"] = rows["odd"] + active * (tried & ~finite).sum(1)
+        after["forward"] = rows["forward"] + active * margins.shape[1]
+        after["clock"] = after["iteration"]
+        hit = active & improved & (after["best_margin"] <= 0)
+        after = self._kept(after, after["best"], self._accepted(after, after["best"], hit))
+        over = after["broken"] | (after["iteration"] >= self.settings.square_queries)
+        return self._ended(after, over)
+
+    def _numbers(self, rows: Rows) -> Tensor:
+        """Return the random numbers of the rows' next iterations, [n, k, m]."""
+        width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
+        first = self.n_first + rows["iteration"] * width
+        shape = (self.candidates, width)
+        return streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
+
+
+def search_for(
+    attack: str,
+    passes: Passes,
+    threat: ThreatModel,
+    settings: StandardSettings,
+    seed: int,
+    accept: Accept | None,
+    candidates: int = 1,
+) -> Search:
+    """Return the search of this name; ``accept`` is None where the network that searches is the judge."""
+    common = (passes, threat, settings, (seed, "standard", attack), accept)
+    if attack == "apgd-ce":
+        return APGDSearch(*common, loss=losses.cross_entropy)
+    if attack == "apgd-t":
+        return APGDSearch(*common, loss=losses.dlr_targeted)
+    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, candidates=candidates)
