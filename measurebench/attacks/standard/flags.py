@@ -58,12 +58,12 @@ def _takes_gradients(logits: Callable[[Tensor], Tensor], images: Tensor) -> bool
         if event == "call" and frame.f_code.co_name in _GRADIENT_CALLS:
             called.add(frame.f_code.co_name)
 
-    before = sys.getprofile()
-    sys.setprofile(note)
+    before = sys.gettrace()
+    sys.settrace(note)
     try:
         logits(images)
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
     return bool(called)
 
 

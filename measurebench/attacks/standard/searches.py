@@ -168,9 +168,11 @@ class FABSearch(_Base):
 
     def _judged(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
         """Take the verdicts of the unsettled rows, and keep what is nearer."""
+        before, point = rows, rows["point"]
         rows, wrong = self._seen(rows, logits, active & ~rows["settled"])
-        point = rows["point"]
         rows, nearer, distance = fab.judged(rows, wrong, self.threat.norm)
+        # FAB walks along the boundary wherever it lies; outside the ball a small margin is no near miss.
+        rows["least"] = torch.where(distance <= self.threat.radius, rows["least"], before["least"])
         inside = nearer & (distance <= self.threat.radius)
         accepted = self._accepted(rows, point, inside)
         rows["distance"] = torch.where(nearer & (accepted | ~inside), distance, rows["distance"])
