@@ -34,20 +34,20 @@ def start(images: Tensor) -> Rows:
     }
 
 
-def judged(rows: Rows, wrong: Tensor, norm: Norm) -> tuple[Rows, Tensor, Tensor]:
-    """Return the state after the verdicts, which rows found a nearer adversarial point, and how far it lies.
+def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, Tensor, Tensor]:
+    """Return the state after verdicts, which rows found a nearer adversarial point, and how far it lies.
 
-    ``wrong`` bool [n]: the network misclassifies the point. A settled row is left as it is.
+    ``which`` bool [n]: the rows judged, ``wrong`` bool [n]: those of them that the network misclassifies. Such a row
+    goes back towards its image.
     """
-    wrong = wrong & ~rows["settled"]
     offset = rows["point"] - rows["image"]
     flat = offset.flatten(1)
     distance = flat.abs().amax(1) if norm is Norm.LINF else (flat**2).sum(-1).sqrt()
     back = rows["image"] + offset * _BACK
     changed = {
         "point": choose(wrong, back, rows["point"]),
-        "crossed": torch.where(rows["settled"], rows["crossed"], wrong),
-        "settled": torch.ones_like(rows["settled"]),
+        "crossed": torch.where(which, wrong, rows["crossed"]),
+        "settled": rows["settled"] | which,
     }
     return rows | changed, wrong & (distance < rows["distance"]), distance
 

@@ -18,6 +18,7 @@ __all__ = ["APGDSearch", "Accept", "FABSearch", "Search", "SquareSearch", "begun
 # Which of the points [k, ...] (of images [k, ...], labels [k]) really are adversarial: bool [k].
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+_AHEAD = 64  # iterations of Square whose numbers are drawn together
 
 
 class Search(Protocol):
@@ -153,29 +154,38 @@ class FABSearch(_Base):
             rows["point"], lambda logits, part: losses.towards(logits, label[part], target[part])
         )
         rows |= {name: rows[name] + active for name in ("forward", "backward")}
-        rows, wrong = self._judged(rows, logits, active)
+        unsettled = active & ~rows["settled"]
+        ready = ~rows["done"]
+        if bool(unsettled.any()):
+            rows, wrong = self._judged(rows, logits, unsettled)
+            ready = ~wrong
         gap = torch.where(gap.isfinite(), gap, 0.0)
-        rows = fab.advance(rows, ~wrong, gap, gradient, self.threat.norm)
+        rows = fab.advance(rows, ready, gap, gradient, self.threat.norm)
         rows["clock"] = rows["iteration"]
         over = rows["iteration"] >= self.settings.fab_steps
-        wanted = (~rows["settled"] & (rows["crossed"] | over) & active).nonzero()[:, 0]
-        if len(wanted):
-            some = take(rows, wanted)
-            some["forward"] = some["forward"] + 1
-            some, _ = self._judged(some, self.passes.logits(some["point"]), ~some["done"])
-            rows = {name: tensor.index_put((wanted,), some[name]) for name, tensor in rows.items()}
+        wanted = ~rows["settled"] & (rows["crossed"] | over) & active
+        index = wanted.nonzero()[:, 0]
+        if len(index):
+            rows["forward"] = rows["forward"] + wanted
+            rows, _ = self._judged(rows, self._verdicts(rows["point"], index, logits), wanted)
         return self._ended(rows, rows["settled"] & over)
 
-    def _judged(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
-        """Take the verdicts of the unsettled rows, and keep what is nearer."""
-        before, point = rows, rows["point"]
-        rows, wrong = self._seen(rows, logits, active & ~rows["settled"])
-        rows, nearer, distance = fab.judged(rows, wrong, self.threat.norm)
+    def _verdicts(self, points: Tensor, index: Tensor, like: Tensor) -> Tensor:
+        """Return the logits [n, K] at the points that ``index`` names; the others' mean nothing."""
+        if len(index) == len(points):
+            return self.passes.logits(points)
+        return like.index_put((index,), self.passes.logits(points[index]))
+
+    def _judged(self, rows: Rows, logits: Tensor, which: Tensor) -> tuple[Rows, Tensor]:
+        """Take the verdicts of these rows, bool [n], and keep what is nearer."""
+        point, least = rows["point"], rows["least"]
+        rows, wrong = self._seen(rows, logits, which)
+        rows, nearer, distance = fab.judged(rows, which, wrong, self.threat.norm)
+        near = distance <= self.threat.radius
         # FAB walks along the boundary wherever it lies; outside the ball a small margin is no near miss.
-        rows["least"] = torch.where(distance <= self.threat.radius, rows["least"], before["least"])
-        inside = nearer & (distance <= self.threat.radius)
-        accepted = self._accepted(rows, point, inside)
-        rows["distance"] = torch.where(nearer & (accepted | ~inside), distance, rows["distance"])
+        rows["least"] = torch.where(near, rows["least"], least)
+        accepted = self._accepted(rows, point, nearer & near)
+        rows["distance"] = torch.where(nearer & (accepted | ~near), distance, rows["distance"])
         return self._kept(rows, point, accepted), wrong
 
 
@@ -193,7 +203,10 @@ class SquareSearch(_Base):
         self.n_first = square.n_first_numbers(shape, norm)
         zero = torch.zeros_like(rows["key"])
         numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
-        return rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
+        state = square.start(image, square.first_points(image, numbers, self.plan), self.plan)
+        width = square.n_numbers(shape[0], norm)
+        drawn = torch.zeros(len(image), _AHEAD, width, dtype=image.dtype, device=image.device)
+        return rows | state | {"drawn": drawn, "drawn_from": zero - 2 * _AHEAD}
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
@@ -206,34 +219,31 @@ class SquareSearch(_Base):
             points = square.proposals(rows, self._numbers(rows), self.plan)
         n, k = points.shape[:2]
         logits = self.passes.logits(points.flatten(0, 1))
-        finite = torch.isfinite(logits).all(1).reshape(n, k)
         margins = losses.margin(logits, rows["label"].repeat_interleave(k)).reshape(n, k)
+        finite = margins.isfinite()
         margins = torch.where(finite, margins, torch.finfo(margins.dtype).max)
-        after = square.absorb(rows, points, margins, self.plan)
-        return self._moved(rows, after, margins, finite, active)
-
-    def _moved(self, rows: Rows, after: Rows, margins: Tensor, finite: Tensor, active: Tensor) -> Rows:
-        """Let the active rows move, and keep what they found."""
-        improved, used = after.pop("improved"), after.pop("used")
-        tried = torch.arange(margins.shape[1], device=margins.device) < used[:, None]
-        least = margins.masked_fill(~tried, torch.inf).amin(1)
-        for name in ("best", "best_margin", "iteration"):
-            after[name] = choose(active, after[name], rows[name])
-        after["least"] = torch.where(active, torch.minimum(rows["least"], least), rows["least"])
-        after["odd"] = rows["odd"] + active * (tried & ~finite).sum(1)
-        after["forward"] = rows["forward"] + active * margins.shape[1]
-        after["clock"] = after["iteration"]
-        hit = active & improved & (after["best_margin"] <= 0)
-        after = self._kept(after, after["best"], self._accepted(after, after["best"], hit))
-        over = after["broken"] | (after["iteration"] >= self.settings.square_queries)
-        return self._ended(after, over)
+        rows = square.absorb(rows, points, margins, active, self.plan)
+        # The best point stays where it is once a row is done, and only then it is read.
+        rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
+        rows |= {"forward": rows["forward"] + active * k, "odd": rows["odd"] + active * (~finite).sum(1)}
+        hit = rows.pop("improved") & (rows["best_margin"] <= 0)
+        accepted = self._accepted(rows, rows["best"], hit)
+        rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
+        return self._ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
 
     def _numbers(self, rows: Rows) -> Tensor:
-        """Return the random numbers of the rows' next iterations, [n, k, m]."""
+        """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
         width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
-        first = self.n_first + rows["iteration"] * width
-        shape = (self.candidates, width)
-        return streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
+        ahead = rows["iteration"][:, None] + torch.arange(self.candidates, device=rows["key"].device)
+        held, since = rows["drawn"], rows["drawn_from"]
+        if bool((ahead[:, -1] >= since + _AHEAD).any()):
+            since = rows["iteration"]
+            first = self.n_first + since * width
+            shape = (_AHEAD, width)
+            held = streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
+            rows |= {"drawn": held, "drawn_from": since}
+        place = ahead - since[:, None]
+        return held[torch.arange(len(held), device=held.device)[:, None], place]
 
 
 def search_for(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from measurebench.attacks.standard.rows import Rows, choose, column, norm_of, unit
+from measurebench.attacks.standard.rows import Rows, choose, unit
 from measurebench.core.threat import Norm
 
 __all__ = ["Plan", "absorb", "first_points", "n_first_numbers", "n_numbers", "pattern", "proposals", "start", "window_sizes"]
@@ -61,9 +61,10 @@ def pattern(side: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """What every iteration needs: ``sizes`` int64 [n_queries] and, for L2, ``patterns`` [side, 2, H, W] by side.
+    """What every iteration needs: ``sizes`` int64 [n_queries + 1] and, for L2, ``patterns`` [side, 2, H, W] by side.
 
-    The second axis of the patterns is their orientation.
+    The second axis of the patterns is their orientation. ``rows`` [side, first, H] and ``columns`` [side, first, W]
+    are 1 in a window of that side that begins there, 0 outside.
     """
 
     norm: Norm
@@ -71,6 +72,8 @@ class Plan:
     n_queries: int
     sizes: Tensor
     patterns: Tensor
+    rows: Tensor
+    columns: Tensor
 
     @classmethod
     def of(cls, images: Tensor, norm: Norm, radius: float, n_queries: int) -> "Plan":
@@ -83,7 +86,15 @@ class Plan:
             patterns[side, 0, :side, :side] = pattern(side)
             patterns[side, 1, :side, :side] = pattern(side).T
         sizes = torch.tensor([*sides, 1], device=images.device)
-        return cls(norm, radius, n_queries, sizes, patterns.to(images.device, images.dtype))
+        like = {"device": images.device, "dtype": images.dtype}
+        windows = [_windows(max(sides), length).to(**like) for length in shape[1:]]
+        return cls(norm, radius, n_queries, sizes, patterns.to(**like), windows[0], windows[1])
+
+
+def _windows(largest: int, length: int) -> Tensor:
+    """Return the windows along one side: [side, first, length]."""
+    side, first, place = torch.arange(largest + 1), torch.arange(length + 1), torch.arange(length)
+    return ((place >= first[:, None]) & (place < first[:, None] + side[:, None, None])).float()
 
 
 def n_numbers(n_channels: int, norm: Norm) -> int:
@@ -145,12 +156,6 @@ def _corner(numbers: Tensor, length: int, sizes: Tensor) -> Tensor:
     return ((length - sizes).to(numbers.dtype) * numbers).long()
 
 
-def _inside(first: Tensor, sizes: Tensor, length: int) -> Tensor:
-    """Return which of the pixels along one side lie in the window: bool [..., length]."""
-    place = torch.arange(length, device=first.device)
-    return (place >= first[..., None]) & (place < (first + sizes)[..., None])
-
-
 def proposals(rows: Rows, numbers: Tensor, plan: Plan) -> Tensor:
     """Return the candidates of the rows' next iterations, each as if those before it had failed: [n, k, C, H, W].
 
@@ -161,20 +166,21 @@ def proposals(rows: Rows, numbers: Tensor, plan: Plan) -> Tensor:
     return _stripes(rows, numbers, sizes, plan) if plan.norm is Norm.LINF else _bumps(rows, numbers, sizes, plan)
 
 
-def _window(top: Tensor, left: Tensor, sizes: Tensor, like: Tensor) -> Tensor:
-    """Return the window as a mask, bool [n, k, 1, H, W]."""
-    rows, columns = _inside(top, sizes, like.shape[-2]), _inside(left, sizes, like.shape[-1])
-    return (rows[..., :, None] & columns[..., None, :])[:, :, None]
-
-
 def _stripes(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
     """Linf: a square of one colour, twice the radius high, cut to the ball."""
     best = rows["best"][:, None]
     top = _corner(numbers[..., 0], best.shape[-2], sizes)
     left = _corner(numbers[..., 1], best.shape[-1], sizes)
-    window = _window(top, left, sizes, best)
-    heights = (2.0 * plan.radius) * _signs(numbers[..., 2:])[..., None, None]
-    return torch.clamp(best + heights * window, rows["lower"][:, None], rows["upper"][:, None])
+    heights = (2.0 * plan.radius) * _signs(numbers[..., 2:])
+    down = heights[..., None, None] * plan.rows[sizes, top][..., None, :, None]
+    moved = torch.addcmul(best, down, plan.columns[sizes, left][..., None, None, :])
+    return torch.clamp(moved, rows["lower"][:, None], rows["upper"][:, None])
+
+
+def _window(top: Tensor, left: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
+    """Return the window as a mask, bool [n, k, 1, H, W]."""
+    both = plan.rows[sizes, top][..., :, None] * plan.columns[sizes, left][..., None, :]
+    return both[:, :, None] > 0
 
 
 def _bumps(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
@@ -183,8 +189,8 @@ def _bumps(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
     height, width = best.shape[-2:]
     delta = best - image
     corners = [_corner(numbers[..., i], length, sizes) for i, length in enumerate((height, width, height, width))]
-    window = _window(corners[0], corners[1], sizes, best)
-    other = _window(corners[2], corners[3], sizes, best)
+    window = _window(corners[0], corners[1], sizes, plan)
+    other = _window(corners[2], corners[3], sizes, plan)
     held = _length((delta * window) ** 2)
     both = _length((delta * (window | other)) ** 2)
     whole = (delta**2).sum((-3, -2, -1), keepdim=True).sqrt()
@@ -214,24 +220,27 @@ def _placed(
     return patterns.flatten()[place][:, :, None]
 
 
-def absorb(rows: Rows, points: Tensor, margins: Tensor, plan: Plan) -> Rows:
+def absorb(rows: Rows, points: Tensor, margins: Tensor, active: Tensor, plan: Plan) -> Rows:
     """Return the state after the margins [n, k] of the candidates [n, k, C, H, W] are known.
 
-    A candidate improves a row where its margin is lower, or not positive. A row's first pass sees its first point
-    and uses no iteration.
+    A candidate improves a row where its margin is lower, or not positive; ``improved`` bool [n] says which rows were.
+    A row's first pass sees its first point and uses no iteration. Rows that are not ``active`` bool [n] stay.
     """
     first = torch.isinf(rows["best_margin"])
-    steps = torch.arange(margins.shape[1], device=margins.device)
-    within = (rows["iteration"][:, None] + steps < plan.n_queries) | first[:, None]
-    better = ((margins < rows["best_margin"][:, None]) | (margins <= 0)) & within
-    any_better = better.any(1)
-    at = better.to(torch.int8).argmax(1)
-    row = torch.arange(len(margins), device=margins.device)
-    used = torch.where(any_better, at + 1, margins.shape[1]) * ~first
+    best = rows["best_margin"][:, None]
+    within = rows["iteration"][:, None] + _steps(margins) < plan.n_queries
+    better = ((margins < best) | (margins <= 0)) & (within | first[:, None]) & active[:, None]
+    any_better, at = better.max(1)
+    used = torch.where(any_better, at + 1, margins.shape[1]) * (active & ~first)
+    chosen = points[:, 0] if points.shape[1] == 1 else points[torch.arange(len(at), device=at.device), at]
+    lower = margins.gather(1, at[:, None])[:, 0]
     return rows | {
-        "best": choose(any_better, points[row, at], rows["best"]),
-        "best_margin": torch.where(any_better, margins[row, at], rows["best_margin"]),
+        "best": choose(any_better, chosen, rows["best"]),
+        "best_margin": torch.where(any_better, lower, rows["best_margin"]),
         "iteration": (rows["iteration"] + used).clamp_max(plan.n_queries),
         "improved": any_better,
-        "used": torch.where(any_better, at + 1, margins.shape[1]),
     }
+
+
+def _steps(margins: Tensor) -> Tensor:
+    return torch.arange(margins.shape[1], device=margins.device)
