@@ -113,6 +113,10 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
     """Return a line per attack, and one for all."""
     counter = Counter()
     counter.on(network)
+    warm = StandardSettings(apgd_steps=1, fab_steps=1, square_queries=1)
+    keys = torch.arange(4)
+    standard_attack(network, images[:4], labels[:4], threat, keys=keys, seed=0, n_classes=10, settings=warm)
+    stock(network, images[:1], labels[:1], threat, "apgd-ce", batch)
     with torch.no_grad():
         alive = network(images).argmax(1) == labels
     images, labels = images[alive], labels[alive]
@@ -194,7 +198,7 @@ def main() -> None:
             lines += section(reference, split("digits"), threat, n, options.batch)
     for name in options.models if options.manifest else ():
         for spec in resolve([f"{options.manifest}#{name}"]):
-            threat = ThreatModel.parse(spec.norm or "Linf", spec.radius or "2/255")
+            threat = spec.threat_model or ThreatModel.parse("Linf", "2/255")
             lines += section(spec, split("cifar10", options.data), threat, options.cifar_images, options.batch)
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
