@@ -138,8 +138,14 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
     forwards = [sum(pair) for pair in zip(*(line.forwards for line in lines), strict=True)]
     broken = [sum(pair) for pair in zip(*(line.broken for line in lines), strict=True)]
     lines.append(
-        Line("all", lines[0].n, (total[0], total[1]), (broken[0], broken[1]), sum(line.differing for line in lines),
-             (forwards[0], forwards[1]))
+        Line(
+            "all",
+            lines[0].n,
+            (total[0], total[1]),
+            (broken[0], broken[1]),
+            sum(line.differing for line in lines),
+            (forwards[0], forwards[1]),
+        )
     )
     sys.stderr.write(lines[-1].row() + "\n")
     return lines

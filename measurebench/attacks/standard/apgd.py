@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from measurebench.attacks.standard.rows import Rows, choose, column, norm_of, unit
+from measurebench.attacks.standard.rows import Rows, choose, column, norm_of, some, unit
 from measurebench.core.threat import Norm
 
 __all__ = ["Checkpoints", "advance", "start"]
@@ -37,9 +37,7 @@ class Checkpoints:
             due[at], rises[at] = True, interval * rho
             interval = max(interval - max(int(0.03 * n_steps), 1), max(int(0.06 * n_steps), 1))
             at += interval
-        return cls(
-            torch.tensor(due, device=like.device), torch.tensor(rises, dtype=torch.float64, device=like.device)
-        )
+        return cls(torch.tensor(due, device=like.device), torch.tensor(rises, dtype=torch.float64, device=like.device))
 
 
 def start(images: Tensor, noise: Tensor, norm: Norm, radius: float) -> Rows:
@@ -99,6 +97,8 @@ def _looked_back(rows: Rows, gradient: Tensor, checkpoints: Checkpoints) -> Rows
     """At a checkpoint, halve the step and return to the best point where the search oscillates or stands still."""
     at = rows["passes"].clamp_max(len(checkpoints.due) - 1)
     due = checkpoints.due[at]
+    if not some(due):
+        return rows | {"gradient": gradient}
     oscillates = rows["rises"] <= checkpoints.rises[at]
     stands = ~rows["reduced"] & (rows["checked_loss"] >= rows["best_loss"])
     halved = due & (oscillates | stands)

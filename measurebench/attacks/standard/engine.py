@@ -36,7 +36,6 @@ _NEAR = 4.0  # margins this many times the networks' difference from 0 are searc
 _CALIBRATION = 256
 # Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks nothing beyond 40 rows.
 _PIXELS, _FEWEST = 2**17, 32
-_CANDIDATES = 6
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,11 @@ class _Evaluation:
         self.flags += flagged.about_network(self.judge.logits, self.images, self.labels, self.logits)
         self.choice = self._calibrate(search)
         self.passes = self.judge if self.choice.is_reference else Passes(self.choice.call, self.batch_size)
-        n = len(self.images)
-        whole = {"dtype": torch.int64, "device": self.images.device}
-        self.broken_by, self.rank, self.step = (torch.full((n,), fill, **whole) for fill in (-1, -1, -1))
-        self.n_forward, self.n_backward = (torch.full((n,), fill, **whole) for fill in (1, 0))
-        self.least = torch.full((n,), torch.inf, dtype=torch.float64, device=self.images.device)
-        self.odd = torch.zeros(n, dtype=torch.bool, device=self.images.device)
+        zeros = torch.zeros_like(self.labels)
+        self.broken_by, self.rank, self.step = zeros - 1, zeros - 1, zeros - 1
+        self.n_forward, self.n_backward = zeros + 1, zeros.clone()
+        self.least = zeros.double() + torch.inf
+        self.odd = zeros > 0
         self.n_flat = 0
 
     def _calibrate(self, search: SearchNetwork) -> Calibration:
@@ -162,7 +160,8 @@ class _Evaluation:
 
     def alive(self) -> npt.NDArray[np.int64]:
         """Return the examples [k] that are correct and not broken."""
-        return (self.clean & (self.broken_by < 0)).nonzero()[:, 0].cpu().numpy()
+        alive: npt.NDArray[np.int64] = (self.clean & (self.broken_by < 0)).nonzero()[:, 0].cpu().numpy()
+        return alive
 
     def run(self, attack: str, store: Store | None, seconds: float, order: npt.NDArray[np.int64] | None) -> None:
         """Run one attack on what is alive."""
@@ -189,8 +188,7 @@ class _Evaluation:
             return
         passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
         slots = self._slots()
-        tried = self.settings.candidates or max(1, min(_CANDIDATES, slots // len(jobs) // 2))
-        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, tried)
+        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slots)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
         pool.saved, pool.resumed = saver.after_pass, saver.resumed
@@ -258,9 +256,7 @@ class _Evaluation:
     def result(self) -> StandardResult:
         """Audit the adversarial images and return all that is known."""
         adversarial_logits = self.judge.logits(self.adversarial)
-        outcome = audit(
-            self.images, self.labels, self.adversarial, self.logits, adversarial_logits, self.threat
-        )
+        outcome = audit(self.images, self.labels, self.adversarial, self.logits, adversarial_logits, self.threat)
         shaky = (self.broken_by >= 0) & (~torch.isfinite(adversarial_logits).all(1) | outcome.robust)
         self.broken_by[shaky] = -1
         self.adversarial[shaky] = self.images[shaky]

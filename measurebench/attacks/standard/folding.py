@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import torch
 from torch import nn
 from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.modules.batchnorm import _BatchNorm

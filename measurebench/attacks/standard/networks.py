@@ -80,13 +80,14 @@ def half_body(network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> nn.Mod
 
     None where no linear layer is found to be the last.
     """
-    found = [name for name, module in network.named_modules() if type(module) is nn.Linear]
+    found = [(name, module) for name, module in network.named_modules() if type(module) is nn.Linear]
     if not found:
         return None
-    body = (folded(network) or copy.deepcopy(network)).to(dtype, memory_format=torch.channels_last)
-    parent, _, name = found[-1].rpartition(".")
-    owner = body.get_submodule(parent) if parent else body
-    setattr(owner, name, _Head(copy.deepcopy(network.get_submodule(found[-1]))))
+    place, head = found[-1]
+    body = (folded(network) or copy.deepcopy(network)).to(dtype)
+    body = body.to(memory_format=torch.channels_last)
+    parent, _, name = place.rpartition(".")
+    setattr(body.get_submodule(parent) if parent else body, name, _Head(copy.deepcopy(head)))
     return _HalfBody(body, dtype).requires_grad_(False).eval()
 
 
@@ -138,7 +139,7 @@ def calibrated(
     usual = float(true[known].abs().median()) if bool(known.any()) else 0.0
     for name, network in choices:
         with torch.no_grad():
-            logits = torch.cat([network(part) for part in images.split(256)])
+            logits = torch.cat([network(part) for part in torch.split(images, 256)])
         difference = float((margin(logits, labels) - true)[known].abs().amax()) if bool(known.any()) else float("nan")
         if coarse(logits):
             refused.append(f"{name}: its last layer computes in 16 bits")

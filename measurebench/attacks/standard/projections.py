@@ -8,6 +8,7 @@ exact root, where the set of bounded terms no longer changes. Sorting finds the 
 import torch
 from torch import Tensor
 
+from measurebench.attacks.standard.rows import some
 from measurebench.core.threat import Norm
 
 __all__ = ["ROUNDS", "move_to_hyperplane", "root_of_bounded_sum"]
@@ -34,8 +35,7 @@ def root_of_bounded_sum(weights: Tensor, bounds: Tensor, total: Tensor, rounds: 
         free = bounds > root[..., None]
         slope = torch.matmul(free.to(weights.dtype), turned)[..., 0]
         following = _quotient(total - weighted.masked_fill(free, 0).sum(-1), slope)
-        # A look at the values costs nothing on a CPU; elsewhere it would wait for the device.
-        if not root.is_cuda and bool((following == root).all()):
+        if not some(following != root):
             return following
         root = following
     return root

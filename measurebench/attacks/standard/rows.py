@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "choose", "column", "join", "norm_of", "take", "unit"]
+__all__ = ["Rows", "choose", "column", "join", "norm_of", "some", "take", "unit"]
 
 # Every tensor has one entry per row along its first axis.
 Rows = dict[str, Tensor]
@@ -28,6 +28,14 @@ def column(values: Tensor, like: Tensor) -> Tensor:
 def choose(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return the rows [n, ...] of ``first`` where ``mask`` bool [n] holds, of ``second`` elsewhere."""
     return torch.where(column(mask, first), first, second)
+
+
+def some(mask: Tensor) -> bool:
+    """Return whether ``mask`` bool [n] holds anywhere, True where a look would wait for the device.
+
+    What is skipped where it holds nowhere must change nothing there.
+    """
+    return mask.device.type != "cpu" or bool(mask.any())
 
 
 def norm_of(images: Tensor) -> Tensor:

@@ -54,8 +54,10 @@ class Saver:
         held = torch.tensor([example in self._flight for example in examples], device=rows["example"].device)
         rows = dict(rows)
         for name in _SNAPSHOT:
-            values = [self._flight[e][name].to(rows[name]) if e in self._flight else rows[name][i]
-                      for i, e in enumerate(examples)]
+            values = [
+                self._flight[e][name].to(rows[name]) if e in self._flight else rows[name][i]
+                for i, e in enumerate(examples)
+            ]
             rows[name] = choose(held, torch.stack(values), rows[name])
         return rows
 

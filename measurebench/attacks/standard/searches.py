@@ -9,7 +9,7 @@ from torch import Tensor
 
 from measurebench.attacks.standard import apgd, fab, losses, square, streams
 from measurebench.attacks.standard.passes import Passes
-from measurebench.attacks.standard.rows import Rows, choose, take
+from measurebench.attacks.standard.rows import Rows, choose, some
 from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.core.threat import Norm, ThreatModel
 
@@ -19,6 +19,8 @@ __all__ = ["APGDSearch", "Accept", "FABSearch", "Search", "SquareSearch", "begun
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 _AHEAD = 64  # iterations of Square whose numbers are drawn together
+# Candidates of a row tried at once: late in the search one in a few hundred improves its row, so few are in vain.
+_MOST = 16
 
 
 class Search(Protocol):
@@ -91,6 +93,8 @@ class _Base:
 
     def _kept(self, rows: Rows, points: Tensor, accepted: Tensor) -> Rows:
         """Keep the accepted points, and when the first one came."""
+        if not some(accepted):
+            return rows
         return rows | {
             "found": choose(accepted, points, rows["found"]),
             "found_at": torch.where(accepted & ~rows["broken"], rows["clock"], rows["found_at"]),
@@ -128,8 +132,9 @@ class APGDSearch(_Base):
         rows, wrong = self._seen(rows, logits, active)
         rows = self._kept(rows, rows["point"], self._accepted(rows, rows["point"], wrong))
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
-        flat = (rows["passes"] == 0) & ~gradient.flatten(1).any(1)
-        rows |= {name: rows[name] + active for name in ("forward", "backward")} | {"flat": rows["flat"] | flat}
+        if some(first := rows["passes"] == 0):
+            rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
+        rows |= {name: rows[name] + active for name in ("forward", "backward")}
         rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
         rows["clock"] = rows["passes"]
         return self._ended(rows, rows["passes"] > self.settings.apgd_steps)
@@ -191,9 +196,13 @@ class FABSearch(_Base):
 
 @dataclass
 class SquareSearch(_Base):
-    """Square Attack; it ends at its first adversarial point."""
+    """Square Attack; it ends at its first adversarial point.
 
-    candidates: int = 1
+    ``at_once`` is how many candidates all rows together try in a pass, ``candidates`` how many one row tries if set.
+    """
+
+    candidates: int | None = None
+    at_once: int = 1
 
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their first points, or where a snapshot left them."""
@@ -210,7 +219,7 @@ class SquareSearch(_Base):
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
-        image, active = rows["image"], ~rows["done"]
+        active = ~rows["done"]
         fresh = torch.isinf(rows["best_margin"])
         if bool(fresh.any()):
             points = rows["best"][:, None]
@@ -220,12 +229,14 @@ class SquareSearch(_Base):
         n, k = points.shape[:2]
         logits = self.passes.logits(points.flatten(0, 1))
         margins = losses.margin(logits, rows["label"].repeat_interleave(k)).reshape(n, k)
-        finite = margins.isfinite()
-        margins = torch.where(finite, margins, torch.finfo(margins.dtype).max)
+        odd = ~margins.isfinite()
+        if some(odd):
+            rows["odd"] = rows["odd"] + active * odd.sum(1)
+            margins = margins.masked_fill(odd, torch.finfo(margins.dtype).max)
         rows = square.absorb(rows, points, margins, active, self.plan)
         # The best point stays where it is once a row is done, and only then it is read.
         rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
-        rows |= {"forward": rows["forward"] + active * k, "odd": rows["odd"] + active * (~finite).sum(1)}
+        rows["forward"] = rows["forward"] + active * k
         hit = rows.pop("improved") & (rows["best_margin"] <= 0)
         accepted = self._accepted(rows, rows["best"], hit)
         rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
@@ -234,7 +245,8 @@ class SquareSearch(_Base):
     def _numbers(self, rows: Rows) -> Tensor:
         """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
         width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
-        ahead = rows["iteration"][:, None] + torch.arange(self.candidates, device=rows["key"].device)
+        tried = self.candidates or max(1, min(_MOST, self.at_once // len(rows["key"])))
+        ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
         held, since = rows["drawn"], rows["drawn_from"]
         if bool((ahead[:, -1] >= since + _AHEAD).any()):
             since = rows["iteration"]
@@ -253,7 +265,7 @@ def search_for(
     settings: StandardSettings,
     seed: int,
     accept: Accept | None,
-    candidates: int = 1,
+    at_once: int = 1,
 ) -> Search:
     """Return the search of this name; ``accept`` is None where the network that searches is the judge."""
     common = (passes, threat, settings, (seed, "standard", attack), accept)
@@ -261,4 +273,4 @@ def search_for(
         return APGDSearch(*common, loss=losses.cross_entropy)
     if attack == "apgd-t":
         return APGDSearch(*common, loss=losses.dlr_targeted)
-    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, candidates=candidates)
+    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, settings.candidates, at_once)

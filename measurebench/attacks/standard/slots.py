@@ -68,9 +68,7 @@ class Pool:
             rows = fresh if rows is None else join(rows, fresh)
         return (rows if rows is not None and len(rows["done"]) else None), waiting
 
-    def _next(
-        self, waiting: npt.NDArray[np.int64], free: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def _next(self, waiting: npt.NDArray[np.int64], free: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the next jobs that are still open, at most ``free``, and those that remain."""
         chosen = waiting[:0]
         while len(chosen) < free and len(waiting):

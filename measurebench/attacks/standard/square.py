@@ -14,7 +14,17 @@ from torch import Tensor
 from measurebench.attacks.standard.rows import Rows, choose, unit
 from measurebench.core.threat import Norm
 
-__all__ = ["Plan", "absorb", "first_points", "n_first_numbers", "n_numbers", "pattern", "proposals", "start", "window_sizes"]
+__all__ = [
+    "Plan",
+    "absorb",
+    "first_points",
+    "n_first_numbers",
+    "n_numbers",
+    "pattern",
+    "proposals",
+    "start",
+    "window_sizes",
+]
 
 _TINY = 1e-12
 # The published schedule of the share of pixels: halved after each of these iterations.
@@ -86,9 +96,8 @@ class Plan:
             patterns[side, 0, :side, :side] = pattern(side)
             patterns[side, 1, :side, :side] = pattern(side).T
         sizes = torch.tensor([*sides, 1], device=images.device)
-        like = {"device": images.device, "dtype": images.dtype}
-        windows = [_windows(max(sides), length).to(**like) for length in shape[1:]]
-        return cls(norm, radius, n_queries, sizes, patterns.to(**like), windows[0], windows[1])
+        rows, columns = (_windows(max(sides), length).to(images) for length in shape[1:])
+        return cls(norm, radius, n_queries, sizes, patterns.to(images), rows, columns)
 
 
 def _windows(largest: int, length: int) -> Tensor:
