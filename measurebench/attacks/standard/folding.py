@@ -22,19 +22,27 @@ def folded(network: nn.Module) -> nn.Module | None:
         traced = symbolic_trace(copy.deepcopy(network).eval())
     except Exception:  # noqa: BLE001  whatever a network's own code raises on symbols, it just cannot be folded
         return None
+    n_folded = 0
+    while (pair := _next_pair(traced)) is not None:
+        _fold(traced, *pair)
+        n_folded += 1
+    if not n_folded:
+        return None
+    traced.delete_all_unused_submodules()
+    traced.graph.lint()
+    traced.recompile()
+    return traced.requires_grad_(False).eval()
+
+
+def _next_pair(traced: GraphModule) -> tuple[Node, Node] | None:
+    """Return the first layer and batch norm that can be joined."""
     modules = dict(traced.named_modules())
     calls: dict[Any, int] = {}
     for node in traced.graph.nodes:
         if node.op == "call_module":
             calls[node.target] = calls.get(node.target, 0) + 1
-    pairs = [pair for node in traced.graph.nodes if (pair := _pair(node, modules, calls)) is not None]
-    for before, node in pairs:
-        _fold(traced, modules, before, node)
-    if not pairs:
-        return None
-    traced.graph.lint()
-    traced.recompile()
-    return traced.requires_grad_(False).eval()
+    pairs = (_pair(node, modules, calls) for node in traced.graph.nodes)
+    return next((pair for pair in pairs if pair is not None), None)
 
 
 def _pair(node: Node, modules: dict[str, nn.Module], calls: dict[Any, int]) -> tuple[Node, Node] | None:
@@ -56,9 +64,9 @@ def _parametrized(module: nn.Module) -> bool:
     return hasattr(module, "parametrizations")
 
 
-def _fold(traced: GraphModule, modules: dict[str, nn.Module], before: Node, node: Node) -> None:
+def _fold(traced: GraphModule, before: Node, node: Node) -> None:
     """Give the layer what the batch norm does, computed in float64, and take the batch norm out."""
-    layer, norm = modules[str(before.target)], modules[str(node.target)]
+    layer, norm = (traced.get_submodule(str(call.target)) for call in (before, node))
     assert isinstance(norm, _BatchNorm)
     weight = layer.get_parameter("weight")
     dtype = weight.dtype
@@ -66,6 +74,5 @@ def _fold(traced: GraphModule, modules: dict[str, nn.Module], before: Node, node
     joined = fuse(copy.deepcopy(layer).double(), copy.deepcopy(norm).double()).to(dtype)
     parent, _, name = str(before.target).rpartition(".")
     setattr(traced.get_submodule(parent) if parent else traced, name, joined)
-    modules[str(before.target)] = joined
     node.replace_all_uses_with(before)
     traced.graph.erase_node(node)
