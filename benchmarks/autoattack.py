@@ -103,10 +103,11 @@ class Line:
     forwards: tuple[int, int]
 
     def row(self) -> str:
-        stock_s, our_s = self.seconds
+        theirs, mine = self.seconds
         counts = f"{self.broken[0]} / {self.broken[1]} ({self.differing})"
         forwards = f"{self.forwards[0]:,} / {self.forwards[1]:,}"
-        return f"| {self.attack} | {self.n} | {stock_s:.1f} | {our_s:.1f} | {stock_s / our_s:.2f} | {counts} | {forwards} |"
+        times = f"{theirs:.1f} | {mine:.1f} | {theirs / mine:.2f}"
+        return f"| {self.attack} | {self.n} | {times} | {counts} | {forwards} |"
 
 
 def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int) -> list[Line]:
@@ -125,10 +126,11 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
         if not len(images):
             break
         counter.n = 0
-        theirs, stock_s = timed(lambda a=attack: stock(network, images, labels, threat, a, batch))
+        task = network, images, labels, threat, attack
+        theirs, stock_s = timed(lambda task=task: stock(*task, batch))
         stock_n, counter.n = counter.n, 0
         with counting_folded(counter):
-            mine, our_s = timed(lambda a=attack: ours(network, images, labels, threat, a))
+            mine, our_s = timed(lambda task=task: ours(*task))
         broken = int(theirs.sum()), int(mine.sum())
         differing = int((theirs != mine).sum())
         lines.append(Line(attack, len(images), (stock_s, our_s), broken, differing, (stock_n, counter.n)))
@@ -178,7 +180,7 @@ def split(dataset: str, folder: Path | None = None) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    """Run the comparisons and write the page."""
+    """Run the comparisons and write the page, which grows section by section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="*", default=[64, 512], help="digits images")
     parser.add_argument("--digits", nargs="*", default=list(DIGITS), help="digits networks")

@@ -30,6 +30,7 @@ def start(images: Tensor) -> Rows:
         "iteration": torch.zeros_like(zeros, dtype=torch.int64),
         # Settled: the verdict at the point plays no part any more, its gradient is what is missing.
         "settled": torch.ones_like(zeros, dtype=torch.bool),
+        # Crossed: once beyond the boundary, a search stays close to it.
         "crossed": torch.zeros_like(zeros, dtype=torch.bool),
     }
 
@@ -46,7 +47,7 @@ def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, 
     back = rows["image"] + offset * _BACK
     changed = {
         "point": choose(wrong, back, rows["point"]),
-        "crossed": torch.where(which, wrong, rows["crossed"]),
+        "crossed": rows["crossed"] | wrong,
         "settled": rows["settled"] | which,
     }
     return rows | changed, wrong & (distance < rows["distance"]), distance

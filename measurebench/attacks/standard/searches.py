@@ -151,8 +151,8 @@ class FABSearch(_Base):
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one step of those whose gradient was wanted at the point they are at.
 
-        A gradient pass gives the verdict too, so a row pays for a verdict of its own only where it expects to be
-        beyond the boundary, where the gradient would be of no use, and at its end.
+        A gradient pass gives the verdict too. Only beyond the boundary its gradient is of no use, so a row pays for
+        verdicts of their own once it has crossed, and at its end.
         """
         active, label, target = ~rows["done"], rows["label"], rows["target"]
         logits, gap, gradient = self.passes.gradients_of(
@@ -228,17 +228,18 @@ class SquareSearch(_Base):
             points = square.proposals(rows, self._numbers(rows), self.plan)
         n, k = points.shape[:2]
         logits = self.passes.logits(points.flatten(0, 1))
-        margins = losses.margin(logits, rows["label"].repeat_interleave(k)).reshape(n, k)
+        labels = rows["label"].repeat_interleave(k)
+        margins = losses.margin(logits, labels).reshape(n, k)
+        wrong = (logits.argmax(1) != labels).reshape(n, k) & margins.isfinite()
         odd = ~margins.isfinite()
         if some(odd):
             rows["odd"] = rows["odd"] + active * odd.sum(1)
             margins = margins.masked_fill(odd, torch.finfo(margins.dtype).max)
-        rows = square.absorb(rows, points, margins, active, self.plan)
+        rows = square.absorb(rows, points, margins, wrong, active, self.plan)
         # The best point stays where it is once a row is done, and only then it is read.
         rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
         rows["forward"] = rows["forward"] + active * k
-        hit = rows.pop("improved") & (rows["best_margin"] <= 0)
-        accepted = self._accepted(rows, rows["best"], hit)
+        accepted = self._accepted(rows, rows["best"], rows.pop("hit"))
         rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
         return self._ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
 

@@ -229,10 +229,11 @@ def _placed(
     return patterns.flatten()[place][:, :, None]
 
 
-def absorb(rows: Rows, points: Tensor, margins: Tensor, active: Tensor, plan: Plan) -> Rows:
-    """Return the state after the margins [n, k] of the candidates [n, k, C, H, W] are known.
+def absorb(rows: Rows, points: Tensor, margins: Tensor, wrong: Tensor, active: Tensor, plan: Plan) -> Rows:
+    """Return the state after the candidates [n, k, C, H, W] have been seen.
 
-    A candidate improves a row where its margin is lower, or not positive; ``improved`` bool [n] says which rows were.
+    ``margins`` [n, k] and ``wrong`` bool [n, k], misclassified; a candidate improves a row where its margin is lower,
+    or not positive. ``hit`` bool [n] says which rows moved to a misclassified one: a margin of 0 may be none.
     A row's first pass sees its first point and uses no iteration. Rows that are not ``active`` bool [n] stay.
     """
     first = torch.isinf(rows["best_margin"])
@@ -247,7 +248,7 @@ def absorb(rows: Rows, points: Tensor, margins: Tensor, active: Tensor, plan: Pl
         "best": choose(any_better, chosen, rows["best"]),
         "best_margin": torch.where(any_better, lower, rows["best_margin"]),
         "iteration": (rows["iteration"] + used).clamp_max(plan.n_queries),
-        "improved": any_better,
+        "hit": any_better & wrong.gather(1, at[:, None])[:, 0],
     }
 
 
