@@ -200,16 +200,20 @@ def main() -> None:
         "have shared the machine, so the ratios say more than the seconds. Each attack gets the images that",
         "pyautoattack's earlier attacks left. The two draw different random numbers, so single verdicts may differ.",
     ]
-    for reference in options.digits:
-        for n in options.images:
+    options.out.parent.mkdir(exist_ok=True)
+
+    def add(part: list[str]) -> None:
+        lines.extend(part)
+        options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+    for n in options.images:
+        for reference in options.digits:
             threat = ThreatModel.parse("Linf", "3/20")
-            lines += section(reference, split("digits"), threat, n, options.batch)
+            add(section(reference, split("digits"), threat, n, options.batch))
     for name in options.models if options.manifest else ():
         for spec in resolve([f"{options.manifest}#{name}"]):
             threat = spec.threat_model or ThreatModel.parse("Linf", "2/255")
-            lines += section(spec, split("cifar10", options.data), threat, options.cifar_images, options.batch)
-    options.out.parent.mkdir(exist_ok=True)
-    options.out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+            add(section(spec, split("cifar10", options.data), threat, options.cifar_images, options.batch))
 
 
 if __name__ == "__main__":

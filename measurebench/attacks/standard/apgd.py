@@ -119,7 +119,7 @@ def _shares(rows: Rows) -> tuple[Tensor, Tensor]:
     return column(new, point), column(1 - new, point)
 
 
-def _linf(rows: Rows, gradient: Tensor, radius: float) -> Tensor:
+def _linf(rows: Rows, gradient: Tensor, _: float) -> Tensor:
     """Step along the sign of the gradient, with momentum."""
     point, lower, upper = rows["point"], rows["lower"], rows["upper"]
     new, old = _shares(rows)

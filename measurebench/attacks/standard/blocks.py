@@ -24,7 +24,7 @@ class Store(Protocol):
         """Return the block, or None where there is none that is whole."""
 
     def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Keep the block, in place of one of the same name."""
+        """Keep the block, arrays of any shape, in place of one of the same name."""
 
 
 def encoded(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -71,7 +71,7 @@ class FolderStore:
             return None
 
     def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write the block beside its place, then move it there."""
+        """Write the block, arrays of any shape, beside its place, then move it there."""
         path = self._path(name)
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         with beside.open("wb") as file:

@@ -146,6 +146,7 @@ class _Evaluation:
         self.least = zeros.double() + torch.inf
         self.odd = zeros > 0
         self.n_flat = 0
+        self.odd_gradients = 0.0
 
     def _calibrate(self, search: SearchNetwork) -> Calibration:
         """Compare the searching networks with the reference on clean and PGD images."""
@@ -174,6 +175,7 @@ class _Evaluation:
         near = self._near(ledger, alive)
         if len(near):
             self.near += len(near)
+            self._count_passes(ledger)
             ledger.reopen(near)
             self._search(attack, ledger, saver, near, Calibration("reference", self.reference, 0.0))
         saver.save()
@@ -241,10 +243,15 @@ class _Evaluation:
         least = torch.from_numpy(ledger.notes["least"].min(1)).to(device)
         self.least = torch.minimum(self.least, least)
         self.odd |= torch.from_numpy(ledger.used("odd") > 0).to(device)
-        self.n_forward += torch.from_numpy(ledger.used("forward")).to(device).long()
-        self.n_backward += torch.from_numpy(ledger.used("backward")).to(device).long()
+        self.odd_gradients += float(ledger.used("odd_gradients").sum())
+        self._count_passes(ledger)
         if attack == "apgd-t":
             self.n_flat = int((ledger.used("flat") > 0).sum())
+
+    def _count_passes(self, ledger: Ledger) -> None:
+        """Add the passes that the ledger knows of."""
+        self.n_forward += torch.from_numpy(ledger.used("forward")).to(self.n_forward)
+        self.n_backward += torch.from_numpy(ledger.used("backward")).to(self.n_backward)
 
     def _identity(self) -> str:
         """Return a digest of all that the verdicts of a store depend on, but for the network's own weights."""
@@ -262,7 +269,6 @@ class _Evaluation:
         self.adversarial[shaky] = self.images[shaky]
         survived = self.clean & (self.broken_by < 0)
         failed = survived & self.odd
-        n = len(self.images)
         accuracy = {"clean": float(self.clean.double().mean())}
         accuracy |= {name: float(still.double().mean()) for name, still in self.withstood.items()}
         return StandardResult(
@@ -279,14 +285,13 @@ class _Evaluation:
             n_forward=self.n_forward,
             n_backward=self.n_backward,
             flags=tuple(self._all_flags(accuracy, int(failed.sum()), int(shaky.sum()), outcome.flags)),
-            diagnostics=self._diagnostics(n),
+            diagnostics=self._diagnostics(),
         )
 
     def _share_odd(self) -> float:
         """Return the share of gradient entries that were not finite."""
-        counted = {id(p): p for p in (self.passes, self.judge)}.values()
-        total = sum(p.gradients for p in counted)
-        return sum(p.odd_gradients for p in counted) / total if total else 0.0
+        entries = int(self.n_backward.sum()) * self.images[0].numel()
+        return self.odd_gradients / entries if entries else 0.0
 
     def _all_flags(self, accuracy: dict[str, float], failed: int, shaky: int, audited: tuple[str, ...]) -> list[str]:
         flags = [*self.flags, *flagged.about_gradients(self.n_flat, self._share_odd()), *flagged.about_square(accuracy)]
@@ -296,7 +301,7 @@ class _Evaluation:
             flags.append(f"{unsure} adversarial images were not confirmed by a second prediction; they do not count")
         return [*flags, *audited]
 
-    def _diagnostics(self, n: int) -> dict[str, float | int | str]:
+    def _diagnostics(self) -> dict[str, float | int | str]:
         diagnostics: dict[str, float | int | str] = {
             "search_network": self.choice.name,
             "margin_difference": self.choice.difference,

@@ -12,9 +12,12 @@ from measurebench.attacks.standard.rows import Rows, take
 
 __all__ = ["BROKEN", "DROPPED", "FAILED", "PENDING", "Ledger", "finished"]
 
-PENDING, FAILED, BROKEN, DROPPED = 0, 1, 2, 3
+PENDING = 0
+FAILED = 1
+BROKEN = 2
+DROPPED = 3
 _NEVER = 2**62
-_NOTED = ("least", "odd", "flat", "forward", "backward", "found_at")
+_NOTED = ("least", "odd", "odd_gradients", "flat", "forward", "backward", "found_at")
 
 
 @dataclass
@@ -22,10 +25,11 @@ class Ledger:
     """What the jobs of an attack on n examples with m targets have come to.
 
     ``status`` int8 [n, m] is PENDING, FAILED (searched without success), BROKEN or DROPPED (another target of the
-    example came first); ``notes`` hold, each [n, m], the least margin seen, how many outputs were not finite, whether
-    the first gradient was zero, forward and backward passes, and when an adversarial point was first found.
-    ``images`` are the adversarial images by example, of the target that won: the first rank of those that succeed, or
-    with ``by_clock`` the first in the search's own time, ties by rank. Neither depends on the order of the jobs.
+    example came first). ``notes`` hold, each [n, m], the least margin seen, how many outputs and gradient entries
+    were not finite, whether the first gradient was zero, forward and backward passes, and when an adversarial point
+    was first found. ``images`` are the adversarial images by example, of the target that won: the first rank of those
+    that succeed, or with ``by_clock`` the first in the search's own time, ties by rank. Neither depends on the order
+    of the jobs.
     """
 
     n: int

@@ -16,8 +16,8 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return own[:, 0] - others.amax(1)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cross-entropy [n] and its derivative by the logits [n, K]; targets play no part."""
+def cross_entropy(logits: Tensor, labels: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy [n] and its derivative by the logits [n, K]; the targets play no part."""
     loss = F.cross_entropy(logits, labels, reduction="none")
     slope = torch.softmax(logits, 1)
     return loss, slope.scatter_add(1, labels[:, None], -torch.ones_like(slope[:, :1]))

@@ -20,13 +20,12 @@ Objective = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 class Passes:
     """A network as the attacks see it: ``at_once`` images together, fewer where the memory runs out.
 
-    ``odd_gradients`` and ``gradients`` count gradient entries that were not finite, and all of them.
+    ``odd`` int64 [n] counts the entries of the last gradients that were not finite; None where all were.
     """
 
     network: Callable[[Tensor], Tensor] | nn.Module
     at_once: int
-    odd_gradients: int = 0
-    gradients: int = 0
+    odd: Tensor | None = None
     _batches: Batches = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +40,6 @@ class Passes:
         """Return logits [n, K], loss [n] and the loss's gradient at each point [n, ...], 0 where it is not finite."""
         parts = list(self._batches.each(lambda rows: self._part(points[rows], objective, rows), len(points)))
         logits, loss, gradient = (torch.cat(part) if len(parts) > 1 else part[0] for part in zip(*parts, strict=True))
-        self.gradients += gradient.numel()
         return logits, loss, self._finite(gradient)
 
     def _part(self, points: Tensor, objective: Objective, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,8 +60,9 @@ class Passes:
         return self.network(points)[:n]
 
     def _finite(self, gradient: Tensor) -> Tensor:
+        self.odd = None
         if bool(torch.isfinite(gradient.sum())):
             return gradient
         odd = ~torch.isfinite(gradient)
-        self.odd_gradients += int(odd.sum())
+        self.odd = odd.flatten(1).sum(1)
         return gradient.masked_fill(odd, 0.0)

@@ -19,8 +19,9 @@ __all__ = ["APGDSearch", "Accept", "FABSearch", "Search", "SquareSearch", "begun
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 _AHEAD = 64  # iterations of Square whose numbers are drawn together
-# Candidates of a row tried at once: late in the search one in a few hundred improves its row, so few are in vain.
-_MOST = 16
+# Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
+# where a pass costs the same for every image, on anything but tiny images, even these few are felt.
+_MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 
 
 class Search(Protocol):
@@ -50,6 +51,7 @@ def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, example
         "found_at": zeros,
         "least": torch.full(zeros.shape, torch.inf, dtype=images.dtype, device=images.device),
         "odd": zeros,
+        "odd_gradients": zeros,
         "flat": zeros > 0,
         "forward": zeros,
         "backward": zeros,
@@ -80,6 +82,13 @@ class _Base:
             "odd": rows["odd"] + (active & ~finite),
         }
         return rows | changed, noted & (logits.argmax(1) != rows["label"])
+
+    def _counted(self, rows: Rows, active: Tensor) -> Rows:
+        """Count a forward and a backward pass of the active rows, and what was not finite in their gradients."""
+        counted = {name: rows[name] + active for name in ("forward", "backward")}
+        if self.passes.odd is not None:
+            counted["odd_gradients"] = rows["odd_gradients"] + self.passes.odd * active
+        return rows | counted
 
     def _accepted(self, rows: Rows, points: Tensor, wrong: Tensor) -> Tensor:
         """Return which candidates the judge confirms, bool [n]."""
@@ -134,7 +143,7 @@ class APGDSearch(_Base):
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
-        rows |= {name: rows[name] + active for name in ("forward", "backward")}
+        rows = self._counted(rows, active)
         rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
         rows["clock"] = rows["passes"]
         return self._ended(rows, rows["passes"] > self.settings.apgd_steps)
@@ -158,7 +167,7 @@ class FABSearch(_Base):
         logits, gap, gradient = self.passes.gradients_of(
             rows["point"], lambda logits, part: losses.towards(logits, label[part], target[part])
         )
-        rows |= {name: rows[name] + active for name in ("forward", "backward")}
+        rows = self._counted(rows, active)
         unsettled = active & ~rows["settled"]
         ready = ~rows["done"]
         if bool(unsettled.any()):
@@ -246,7 +255,8 @@ class SquareSearch(_Base):
     def _numbers(self, rows: Rows) -> Tensor:
         """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
         width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
-        tried = self.candidates or max(1, min(_MOST, self.at_once // len(rows["key"])))
+        most = _MOST_OF_LARGE if rows["image"][0].numel() > _LARGE else _MOST
+        tried = self.candidates or max(1, min(most, self.at_once // len(rows["key"])))
         ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
         held, since = rows["drawn"], rows["drawn_from"]
         if bool((ahead[:, -1] >= since + _AHEAD).any()):
