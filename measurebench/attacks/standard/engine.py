@@ -190,7 +190,8 @@ class _Evaluation:
             return
         passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
         slots = self._slots()
-        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slots)
+        slack = _NEAR * choice.difference
+        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, slots)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
         pool.saved, pool.resumed = saver.after_pass, saver.resumed

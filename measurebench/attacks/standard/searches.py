@@ -60,13 +60,17 @@ def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, example
 
 @dataclass
 class _Base:
-    """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself."""
+    """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself.
+
+    Beyond ``slack`` the two networks' margins have the same sign, as far as calibration tells.
+    """
 
     passes: Passes
     threat: ThreatModel
     settings: StandardSettings
     stream: tuple[object, ...]
     accept: Accept | None = None
+    slack: float = 0.0
 
     @property
     def first(self) -> bool:
@@ -90,11 +94,11 @@ class _Base:
             counted["odd_gradients"] = rows["odd_gradients"] + self.passes.odd * active
         return rows | counted
 
-    def _accepted(self, rows: Rows, points: Tensor, wrong: Tensor) -> Tensor:
-        """Return which candidates the judge confirms, bool [n]."""
+    def _accepted(self, rows: Rows, points: Tensor, wrong: Tensor, clear: Tensor | None = None) -> Tensor:
+        """Return which candidates the judge confirms, bool [n]; the ``clear`` ones bool [n] it need not see now."""
         if self.accept is None:
             return wrong
-        index = wrong.nonzero()[:, 0]
+        index = (wrong if clear is None else wrong & ~clear).nonzero()[:, 0]
         if not len(index):
             return wrong
         confirmed = self.accept(rows["image"][index], points[index], rows["label"][index])
@@ -118,7 +122,11 @@ class _Base:
 
 @dataclass
 class APGDSearch(_Base):
-    """Auto-PGD on one loss; the last misclassified point counts."""
+    """Auto-PGD on one loss; the last misclassified point counts.
+
+    The judge sees a row's first candidate, those of narrow margins, and the last one. Should it reject the last, the
+    first counts, ``sure`` [n, ...].
+    """
 
     loss: Loss = losses.cross_entropy
 
@@ -130,7 +138,7 @@ class APGDSearch(_Base):
         noise = draw(rows["key"], first, image.shape[1:], *self.stream, dtype=image.dtype)
         noise = 2 * noise - 1 if self.threat.norm is Norm.LINF else noise
         self.checkpoints = apgd.Checkpoints.after(self.settings.apgd_steps, self.settings.rho, image)
-        return rows | apgd.start(image, noise, self.threat.norm, self.threat.radius)
+        return rows | {"sure": image} | apgd.start(image, noise, self.threat.norm, self.threat.radius)
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one gradient."""
@@ -139,14 +147,32 @@ class APGDSearch(_Base):
             rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
         )
         rows, wrong = self._seen(rows, logits, active)
-        rows = self._kept(rows, rows["point"], self._accepted(rows, rows["point"], wrong))
+        rows = self._found(rows, wrong, losses.margin(logits, label) < -self.slack)
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
         rows = self._counted(rows, active)
         rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
         rows["clock"] = rows["passes"]
-        return self._ended(rows, rows["passes"] > self.settings.apgd_steps)
+        over = rows["passes"] > self.settings.apgd_steps
+        if self.accept is not None:
+            rows = self._confirmed(rows, active & over & rows["broken"])
+        return self._ended(rows, over)
+
+    def _found(self, rows: Rows, wrong: Tensor, clear: Tensor) -> Rows:
+        """Keep the misclassified points, and the first one that the judge has confirmed."""
+        broken = rows["broken"]
+        rows = self._kept(rows, rows["point"], self._accepted(rows, rows["point"], wrong, broken & clear))
+        if self.accept is not None and some(new := rows["broken"] & ~broken):
+            rows["sure"] = choose(new, rows["found"], rows["sure"])
+        return rows
+
+    def _confirmed(self, rows: Rows, ending: Tensor) -> Rows:
+        """Return the rows, those that end with a point that the judge rejects with their first one."""
+        if not some(ending):
+            return rows
+        confirmed = self._accepted(rows, rows["found"], ending)
+        return rows | {"found": choose(ending & ~confirmed, rows["sure"], rows["found"])}
 
 
 @dataclass
@@ -276,10 +302,11 @@ def search_for(
     settings: StandardSettings,
     seed: int,
     accept: Accept | None,
+    slack: float = 0.0,
     at_once: int = 1,
 ) -> Search:
     """Return the search of this name; ``accept`` is None where the network that searches is the judge."""
-    common = (passes, threat, settings, (seed, "standard", attack), accept)
+    common = (passes, threat, settings, (seed, "standard", attack), accept, slack)
     if attack == "apgd-ce":
         return APGDSearch(*common, loss=losses.cross_entropy)
     if attack == "apgd-t":
