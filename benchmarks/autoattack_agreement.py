@@ -64,7 +64,8 @@ def row(name: str, mine: Tensor, theirs: list[Tensor]) -> str:
     fewer = sum(int((~mine & a).sum()) for a in theirs)
     p = binomtest(more, more + fewer, alternative="greater").pvalue if more + fewer else 1.0
     survivors = ", ".join(str(int(a.sum())) for a in theirs)
-    return f"| {name} | {len(mine)} | {survivors} | {int(mine.sum())} | {between} | {across} | {more} / {fewer} | {p:.2f} |"
+    counts = f"{len(mine)} | {survivors} | {int(mine.sum())}"
+    return f"| {name} | {counts} | {between} | {across} | {more} / {fewer} | {p:.2f} |"
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ def main() -> None:
         "robust with ours alone and with pyautoattack alone, over all seeds; p: McNemar's, one-sided, that ours leaves",
         "more survivors (the seeds share images, so p is a guide rather than a test).",
         "",
-        "| network | correct images | survivors of pyautoattack | ours | between its seeds | ours with each | more / fewer | p |",
+        "| network | correct | left by pyautoattack | by ours | between its seeds | ours with each | more / fewer | p |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in NETWORKS:

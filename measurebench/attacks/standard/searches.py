@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,13 +9,12 @@ from torch import Tensor
 from measurebench.attacks.standard import apgd, fab, losses, square, streams
 from measurebench.attacks.standard.passes import Passes
 from measurebench.attacks.standard.rows import Rows, choose, some
+from measurebench.attacks.standard.search_base import Accept, BaseSearch, Search
 from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.core.threat import Norm, ThreatModel
 
-__all__ = ["APGDSearch", "Accept", "FABSearch", "Search", "SquareSearch", "begun", "search_for"]
+__all__ = ["APGDSearch", "FABSearch", "SquareSearch", "search_for"]
 
-# Which of the points [k, ...] (of images [k, ...], labels [k]) really are adversarial: bool [k].
-Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 _AHEAD = 64  # iterations of Square whose numbers are drawn together
 # Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
@@ -24,104 +22,8 @@ _AHEAD = 64  # iterations of Square whose numbers are drawn together
 _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 
 
-class Search(Protocol):
-    """One attack on many rows."""
-
-    def start(self, rows: Rows) -> Rows:
-        """Return the rows [n] with the attack's state beside what ``begun`` gave them."""
-
-    def advance(self, rows: Rows) -> Rows:
-        """Return the rows [n] after one more pass; ``done`` marks those whose search has ended."""
-
-
-def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, examples: Tensor, ranks: Tensor) -> Rows:
-    """Return what every search keeps for its rows: the job, and what was found (images [n, ...], the rest [n])."""
-    zeros = torch.zeros_like(examples)
-    return {
-        "image": images,
-        "label": labels,
-        "target": targets,
-        "key": keys,
-        "example": examples,
-        "rank": ranks,
-        "done": zeros > 0,
-        "broken": zeros > 0,
-        "found": images,
-        "clock": zeros,
-        "found_at": zeros,
-        "least": torch.full(zeros.shape, torch.inf, dtype=images.dtype, device=images.device),
-        "odd": zeros,
-        "odd_gradients": zeros,
-        "flat": zeros > 0,
-        "forward": zeros,
-        "backward": zeros,
-    }
-
-
 @dataclass
-class _Base:
-    """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself.
-
-    Beyond ``slack`` the two networks' margins have the same sign, as far as calibration tells.
-    """
-
-    passes: Passes
-    threat: ThreatModel
-    settings: StandardSettings
-    stream: tuple[object, ...]
-    accept: Accept | None = None
-    slack: float = 0.0
-
-    @property
-    def first(self) -> bool:
-        return self.settings.returns == "first"
-
-    def _seen(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
-        """Note margins and what is not finite; return which rows' points the network takes for another class."""
-        margins = losses.margin(logits, rows["label"])
-        finite = torch.isfinite(logits).all(1)
-        noted = active & finite
-        changed = {
-            "least": torch.where(noted, torch.minimum(rows["least"], margins), rows["least"]),
-            "odd": rows["odd"] + (active & ~finite),
-        }
-        return rows | changed, noted & (logits.argmax(1) != rows["label"])
-
-    def _counted(self, rows: Rows, active: Tensor) -> Rows:
-        """Count a forward and a backward pass of the active rows, and what was not finite in their gradients."""
-        counted = {name: rows[name] + active for name in ("forward", "backward")}
-        if self.passes.odd is not None:
-            counted["odd_gradients"] = rows["odd_gradients"] + self.passes.odd * active
-        return rows | counted
-
-    def _accepted(self, rows: Rows, points: Tensor, wrong: Tensor, clear: Tensor | None = None) -> Tensor:
-        """Return which candidates the judge confirms, bool [n]; the ``clear`` ones bool [n] it need not see now."""
-        if self.accept is None:
-            return wrong
-        index = (wrong if clear is None else wrong & ~clear).nonzero()[:, 0]
-        if not len(index):
-            return wrong
-        confirmed = self.accept(rows["image"][index], points[index], rows["label"][index])
-        return wrong.index_put((index,), confirmed)
-
-    def _kept(self, rows: Rows, points: Tensor, accepted: Tensor) -> Rows:
-        """Keep the accepted points, and when the first one came."""
-        if not some(accepted):
-            return rows
-        return rows | {
-            "found": choose(accepted, points, rows["found"]),
-            "found_at": torch.where(accepted & ~rows["broken"], rows["clock"], rows["found_at"]),
-            "broken": rows["broken"] | accepted,
-        }
-
-    def _ended(self, rows: Rows, over: Tensor) -> Rows:
-        """Mark the rows whose search is over, or has found what it was to find."""
-        over = rows["done"] | over
-        return rows | {"done": over | rows["broken"] if self.first else over}
-
-
-@dataclass
-class APGDSearch(_Base):
+class APGDSearch(BaseSearch):
     """Auto-PGD on one loss; the last misclassified point counts.
 
     The judge sees a row's first candidate, those of narrow margins, and the last one. Should it reject the last, the
@@ -146,23 +48,23 @@ class APGDSearch(_Base):
         logits, loss, gradient = self.passes.gradients_of(
             rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
         )
-        rows, wrong = self._seen(rows, logits, active)
+        rows, wrong = self.seen(rows, logits, active)
         rows = self._found(rows, wrong, losses.margin(logits, label) < -self.slack)
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
-        rows = self._counted(rows, active)
+        rows = self.counted(rows, active)
         rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
         rows["clock"] = rows["passes"]
         over = rows["passes"] > self.settings.apgd_steps
         if self.accept is not None:
             rows = self._confirmed(rows, active & over & rows["broken"])
-        return self._ended(rows, over)
+        return self.ended(rows, over)
 
     def _found(self, rows: Rows, wrong: Tensor, clear: Tensor) -> Rows:
         """Keep the misclassified points, and the first one that the judge has confirmed."""
         broken = rows["broken"]
-        rows = self._kept(rows, rows["point"], self._accepted(rows, rows["point"], wrong, broken & clear))
+        rows = self.kept(rows, rows["point"], self.accepted(rows, rows["point"], wrong, broken & clear))
         if self.accept is not None and some(new := rows["broken"] & ~broken):
             rows["sure"] = choose(new, rows["found"], rows["sure"])
         return rows
@@ -171,12 +73,12 @@ class APGDSearch(_Base):
         """Return the rows, those that end with a point that the judge rejects with their first one."""
         if not some(ending):
             return rows
-        confirmed = self._accepted(rows, rows["found"], ending)
+        confirmed = self.accepted(rows, rows["found"], ending)
         return rows | {"found": choose(ending & ~confirmed, rows["sure"], rows["found"])}
 
 
 @dataclass
-class FABSearch(_Base):
+class FABSearch(BaseSearch):
     """Targeted FAB without restarts; the nearest point counts, within the radius."""
 
     def start(self, rows: Rows) -> Rows:
@@ -193,7 +95,7 @@ class FABSearch(_Base):
         logits, gap, gradient = self.passes.gradients_of(
             rows["point"], lambda logits, part: losses.towards(logits, label[part], target[part])
         )
-        rows = self._counted(rows, active)
+        rows = self.counted(rows, active)
         unsettled = active & ~rows["settled"]
         ready = ~rows["done"]
         if bool(unsettled.any()):
@@ -208,7 +110,7 @@ class FABSearch(_Base):
         if len(index):
             rows["forward"] = rows["forward"] + wanted
             rows, _ = self._judged(rows, self._verdicts(rows["point"], index, logits), wanted)
-        return self._ended(rows, rows["settled"] & over)
+        return self.ended(rows, rows["settled"] & over)
 
     def _verdicts(self, points: Tensor, index: Tensor, like: Tensor) -> Tensor:
         """Return the logits [n, K] at the points that ``index`` names; the others' mean nothing."""
@@ -219,18 +121,18 @@ class FABSearch(_Base):
     def _judged(self, rows: Rows, logits: Tensor, which: Tensor) -> tuple[Rows, Tensor]:
         """Take the verdicts of these rows, bool [n], and keep what is nearer."""
         point, least = rows["point"], rows["least"]
-        rows, wrong = self._seen(rows, logits, which)
+        rows, wrong = self.seen(rows, logits, which)
         rows, nearer, distance = fab.judged(rows, which, wrong, self.threat.norm)
         near = distance <= self.threat.radius
         # FAB walks along the boundary wherever it lies; outside the ball a small margin is no near miss.
         rows["least"] = torch.where(near, rows["least"], least)
-        accepted = self._accepted(rows, point, nearer & near)
+        accepted = self.accepted(rows, point, nearer & near)
         rows["distance"] = torch.where(nearer & (accepted | ~near), distance, rows["distance"])
-        return self._kept(rows, point, accepted), wrong
+        return self.kept(rows, point, accepted), wrong
 
 
 @dataclass
-class SquareSearch(_Base):
+class SquareSearch(BaseSearch):
     """Square Attack; it ends at its first adversarial point.
 
     ``at_once`` is how many candidates all rows together try in a pass, ``candidates`` how many one row tries if set.
@@ -274,9 +176,9 @@ class SquareSearch(_Base):
         # The best point stays where it is once a row is done, and only then it is read.
         rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
         rows["forward"] = rows["forward"] + active * k
-        accepted = self._accepted(rows, rows["best"], rows.pop("hit"))
+        accepted = self.accepted(rows, rows["best"], rows.pop("hit"))
         rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
-        return self._ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
+        return self.ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
 
     def _numbers(self, rows: Rows) -> Tensor:
         """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""

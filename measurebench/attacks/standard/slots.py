@@ -10,7 +10,7 @@ from torch import Tensor
 
 from measurebench.attacks.standard.jobs import Ledger, finished
 from measurebench.attacks.standard.rows import Rows, join
-from measurebench.attacks.standard.searches import Search, begun
+from measurebench.attacks.standard.search_base import Search, begun
 
 __all__ = ["Examples", "Pool"]
 

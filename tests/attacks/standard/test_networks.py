@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from measurebench.attacks.standard import StandardResult, StandardSettings, engine, networks, standard_attack
+from measurebench.attacks.standard import StandardResult, StandardSettings, evaluation, networks, standard_attack
 from measurebench.attacks.standard.folding import folded
 from measurebench.core.threat import Norm, ThreatModel
 from tests.attacks.standard.stock import examples, radius_that_splits, small_network
@@ -26,7 +26,7 @@ def attack(network: nn.Module, images: Tensor = IMAGES, settings: StandardSettin
 
 def planted(monkeypatch: pytest.MonkeyPatch, search: object) -> StandardResult:
     """Attack the reference through a search network that is not quite the same."""
-    monkeypatch.setattr(engine, "search_networks", lambda *_: [("planted", search)])
+    monkeypatch.setattr(evaluation, "search_networks", lambda *_: [("planted", search)])
     return attack(NETWORK)
 
 
@@ -64,11 +64,11 @@ def test_near_misses_are_found_by_the_reference(monkeypatch: pytest.MonkeyPatch)
         expected = attack(NETWORK, settings=settings, search="reference", threat=threat)
         if bool(((expected.margins < 0) & (expected.margins > -0.8 * shift)).any()):
             break
-    monkeypatch.setattr(engine, "search_networks", lambda *_: [("planted", shifted(shift))])
+    monkeypatch.setattr(evaluation, "search_networks", lambda *_: [("planted", shifted(shift))])
     result = attack(NETWORK, settings=settings, threat=threat)
     assert result.diagnostics["near_misses"] > 0
     assert torch.equal(result.robust, expected.robust)
-    monkeypatch.setattr(engine, "_NEAR", 0.0)
+    monkeypatch.setattr(evaluation, "_NEAR", 0.0)
     assert int(attack(NETWORK, settings=settings, threat=threat).robust.sum()) > int(expected.robust.sum())
 
 
