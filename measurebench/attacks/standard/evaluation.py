@@ -1,0 +1,246 @@
+"""One evaluation on its way: the clean verdicts, the choice of the searching network, the attacks and the audit."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from measurebench.attacks.audit import TOLERANCE, audit
+from measurebench.attacks.geometry import distance
+from measurebench.attacks.pgd import PGD
+from measurebench.attacks.standard import flags as flagged
+from measurebench.attacks.standard.blocks import Store
+from measurebench.attacks.standard.jobs import Ledger
+from measurebench.attacks.standard.networks import Calibration, Reference, calibrated, search_networks
+from measurebench.attacks.standard.passes import Passes
+from measurebench.attacks.standard.result import StandardResult
+from measurebench.attacks.standard.saving import Saver
+from measurebench.attacks.standard.searches import search_for
+from measurebench.attacks.standard.settings import StandardSettings, n_targets
+from measurebench.attacks.standard.slots import Examples, Pool
+from measurebench.core.digests import digest_array, digest_json
+from measurebench.core.errors import BadInputError
+from measurebench.core.threat import ThreatModel
+
+__all__ = ["Evaluation", "SearchNetwork"]
+
+SearchNetwork = Literal["reference", "folded", "fast"]
+_NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
+_CALIBRATION = 256
+# Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks nothing beyond 40 rows.
+_PIXELS, _FEWEST = 2**17, 32
+
+
+class Evaluation:
+    """One evaluation on its way."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: ThreatModel,
+        keys: Tensor,
+        seed: int,
+        n_classes: int,
+        settings: StandardSettings,
+        batch_size: int,
+    ) -> None:
+        self.network, self.images, self.labels, self.keys = network, images, labels, keys
+        self.threat, self.seed, self.n_classes, self.settings = threat, seed, n_classes, settings
+        self.batch_size = batch_size
+        self.reference = Reference(network)
+        self.judge = Passes(self.reference, batch_size)
+        self.adversarial = images.clone()
+        self.withstood: dict[str, Tensor] = {}
+        self.flags: list[str] = []
+        self.unconfirmed = self.near = 0
+
+    def prepare(self, search: SearchNetwork) -> None:
+        """Predict the clean images, check the network and choose the one that searches.
+
+        Raises BadInputError where the network has another number of outputs.
+        """
+        self.logits = self.judge.logits(self.images)
+        if self.logits.dim() != 2 or self.logits.shape[1] != self.n_classes:
+            raise BadInputError("network", f"{self.n_classes} logits", f"outputs of shape {tuple(self.logits.shape)}")
+        finite = torch.isfinite(self.logits).all(1)
+        self.clean = finite & (self.logits.argmax(1) == self.labels)
+        self.flags += flagged.about_network(self.judge.logits, self.images, self.labels, self.logits)
+        self.choice = self._calibrate(search)
+        self.passes = self.judge if self.choice.is_reference else Passes(self.choice.call, self.batch_size)
+        zeros = torch.zeros_like(self.labels)
+        self.broken_by, self.rank, self.step = zeros - 1, zeros - 1, zeros - 1
+        self.n_forward, self.n_backward = zeros + 1, zeros.clone()
+        self.least = zeros.double() + torch.inf
+        self.odd = zeros > 0
+        self.n_flat = 0
+        self.odd_gradients = 0.0
+
+    def _calibrate(self, search: SearchNetwork) -> Calibration:
+        """Compare the searching networks with the reference on clean and PGD images."""
+        rows = self.clean.nonzero()[:_CALIBRATION, 0]
+        choices = [] if search == "reference" else search_networks(self.network, search == "fast")
+        if not choices or not len(rows):
+            return Calibration("reference", self.reference, 0.0)
+        images, labels = self.images[rows], self.labels[rows]
+        pgd = PGD(self.threat, name="calibration")(self.network, images, labels, self.keys[rows], self.seed)
+        both, twice = torch.cat([images, pgd]), torch.cat([labels, labels])
+        return calibrated(self.reference, choices, both, twice, self.judge.logits(both))
+
+    def alive(self) -> npt.NDArray[np.int64]:
+        """Return the examples [k] that are correct and not broken."""
+        alive: npt.NDArray[np.int64] = (self.clean & (self.broken_by < 0)).nonzero()[:, 0].cpu().numpy()
+        return alive
+
+    def run(self, attack: str, store: Store | None, seconds: float, order: npt.NDArray[np.int64] | None) -> None:
+        """Run one attack on what is alive, taken up in ``order`` int64 [n] if given."""
+        alive = self.alive() if order is None else order[np.isin(order, self.alive())]
+        targets = n_targets(attack, self.settings, self.n_classes)
+        ledger = Ledger(len(self.images), targets, self.settings.returns == "first", self.images.device)
+        saver = Saver(store, attack, self._identity(), ledger, seconds)
+        saver.restore()
+        self._search(attack, ledger, saver, alive, self.choice)
+        near = self._near(ledger, alive)
+        if len(near):
+            self.near += len(near)
+            self._count_passes(ledger)
+            ledger.reopen(near)
+            self._search(attack, ledger, saver, near, Calibration("reference", self.reference, 0.0))
+        saver.save()
+        self._close(attack, ledger)
+
+    def _search(
+        self, attack: str, ledger: Ledger, saver: Saver, examples: npt.NDArray[np.int64], choice: Calibration
+    ) -> None:
+        """Run the pending jobs of these examples with one network."""
+        jobs = ledger.pending(examples)
+        if not len(jobs):
+            return
+        passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
+        slots = self._slots()
+        slack = _NEAR * choice.difference
+        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, slots)
+        targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
+        pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
+        pool.saved, pool.resumed = saver.after_pass, saver.resumed
+        pool.run(jobs)
+
+    def _slots(self) -> int:
+        """Return how many rows to search side by side: on a CPU as many as its caches hold."""
+        if self.settings.slots:
+            return self.settings.slots
+        if self.images.is_cuda:
+            return self.batch_size
+        return max(_FEWEST, min(self.batch_size, _PIXELS // self.images[0].numel()))
+
+    def _accept(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
+        """Return which points [k, ...] the reference misclassifies and the auditor admits, bool [k]."""
+        logits = self.judge.logits(points)
+        wrong = torch.isfinite(logits).all(1) & (logits.argmax(1) != labels)
+        inside = ((points >= -TOLERANCE) & (points <= 1 + TOLERANCE)).flatten(1).all(1)
+        return wrong & inside & (distance(points, images, self.threat.norm) <= self.threat.radius + TOLERANCE)
+
+    def _near(self, ledger: Ledger, alive: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the examples that withstood so narrowly that the networks' difference may have decided it."""
+        if self.choice.is_reference:
+            return alive[:0]
+        least = ledger.notes["least"][alive].min(1)
+        narrow = least < _NEAR * self.choice.difference
+        return np.setdiff1d(alive[narrow], ledger.broken())
+
+    def _close(self, attack: str, ledger: Ledger) -> None:
+        """Judge what was found once more, and take the ledger into the result."""
+        found = ledger.broken()
+        if len(found):
+            index = torch.from_numpy(found).to(self.images.device)
+            points = torch.stack([ledger.images[example] for example in found.tolist()]).to(self.images)
+            sure = self._accept(self.images[index], points, self.labels[index])
+            self.unconfirmed += int((~sure).sum())
+            index, points = index[sure], points[sure]
+            self.adversarial[index] = points
+            self.broken_by[index] = self.settings.attacks.index(attack)
+            ranks = [ledger.rank_of(example) for example in index.tolist()]
+            self.rank[index] = torch.tensor(ranks, dtype=torch.int64, device=index.device)
+            steps = [int(ledger.notes["found_at"][e, r]) for e, r in zip(index.tolist(), ranks, strict=True)]
+            self.step[index] = torch.tensor(steps, dtype=torch.int64, device=index.device)
+        self._count(attack, ledger)
+        self.withstood[attack] = self.clean & (self.broken_by < 0)
+
+    def _count(self, attack: str, ledger: Ledger) -> None:
+        """Add up margins, passes and what was not finite."""
+        device = self.images.device
+        least = torch.from_numpy(ledger.notes["least"].min(1)).to(device)
+        self.least = torch.minimum(self.least, least)
+        self.odd |= torch.from_numpy(ledger.used("odd") > 0).to(device)
+        self.odd_gradients += float(ledger.used("odd_gradients").sum())
+        self._count_passes(ledger)
+        if attack == "apgd-t":
+            self.n_flat = int((ledger.used("flat") > 0).sum())
+
+    def _count_passes(self, ledger: Ledger) -> None:
+        """Add the passes that the ledger knows of."""
+        self.n_forward += torch.from_numpy(ledger.used("forward")).to(self.n_forward)
+        self.n_backward += torch.from_numpy(ledger.used("backward")).to(self.n_backward)
+
+    def _identity(self) -> str:
+        """Return a digest of all that the verdicts of a store depend on, but for the network's own weights."""
+        arrays = [digest_array(t.cpu().numpy()) for t in (self.images, self.labels, self.keys)]
+        s = self.settings
+        steps = [s.attacks, s.apgd_steps, s.fab_steps, s.square_queries, s.targets, s.rho, s.returns]
+        return digest_json([arrays, str(self.threat.norm), str(self.threat.fraction), self.seed, steps])
+
+    def result(self) -> StandardResult:
+        """Audit the adversarial images and return all that is known."""
+        adversarial_logits = self.judge.logits(self.adversarial)
+        outcome = audit(self.images, self.labels, self.adversarial, self.logits, adversarial_logits, self.threat)
+        shaky = (self.broken_by >= 0) & (~torch.isfinite(adversarial_logits).all(1) | outcome.robust)
+        self.broken_by[shaky] = -1
+        self.adversarial[shaky] = self.images[shaky]
+        survived = self.clean & (self.broken_by < 0)
+        failed = survived & self.odd
+        accuracy = {"clean": float(self.clean.double().mean())}
+        accuracy |= {name: float(still.double().mean()) for name, still in self.withstood.items()}
+        return StandardResult(
+            adversarial=self.adversarial,
+            clean=self.clean,
+            robust=survived & ~failed,
+            failed=failed,
+            withstood=self.withstood,
+            broken_by=self.broken_by,
+            rank=self.rank,
+            step=self.step,
+            margins=self.least,
+            distances=distance(self.adversarial, self.images, self.threat.norm),
+            n_forward=self.n_forward,
+            n_backward=self.n_backward,
+            flags=tuple(self._all_flags(accuracy, int(failed.sum()), int(shaky.sum()), outcome.flags)),
+            diagnostics=self._diagnostics(),
+        )
+
+    def _share_odd(self) -> float:
+        """Return the share of gradient entries that were not finite."""
+        entries = int(self.n_backward.sum()) * self.images[0].numel()
+        return self.odd_gradients / entries if entries else 0.0
+
+    def _all_flags(self, accuracy: dict[str, float], failed: int, shaky: int, audited: tuple[str, ...]) -> list[str]:
+        flags = [*self.flags, *flagged.about_gradients(self.n_flat, self._share_odd()), *flagged.about_square(accuracy)]
+        if failed:
+            flags.append(f"{failed} images were not broken but met outputs that are not finite; they are not robust")
+        if unsure := self.unconfirmed + shaky:
+            flags.append(f"{unsure} adversarial images were not confirmed by a second prediction; they do not count")
+        return [*flags, *audited]
+
+    def _diagnostics(self) -> dict[str, float | int | str]:
+        diagnostics: dict[str, float | int | str] = {
+            "search_network": self.choice.name,
+            "margin_difference": self.choice.difference,
+            "near_misses": self.near,
+            "unconfirmed": self.unconfirmed,
+            "share_odd_gradients": self._share_odd(),
+        }
+        if self.choice.refused:
+            diagnostics["refused"] = "; ".join(self.choice.refused)
+        return diagnostics

@@ -1,0 +1,75 @@
+"""FAB (Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack").
+
+The targeted attack without restarts, one step for many rows. An iteration has two halves: ``advance`` moves a point
+past the linearised boundary, ``judged`` looks at what the network says there and steps back from what is adversarial.
+"""
+
+import torch
+from torch import Tensor
+
+from measurebench.attacks.standard.projections import move_to_hyperplane
+from measurebench.attacks.standard.rows import Rows, choose, column
+from measurebench.core.threat import Norm
+
+__all__ = ["advance", "judged", "start"]
+
+_FAR = 1e10  # the distance of what was not found, as published
+_NEAR = 1e-8
+_LARGEST_SHARE = 0.1  # alpha_max of the paper
+_OVERSHOOT = 1.05  # eta
+_BACK = 0.9  # beta
+
+
+def start(images: Tensor) -> Rows:
+    """Return the state of searches that begin at the images [n, ...]."""
+    zeros = torch.zeros(len(images), dtype=images.dtype, device=images.device)
+    return {
+        "image": images,
+        "point": images,
+        "distance": zeros + _FAR,
+        "iteration": torch.zeros_like(zeros, dtype=torch.int64),
+        # Settled: the verdict at the point plays no part any more, its gradient is what is missing.
+        "settled": torch.ones_like(zeros, dtype=torch.bool),
+        # Crossed: once beyond the boundary, a search stays close to it.
+        "crossed": torch.zeros_like(zeros, dtype=torch.bool),
+    }
+
+
+def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, Tensor, Tensor]:
+    """Return the state after verdicts, which rows found a nearer adversarial point, and how far it lies.
+
+    ``which`` bool [n]: the rows judged, ``wrong`` bool [n]: those of them that the network misclassifies. Such a row
+    goes back towards its image.
+    """
+    offset = rows["point"] - rows["image"]
+    flat = offset.flatten(1)
+    distance = flat.abs().amax(1) if norm is Norm.LINF else (flat**2).sum(-1).sqrt()
+    back = rows["image"] + offset * _BACK
+    changed = {
+        "point": choose(wrong, back, rows["point"]),
+        "crossed": rows["crossed"] | wrong,
+        "settled": rows["settled"] | which,
+    }
+    return rows | changed, wrong & (distance < rows["distance"]), distance
+
+
+def advance(rows: Rows, ready: Tensor, gap: Tensor, gradient: Tensor, norm: Norm) -> Rows:
+    """Return the state after a step of the rows that are ``ready`` bool [n].
+
+    ``gap`` [n] is the target's logit minus the label's at the point, ``gradient`` [n, ...] its gradient there.
+    """
+    image, point = rows["image"], rows["point"]
+    pair = torch.stack([point.flatten(1), image.flatten(1)], 1)
+    normals = gradient.flatten(1)
+    offsets = -gap + (normals * pair[:, 0]).sum(-1)
+    moves = move_to_hyperplane(pair, normals, offsets, norm)
+    lengths = moves.abs().amax(-1) if norm is Norm.LINF else (moves**2).sum(-1).sqrt()
+    lengths = lengths.clamp_min(_NEAR)
+    share = column((lengths[:, 0] / lengths.sum(1)).clamp(0, _LARGEST_SHARE), image)
+    near, far = (moves[:, i].reshape(image.shape) for i in (0, 1))
+    moved = (point + _OVERSHOOT * near) * (1 - share) + (image + far * _OVERSHOOT) * share
+    return rows | {
+        "point": choose(ready, moved.clamp(0.0, 1.0), point),
+        "iteration": rows["iteration"] + ready,
+        "settled": rows["settled"] & ~ready,
+    }

@@ -1,0 +1,78 @@
+"""Batch norm folded into the layer before it, for a network that computes the same and passes faster."""
+
+import copy
+from typing import Any
+
+from torch import nn
+from torch.fx import GraphModule, Node, symbolic_trace
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+__all__ = ["folded"]
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def folded(network: nn.Module) -> nn.Module | None:
+    """Return a copy in which every batch norm that alone reads a convolution's or a linear layer's output is folded.
+
+    None where the network cannot be traced (its path depends on the data) or nothing can be folded.
+    """
+    try:
+        traced = symbolic_trace(copy.deepcopy(network).eval())
+    except Exception:  # noqa: BLE001  whatever a network's own code raises on symbols, it just cannot be folded
+        return None
+    n_folded = 0
+    while (pair := _next_pair(traced)) is not None:
+        _fold(traced, *pair)
+        n_folded += 1
+    if not n_folded:
+        return None
+    traced.delete_all_unused_submodules()
+    traced.graph.lint()
+    traced.recompile()
+    return traced.requires_grad_(False).eval()
+
+
+def _next_pair(traced: GraphModule) -> tuple[Node, Node] | None:
+    """Return the first layer and batch norm that can be joined."""
+    modules = dict(traced.named_modules())
+    calls: dict[Any, int] = {}
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            calls[node.target] = calls.get(node.target, 0) + 1
+    pairs = (_pair(node, modules, calls) for node in traced.graph.nodes)
+    return next((pair for pair in pairs if pair is not None), None)
+
+
+def _pair(node: Node, modules: dict[str, nn.Module], calls: dict[Any, int]) -> tuple[Node, Node] | None:
+    """Return the layer and the batch norm after it, where the one can take up the other."""
+    if node.op != "call_module" or not isinstance(modules[str(node.target)], _BatchNorm):
+        return None
+    before = node.args[0] if node.args else None
+    if not isinstance(before, Node) or before.op != "call_module" or len(before.users) > 1:
+        return None
+    norm, layer = modules[str(node.target)], modules[str(before.target)]
+    fixed = isinstance(norm, _BatchNorm) and norm.running_mean is not None
+    # A subclass may compute something else; a module called twice has another use for its weights.
+    plain = type(layer) in (*_CONVOLUTIONS, nn.Linear) and calls[node.target] == calls[before.target] == 1
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or _parametrized(m) for m in (norm, layer))
+    return (before, node) if fixed and plain and not hooked else None
+
+
+def _parametrized(module: nn.Module) -> bool:
+    return hasattr(module, "parametrizations")
+
+
+def _fold(traced: GraphModule, before: Node, node: Node) -> None:
+    """Give the layer what the batch norm does, computed in float64, and take the batch norm out."""
+    layer, norm = (traced.get_submodule(str(call.target)) for call in (before, node))
+    assert isinstance(norm, _BatchNorm)
+    weight = layer.get_parameter("weight")
+    dtype = weight.dtype
+    fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+    joined = fuse(copy.deepcopy(layer).double(), copy.deepcopy(norm).double()).to(dtype)
+    parent, _, name = str(before.target).rpartition(".")
+    setattr(traced.get_submodule(parent) if parent else traced, name, joined)
+    node.replace_all_uses_with(before)
+    traced.graph.erase_node(node)

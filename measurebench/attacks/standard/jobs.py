@@ -1,0 +1,144 @@
+"""The ledger of one attack: what every job, an example and the rank of its target, has come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from measurebench.attacks.standard.rows import Rows, take
+
+__all__ = ["BROKEN", "DROPPED", "FAILED", "PENDING", "Ledger", "finished"]
+
+PENDING = 0
+FAILED = 1
+BROKEN = 2
+DROPPED = 3
+_NEVER = 2**62
+_NOTED = ("least", "odd", "odd_gradients", "flat", "forward", "backward", "found_at")
+
+
+@dataclass
+class Ledger:
+    """What the jobs of an attack on n examples with m targets have come to.
+
+    ``status`` int8 [n, m] is PENDING, FAILED (searched without success), BROKEN or DROPPED (another target of the
+    example came first). ``notes`` hold, each [n, m], the least margin seen, how many outputs and gradient entries
+    were not finite, whether the first gradient was zero, forward and backward passes, and when an adversarial point
+    was first found. ``images`` are the adversarial images by example, of the target that won: the first rank of those
+    that succeed, or with ``by_clock`` the first in the search's own time, ties by rank. Neither depends on the order
+    of the jobs.
+    """
+
+    n: int
+    n_targets: int
+    by_clock: bool
+    device: torch.device
+    status: npt.NDArray[np.int8] = field(init=False)
+    notes: dict[str, npt.NDArray[np.float64]] = field(init=False)
+    images: dict[int, Tensor] = field(default_factory=dict)
+    winners: npt.NDArray[np.int64] = field(init=False)
+    changed: set[int] = field(default_factory=set)
+    _best: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.n, self.n_targets)
+        self.status = np.full(shape, PENDING, dtype=np.int8)
+        self.notes = {name: np.full(shape, np.inf if name == "least" else 0.0) for name in _NOTED}
+        self.winners = np.full(self.n, _NEVER, dtype=np.int64)
+        self._best = torch.full((self.n,), _NEVER, dtype=torch.int64, device=self.device)
+
+    def _order(self, rows: Rows, clock: Tensor) -> Tensor:
+        return clock * self.n_targets + rows["rank"] if self.by_clock else rows["rank"]
+
+    def settle(self, rows: Rows) -> Rows:
+        """Return the rows, done where another target of their example has come first whatever they still find."""
+        if self.n_targets == 1:
+            return rows
+        found = self._order(rows, rows["found_at"])
+        orders = torch.where(rows["broken"], found, _NEVER)
+        self._best.scatter_reduce_(0, rows["example"], orders, "amin")
+        possible = torch.where(rows["broken"], found, self._order(rows, rows["clock"]))
+        return rows | {"done": rows["done"] | (self._best[rows["example"]] < possible)}
+
+    def open_jobs(self, jobs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the jobs [k, 2] that can still win; the others are dropped."""
+        best = self._best.cpu().numpy()[jobs[:, 0]]
+        ranks = np.zeros(len(jobs), np.int64) if self.by_clock else jobs[:, 1]
+        lost = best < ranks
+        self.status[jobs[lost, 0], jobs[lost, 1]] = DROPPED
+        self.changed |= set(jobs[lost, 0].tolist())
+        return jobs[~lost]
+
+    def record(self, rows: Rows) -> None:
+        """Write down the rows [k] whose search has ended."""
+        orders = self._order(rows, rows["found_at"]).tolist()
+        examples, ranks = rows["example"].cpu().numpy(), rows["rank"].cpu().numpy()
+        broken, overtaken = rows["broken"].cpu().numpy(), self._best[rows["example"]].cpu().numpy()
+        own = self._order(rows, rows["clock"]).cpu().numpy()
+        status = np.where(broken, BROKEN, np.where(overtaken < own, DROPPED, FAILED))
+        self.status[examples, ranks] = status
+        for name in _NOTED:
+            self.notes[name][examples, ranks] = rows[name].double().cpu().numpy()
+        self.changed |= set(examples.tolist())
+        for row in np.flatnonzero(broken):
+            if orders[row] < self.winners[examples[row]]:
+                self.winners[examples[row]] = orders[row]
+                self.images[int(examples[row])] = rows["found"][int(row)].cpu()
+
+    def pending(self, examples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the pending jobs [k, 2] of these examples: all examples at the first rank, then at the second."""
+        ranks, rows = np.nonzero(self.status[examples].T == PENDING)
+        return np.stack([examples[rows], ranks], axis=1)
+
+    def broken(self) -> npt.NDArray[np.int64]:
+        """Return the examples [k] for which an adversarial image was found, in their order."""
+        return np.array(sorted(self.images), dtype=np.int64)
+
+    def rank_of(self, example: int) -> int:
+        """Return the rank of the target that won."""
+        order = int(self.winners[example])
+        return order % self.n_targets if self.by_clock else order
+
+    def block(self, start: int, stop: int) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what is known of the examples from ``start`` to ``stop`` as arrays, to be stored."""
+        held = [example for example in self.broken() if start <= example < stop]
+        arrays: dict[str, npt.NDArray[np.generic]] = {"status": self.status[start:stop].copy()}
+        arrays |= {f"notes-{name}": note[start:stop].copy() for name, note in self.notes.items()}
+        arrays["winners"] = self.winners[start:stop].copy()
+        if held:
+            arrays["images"] = np.stack([self.images[example].numpy() for example in held])
+        return arrays
+
+    def restore(self, start: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take over a stored block that begins at ``start``."""
+        stop = start + len(arrays["status"])
+        self.status[start:stop] = arrays["status"]
+        for name in _NOTED:
+            self.notes[name][start:stop] = arrays[f"notes-{name}"]
+        self.winners[start:stop] = arrays["winners"]
+        held = start + np.flatnonzero(self.winners[start:stop] < _NEVER)
+        for example, image in zip(held.tolist(), arrays.get("images", np.empty(0)), strict=True):
+            self.images[example] = torch.from_numpy(np.array(image))
+        self._best = torch.from_numpy(self.winners.copy()).to(self.device)
+
+    def reopen(self, examples: npt.NDArray[np.int64]) -> None:
+        """Make every job of these examples [k] pending again: what was found without confirmation is forgotten."""
+        self.status[examples] = PENDING
+        self.winners[examples] = _NEVER
+        self._best[torch.from_numpy(examples).to(self.device)] = _NEVER
+        for example in examples.tolist():
+            self.images.pop(example, None)
+        self.changed |= set(examples.tolist())
+
+    def used(self, name: str) -> npt.NDArray[np.float64]:
+        """Return the sum of a note over the targets, [n]."""
+        return np.asarray(self.notes[name].sum(1), dtype=np.float64)
+
+
+def finished(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows whose search has ended, and the others."""
+    done = rows["done"]
+    return take(rows, done.nonzero()[:, 0]), take(rows, (~done).nonzero()[:, 0])

@@ -1,0 +1,89 @@
+"""Saving the ledger of an attack, block by block, and taking it up again after an interruption."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from measurebench.attacks.standard.blocks import Arrays, Store
+from measurebench.attacks.standard.jobs import Ledger
+from measurebench.attacks.standard.rows import Rows, choose
+
+__all__ = ["BLOCK", "Saver"]
+
+BLOCK = 256  # examples of a block
+_SNAPSHOT = ("best", "best_margin", "iteration", "least", "odd", "forward", "clock")
+
+
+@dataclass
+class Saver:
+    """Keeps the blocks of one attack in a store, at most every ``seconds``; ``identity`` names what they belong to.
+
+    The rows of Square on their way are kept too. Other searches last a hundred passes and begin again.
+    """
+
+    store: Store | None
+    attack: str
+    identity: str
+    ledger: Ledger
+    seconds: float = 60.0
+    _last: float = field(default_factory=time.monotonic)
+    _flight: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
+
+    def _name(self, block: int) -> str:
+        return f"{self.attack}-{block:05d}"
+
+    def restore(self) -> None:
+        """Take over what the store holds whole and of this evaluation."""
+        for block in range(-(-self.ledger.n // BLOCK)) if self.store else ():
+            assert self.store is not None
+            arrays = self.store.get(self._name(block))
+            if arrays is None or str(arrays["identity"]) != self.identity:
+                continue
+            self.ledger.restore(block * BLOCK, arrays)
+            for row, example in enumerate(arrays.get("flight-example", ())):
+                names = {name: torch.from_numpy(np.array(arrays[f"flight-{name}"][row])) for name in _SNAPSHOT}
+                self._flight[int(example)] = names
+
+    def resumed(self, rows: Rows) -> Rows:
+        """Return fresh rows, those with a snapshot as it was."""
+        if not self._flight:
+            return rows
+        examples = rows["example"].tolist()
+        held = torch.tensor([example in self._flight for example in examples], device=rows["example"].device)
+        rows = dict(rows)
+        for name in _SNAPSHOT:
+            values = [
+                self._flight[e][name].to(rows[name]) if e in self._flight else rows[name][i]
+                for i, e in enumerate(examples)
+            ]
+            rows[name] = choose(held, torch.stack(values), rows[name])
+        return rows
+
+    def after_pass(self, rows: Rows) -> None:
+        """Save, if it is time."""
+        if self.store is not None and time.monotonic() - self._last >= self.seconds:
+            self.save(rows)
+
+    def save(self, rows: Rows | None = None) -> None:
+        """Write the blocks that have changed, with the rows of Square that are on their way."""
+        if self.store is None:
+            return
+        flight = self._snapshot(rows) if rows is not None and "best_margin" in rows else {}
+        touched = self.ledger.changed | {int(e) for e in flight.get("flight-example", ())}
+        for block in sorted({example // BLOCK for example in touched}):
+            start, stop = block * BLOCK, min((block + 1) * BLOCK, self.ledger.n)
+            arrays: Arrays = {"identity": np.array(self.identity), **self.ledger.block(start, stop)}
+            if flight:
+                inside = flight["flight-example"] // BLOCK == block
+                arrays |= {name: values[inside] for name, values in flight.items()}
+            self.store.put(self._name(block), arrays)
+        self.ledger.changed.clear()
+        self._last = time.monotonic()
+
+    def _snapshot(self, rows: Rows) -> Arrays:
+        """Return the rows whose search goes on and has begun."""
+        alive = (~rows["done"] & torch.isfinite(rows["best_margin"])).nonzero()[:, 0]
+        arrays = {f"flight-{name}": rows[name][alive].cpu().numpy() for name in _SNAPSHOT}
+        return arrays | {"flight-example": rows["example"][alive].cpu().numpy()}

@@ -1,0 +1,174 @@
+"""A verdict depends on the example alone: order, slots, candidates, company, kills and damage change nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from measurebench.attacks.standard import ATTACKS, FolderStore, StandardResult, StandardSettings, standard_attack
+from measurebench.attacks.standard.blocks import Arrays, decoded, encoded
+from measurebench.core.threat import Norm
+from tests.attacks.standard.stock import examples, radius_that_splits, small_network
+
+N = 5
+STEPS = {"apgd_steps": 8, "fab_steps": 4, "square_queries": 30}
+NETWORK = small_network()
+IMAGES, LABELS = examples(NETWORK, N)
+KEYS = torch.arange(50, 50 + N)
+
+
+def attack(norm: Norm, rows: torch.Tensor | None = None, **options: object) -> StandardResult:
+    rows = torch.arange(N) if rows is None else rows
+    threat = radius_that_splits(NETWORK, IMAGES, LABELS, norm, 0.3)
+    ours = {k: options.pop(k) for k in ("slots", "candidates", "returns", "attacks") if k in options}
+    settings = StandardSettings(**STEPS, **ours)
+    return standard_attack(
+        NETWORK,
+        IMAGES[rows],
+        LABELS[rows],
+        threat,
+        keys=KEYS[rows],
+        seed=0,
+        n_classes=10,
+        settings=settings,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module", params=list(Norm))
+def whole(request: pytest.FixtureRequest) -> tuple[Norm, StandardResult]:
+    return request.param, attack(request.param)
+
+
+def same(result: StandardResult, expected: StandardResult, rows: torch.Tensor | None = None) -> None:
+    rows = torch.arange(N) if rows is None else rows
+    for name in ("robust", "broken_by", "rank", "step", "clean", "failed"):
+        assert torch.equal(getattr(result, name), getattr(expected, name)[rows]), name
+    # Bit for bit but for the tails of vectorised loops (a division and a product of L2), which round once less.
+    torch.testing.assert_close(result.adversarial, expected.adversarial[rows], atol=1e-16, rtol=0)
+
+
+def test_signs_leave_no_room_for_rounding() -> None:
+    first, second = attack(Norm.LINF, slots=2), attack(Norm.LINF, slots=100)
+    assert torch.equal(first.adversarial, second.adversarial)
+
+
+def test_the_example_is_a_fair_one(whole: tuple[Norm, StandardResult]) -> None:
+    robust = whole[1].robust
+    assert 0 < int(robust.sum()) < N
+
+
+@pytest.mark.parametrize("slots", [1, 3, 20, 1000])
+def test_slots_change_nothing(whole: tuple[Norm, StandardResult], slots: int) -> None:
+    same(attack(whole[0], slots=slots), whole[1])
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_candidates_at_once_change_nothing(whole: tuple[Norm, StandardResult], candidates: int) -> None:
+    norm, expected = whole[0], attack(whole[0], attacks=("square",), candidates=2)
+    same(attack(norm, attacks=("square",), candidates=candidates), expected)
+    assert (expected.broken_by == 0).any()
+
+
+def test_the_order_changes_nothing(whole: tuple[Norm, StandardResult]) -> None:
+    order = np.array([3, 0, 2, 1, 4])
+    same(attack(whole[0], order=order, slots=4), whole[1])
+
+
+def test_the_company_changes_nothing(whole: tuple[Norm, StandardResult]) -> None:
+    rows = torch.tensor([3, 0, 4])
+    same(attack(whole[0], rows), whole[1], rows)
+
+
+@pytest.mark.parametrize("slots", [2, 30])
+def test_what_comes_first_is_the_same_with_any_slots_and_verdicts_are_as_published(
+    whole: tuple[Norm, StandardResult], slots: int
+) -> None:
+    first = attack(whole[0], returns="first")
+    assert torch.equal(first.robust, whole[1].robust)
+    same(attack(whole[0], returns="first", slots=slots), first)
+    assert int(first.n_forward.sum()) < int(whole[1].n_forward.sum())
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+class Dying(FolderStore):
+    """A store whose process dies after so many blocks."""
+
+    def __init__(self, folder: Path, after: int) -> None:
+        super().__init__(folder)
+        self.left = after
+
+    def put(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        super().put(name, arrays)
+
+
+@pytest.mark.parametrize("after", [1, 9, 18])
+def test_a_killed_run_goes_on_to_the_same_end(whole: tuple[Norm, StandardResult], tmp_path: Path, after: int) -> None:
+    with pytest.raises(Killed):
+        attack(whole[0], store=Dying(tmp_path, after), save_seconds=0.0, slots=6)
+    same(attack(whole[0], store=FolderStore(tmp_path), slots=5), whole[1])
+
+
+def test_what_is_stored_is_not_searched_again(whole: tuple[Norm, StandardResult], tmp_path: Path) -> None:
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    attack(whole[0], store=FolderStore(tmp_path))
+    handle = NETWORK.register_forward_pre_hook(count)
+    try:
+        again = attack(whole[0], store=FolderStore(tmp_path))
+    finally:
+        handle.remove()
+    same(again, whole[1])
+    assert calls <= 6 + len(ATTACKS) + 1  # the clean images and the checks, each attack's images, and the audit
+
+
+def test_square_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    expected = attack(Norm.LINF, attacks=("square",), candidates=1)
+    with pytest.raises(Killed):
+        attack(Norm.LINF, attacks=("square",), store=Dying(tmp_path, 20), save_seconds=0.0, candidates=1)
+    block = FolderStore(tmp_path).get("square-00000")
+    assert block is not None
+    assert set(block["flight-iteration"].tolist()) == {19}  # of 20 passes the first one saw the first point
+    again = attack(Norm.LINF, attacks=("square",), store=FolderStore(tmp_path), candidates=1)
+    same(again, expected)
+    assert torch.equal(again.n_forward, expected.n_forward)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.8, 1.0])
+def test_a_block_that_was_cut_is_made_again(whole: tuple[Norm, StandardResult], tmp_path: Path, share: float) -> None:
+    attack(whole[0], store=FolderStore(tmp_path))
+    for path in tmp_path.glob("*.block"):
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * (len(content) - 1))])
+    same(attack(whole[0], store=FolderStore(tmp_path)), whole[1])
+
+
+def test_a_block_of_other_settings_is_not_taken(whole: tuple[Norm, StandardResult], tmp_path: Path) -> None:
+    other = Norm.L2 if whole[0] is Norm.LINF else Norm.LINF
+    attack(other, store=FolderStore(tmp_path))
+    same(attack(whole[0], store=FolderStore(tmp_path)), whole[1])
+
+
+def test_no_cut_and_no_flipped_bit_of_a_block_passes() -> None:
+    arrays: Arrays = {"a": np.arange(5), "b": np.ones((2, 3), np.float32)}
+    content = encoded(arrays)
+    back = decoded(content)
+    assert back is not None
+    np.testing.assert_equal(back, arrays)
+    assert all(decoded(content[:i]) is None for i in range(len(content)))
+    for i in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[i] ^= 4
+        assert decoded(bytes(flipped)) is None
