@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from measurebench.attacks.audit import TOLERANCE, audit
 from measurebench.attacks.geometry import distance
 from measurebench.attacks.pgd import PGD
+from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.standard import flags as flagged
 from measurebench.attacks.standard.blocks import Store
 from measurebench.attacks.standard.jobs import Ledger
@@ -86,7 +87,8 @@ class Evaluation:
         if not choices or not len(rows):
             return Calibration("reference", self.reference, 0.0)
         images, labels = self.images[rows], self.labels[rows]
-        pgd = PGD(self.threat, name="calibration")(self.network, images, labels, self.keys[rows], self.seed)
+        context = AttackContext(self.threat, self.keys[rows], self.seed, n_classes=self.n_classes)
+        pgd = PGD()(self.network, images, labels, context).adversarial
         both, twice = torch.cat([images, pgd]), torch.cat([labels, labels])
         return calibrated(self.reference, choices, both, twice, self.judge.logits(both))
 
