@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measurebench.attacks.audit import audit, predict
+from measurebench.attacks.audit import audit
 from measurebench.attacks.noise import content_keys
 from measurebench.core.threat import ThreatModel
 from measurebench.testing.networks import network, small_examples
@@ -93,7 +93,7 @@ def in_ball(case: AttackCase) -> None:
         return
     net, images, labels = case.examples()
     found = case.run(net, images, labels)
-    outcome = audit(images, labels, found, predict(net, images), predict(net, found), case.threat)
+    outcome = audit(images, labels, found, net(images), net(found), case.threat)
     detail = "; ".join(outcome.flags)
     case.demand(not bool(outcome.violations.any()), f"its images lie in the {case.threat} ball and in [0, 1]", detail)
 
