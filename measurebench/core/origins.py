@@ -9,8 +9,6 @@ from importlib.metadata import Distribution, distribution, entry_points, package
 from pathlib import Path
 from typing import Any
 
-from measurebench.core.digests import digest_file
-
 __all__ = ["BUILT_IN", "GROUPS", "Origin", "origin_of"]
 
 # What other packages may add; the entry points of a kind are in the group ``measurebench.KIND``.
@@ -64,6 +62,8 @@ def origin_of(thing: Any) -> Origin:
 
 
 def _of_module(name: str) -> Origin:
+    from measurebench.core.digests import digest_file  # imports numpy, which --help does without
+
     file = getattr(sys.modules.get(name), "__file__", None)
     path = Path(file) if file and Path(file).is_file() else None
     sha256 = digest_file(path) if path else ""

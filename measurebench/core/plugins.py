@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -89,7 +90,12 @@ def broken_plugins() -> tuple[BrokenPlugin, ...]:
 
 def has_plugins(kind: str) -> bool:
     """Tell whether something of a kind may come from outside, without importing it."""
-    return bool(_files) or bool(entry_points(group=f"measurebench.{kind}"))
+    return bool(_files) or _is_declared(kind)
+
+
+@cache
+def _is_declared(kind: str) -> bool:
+    return bool(entry_points(group=f"measurebench.{kind}"))
 
 
 def load_plugin(path: str | Path) -> Origin:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from measurebench.cli.app import run_command_line
+from measurebench.core.infos import measure_infos
 from measurebench.store.folder import read_records
 
 MEASURE = """
@@ -101,3 +103,32 @@ def test_built_in_things_are_listed_by_kind(capsys: pytest.CaptureFixture[str]) 
 def test_an_unknown_kind_has_a_near_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["plugins", "measure"]) == 2
     assert "did you mean 'measures'" in capsys.readouterr().err
+
+
+def test_a_broken_package_is_named_in_one_line_and_breaks_nothing_else(tmp_path: Path) -> None:
+    info = tmp_path / "broken_package-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-package\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[measurebench.measures]\nmine = broken_package\n")
+    (tmp_path / "broken_package.py").write_text("import something_that_is_not_installed\n")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "measurebench"]
+    listed = subprocess.run(
+        [*command, "measures", "--json"],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 0
+    assert [row["id"] for row in json.loads(listed.stdout)] == list(measure_infos())
+    assert listed.stderr.splitlines() == [
+        "measurebench: warning: package broken-package 0.3: the entry point 'mine = broken_package' in "
+        "measurebench.measures failed, and its measures are not available: ModuleNotFoundError: No module named "
+        "'something_that_is_not_installed'"
+    ]
+    own = subprocess.run(
+        [*command, "plugins"], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert own.returncode == 1
+    assert "package broken-package 0.3" in own.stderr

@@ -1,13 +1,13 @@
 """A defense: adversarial logit pairing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measurebench.attacks.losses import Loss, cross_entropy_sum
-from measurebench.attacks.starts import Start
 from measurebench.training.objectives import register_objective
 
 __all__ = ["LogitPairing"]
@@ -20,11 +20,11 @@ class LogitPairing:
 
     beta: float
     adversarial: ClassVar[bool] = True
-    start: ClassVar[Start] = "uniform"
+    start: ClassVar[str] = "uniform"  # where the attack starts
 
-    def attack_loss(self, network: nn.Module, images: Tensor) -> Loss:
-        """Return the cross-entropy."""
-        return cross_entropy_sum
+    def attack_loss(self, network: nn.Module, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the cross-entropy (logits [n, K], labels [n]) -> sum over images, which the attack maximises."""
+        return partial(F.cross_entropy, reduction="sum")
 
     def loss(self, network: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
         """Return CE(z', y) + beta mean |z - z'|^2, a scalar, for images [n, C, H, W] and labels [n]."""

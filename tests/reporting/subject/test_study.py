@@ -1,16 +1,20 @@
 """What the statistics do not rest on stays out of headline and charts, and is listed with the reason."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from measurebench.core.infos import measure_infos
+from measurebench.core.origins import Origin
 from measurebench.reporting.charts import accuracy, gap, scatter
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
-from measurebench.reporting.subject.study import Study
+from measurebench.reporting.subject.study import Study, load_study
 from measurebench.stats import analyze
+from measurebench.store.infos import add_infos, write_infos_beside
 from tests.reporting.study.test_study_page import data_of
 from tests.reporting.synthetic import study_table
 
@@ -93,3 +97,15 @@ def test_a_written_page_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pyt
         write_text(path, "new and longer")
     assert path.read_text() == "old"
     assert [each.name for each in path.parent.iterdir()] == ["index.html"]
+
+
+def test_a_third_party_measure_is_called_by_its_title_without_its_package(tmp_path: Path) -> None:
+    table = study_table(24).rename(columns={"local_lip": "mine"})
+    table.to_csv(tmp_path / "models.csv", index=False)
+    (tmp_path / "records").mkdir()
+    info = replace(measure_infos()["local_lip"], id="mine", title="Mine", variants={})
+    add_infos(tmp_path / "records", [(info, Origin("other-package", "1.0"))])
+    write_infos_beside(tmp_path / "models.csv", [tmp_path / "records"])
+    study = load_study(tmp_path / "models.csv", options=QUICK | {"measures": ["mine", "x_grad_norm_pgd"]})
+    assert study.infos["mine"] == info
+    assert set(study.infos) > {"mine", "x_grad_norm_pgd"}
