@@ -2,6 +2,18 @@
 
 from measurebench.attacks.standard.blocks import FolderStore, Store
 from measurebench.attacks.standard.engine import SearchNetwork, StandardResult, standard_attack
+from measurebench.attacks.standard.sampled import SampledAccuracy, SampledResult, sampled_attack
 from measurebench.attacks.standard.settings import ATTACKS, StandardSettings
 
-__all__ = ["ATTACKS", "FolderStore", "SearchNetwork", "StandardResult", "StandardSettings", "Store", "standard_attack"]
+__all__ = [
+    "ATTACKS",
+    "FolderStore",
+    "SampledAccuracy",
+    "SampledResult",
+    "SearchNetwork",
+    "StandardResult",
+    "StandardSettings",
+    "Store",
+    "sampled_attack",
+    "standard_attack",
+]

@@ -96,7 +96,11 @@ def search_networks(network: Any, fast: bool) -> list[Candidate]:
     if not isinstance(network, nn.Module):
         return []
     choices: list[Candidate] = []
-    if fast and (half := half_body(network)) is not None:
+    try:
+        half = half_body(network) if fast else None
+    except Exception:  # noqa: BLE001  a network that cannot be copied or cast is searched as it is
+        half = None
+    if half is not None:
         choices.append(("16-bit layers, float32 head", half))
     if (plain := folded(network)) is not None:
         choices.append(("batch norm folded", Reference(plain)))

@@ -16,8 +16,9 @@ class StandardResult:
     attack; ``failed``, correct and not broken, but outputs were not finite, so that nothing was shown. ``withstood``
     bool [n] by attack: not broken when it ended. For broken examples ``broken_by`` int64 [n] is the attack's place
     in the settings (-1: none), ``rank`` the target's and ``step`` the search's step. float64 [n]: ``margins``, the
-    least margin that any search saw, and ``distances`` of the adversarial images. ``n_forward`` and ``n_backward``
-    int64 [n] count passes. ``flags`` are warnings over the whole set; ``diagnostics`` tells of the two networks.
+    least margin that any search saw (infinite where none looked), and ``distances`` of the adversarial images.
+    ``n_forward`` and ``n_backward`` int64 [n] count passes. ``flags`` are warnings over the whole set;
+    ``diagnostics`` tells of the two networks.
     """
 
     adversarial: Tensor

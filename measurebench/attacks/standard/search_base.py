@@ -87,7 +87,7 @@ class BaseSearch:
         return rows | changed, noted & (logits.argmax(1) != rows["label"])
 
     def counted(self, rows: Rows, active: Tensor) -> Rows:
-        """Count a forward and a backward pass of the active rows, bool [n], and their gradients that are not finite."""
+        """Count both passes of the active rows, bool [n], and the entries of their gradients that were not finite."""
         counted = {name: rows[name] + active for name in ("forward", "backward")}
         if self.passes.odd is not None:
             counted["odd_gradients"] = rows["odd_gradients"] + self.passes.odd * active

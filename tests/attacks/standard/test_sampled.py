@@ -3,10 +3,10 @@ import pytest
 import torch
 from scipy.stats import hypergeom
 
-from measurebench.attacks.standard import StandardSettings, standard_attack
+from measurebench.attacks.standard import StandardSettings, sampled, standard_attack
 from measurebench.attacks.standard.sampled import chosen, sample_size, sampled_accuracy, upper_bound
 from measurebench.core.errors import BadInputError
-from measurebench.core.threat import Norm
+from measurebench.core.threat import Norm, ThreatModel
 from tests.attacks.standard.stock import examples, radius_that_splits, small_network
 
 
@@ -60,23 +60,32 @@ def test_the_choice_depends_on_keys_and_seed_alone() -> None:
     assert not torch.equal(first, keys[chosen(keys, 50, 1)])
 
 
-def test_a_sampled_example_has_the_verdict_of_the_whole_evaluation() -> None:
+def test_a_sampled_example_has_the_verdict_of_the_whole_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small_network()
     images, labels = examples(network, 8)
     threat = radius_that_splits(network, images, labels, Norm.LINF, 0.3)
     steps = {"apgd_steps": 6, "fab_steps": 4, "square_queries": 20}
     keys = torch.arange(8)
 
-    def attack(rows: torch.Tensor, attacks: tuple[str, ...]) -> torch.Tensor:
-        settings = StandardSettings(attacks=attacks, **steps)
-        return standard_attack(
-            network, images[rows], labels[rows], threat, keys=keys[rows], seed=0, n_classes=10, settings=settings
-        ).robust
+    options = {"keys": keys, "seed": 0, "n_classes": 10}
+    whole = standard_attack(network, images, labels, threat, settings=StandardSettings(**steps), **options)
+    monkeypatch.setattr(sampled, "LEAST", 2)
+    result = sampled.sampled_attack(network, images, labels, threat, settings=StandardSettings(**steps), **options)
+    assert len(result.sample) == 2
+    assert result.second is not None
+    assert torch.equal(result.second.robust, whole.robust[result.sample])
+    assert torch.equal(result.first.robust, whole.withstood["apgd-t"])
+    assert result.accuracy.low <= float(whole.robust.double().mean()) <= result.accuracy.high
 
-    whole = attack(keys, ("apgd-ce", "apgd-t", "fab-t", "square"))
-    left = attack(keys, ("apgd-ce", "apgd-t")).nonzero()[:, 0]
-    sample = left[chosen(keys[left], 3, 0)]
-    assert torch.equal(attack(sample, ("fab-t", "square")), whole[sample])
+
+def test_nothing_is_sampled_where_nothing_is_left() -> None:
+    network = small_network()
+    images, labels = examples(network, 4)
+    everything = ThreatModel.parse("Linf", "1")
+    settings = StandardSettings(apgd_steps=5)
+    options = {"keys": torch.arange(4), "seed": 0, "n_classes": 10, "settings": settings}
+    result = sampled.sampled_attack(network, images, labels, everything, **options)
+    assert (result.accuracy.value, result.second, len(result.sample)) == (0, None, 0)
 
 
 def test_numbers_that_do_not_fit_are_refused() -> None:
