@@ -85,8 +85,7 @@ def main() -> None:
         "robust with ours alone and with pyautoattack alone, over all seeds; p: McNemar's, one-sided, that ours leaves",
         "more survivors (the seeds share images, so p is a guide rather than a test).",
         "",
-        "| network | correct | left by pyautoattack | by ours | between its seeds | ours with each"
-        " | more / fewer | p |",
+        "| network | n | left by pyautoattack | by ours | between its seeds | ours with each | more / fewer | p |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in NETWORKS:

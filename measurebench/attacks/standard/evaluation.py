@@ -30,8 +30,8 @@ __all__ = ["Evaluation", "SearchNetwork"]
 SearchNetwork = Literal["reference", "folded", "fast"]
 _NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
 _CALIBRATION = 256
-# Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks nothing beyond 40 rows.
-_PIXELS, _FEWEST = 2**17, 32
+# Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks up to about 80 images.
+_PIXELS, _FEWEST = 2**18, 32
 
 
 class Evaluation:
@@ -124,7 +124,7 @@ class Evaluation:
         passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
         slots = self._slots()
         slack = _NEAR * choice.difference
-        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, slots)
+        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, 2 * slots)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
         pool.saved, pool.resumed = saver.after_pass, saver.resumed

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import hypergeom
 from torch import Tensor, nn
 
 from measurebench.attacks.standard.engine import standard_attack
@@ -70,6 +69,8 @@ def upper_bound(m: int, k: int, b: int) -> int:
     >>> upper_bound(50, 12, 0), upper_bound(400, 100, 0)
     (9, 10)
     """
+    from scipy.stats import hypergeom
+
     if not 0 <= b <= k <= m:
         raise BadInputError("sample", "0 <= breaks <= sampled <= survivors", f"{b}, {k}, {m}")
     totals = np.arange(b, m - (k - b) + 1)
