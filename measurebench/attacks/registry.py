@@ -72,7 +72,7 @@ def find_attack(reference: str, subject: str = "attack") -> Attack:
         plugin = load_plugin(reference, subject)
         # Its columns are called by its function, unless that would make it one of the registered attacks.
         return plugin.named_in_full() if plugin.name in known else plugin
-    expected = f"{', '.join(known)}, none or module:callable"
+    expected = f"{', '.join(sorted(known))}, none or module:callable"
     raise BadInputError(subject, expected, repr(reference), near_names(name, known))
 
 

@@ -225,7 +225,7 @@ def test_a_measure_that_ends_the_process_is_a_failure_like_any_other(
         raise SystemExit(0)
 
     monkeypatch.setattr(AverageCrossEntropy, "__call__", leave)
-    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", workers=1, **OPTIONS)
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
     assert summary.exit_status == 1
     assert {(name, reason) for _, name, reason in summary.failures} == {
         ("average_ce", "SystemExit: 0"),
