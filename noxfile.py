@@ -34,6 +34,12 @@ def run_tests(session: nox.Session) -> None:
     session.run("pytest", "-n", os.environ.get("MEASUREBENCH_TEST_WORKERS", "auto"), *session.posargs, env=ONE_THREAD)
 
 
+def build_docs(session: nox.Session, *options: str) -> None:
+    """Write docs/measures.md from the measures' own descriptions, then the site of the documentation."""
+    session.run("measurebench", "measures", "--write-docs", ".")
+    session.run("mkdocs", "build", "--strict", "--clean", *options, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Measure the whole digits zoo, with the core list and AutoAttack, and write reports/quickstart/index.html."""
@@ -57,10 +63,11 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Build reports/site/, ready for any static host: the quickstart's study, the digits study, the leaderboard."""
-    install(session)
+    """Build reports/site/, ready for any static host: documentation, quickstart's study, digits study, leaderboard."""
+    install(session, "docs")
     if not (QUICKSTART / "records").is_dir():
         session.error("expected the quickstart's study; run nox -s quickstart first")
+    build_docs(session)  # first: the index links to what is there
     studies = [str(QUICKSTART / "records"), str(DIGITS_STUDY / "models.parquet")]
     session.run(
         *("python", "-c"),
@@ -147,8 +154,7 @@ def benchmarks(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write docs/measures.md from the measures' own descriptions, and build the site into reports/site/docs/."""
     install(session, "docs")
-    session.run("measurebench", "measures", "--write-docs", ".")
-    session.run("mkdocs", "build", "--strict", "--clean", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    build_docs(session, *session.posargs)
     session.log(f"the site: {SITE / 'docs' / 'index.html'}")
 
 

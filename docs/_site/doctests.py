@@ -1,18 +1,16 @@
-"""Shows the examples of docstrings as code: Markdown would take the prompt ``>>>`` for nested quotations."""
+"""Shows the examples of docstrings as code on the pages that mkdocstrings makes."""
 
-import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import griffe
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fences import fenced
+
 __all__ = ["Doctests"]
-
-_EXAMPLE = re.compile(r"(?:^[ ]*>>> .*\n?(?:^[ ]*\S.*\n?)*)", re.MULTILINE)
-
-
-def fenced(text: str) -> str:
-    """Return a docstring with each example in a fence of its own."""
-    return _EXAMPLE.sub(lambda found: f"\n```pycon\n{found[0].rstrip()}\n```\n", text)
 
 
 class Doctests(griffe.Extension):

@@ -15,7 +15,7 @@ from measurebench.attacks.protocol import AttackContext
 from measurebench.core.registry import Registry
 from measurebench.core.threat import ThreatModel
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "attack.md").read_text(encoding="utf-8")
 
 
 def test_the_class_of_the_guide_is_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,8 +26,8 @@ def test_the_class_of_the_guide_is_an_attack(monkeypatch: pytest.MonkeyPatch) ->
     for name, attack in known.items():
         fresh.add(name, attack)
     exec(code, {"__name__": "guide"})
-    attack = registry.find_attack("fgsm:share=0.5")
-    assert attack.info.id == "fgsm:share=0.5"
+    attack = registry.find_attack("one_step:share=0.5")
+    assert attack.info.id == "one_step:share=0.5"
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     images, labels = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3, dtype=torch.int64)
     context = AttackContext(ThreatModel.parse("Linf", "0.1"), torch.arange(3))

@@ -16,8 +16,7 @@ _BLOCK = re.compile(
 class Block:
     """A marked block of a page.
 
-    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` too but not by default, and
-    ``run: needs MODULE`` where there is such a module.
+    ``file: NAME`` is written into a file, ``run`` is run, and ``run: slow`` is run by `nox -s slow` alone.
     """
 
     mark: str
@@ -32,10 +31,6 @@ class Block:
     def slow(self) -> bool:
         return self.mark == "run: slow"
 
-    @property
-    def needs(self) -> str:
-        return self.mark.partition("needs ")[2]
-
 
 def pages() -> list[Path]:
     """Return every page that holds a marked block."""
@@ -48,4 +43,6 @@ def blocks(page: Path) -> list[Block]:
     found = [Block(match["mark"], match["kind"], match["body"]) for match in _BLOCK.finditer(text)]
     if len(found) != len(_MARK.findall(text)):
         raise ValueError(f"{page}: a mark is not followed by a block")
+    if unknown := [block.mark for block in found if not block.file and block.mark not in ("run", "run: slow")]:
+        raise ValueError(f"{page}: unknown marks {unknown}")
     return found

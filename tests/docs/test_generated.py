@@ -75,6 +75,5 @@ def test_every_relative_link_of_a_page_leads_to_a_file(page: Path) -> None:
 
 
 def test_examples_in_docstrings_are_put_into_fences() -> None:
-    pytest.importorskip("griffe", reason="griffe comes with the tools of the documentation")
-    fenced = site_module("doctests").fenced
+    fenced = site_module("fences").fenced
     assert fenced("Adds.\n\n>>> 1 + 1\n2\n\nMore.") == "Adds.\n\n\n```pycon\n>>> 1 + 1\n2\n```\n\nMore."

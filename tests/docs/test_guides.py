@@ -1,24 +1,19 @@
 """Every block of the guides that is marked for it runs as it is written, in an empty folder, on a CPU and offline."""
 
-import importlib.util
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from measurebench.core.origins import GROUPS
 from tests.docs.guides import DOCS, Block, blocks, pages
 
 ROOT = DOCS.parent
 NAMES = [str(path.relative_to(DOCS)) for path in pages()]
-
-
-def missing(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is None
-    except ModuleNotFoundError:
-        return True
 
 
 @pytest.fixture
@@ -56,8 +51,6 @@ def run_page(name: str, environment: dict[str, str], folder: Path, slow: bool) -
     for block in blocks(DOCS / name):
         if block.slow and not slow:
             return
-        if block.needs and missing(block.needs):
-            pytest.skip(f"{name} needs {block.needs}")
         run(block, folder, environment)
 
 
@@ -83,6 +76,9 @@ def test_there_is_a_guide_for_each_task() -> None:
         "measure",
         "attack",
         "statistic",
+        "architecture",
+        "objective",
+        "package",
         "table",
         "leaderboard",
         "cluster",
@@ -96,6 +92,21 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages_written = [str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")]
     assert not [page for page in pages_written if f": {page}\n" not in listed]
+
+
+def test_a_package_is_told_every_kind_of_entry_point() -> None:
+    page = (DOCS / "guides" / "package.md").read_text(encoding="utf-8")
+    example = tomllib.loads((ROOT / "examples/measurebench-example/pyproject.toml").read_text(encoding="utf-8"))
+    (shown,) = re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert tomllib.loads(shown)["project"]["entry-points"] == example["project"]["entry-points"]
+    assert set(example["project"]["entry-points"]) == {f"measurebench.{kind}" for kind in GROUPS}
+
+
+def test_a_mark_that_means_nothing_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run: sometimes -->\n```sh\ntrue\n```\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="unknown marks"):
+        blocks(page)
 
 
 def test_a_mark_without_a_block_is_an_error(tmp_path: Path) -> None:

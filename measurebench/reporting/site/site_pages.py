@@ -41,7 +41,8 @@ def write_site(
     """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
 
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
-    SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. Raises
+    SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
+    the documentation where that lies in ``out``, as ``docs/index.html``. Raises
     BadInputError for two studies of one name, and for input that cannot be used.
     """
     out = Path(out)
@@ -71,7 +72,7 @@ def write_site(
     ]
     write_text(out / "index.json", json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
     write_text(out / ".nojekyll", "")
-    return write_text(out / "index.html", _index(published))
+    return write_text(out / "index.html", _index(published, has_docs=(out / "docs" / "index.html").is_file()))
 
 
 def slug(name: str) -> str:
@@ -107,11 +108,12 @@ def _files(folder: Path) -> tuple[tuple[str, int, str], ...]:
     return tuple((path.name, path.stat().st_size, digest_file(path)) for path in found)
 
 
-def _index(published: Sequence[Published]) -> str:
+def _index(published: Sequence[Published], *, has_docs: bool) -> str:
     values: dict[str, Any] = {
         "title": "measurebench: studies of robust generalization",
         "description": "Which measures of a robust classifier tell how well its robustness generalizes?",
         "sections": [],
         "published": published,
+        "has_docs": has_docs,
     }
     return str(environment().get_template("index.html").render(**values))

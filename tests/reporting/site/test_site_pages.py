@@ -41,6 +41,14 @@ def test_a_site_lists_studies_with_files_and_digests(
     assert 'href="studies/small-study/index.html"' in index.read_text()
 
 
+def test_the_index_links_to_the_documentation_where_it_is_there(tmp_path: Path) -> None:
+    assert "docs/index.html" not in write_site(tmp_path, [], norms=[]).read_text()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.html").write_text("the documentation")
+    assert 'href="docs/index.html"' in write_site(tmp_path, [], norms=[]).read_text()
+    assert (tmp_path / "docs" / "index.html").read_text() == "the documentation"
+
+
 def test_two_studies_of_one_name_are_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Study
 ) -> None:
