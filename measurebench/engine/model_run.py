@@ -26,8 +26,8 @@ from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.environment import environment, package_version
+from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
-from measurebench.engine.origins import origin_entry
 from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings

@@ -16,9 +16,9 @@ from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.environment import package_version
+from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
-from measurebench.engine.origins import of_this_code
 from measurebench.engine.plan import (
     Task,
     check_identities,
@@ -32,7 +32,7 @@ from measurebench.engine.workers import measure_in_workers
 from measurebench.measures.registry import origin_of_measure
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
-from measurebench.store.infos import add_infos
+from measurebench.store.recorded_infos import add_infos
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 

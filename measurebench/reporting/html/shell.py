@@ -12,7 +12,7 @@ from measurebench.reporting.html.embedding import script_json
 from measurebench.reporting.html.wording import fixed, percent
 from measurebench.store.folder import write_atomically
 
-__all__ = ["environment", "render", "version", "write_text"]
+__all__ = ["render", "templates", "version", "write_text"]
 
 
 def version() -> str:
@@ -27,7 +27,7 @@ def version() -> str:
 
 
 @cache
-def environment() -> Any:
+def templates() -> Any:
     """Return the Jinja environment of the templates; it escapes everything that is not marked as safe."""
     import jinja2
 
@@ -47,7 +47,7 @@ def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
     """Return a page as HTML; ``data`` goes into it once, as JSON, and ``values`` are the template's own."""
     shared = {"config": theme.vega_config(), "colors": theme.LIGHT}
     return str(
-        environment()
+        templates()
         .get_template(template)
         .render(data=script_json({**shared, **data}), bundle=javascript_bundle(), **values)
     )

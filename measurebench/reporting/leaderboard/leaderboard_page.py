@@ -24,14 +24,14 @@ from measurebench.reporting.charts.leaderboard import (
 from measurebench.reporting.charts.leaderboard import papers as papers_chart
 from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
 from measurebench.reporting.figures.figure import Figure
-from measurebench.reporting.figures.files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.figure_files import check_formats, file_name, write_figures
 from measurebench.reporting.figures.page_data import datasets, figure_data
 from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, listed, measure_name, percent
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.study.study_page import Section
-from measurebench.reporting.subject.ranking import ranked
+from measurebench.reporting.subject.rank_intervals import ranked
 
 __all__ = ["headline", "joined", "leaderboard_page", "prepared", "sections", "static_figures", "write_leaderboard"]
 

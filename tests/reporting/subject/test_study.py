@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from measurebench.reporting.charts import accuracy, gap, scatter
+from measurebench.reporting.charts import accuracies, gap, scatter
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
 from measurebench.reporting.subject.study import Study
@@ -31,7 +31,7 @@ def test_a_filter_leaves_its_models_out_of_headline_and_charts(only_at: Study) -
     assert f"over {n} models" in finding(only_at).lead
     assert only_at.defenses == ("all models",)
     assert "TRADES" not in gap.figure(only_at).title + gap.figure(only_at).summary
-    shown = accuracy.figure(only_at)
+    shown = accuracies.figure(only_at)
     assert shown
     assert f"of {n} models" in shown.title
     assert int(scatter.figure(only_at, "local_lip").data["models"]["_target"].notna().sum()) == n

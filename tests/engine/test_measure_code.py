@@ -6,7 +6,7 @@ from measurebench.core.digests import digest_file
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.core.records import Record
-from measurebench.engine.origins import of_this_code, origin_entry
+from measurebench.engine.measure_code import of_this_code, origin_entry
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import MeasureValue

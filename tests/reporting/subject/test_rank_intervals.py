@@ -3,7 +3,7 @@ import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from measurebench.core.errors import BadInputError
-from measurebench.reporting.subject.ranking import frontier, frontiers_by_year, papers, ranked, wilson
+from measurebench.reporting.subject.rank_intervals import frontier, frontiers_by_year, papers, ranked, wilson
 
 
 def entries(*rows: tuple[str, float, float, int, str]) -> pd.DataFrame:
