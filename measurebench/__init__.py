@@ -3,7 +3,9 @@
 The public names are imported on first use, so that importing the package takes no time.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from measurebench.core.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from measurebench.checks import check_model
@@ -66,14 +68,7 @@ _HOMES = {
     "write_report": "measurebench.reporting",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from where it is defined, on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = names_on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -19,9 +19,9 @@ from typing import Any
 from torch import Tensor
 
 from measurebench.core.digests import digest_json
+from measurebench.core.files import write_atomically
 from measurebench.core.toml import to_key, to_toml
 from measurebench.models.manifest import name_beside
-from measurebench.store.folder import write_atomically
 from measurebench.training.grid import PlannedTraining
 from measurebench.training.training_config import TrainingConfig
 

@@ -11,13 +11,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset, load_dataset
@@ -241,7 +241,9 @@ def _summary(run: PlannedTraining, dataset: Dataset, device: str) -> dict[str, A
     """Return what is known of a run before it is trained."""
     from measurebench.training.trainer import training_identity
 
-    software = {name: version(name) for name in ("measurebench", "torch", "numpy")} | {"python": sys.version.split()[0]}
+    software = {name: installed_version(name) for name in ("measurebench", "torch", "numpy")} | {
+        "python": sys.version.split()[0]
+    }
     return {
         "run": run.name,
         "axes": list(run.axes),

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json, seed_from
 from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.files import write_atomically
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.models.architectures import build
 from measurebench.models.identity import code_sha256
 from measurebench.models.normalized import normalized, unnormalized
-from measurebench.store.folder import write_atomically
 from measurebench.training.augmentation import augmentation_for
 from measurebench.training.awp import kept_buffers, perturbed
 from measurebench.training.batches import Batches, LabelledImages

@@ -6,24 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
+from measurebench.core.packages import own_version
 from measurebench.reporting.html import theme
 from measurebench.reporting.html.bundle import javascript_bundle
 from measurebench.reporting.html.embedding import script_json
 from measurebench.reporting.html.wording import fixed, percent
-from measurebench.store.folder import write_atomically
 
-__all__ = ["render", "templates", "version", "write_text"]
-
-
-def version() -> str:
-    """Return the installed version of the package, "unknown" where it runs from a folder without being installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("measurebench")
-    except PackageNotFoundError:
-        return "unknown"
+__all__ = ["render", "templates", "write_text"]
 
 
 @cache
@@ -35,7 +25,7 @@ def templates() -> Any:
     made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     made.globals.update(
         theme=theme,
-        version=version(),
+        version=own_version(),
         num=lambda value: fixed(value, 3).rstrip("0").rstrip("."),
         pct=percent,
         home="#main",

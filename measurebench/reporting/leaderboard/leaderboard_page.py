@@ -11,6 +11,7 @@ from measurebench.core.columns import describe, is_gap
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
+from measurebench.core.packages import installed_version
 from measurebench.reporting.charts.leaderboard import (
     best_known,
     clean,
@@ -254,11 +255,12 @@ def _lead(table: pd.DataFrame) -> str:
 
 def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return what the page rests on and what is not known, as name and value."""
-    from importlib.metadata import version
-
     unknown = int((table["reliable"] == "unknown").sum())
     rows = [
-        ("source", f"the tables in the description of the installed package robustbench {version('robustbench')}"),
+        (
+            "source",
+            f"the tables in the description of the installed package robustbench {installed_version('robustbench')}",
+        ),
         ("entries", f"{len(table)}, {int((table['weights'] == 'yes').sum())} of them with weights in the package"),
         ("intervals", "Wilson, 95 %, 10,000 test images; differences by Newcombe's method without pairing"),
         ("reliability", f"unknown for {unknown}" if unknown else "stated for all"),
