@@ -24,8 +24,8 @@ from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import all_measures
 from measurebench.models import load_model, resolve
 from measurebench.models.architectures import built_in
-from measurebench.training.config import TrainingConfig, recipe
-from measurebench.training.trainer import Run
+from measurebench.training.trainer import TrainingRun
+from measurebench.training.training_config import TrainingConfig, recipe
 
 Note = Callable[[str, Any], None]
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm", "triton")
@@ -208,7 +208,9 @@ def training(bench: Bench, note: Note) -> None:
     name = "digits" if bench.dataset.test.images.shape[1] == 1 else "cifar10"
     settings = {"defense": "AT", "steps": 1, "epochs": 1000, "evaluate_every": 1000, "learning_rate": 0.05}
     precision = {} if bench.device == "cpu" else {"precision": "mixed"}
-    run = Run(TrainingConfig.from_mapping(recipe(name) | settings | precision, "gpu"), bench.dataset, bench.device)
+    run = TrainingRun(
+        TrainingConfig.from_mapping(recipe(name) | settings | precision, "gpu"), bench.dataset, bench.device
+    )
     started, n = bench.wait(), len(run.train.images)
     with numerics("fast"):
         while True:

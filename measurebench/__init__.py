@@ -3,14 +3,16 @@
 The public names are imported on first use, so that importing the package takes no time.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from measurebench.core.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from measurebench.checks import check_model
-    from measurebench.checks.plugins import list_plugins
+    from measurebench.checks.plugin_listing import list_plugins
     from measurebench.core.plugins import load_plugin
     from measurebench.datasets import load_dataset
-    from measurebench.engine.study import run
+    from measurebench.engine.from_python import run
     from measurebench.gallery import attack_images, dataset_subjects, write_gallery, write_picture
     from measurebench.measures.api import measure
     from measurebench.models.convert import convert_checkpoint
@@ -53,27 +55,20 @@ _HOMES = {
     "export_table": "measurebench.store.joining",
     "join_results": "measurebench.store.joining",
     "list_models": "measurebench.models.listing",
-    "list_plugins": "measurebench.checks.plugins",
+    "list_plugins": "measurebench.checks.plugin_listing",
     "load_dataset": "measurebench.datasets",
     "load_model": "measurebench.models.loading",
     "load_plugin": "measurebench.core.plugins",
     "measure": "measurebench.measures.api",
     "read_records": "measurebench.store.folder",
     "read_status": "measurebench.store.status",
-    "run": "measurebench.engine.study",
+    "run": "measurebench.engine.from_python",
     "write_gallery": "measurebench.gallery",
     "write_picture": "measurebench.gallery",
     "write_report": "measurebench.reporting",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from where it is defined, on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = names_on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

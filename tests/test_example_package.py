@@ -14,7 +14,7 @@ import pytest
 from measurebench.core.digests import digest_file
 from measurebench.models.references import resolve
 from measurebench.store.folder import read_records
-from measurebench.store.infos import recorded_infos
+from measurebench.store.recorded_infos import recorded_infos
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "measurebench-example"

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from measurebench.store.examples import read_arrays, verdict_path
-from measurebench.training.checkpoints import RunFiles, write_manifest
-from measurebench.training.grid import PlannedRun, read_grid
+from measurebench.training.checkpoints import TrainingFiles, write_manifest
+from measurebench.training.grid import PlannedTraining, read_grid
 
 HERE = Path(__file__).parent
 GRID = HERE.parent / "digits" / "study.toml"
@@ -40,16 +40,16 @@ def autoattack(models: pd.DataFrame, records: Path) -> pd.DataFrame:
     return pd.DataFrame.from_records(rows)
 
 
-def curves(study: Path, planned: list[PlannedRun]) -> pd.DataFrame:
+def curves(study: Path, planned: list[PlannedTraining]) -> pd.DataFrame:
     """Return the training curves of all runs, one row per run and evaluated epoch."""
-    each = {run.name: pd.read_csv(RunFiles(study, run).curves) for run in planned}
+    each = {run.name: pd.read_csv(TrainingFiles(study, run).curves) for run in planned}
     return pd.concat(each, names=["run"]).reset_index("run").reset_index(drop=True)
 
 
-def keep(study: Path, planned: list[PlannedRun]) -> None:
+def keep(study: Path, planned: list[PlannedTraining]) -> None:
     """Copy the runs whose weights are published, and write their manifest."""
     for run in filter(chosen, planned):
-        there, here = RunFiles(study, run), RunFiles(HERE, run)
+        there, here = TrainingFiles(study, run), TrainingFiles(HERE, run)
         weights = [(there.weights(name), here.weights(name)) for name in run.checkpoints]
         others = [(there.initial, here.initial), (there.summary, here.summary), (there.curves, here.curves)]
         for old, new in [*weights, *others]:
@@ -58,7 +58,7 @@ def keep(study: Path, planned: list[PlannedRun]) -> None:
     write_manifest(HERE)
 
 
-def chosen(run: PlannedRun) -> bool:
+def chosen(run: PlannedTraining) -> bool:
     """Say whether a run's weights are published: one batch size, 10 attack steps, no augmentation, no extra data."""
     config = run.config
     plain = config.batch_size == 64 and not config.augmentation and not config.extra_data

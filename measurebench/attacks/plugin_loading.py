@@ -2,10 +2,7 @@
 
 import functools
 import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +12,7 @@ from measurebench.attacks.plugin import OFFERED, PluginAttack
 from measurebench.attacks.settings import check_names, read_settings, typed
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
+from measurebench.core.importing import import_by_name, import_file
 
 __all__ = ["is_plugin", "load_plugin"]
 
@@ -38,7 +36,7 @@ def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
     than it is given.
     """
     place, name, settings = _parts(reference)
-    module = _file_module(place, subject) if place.endswith(".py") else _named_module(place, subject)
+    module = _file_module(place, subject) if place.endswith(".py") else import_by_name(place, subject)
     function = getattr(module, name, None)
     if not callable(function) or inspect.isclass(function):
         got = "a class" if callable(function) else repr(function)
@@ -63,40 +61,15 @@ def _parts(reference: str) -> tuple[str, str, str]:
     return place, name, settings
 
 
-def _named_module(place: str, subject: str) -> ModuleType:
-    _search(Path.cwd())  # as ``python -m`` does; a console script looks beside itself instead
-    try:
-        return importlib.import_module(place)
-    except ImportError as error:
-        raise BadInputError(subject, f"a module that can be imported as {place!r}", str(error)) from error
-
-
 def _file_module(place: str, subject: str) -> ModuleType:
     """Import a Python file under a name made from its content, so that it is never some other module."""
     path = Path(place).resolve()
     if not path.is_file():
         raise BadInputError(subject, f"the file {path}", "no such file")
-    unique = f"measurebench_attack_{digest_file(path)[:16]}"
-    if unique in sys.modules:
-        return sys.modules[unique]
-    spec = importlib.util.spec_from_file_location(unique, path)
-    assert spec is not None  # a name that ends in .py always has a loader
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module
-    _search(path.parent)
     try:
-        spec.loader.exec_module(module)
+        return import_file(path, f"measurebench_attack_{digest_file(path)[:16]}")
     except Exception as error:
-        del sys.modules[unique]
         raise BadInputError(subject, f"{path} to import", f"{type(error).__name__}: {error}") from error
-    return module
-
-
-def _search(folder: Path) -> None:
-    """Let Python find modules in a folder too, after all others."""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

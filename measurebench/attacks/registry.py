@@ -1,7 +1,5 @@
 """Every attack by its name: the decorator ``register_attack`` beside a definition is the only way in."""
 
-import importlib
-import pkgutil
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -14,6 +12,7 @@ from measurebench.attacks.plugin_loading import is_plugin, load_plugin
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.settings import read_settings, with_settings
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.importing import import_submodules
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
 
@@ -49,8 +48,7 @@ def all_attacks() -> Registry[Attack]:
 
 @cache
 def _import_modules() -> None:
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_submodules(package.__name__, package.__path__)
 
 
 def find_attack(reference: str, subject: str = "attack") -> Attack:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from measurebench.checks.accuracy import accuracy_lines, correct_predictions, normalization_lines, preflight_lines
+from measurebench.checks.classification import accuracy_lines, correct_predictions, normalization_lines, preflight_lines
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import CheckLine, Effort, ModelCheck
 from measurebench.compute.devices import choose_device

@@ -49,7 +49,7 @@ def analyze(
     """
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
-    from measurebench.store.infos import infos_of
+    from measurebench.store.recorded_infos import infos_of
     from measurebench.store.tables import read_table
 
     analysis = judge(

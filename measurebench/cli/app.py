@@ -103,9 +103,9 @@ def _command(name: str) -> Callable[..., Any]:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from measurebench.core.packages import own_version
 
-        typer.echo(f"measurebench {version('measurebench')}")
+        typer.echo(f"measurebench {own_version()}")
         raise typer.Exit
 
 

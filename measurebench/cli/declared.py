@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from measurebench.core.options import Option, checked, options_of
+from measurebench.core.option_fields import Option, checked, options_of
 from measurebench.engine.options import RunOptions
 
 __all__ = ["Command", "takes"]

@@ -34,7 +34,7 @@ def plugins(
 
     Exit status: 0, or 1 where a package fails.
     """
-    from measurebench.checks.plugins import list_plugins
+    from measurebench.checks.plugin_listing import list_plugins
     from measurebench.core.plugins import broken_plugins
 
     rows = list_plugins(kinds or ())

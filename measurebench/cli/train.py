@@ -16,8 +16,8 @@ from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.shards import part
 
 if TYPE_CHECKING:
-    from measurebench.training.fleet import RunOutcome
-    from measurebench.training.grid import PlannedRun
+    from measurebench.training.fleet import TrainingOutcome
+    from measurebench.training.grid import PlannedTraining
     from measurebench.training.trainer import Progress
 
 __all__ = ["train"]
@@ -102,7 +102,7 @@ def train(
 
 
 def _train(
-    runs: "list[PlannedRun]", source: tuple[str, str | None, str | None], out: Path, given: dict[str, Any]
+    runs: "list[PlannedTraining]", source: tuple[str, str | None, str | None], out: Path, given: dict[str, Any]
 ) -> int:
     """Train the runs and print how they ended; return the exit status."""
     from measurebench.training.fleet import Source, train_all
@@ -127,12 +127,12 @@ def _train(
 
 def _runs(
     grid: Path | None, settings: dict[str, Any], dataset: str, extra_data: bool, checkpoint: str | None
-) -> "list[PlannedRun]":
+) -> "list[PlannedTraining]":
     """Return the runs of the grid file, or the one run that the settings mean."""
     if grid is None:
-        from measurebench.training.single import single_run
+        from measurebench.training.single import single_training
 
-        return single_run(settings, dataset, extra_data=extra_data, checkpoint=checkpoint)
+        return single_training(settings, dataset, extra_data=extra_data, checkpoint=checkpoint)
     from measurebench.training.grid import read_grid
 
     if settings or checkpoint:
@@ -141,7 +141,7 @@ def _runs(
     return read_grid(grid, dataset)
 
 
-def _chosen(runs: "list[PlannedRun]", only: Sequence[str]) -> "list[PlannedRun]":
+def _chosen(runs: "list[PlannedTraining]", only: Sequence[str]) -> "list[PlannedTraining]":
     """Return the runs that a pattern names; all of them without patterns."""
     for pattern in only:
         if not any(fnmatchcase(run.name, pattern) for run in runs):
@@ -151,7 +151,7 @@ def _chosen(runs: "list[PlannedRun]", only: Sequence[str]) -> "list[PlannedRun]"
     return [run for run in runs if not only or any(fnmatchcase(run.name, pattern) for pattern in only)]
 
 
-def _print_plan(runs: "Sequence[PlannedRun]") -> None:
+def _print_plan(runs: "Sequence[PlannedTraining]") -> None:
     """List the runs and count their checkpoints."""
     for run in runs:
         say(f"{run.name}  {' '.join(run.checkpoints)}")
@@ -167,7 +167,7 @@ class _Watcher:
     def __init__(self) -> None:
         self.started, self.n_here = time.monotonic(), 0
 
-    def run_ended(self, outcome: "RunOutcome", n_ended: int, n_runs: int) -> None:
+    def run_ended(self, outcome: "TrainingOutcome", n_ended: int, n_runs: int) -> None:
         """Print which run ended and how long the others will take at this pace."""
         line = f"{n_ended}/{n_runs} {outcome.name}: {outcome.status} after {outcome.seconds:.0f} s"
         self._say(line, n_runs - n_ended)

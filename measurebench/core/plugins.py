@@ -10,8 +10,6 @@ may also name an object (``module:object``), which is then registered here. Pack
 kind is first needed. One that fails is reported in a warning, and everything else goes on without it.
 """
 
-import importlib.util
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.importing import import_file
 from measurebench.core.origins import Origin
 from measurebench.core.registry import Registry
 
@@ -31,7 +30,6 @@ __all__ = [
     "PluginWarning",
     "broken_plugins",
     "has_plugins",
-    "import_file",
     "load_entry_points",
     "load_plugin",
     "load_plugins",
@@ -130,29 +128,6 @@ def load_plugins(paths: Iterable[str | Path]) -> None:
 def plugin_files() -> tuple[Path, ...]:
     """Return the files that ``load_plugin`` ran, in order: what a worker process has to run as well."""
     return tuple(_files)
-
-
-def import_file(path: Path, name: str) -> ModuleType:
-    """Import a Python file as a module of this name, or return it where it was imported before.
-
-    The file's folder is added to the end of the search path, for what the file itself imports. Raises BadInputError
-    for a file that is not Python code, and whatever the code raises.
-    """
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadInputError(str(path), "a Python file NAME.py", "a file that Python cannot import")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _register(found: Any, registry: Registry[Any], name_of: Callable[[Any], str]) -> None:

@@ -1,7 +1,5 @@
 """The registry of data sets: a decorator beside each loader adds it, here and in third-party packages."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import measurebench.datasets as package
+from measurebench.core.importing import import_submodules
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
@@ -71,5 +70,4 @@ def all_datasets() -> Registry[DatasetSource]:
 
 @cache
 def _import_modules() -> None:
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    import_submodules(package.__name__, package.__path__)

@@ -3,11 +3,12 @@
 import platform
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["environment", "package_version"]
+from measurebench.core.packages import installed_version
+
+__all__ = ["environment"]
 
 _PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm")
 
@@ -23,26 +24,13 @@ def environment(device: str) -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES},
         "device": _device_name(device),
         "cpu": _cpu_name(),
         "cuda": torch.version.cuda if device.startswith("cuda") else None,
         "cudnn": _cudnn_version() if device.startswith("cuda") else None,
         "threads": torch.get_num_threads(),
     }
-
-
-def package_version() -> str:
-    """Return the version of measurebench, or ``unknown`` where it is not installed."""
-    return _version("measurebench") or "unknown"
-
-
-@cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _cudnn_version() -> int | None:

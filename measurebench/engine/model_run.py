@@ -22,12 +22,13 @@ from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
+from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
-from measurebench.engine.environment import environment, package_version
+from measurebench.engine.environment import environment
+from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
-from measurebench.engine.origins import origin_entry
 from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
@@ -274,7 +275,7 @@ def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: 
         "settings": dict(spec.settings),
         "notes": list(model.notes) if model else [],
         "failure": failure,
-        "measurebench_version": package_version(),
+        "measurebench_version": own_version(),
     }
 
 

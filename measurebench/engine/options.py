@@ -12,8 +12,8 @@ from typing import Any, Literal
 from measurebench.attacks.references import split_references
 from measurebench.core.config import DEFAULT_THREAT, PGD_STEPS, Precision, choose_threat
 from measurebench.core.info import Split
+from measurebench.core.option_fields import option, validate
 from measurebench.core.option_kinds import Kind, auto_or_whole, flag, folder, names, one_of, text, whole
-from measurebench.core.options import option, validate
 from measurebench.core.shards import parse_shard
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm, ThreatModel

@@ -12,13 +12,13 @@ from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
+from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
-from measurebench.engine.environment import package_version
+from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
-from measurebench.engine.origins import of_this_code
 from measurebench.engine.plan import (
     Task,
     check_identities,
@@ -32,7 +32,7 @@ from measurebench.engine.workers import measure_in_workers
 from measurebench.measures.registry import origin_of_measure
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
-from measurebench.store.infos import add_infos
+from measurebench.store.recorded_infos import add_infos
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
@@ -116,7 +116,7 @@ def run(
     chosen_measures(options)
     if not models:
         raise BadInputError("models", "at least one", "none")
-    with ResultsFolder.writing(Path(out), package_version()) as folder:
+    with ResultsFolder.writing(Path(out), own_version()) as folder:
         plan = _plan(models, options, dataset, folder)
         recorder = _Recorder(folder, plan, progress or Quiet())
         recorder.begin(models, options, command)
@@ -255,5 +255,5 @@ def _run_entry(models: Sequence[ModelSpec], options: RunOptions, command: Sequen
         "models": [spec.reference or spec.id for spec in models],
         "measures": options.measures,
         "attacks": options.attacks,
-        "version": package_version(),
+        "version": own_version(),
     }

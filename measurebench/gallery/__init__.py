@@ -1,6 +1,8 @@
 """Pictures of attacks: images before and after, side by side or as a gallery for the page of a study."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from measurebench.core.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from measurebench.gallery.attacked import AttackedImage, attack_images
@@ -18,20 +20,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AttackedImage": "attacked",
-    "Subjects": "subjects",
-    "attack_images": "attacked",
-    "dataset_subjects": "subjects",
-    "picture_subjects": "subjects",
-    "write_gallery": "writing",
-    "write_picture": "writing",
+    "AttackedImage": ".attacked",
+    "Subjects": ".subjects",
+    "attack_images": ".attacked",
+    "dataset_subjects": ".subjects",
+    "picture_subjects": ".subjects",
+    "write_gallery": ".writing",
+    "write_picture": ".writing",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = names_on_first_use(__name__, _HOMES)

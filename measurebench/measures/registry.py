@@ -1,7 +1,6 @@
 """The registry of measures: a decorator beside each definition adds it, here and in third-party packages."""
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import cache
@@ -9,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import measurebench.measures as package
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.importing import import_submodules
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.core.origins import Origin, origin_of
 from measurebench.core.plugins import load_entry_points
@@ -87,8 +87,7 @@ def origin_of_measure(measure: Measure) -> Origin:
 def _import_families() -> None:
     for family in FAMILIES:
         folder = importlib.import_module(f"{package.__name__}.{family}")
-        for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
-            importlib.import_module(module.name)
+        import_submodules(folder.__name__, folder.__path__)
 
 
 def find_measure(name: str) -> Measure:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from measurebench.core.intervals import Z
 from measurebench.measures.value import MeasureValue
 
 __all__ = [
@@ -15,10 +16,7 @@ __all__ = [
     "order_statistic",
     "percentile_rank",
     "root_mean",
-    "wilson_interval",
 ]
-
-_Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
 def jackknife_error(left_out: Tensor) -> float | None:
@@ -35,16 +33,6 @@ def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> Measu
     root = math.sqrt(mean.value or 0.0)
     error = mean.standard_error / (2 * root) if mean.standard_error is not None and root > 0 else None
     return MeasureValue(root, error, squares.double().cpu().sqrt(), diagnostics, mean.n).checked()
-
-
-def wilson_interval(k: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval for a proportion k of n (Wilson 1927): the p with (k/n - p)^2 <= z^2 p (1 - p) / n.
-
-    >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
-    (0.4902, 0.9433)
-    """
-    center, spread = (k + _Z**2 / 2) / (n + _Z**2), _Z / (n + _Z**2) * math.sqrt(k * (n - k) / n + _Z**2 / 4)
-    return (0.0 if k == 0 else center - spread), (1.0 if k == n else center + spread)
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ def order_statistic(values: Tensor, k: int) -> OrderStatistic:
     low = max(1, int(binom.ppf(0.025, n, k / n)))
     high = min(n, int(binom.ppf(0.975, n, k / n)) + 1)
     ends = float(ordered[low - 1]), float(ordered[high - 1])
-    return OrderStatistic(value, *ends, (ends[1] - ends[0]) / (2 * _Z))
+    return OrderStatistic(value, *ends, (ends[1] - ends[0]) / (2 * Z))
 
 
 def percentile_rank(n: int, percent: float) -> int:

@@ -12,7 +12,7 @@ from measurebench.core.specs import Normalization
 
 __all__ = [
     "Fitted",
-    "Path",
+    "KeyPath",
     "State",
     "as_state",
     "candidates",
@@ -24,7 +24,7 @@ __all__ = [
     "wrapper_prefix",
 ]
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 State = dict[str, Tensor]
 
 _NOT_WEIGHTS = ("optim", "sched", "scaler", "loss", "rng", "history", "callbacks", "loops")
@@ -44,7 +44,7 @@ class Fitted:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def candidates(content: Any, place: Path = ()) -> Iterator[tuple[Path, State]]:
+def candidates(content: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, State]]:
     """Yield every place (a path of keys) in a checkpoint that holds a state dict, outermost first."""
     if isinstance(content, nn.Module):
         yield place, dict(content.state_dict())
@@ -80,7 +80,7 @@ def as_state(content: Mapping[Any, Any]) -> State | None:
     return state if any(tensor.ndim for tensor in state.values()) else None
 
 
-def state_at(content: Any, place: Path, subject: str) -> State:
+def state_at(content: Any, place: KeyPath, subject: str) -> State:
     """Return the state dict at a path of keys, such as ``("state_dict", 0)``.
 
     Raises BadInputError, which names ``subject``, if there is no such place or no state dict there.

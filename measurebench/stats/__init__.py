@@ -4,8 +4,8 @@
 """
 
 from measurebench.stats.analysis import Analysis, FilterStep
+from measurebench.stats.analysis_files import read_analysis, write_analysis
 from measurebench.stats.analyze import analyze
-from measurebench.stats.files import read_analysis, write_analysis
 from measurebench.stats.judging.claims import judged_claims
 from measurebench.stats.statistics.estimates import Estimate, Sample
 from measurebench.stats.statistics.registry import (

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from measurebench.core.columns import accuracy_columns, control_column, is_gap
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
+from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.judgements import judgements
@@ -251,10 +251,7 @@ def _provenance(table: pd.DataFrame) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     for name in ("measurebench", "numpy", "pandas", "scipy", "statsmodels", "scikit-learn"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
+        found[name] = installed_version(name)
     for name in ("config_digest", "measurebench_version", "dataset", "norm", "radius"):
         if name in table.columns:
             found[f"table_{name}"] = sorted({str(v) for v in table[name].dropna()})

@@ -12,7 +12,7 @@ from measurebench.core.files import TEMPORARY, write_atomically
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
-__all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records", "write_atomically"]
+__all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records"]
 
 FORMAT = 1
 _MARK = "measurebench.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from measurebench.core.errors import BadInputError
 from measurebench.store.folder import ResultsFolder
-from measurebench.store.infos import write_infos_beside
+from measurebench.store.recorded_infos import write_infos_beside
 from measurebench.store.tables import export, write_table
 
 if TYPE_CHECKING:

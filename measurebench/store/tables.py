@@ -97,7 +97,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
     Raises BadInputError for a name with another ending.
     """
-    from measurebench.store.folder import write_atomically
+    from measurebench.core.files import write_atomically
 
     if path.suffix not in FORMATS:
         raise BadInputError(str(path), "a name that ends in .csv, .parquet or .json", repr(path.suffix or path.name))

@@ -11,7 +11,9 @@ need no pytest, but are meant to be called from tests::
 measurebench tests its own measures with the same checks.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from measurebench.core.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from measurebench.testing.architectures import check_architecture
@@ -34,21 +36,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "MEASURE_PROMISES": "measures",
-    "ContractError": "promises",
-    "check_architecture": "architectures",
-    "check_attack": "attacks",
-    "check_dataset": "datasets",
-    "check_measure": "measures",
-    "check_objective": "objectives",
-    "check_statistic": "statistics",
+    "MEASURE_PROMISES": ".measures",
+    "ContractError": ".promises",
+    "check_architecture": ".architectures",
+    "check_attack": ".attacks",
+    "check_dataset": ".datasets",
+    "check_measure": ".measures",
+    "check_objective": ".objectives",
+    "check_statistic": ".statistics",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a check on first use, so that checking a data set does not need what a statistic needs."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = names_on_first_use(__name__, _HOMES)

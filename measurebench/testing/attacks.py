@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from measurebench.attacks.audit import audit
 from measurebench.attacks.noise import content_keys
 from measurebench.core.threat import ThreatModel
-from measurebench.testing.networks import network, small_examples
 from measurebench.testing.promises import demand, run_promises
+from measurebench.testing.small_networks import network, small_examples
 
 __all__ = ["ATTACK_PROMISES", "AttackCase", "check_attack"]
 

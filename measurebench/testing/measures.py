@@ -11,8 +11,8 @@ from torch import nn
 from measurebench.core.info import FAMILIES, PROPERTIES
 from measurebench.measures.api import measure as measure_network
 from measurebench.measures.registry import Measure, find_measure, with_settings
-from measurebench.testing.networks import KINDS, Breaking, Scaled, Shifted, initial_of, network
 from measurebench.testing.promises import demand, run_promises
+from measurebench.testing.small_networks import KINDS, Breaking, Scaled, Shifted, initial_of, network
 from measurebench.testing.workbench import (
     N,
     Workbench,

@@ -7,8 +7,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from measurebench.testing.networks import fixed_examples, network, small_examples
 from measurebench.testing.promises import demand, run_promises
+from measurebench.testing.small_networks import fixed_examples, network, small_examples
 from measurebench.training.objectives import Objective, Start, all_objectives, objective_for
 
 __all__ = ["OBJECTIVE_PROMISES", "ObjectiveCase", "check_objective"]

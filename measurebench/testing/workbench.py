@@ -11,7 +11,7 @@ from measurebench.measures.api import evaluate, measure, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure
 from measurebench.measures.value import MeasureValue
-from measurebench.testing.networks import (
+from measurebench.testing.small_networks import (
     fixed_examples,
     initial_of,
     lively,

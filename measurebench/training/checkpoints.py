@@ -19,21 +19,21 @@ from typing import Any
 from torch import Tensor
 
 from measurebench.core.digests import digest_json
+from measurebench.core.files import write_atomically
 from measurebench.core.toml import to_key, to_toml
 from measurebench.models.manifest import name_beside
-from measurebench.store.folder import write_atomically
-from measurebench.training.config import TrainingConfig
-from measurebench.training.grid import PlannedRun
+from measurebench.training.grid import PlannedTraining
+from measurebench.training.training_config import TrainingConfig
 
-__all__ = ["RunFiles", "write_curves", "write_manifest", "write_summary", "write_weights"]
+__all__ = ["TrainingFiles", "write_curves", "write_manifest", "write_summary", "write_weights"]
 
 
 @dataclass(frozen=True)
-class RunFiles:
+class TrainingFiles:
     """Where the files of one run lie, under the folder of all models."""
 
     folder: Path
-    run: PlannedRun
+    run: PlannedTraining
 
     def weights(self, checkpoint: str) -> Path:
         """Return the file of the last or best checkpoint."""
@@ -107,8 +107,8 @@ def write_manifest(folder: Path) -> int:
 def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
     """Return one [[model]] table."""
     config = TrainingConfig.from_mapping(summary["settings"], summary["run"])
-    run = PlannedRun(summary["run"], config, tuple(summary["checkpoints"]), tuple(summary["axes"]))
-    files, kept = RunFiles(folder, run), summary["checkpoints"][checkpoint]
+    run = PlannedTraining(summary["run"], config, tuple(summary["checkpoints"]), tuple(summary["axes"]))
+    files, kept = TrainingFiles(folder, run), summary["checkpoints"][checkpoint]
     values: dict[str, Any] = {
         "id": f"{run.name}-{checkpoint}",
         "file": files.weights(checkpoint).relative_to(folder).as_posix(),

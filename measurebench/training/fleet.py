@@ -11,25 +11,25 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models.manifest import copy_beside
 from measurebench.store.journal import exclusive
-from measurebench.training.checkpoints import RunFiles, write_curves, write_manifest, write_summary, write_weights
-from measurebench.training.grid import PlannedRun
+from measurebench.training.checkpoints import TrainingFiles, write_curves, write_manifest, write_summary, write_weights
+from measurebench.training.grid import PlannedTraining
 
 if TYPE_CHECKING:
     from measurebench.training.trainer import Progress
 
-__all__ = ["OnEpoch", "OnRun", "RunOutcome", "Source", "train_all", "train_one"]
+__all__ = ["OnEpoch", "OnRun", "Source", "TrainingOutcome", "train_all", "train_one"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class RunOutcome:
+class TrainingOutcome:
     """How a run ended: finished, failed with its reason, or found finished already."""
 
     name: str
@@ -57,13 +57,13 @@ class RunOutcome:
     seconds: float
 
 
-OnRun = Callable[[RunOutcome, int, int], None]
+OnRun = Callable[[TrainingOutcome, int, int], None]
 OnEpoch = Callable[["Progress", int], None]
 _place = 0  # of this process among the workers: the i-th takes the i-th GPU
 
 
 def train_all(
-    runs: Sequence[PlannedRun],
+    runs: Sequence[PlannedTraining],
     source: Source,
     folder: Path,
     *,
@@ -71,7 +71,7 @@ def train_all(
     device: str = "cpu",
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
-) -> list[RunOutcome]:
+) -> list[TrainingOutcome]:
     """Train what is not finished yet, write checkpoints and manifest, and return how every run ended.
 
     A run that fails is noted with its reason and tried again next time; the others go on. ``on_run`` hears of
@@ -87,8 +87,10 @@ def train_all(
         _refuse_others(folder, runs, dataset)
         for run in runs:
             copy_beside(run.config.architecture, Path.cwd(), folder)
-        waiting = [run for run in runs if not _is_finished(RunFiles(folder, run))]
-        outcomes = {run.name: RunOutcome(run.name, "finished before", "", 0.0) for run in runs if run not in waiting}
+        waiting = [run for run in runs if not _is_finished(TrainingFiles(folder, run))]
+        outcomes = {
+            run.name: TrainingOutcome(run.name, "finished before", "", 0.0) for run in runs if run not in waiting
+        }
         for name in outcomes:
             (folder / "states" / f"{name}.pt").unlink(missing_ok=True)
         try:
@@ -102,7 +104,7 @@ def train_all(
     return [outcomes[run.name] for run in runs]
 
 
-def _check(runs: Sequence[PlannedRun], dataset: Dataset, device: str) -> None:
+def _check(runs: Sequence[PlannedTraining], dataset: Dataset, device: str) -> None:
     """Check, before anything is trained, that every run's architecture, images and device are there."""
     from measurebench.compute.devices import choose_device
     from measurebench.training.trainer import check_precision, extra_split, initial_network
@@ -129,13 +131,13 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _outcomes(
-    runs: Sequence[PlannedRun],
+    runs: Sequence[PlannedTraining],
     source: Source,
     folder: Path,
     workers: int,
     device: str,
     on_epoch: OnEpoch | None,
-) -> Iterator[RunOutcome]:
+) -> Iterator[TrainingOutcome]:
     """Yield outcomes as runs end: here, or from as many processes as there are workers."""
     if workers <= 1 or len(runs) <= 1:
         for run in runs:
@@ -146,7 +148,7 @@ def _outcomes(
         workers, mp_context=spawn, initializer=_begin, initargs=(spawn.Value("i", 0), os.getpid(), plugin_files())
     )
     try:
-        pending: set[Future[RunOutcome]] = {pool.submit(train_one, run, source, folder, device) for run in runs}
+        pending: set[Future[TrainingOutcome]] = {pool.submit(train_one, run, source, folder, device) for run in runs}
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
@@ -178,16 +180,16 @@ def _loaded(source: Source) -> Dataset:
 
 
 def train_one(
-    run: PlannedRun,
+    run: PlannedTraining,
     source: Source,
     folder: Path,
     device: str,
     on_epoch: OnEpoch | None = None,
-) -> RunOutcome:
+) -> TrainingOutcome:
     """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
     from measurebench.compute.devices import choose_device
 
-    files, started, device = RunFiles(folder, run), time.perf_counter(), choose_device(device, _place)
+    files, started, device = TrainingFiles(folder, run), time.perf_counter(), choose_device(device, _place)
     try:
         summary = _train(run, _loaded(source), files, device, on_epoch)
     except OSError:  # a full disk is nothing of this run's
@@ -198,14 +200,16 @@ def train_one(
     write_summary(files.summary, summary)
     if summary["status"] == "finished":
         files.state.unlink(missing_ok=True)
-    return RunOutcome(run.name, summary["status"], summary.get("reason", ""), time.perf_counter() - started)
+    return TrainingOutcome(run.name, summary["status"], summary.get("reason", ""), time.perf_counter() - started)
 
 
-def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_epoch: OnEpoch | None) -> dict[str, Any]:
+def _train(
+    run: PlannedTraining, dataset: Dataset, files: TrainingFiles, device: str, on_epoch: OnEpoch | None
+) -> dict[str, Any]:
     """Train, write the weights, and return the summary of a finished run; the curves grow as they are measured."""
     from measurebench.compute.numerics import numerics
     from measurebench.models.normalized import unnormalized
-    from measurebench.training.evaluation import clean_accuracy
+    from measurebench.training.scores import clean_accuracy
     from measurebench.training.trainer import initial_network, train
 
     def note(progress: "Progress") -> None:
@@ -233,15 +237,17 @@ def _train(run: PlannedRun, dataset: Dataset, files: RunFiles, device: str, on_e
     return _summary(run, dataset, device) | results
 
 
-def _summary(run: PlannedRun, dataset: Dataset, device: str) -> dict[str, Any]:
+def _summary(run: PlannedTraining, dataset: Dataset, device: str) -> dict[str, Any]:
     """Return what is known of a run before it is trained."""
-    from measurebench.training.trainer import run_identity
+    from measurebench.training.trainer import training_identity
 
-    software = {name: version(name) for name in ("measurebench", "torch", "numpy")} | {"python": sys.version.split()[0]}
+    software = {name: installed_version(name) for name in ("measurebench", "torch", "numpy")} | {
+        "python": sys.version.split()[0]
+    }
     return {
         "run": run.name,
         "axes": list(run.axes),
-        "identity": run_identity(run.config, dataset),
+        "identity": training_identity(run.config, dataset),
         "settings": run.config.to_json(),
         "dataset": dataset.name,
         "n_classes": dataset.n_classes,
@@ -251,7 +257,7 @@ def _summary(run: PlannedRun, dataset: Dataset, device: str) -> dict[str, Any]:
     }
 
 
-def _is_finished(files: RunFiles) -> bool:
+def _is_finished(files: TrainingFiles) -> bool:
     """Whether the summary says so and the weights are there."""
     summary = files.read_summary()
     return (
@@ -263,12 +269,12 @@ def _is_finished(files: RunFiles) -> bool:
     )
 
 
-def _refuse_others(folder: Path, runs: Sequence[PlannedRun], dataset: Dataset) -> None:
+def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Dataset) -> None:
     """Refuse a folder of another dataset, or with a run of the same name that has other settings or images.
 
     What a failed run left does not count: it is removed, so that the run can be tried with other settings.
     """
-    from measurebench.training.trainer import check_state, run_identity
+    from measurebench.training.trainer import check_state, training_identity
 
     others = {json.loads(path.read_text())["dataset"] for path in (folder / "runs").glob("*.json")} - {dataset.name}
     if others:
@@ -276,7 +282,7 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedRun], dataset: Dataset) -
             str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"
         )
     for run in runs:
-        files, identity = RunFiles(folder, run), run_identity(run.config, dataset)
+        files, identity = TrainingFiles(folder, run), training_identity(run.config, dataset)
         summary = files.read_summary()
         if summary is not None and summary["identity"] != identity:
             if summary["status"] != "failed":

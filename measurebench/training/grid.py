@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError, near_names
-from measurebench.training.config import TrainingConfig, recipe
+from measurebench.training.training_config import TrainingConfig, recipe
 
-__all__ = ["Checkpoint", "PlannedRun", "expand", "read_grid", "run_name"]
+__all__ = ["Checkpoint", "PlannedTraining", "expand", "read_grid", "training_name"]
 
 Checkpoint = Literal["last", "best"]
 _TABLES = ("dataset", "settings", "axes", "runs", "rules")
@@ -35,7 +35,7 @@ _NAMED = ("architecture", "defense", "steps", "optimizer", "batch_size", "augmen
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedTraining:
     """One training run: its name, its settings, the checkpoints to keep, and the axes that told it apart."""
 
     name: str
@@ -44,7 +44,7 @@ class PlannedRun:
     axes: tuple[str, ...] = ()
 
 
-def read_grid(path: Path, dataset: str) -> list[PlannedRun]:
+def read_grid(path: Path, dataset: str) -> list[PlannedTraining]:
     """Return the runs of a grid file for a dataset, in the file's order, each once.
 
     Raises BadInputError naming the file and the key, with near names where one is misspelt.
@@ -52,7 +52,7 @@ def read_grid(path: Path, dataset: str) -> list[PlannedRun]:
     return expand(_parsed(path), dataset, str(path))
 
 
-def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedRun]:
+def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTraining]:
     """Return the runs that a grid means, each once.
 
     Raises BadInputError, which names ``where``, for a grid without runs or with settings that do not fit.
@@ -60,7 +60,7 @@ def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedRun
     _check_grid(grid, dataset, where)
     common = recipe(dataset) | grid.get("settings", {})
     blocks = ([grid["axes"]] if "axes" in grid else []) + list(grid.get("runs", []))
-    found: dict[str, PlannedRun] = {}
+    found: dict[str, PlannedTraining] = {}
     for number, block in enumerate(blocks, 1):
         place = f"{where}: runs, number {number}" if "axes" not in grid or number > 1 else f"{where}: axes"
         axes = tuple(name for name, value in block.items() if _is_axis(name, value) and name != "checkpoint")
@@ -178,14 +178,14 @@ def _checkpoints(value: Any, where: str) -> tuple[Checkpoint, ...]:
 
 def _planned(
     settings: dict[str, Any], checkpoints: tuple[Checkpoint, ...], axes: tuple[str, ...], where: str
-) -> PlannedRun:
+) -> PlannedTraining:
     """Check a run's settings and name it."""
     settings = {name: value for name, value in settings.items() if name != "checkpoint"}
     config = TrainingConfig.from_mapping(settings, where)
-    return PlannedRun(run_name(config, axes), config, checkpoints, axes)
+    return PlannedTraining(training_name(config, axes), config, checkpoints, axes)
 
 
-def _add(found: dict[str, PlannedRun], run: PlannedRun, where: str) -> None:
+def _add(found: dict[str, PlannedTraining], run: PlannedTraining, where: str) -> None:
     """List a run once: one that was met before only adds the checkpoints it keeps."""
     before = found.get(run.name)
     if before is None:
@@ -194,10 +194,10 @@ def _add(found: dict[str, PlannedRun], run: PlannedRun, where: str) -> None:
     if before.config != run.config:
         raise BadInputError(where, "runs that differ in what names them", f"two different runs called {run.name!r}")
     checkpoints = tuple(dict.fromkeys(before.checkpoints + run.checkpoints))
-    found[run.name] = PlannedRun(run.name, run.config, checkpoints, before.axes)
+    found[run.name] = PlannedTraining(run.name, run.config, checkpoints, before.axes)
 
 
-def run_name(config: TrainingConfig, axes: tuple[str, ...] = ()) -> str:
+def training_name(config: TrainingConfig, axes: tuple[str, ...] = ()) -> str:
     """Return a readable name: ``resnet-trades-10-awp-b64-aug-extra-s0``, and further axes such as ``epochs-60``."""
     parts = [config.architecture.removeprefix("digits-"), config.defense.lower()]
     if config.objective.adversarial:

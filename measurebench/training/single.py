@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.training.config import USUAL_BETA
-from measurebench.training.grid import PlannedRun, expand
+from measurebench.training.grid import PlannedTraining, expand
+from measurebench.training.training_config import USUAL_BETA
 
-__all__ = ["single_run"]
+__all__ = ["single_training"]
 
 _WHERE = "settings"
 
 
-def single_run(
+def single_training(
     settings: Mapping[str, Any], dataset: str, *, extra_data: bool = False, checkpoint: str | None = None
-) -> list[PlannedRun]:
+) -> list[PlannedTraining]:
     """Return the run that these settings of ``TrainingConfig`` mean; the others come from the data set's recipe.
 
     ``checkpoint`` is last, best or both (by default). With ``awp`` the optimizer is AWP, and a defense that has a beta

@@ -17,34 +17,34 @@ from torch import Tensor, nn
 from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json, seed_from
 from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.files import write_atomically
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.models.architectures import build
 from measurebench.models.identity import code_sha256
 from measurebench.models.normalized import normalized, unnormalized
-from measurebench.store.folder import write_atomically
 from measurebench.training.augmentation import augmentation_for
 from measurebench.training.awp import kept_buffers, perturbed
 from measurebench.training.batches import Batches, LabelledImages
-from measurebench.training.config import TrainingConfig
-from measurebench.training.evaluation import Score, score
 from measurebench.training.objectives import all_objectives
+from measurebench.training.scores import Score, score
 from measurebench.training.sgd import SGD
+from measurebench.training.training_config import TrainingConfig
 
 __all__ = [
     "SAVE_EVERY_SECONDS",
     "Progress",
-    "Run",
     "State",
     "Trained",
+    "TrainingRun",
     "check_precision",
     "check_state",
     "checkpoint_of",
     "extra_split",
     "fitting_and_validation",
     "initial_network",
-    "run_identity",
     "train",
+    "training_identity",
 ]
 
 State = dict[str, Tensor]
@@ -135,7 +135,7 @@ def _taken(split: ImageSplit, places: npt.NDArray[np.int64]) -> ImageSplit:
     return ImageSplit(split.images[places], split.labels[places], split.indices[places])
 
 
-class Run:
+class TrainingRun:
     """A training run in progress."""
 
     def __init__(self, config: TrainingConfig, dataset: Dataset, device: str) -> None:
@@ -331,7 +331,7 @@ def check_state(path: Path, identity: str) -> None:
         )
 
 
-def run_identity(config: TrainingConfig, dataset: Dataset) -> str:
+def training_identity(config: TrainingConfig, dataset: Dataset) -> str:
     """Return the digest of all that a state must agree with to be resumed.
 
     That is settings, images, and the code of a third-party network or objective.
@@ -370,7 +370,7 @@ def _trained(
     on_epoch: Callable[[Progress], None] | None,
 ) -> Trained:
     pause = SAVE_EVERY_SECONDS if save_every_seconds is None else save_every_seconds
-    run, identity = Run(config, dataset, device), run_identity(config, dataset)
+    run, identity = TrainingRun(config, dataset, device), training_identity(config, dataset)
     if state_path is not None and state_path.is_file():
         run.restore(state_path, identity)
     saved = time.monotonic()

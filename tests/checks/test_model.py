@@ -8,7 +8,7 @@ import pytest
 import measurebench
 from measurebench.checks import CheckLine, ModelCheck, check_model, check_models
 from measurebench.core.errors import BadInputError
-from measurebench.core.options import options_of
+from measurebench.core.option_fields import options_of
 from measurebench.engine.options import RunOptions
 from measurebench.models import resolve
 

@@ -18,7 +18,7 @@ LIGHT = {
     "measurebench.cli",
     "measurebench.core.errors",
     "measurebench.core.info",
-    "measurebench.core.options",
+    "measurebench.core.option_fields",
     "measurebench.core.origins",
     "measurebench.core.records",
     "measurebench.core.shards",

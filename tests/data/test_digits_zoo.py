@@ -9,8 +9,8 @@ import torch
 from measurebench.core.paths import data_folder
 from measurebench.datasets import load_dataset
 from measurebench.models import load_model, resolve
-from measurebench.training.evaluation import score
 from measurebench.training.grid import read_grid
+from measurebench.training.scores import score
 
 MODELS = tomllib.loads(data_folder("digits", "models.toml").read_text())["model"]
 

@@ -9,7 +9,7 @@ import torch
 
 from measurebench.core.digests import digest_json
 from measurebench.engine import environment as module
-from measurebench.engine.environment import environment, package_version
+from measurebench.engine.environment import environment
 
 
 def test_it_names_versions_processor_and_threads_as_plain_json() -> None:
@@ -35,8 +35,3 @@ def test_its_digest_is_the_same_on_every_call_and_changes_with_the_threads() -> 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PACKAGES", ("numpy", "no-such-package"))
     assert environment("cpu")["packages"] == {"numpy": version("numpy"), "no-such-package": None}
-
-
-def test_the_version_is_unknown_where_measurebench_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_version", lambda _package: None)
-    assert package_version() == "unknown"

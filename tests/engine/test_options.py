@@ -16,7 +16,7 @@ from measurebench.attacks.pgd import PGD
 from measurebench.cli.app import run_command_line
 from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS, RunConfig
 from measurebench.core.errors import BadInputError
-from measurebench.core.options import options_of
+from measurebench.core.option_fields import options_of
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import ThreatModel
 from measurebench.core.toml import to_toml

@@ -12,7 +12,7 @@ import torch
 import measurebench
 from measurebench.attacks.geometry import distance
 from measurebench.core.errors import BadInputError
-from measurebench.core.options import options_of
+from measurebench.core.option_fields import options_of
 from measurebench.core.threat import Norm
 from measurebench.engine.options import RunOptions
 from measurebench.gallery import Subjects, attack_images, dataset_subjects, write_gallery, write_picture

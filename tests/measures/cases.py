@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from measurebench.core.info import Examples
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from measurebench.testing.networks import KINDS, network
-from measurebench.testing.networks import small_examples as examples
+from measurebench.testing.small_networks import KINDS, network
+from measurebench.testing.small_networks import small_examples as examples
 from measurebench.testing.workbench import THREAT
 
 __all__ = ["KINDS", "THREAT", "context", "examples", "linear_fixture", "network", "two_class_linear"]

@@ -12,7 +12,7 @@ import tests.measures as here
 from measurebench.measures.api import measure
 from measurebench.measures.registry import all_measures, find_measure
 from measurebench.testing.measures import MEASURE_PROMISES, Case
-from measurebench.testing.networks import initial_of, network
+from measurebench.testing.small_networks import initial_of, network
 from measurebench.testing.workbench import Workbench, left_as_found, reads_examples, trained_network
 
 BUILT_IN = [name for name in all_measures() if all_measures().origin(name).is_built_in]

@@ -8,7 +8,6 @@ from measurebench.measures.uncertainty import (
     order_statistic,
     percentile_rank,
     root_mean,
-    wilson_interval,
 )
 
 
@@ -48,11 +47,3 @@ def test_the_error_of_a_root_follows_the_delta_method() -> None:
     # mean 5, its error sqrt(32) / sqrt(2) = 4; the root's error 4 / (2 sqrt 5)
     assert found.value == pytest.approx(math.sqrt(5))
     assert found.standard_error == pytest.approx(4 / (2 * math.sqrt(5)))
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (1, 5), (5, 5), (274, 300), (1, 1)])
-def test_the_wilson_interval_is_that_of_scipy(k: int, n: int) -> None:
-    from scipy.stats import binomtest
-
-    interval = binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(k, n) == pytest.approx((interval.low, interval.high), abs=1e-14)

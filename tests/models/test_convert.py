@@ -8,7 +8,7 @@ import torch
 
 import measurebench
 from measurebench.core.errors import BadInputError
-from measurebench.core.options import options_of
+from measurebench.core.option_fields import options_of
 from measurebench.engine.options import RunOptions
 from measurebench.models.convert import convert_checkpoint
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from measurebench.attacks.protocol import AttackContext
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from measurebench.testing.networks import strided, with_statistics
+from measurebench.testing.small_networks import strided, with_statistics
 from tests.pretended import pretended_gpu
 
 __all__ = [

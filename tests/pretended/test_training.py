@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from measurebench.datasets import Dataset, load_dataset
-from measurebench.training.config import TrainingConfig, recipe
 from measurebench.training.objectives import DEFENSES
-from measurebench.training.trainer import Run
+from measurebench.training.trainer import TrainingRun
+from measurebench.training.training_config import TrainingConfig, recipe
 from tests.pretended import counting, pretended_gpu
 from tests.pretended.counts import Counts
 from tests.pretended.subjects import on_both, same
@@ -36,10 +36,10 @@ def digits() -> Dataset:
     return replace(whole, train=whole.train.first(40), test=whole.test.first(20))
 
 
-def run_of(digits: Dataset, device: str, **settings: Any) -> Run:
+def run_of(digits: Dataset, device: str, **settings: Any) -> TrainingRun:
     """Return a training run on a device."""
     config = TrainingConfig.from_mapping(recipe("digits") | QUICK | settings, "test")
-    return Run(config, digits, device)
+    return TrainingRun(config, digits, device)
 
 
 def step(digits: Dataset, device: str, **settings: Any) -> dict[str, torch.Tensor]:

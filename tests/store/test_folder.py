@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import TEMPORARY
+from measurebench.core.files import TEMPORARY, write_atomically
 from measurebench.core.records import Record
 from measurebench.store.examples import file_name, read_arrays, write_arrays
-from measurebench.store.folder import ResultsFolder, write_atomically
+from measurebench.store.folder import ResultsFolder
 from tests.core.test_records import VALUES
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,9 @@ from measurebench.testing import (
     check_dataset,
     check_objective,
     check_statistic,
+    statistics,
 )
+from measurebench.testing.statistics import STATISTIC_PROMISES, StatisticCase
 from measurebench.training import objectives
 
 
@@ -47,6 +51,19 @@ BAD_DATASETS: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
         "labels",
         r"every class has a training image: none of \[9\]",
     ),
+    "no array": (lambda d: _split(d, images=d.train.images.tolist()), "images", "train: list"),
+    "empty": (lambda d: replace(d, test=_rows(d.test, np.arange(0))), "images", "every split has an image: test"),
+    "shapes": (
+        lambda d: _split(d, images=d.train.images[..., :7]),
+        "images",
+        "all images have one shape",
+    ),
+    "lengths": (
+        lambda d: _split(d, labels=d.train.labels[:-1]),
+        "labels",
+        "each image has one label and one index: train",
+    ),
+    "classes": (lambda d: replace(d, name="bad", class_names=("0",) * 10), "labels", "classes have different names"),
     "indices": (lambda d: _split(d, indices=d.train.indices * 0), "indices", "indices are int64, each once: train"),
     "sorted": (
         lambda d: replace(d, train=_rows(d.train, np.argsort(d.train.labels, kind="stable"))),
@@ -143,6 +160,29 @@ class Sum(objectives.AT):
 
 
 @dataclass(frozen=True)
+class PerExample(objectives.AT):
+    def loss(self, network: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(network(adversarial), labels, reduction="none")
+
+
+@dataclass(frozen=True)
+class InPlace(objectives.AT):
+    def loss(self, network: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
+        images.mul_(0.5)
+        return F.cross_entropy(network(adversarial), labels)
+
+
+@dataclass(frozen=True)
+class Undeclared(objectives.AT):
+    adversarial: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Vague(objectives.AT):
+    adversarial: ClassVar[Any] = "sometimes"
+
+
+@dataclass(frozen=True)
 class WithoutGradient(objectives.AT):
     def loss(self, network: nn.Module, images: Tensor, adversarial: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
@@ -171,6 +211,10 @@ class Unknown(objectives.AT):
     ("build", "promise", "message"),
     [
         (Sum, "loss_is_a_mean", "its loss is a mean over examples"),
+        (PerExample, "loss_is_a_mean", "its loss is one finite number"),
+        (InPlace, "loss_has_gradients", "images and labels are left as they were"),
+        (Undeclared, "adversarial_as_declared", "with adversarial = False its loss ignores adversarial images"),
+        (Vague, "says_what_it_is", "adversarial is True or False: 'sometimes'"),
         (WithoutGradient, "loss_has_gradients", "finite gradients at all weights: not at conv1"),
         (Pretends, "adversarial_as_declared", "with adversarial = True its loss depends on adversarial images"),
         (MeanAttack, "attack_loss_is_a_sum", "its attack loss is a sum over examples"),
@@ -249,3 +293,71 @@ def test_our_statistic_keeps_its_contract() -> None:
 def test_a_statistic_without_rows_is_found() -> None:
     with pytest.raises(ContractError, match="every measure has a row: none for constant, follows, has_holes, opposes"):
         check_statistic("no_such_statistic", promises=["rows_for_every_measure"])
+
+
+class Changed(StatisticCase):
+    """A statistic whose rows are not what an analysis gives."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        super().__init__("bad", ("tau_b",))
+        self.__dict__["answers"] = iter(rows)
+
+    def rows(self, analysis: Any = None) -> pd.DataFrame:
+        return pd.DataFrame({name: [value] for name, value in next(self.__dict__["answers"]).items()})
+
+
+ROW = {"measure": "follows", "statistic": "tau_b", "estimate": 0.5, "ci_low": 0.1, "ci_high": 0.9, "p_value": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("rows", "promise", "message"),
+    [
+        ([ROW | {"ci_low": 0.9, "ci_high": 0.1}] * 2, "intervals", "ci_low is at most ci_high: .*0.9, 0.1"),
+        ([ROW | {"p_value": 1.5}] * 2, "intervals", r"p-values lie in \[0, 1\]: \[1.5\]"),
+        ([ROW, ROW | {"estimate": 0.6}], "reproducible", "the same table and seed give the same rows"),
+        ([ROW, ROW | {"estimate": 0.6}], "order_of_models", "its estimates do not depend on the order of models"),
+    ],
+)
+def test_a_statistic_that_breaks_a_promise_is_found(
+    monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], promise: str, message: str
+) -> None:
+    if promise in ("reproducible", "order_of_models"):  # their second analysis is not looked at here
+        monkeypatch.setattr(statistics, "analyze", lambda *_, **__: None)
+    with pytest.raises(ContractError, match=f"statistic 'bad' breaks the promise that .*{message}"):
+        STATISTIC_PROMISES[promise](Changed(*rows))
+
+
+def test_a_statistic_that_is_silent_about_a_missing_estimate_is_found() -> None:
+    class Silent(StatisticCase):
+        def rows(self, analysis: Any = None) -> pd.DataFrame:
+            return super().rows(analysis).assign(estimate=np.nan)
+
+    with pytest.raises(ContractError, match="a missing estimate has a reason: none for .*follows"):
+        STATISTIC_PROMISES["rows_for_every_measure"](Silent("bad", ("tau_b",)))
+
+
+class Declared:
+    """An attack with a description, which declares more than it keeps."""
+
+    info: ClassVar[Any] = SimpleNamespace(
+        id="bad", title="Bad", source="a test", explanation="", in_ball=False, batch_independent=True
+    )
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, context: Any) -> Any:
+        return SimpleNamespace(adversarial=(images + 0.01 * images.mean()).clamp(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("promise", "message"),
+    [
+        ("info", "its info is complete: explanation missing"),
+        ("batch_independent", "does not depend on its batch, as it declares: pixels differ by up to"),
+    ],
+)
+def test_an_attack_that_declares_what_it_does_not_keep_is_found(promise: str, message: str) -> None:
+    with pytest.raises(ContractError, match=f"attack 'bad' breaks the promise that .*{message}"):
+        check_attack(Declared(), promises=[promise])
+
+
+def test_an_attack_that_declares_to_leave_the_ball_may_leave_it() -> None:
+    check_attack(Declared(), promises=["in_ball"], radius="1/1000")

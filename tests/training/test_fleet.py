@@ -19,14 +19,14 @@ from measurebench.datasets import load_dataset
 from measurebench.models import load_model, resolve
 from measurebench.training import trainer
 from measurebench.training.fleet import Source, train_all
-from measurebench.training.grid import PlannedRun, expand
+from measurebench.training.grid import PlannedTraining, expand
 from measurebench.training.trainer import Progress
 
 SOURCE = Source("digits")
 SETTINGS = {"epochs": 1, "steps": 1, "evaluation_examples": 10, "architecture_kwargs": {"width": 4}}
 
 
-def _runs(**axes) -> list[PlannedRun]:
+def _runs(**axes) -> list[PlannedTraining]:
     return expand({"settings": SETTINGS, "axes": {"checkpoint": ["last", "best"]} | axes}, "digits", "grid")
 
 
@@ -149,7 +149,7 @@ def test_the_state_of_other_settings_is_refused_before_anything_is_written(tmp_p
         if progress.epoch == 2:
             raise StopError
 
-    def runs(**changed: Any) -> list[PlannedRun]:
+    def runs(**changed: Any) -> list[PlannedTraining]:
         return expand({"runs": [SETTINGS | {"defense": "Standard", "epochs": 3} | changed]}, "digits", "grid")
 
     with pytest.MonkeyPatch.context() as patch:

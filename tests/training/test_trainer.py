@@ -17,9 +17,9 @@ import torch
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.datasets.base import ImageSplit
-from measurebench.training.config import TrainingConfig, recipe
-from measurebench.training.evaluation import score
-from measurebench.training.trainer import Progress, Run, Trained, fitting_and_validation, initial_network, train
+from measurebench.training.scores import score
+from measurebench.training.trainer import Progress, Trained, TrainingRun, fitting_and_validation, initial_network, train
+from measurebench.training.training_config import TrainingConfig, recipe
 
 QUICK = {"epochs": 2, "batch_size": 50, "steps": 2, "evaluation_examples": 20, "architecture_kwargs": {"width": 4}}
 
@@ -107,9 +107,9 @@ def test_every_option_acts(digits, plain_run, settings) -> None:
 
 
 def test_the_initial_checkpoint_depends_on_architecture_and_seed_alone(digits, plain_run) -> None:
-    other = Run(_config(defense="Standard", batch_size=10), digits, "cpu").initial
+    other = TrainingRun(_config(defense="Standard", batch_size=10), digits, "cpu").initial
     assert _same(other, plain_run.initial)
-    assert not _same(Run(_config(seed=1), digits, "cpu").initial, plain_run.initial)
+    assert not _same(TrainingRun(_config(seed=1), digits, "cpu").initial, plain_run.initial)
 
 
 def test_the_best_checkpoint_has_the_best_validation_score_of_all_epochs(digits) -> None:
@@ -267,7 +267,7 @@ import numpy as np
 torch.set_num_threads(1)
 from pathlib import Path
 from measurebench.datasets.base import Dataset, ImageSplit
-from measurebench.training.config import TrainingConfig
+from measurebench.training.training_config import TrainingConfig
 from measurebench.training.trainer import train
 folder = Path(sys.argv[1])
 arrays = np.load(folder / "images.npz")

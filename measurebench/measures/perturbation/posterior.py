@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import structure_of
 from measurebench.measures.network.folding import folded_state
 from measurebench.measures.network.structure import trace
+from measurebench.measures.network.weight_blocks import structure_of
 from measurebench.measures.perturbation.noise_level import Displacement, DisplacementSearch
 from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoise
 

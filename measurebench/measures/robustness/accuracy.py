@@ -10,10 +10,10 @@ from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.registry import all_attacks
 from measurebench.core.info import MeasureInfo
+from measurebench.core.intervals import wilson_interval
 from measurebench.core.records import Diagnostic
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import register
-from measurebench.measures.uncertainty import wilson_interval
 from measurebench.measures.value import MeasureValue
 
 __all__ = ["AttackAccuracy", "CleanAccuracy", "TrainRobustAccuracy", "accuracy"]
@@ -22,7 +22,7 @@ __all__ = ["AttackAccuracy", "CleanAccuracy", "TrainRobustAccuracy", "accuracy"]
 def accuracy(right: Tensor, **diagnostics: Diagnostic) -> MeasureValue:
     """Return the fraction of True in bool [n], its binomial standard error and its 95 % Wilson interval."""
     low, high = wilson_interval(int(right.sum()), len(right))
-    return MeasureValue.mean(right.double(), wilson_low=low, wilson_high=high, **diagnostics)
+    return MeasureValue.mean(right.double(), wilson_low=float(low), wilson_high=float(high), **diagnostics)
 
 
 @register()

@@ -9,9 +9,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import log_sum, squared_spectral, structure_of, weight_value
 from measurebench.measures.network.convolution import circular_norm, padded_norm
 from measurebench.measures.network.layers import WeightLayer
+from measurebench.measures.network.weight_blocks import log_sum, squared_spectral, structure_of, weight_value
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import blocks_of, log_sum, squared_spectral, weight_value
+from measurebench.measures.network.weight_blocks import blocks_of, log_sum, squared_spectral, weight_value
 from measurebench.measures.outputs import GAMMA_LATEX, scale_margin
 from measurebench.measures.registry import Measure, register
 from measurebench.measures.uncertainty import OrderStatistic

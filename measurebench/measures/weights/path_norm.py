@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import check_fold, layers_of, structure_of, weight_value
 from measurebench.measures.network.folding import State, double_state, folded_state, scale_and_shift, set_norm
+from measurebench.measures.network.weight_blocks import check_fold, layers_of, structure_of, weight_value
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

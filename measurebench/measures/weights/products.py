@@ -8,7 +8,7 @@ from torch import Tensor
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import (
+from measurebench.measures.network.weight_blocks import (
     BN_DEPARTURE,
     BN_SUFFIX,
     blocks_of,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import (
+from measurebench.measures.network.weight_blocks import (
     blocks_of,
     initial_blocks,
     layers_of,

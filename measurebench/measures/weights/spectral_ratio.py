@@ -7,7 +7,8 @@ from torch import Tensor
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.blocks import (
+from measurebench.measures.network.layers import squared_spectral_norms
+from measurebench.measures.network.weight_blocks import (
     Blocks,
     blocks_of,
     initial_blocks,
@@ -15,7 +16,6 @@ from measurebench.measures.network.blocks import (
     squared_spectral,
     weight_value,
 )
-from measurebench.measures.network.layers import squared_spectral_norms
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 

@@ -5,22 +5,19 @@ A new architecture is one file in this folder, with a function that is decorated
 decorator and declare the module as an entry point in the group ``measurebench.architectures``.
 """
 
-import importlib
 import inspect
-import pkgutil
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError, ModelError, near_names
+from measurebench.core.importing import import_by_name, import_file, import_submodules
 from measurebench.core.origins import origin_of
-from measurebench.core.plugins import import_file, load_entry_points
+from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
 from measurebench.core.specs import ModelSpec
 from measurebench.models.identity import architecture_file
@@ -78,8 +75,7 @@ def all_architectures() -> Registry[Architecture]:
     >>> all_architectures()["resnet-18"].image_shape
     (3, 32, 32)
     """
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    import_submodules(__name__, __path__)
     load_entry_points("architectures", REGISTRY, lambda item: str(item.name))
     return REGISTRY
 
@@ -168,7 +164,7 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
             repr(name),
             hint,
         )
-    module = _module_from_file(spec) if place.endswith(".py") else _module_by_name(place, name)
+    module = _module_from_file(spec) if place.endswith(".py") else import_by_name(place, f"architecture {name!r}")
     target: Any = module
     for part in attribute.split("."):
         if not hasattr(target, part):
@@ -183,16 +179,6 @@ def _user_callable(name: str, spec: ModelSpec) -> Builder:
     if not callable(target):
         raise BadInputError(f"architecture of {spec.id}", f"{name} to be callable", type(target).__name__)
     return target  # type: ignore[no-any-return]
-
-
-def _module_by_name(place: str, name: str) -> Any:
-    """Import an installed module (the current folder counts, as with ``python -m``)."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        return importlib.import_module(place)
-    except ImportError as error:
-        raise BadInputError(f"architecture {name!r}", f"a module {place!r} that can be imported", str(error)) from error
 
 
 def _module_from_file(spec: ModelSpec) -> Any:

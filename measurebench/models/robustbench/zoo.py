@@ -6,7 +6,6 @@ papers in ``defenses.csv``, where an empty cell means unknown.
 """
 
 import csv
-import importlib.metadata
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.packages import description_of, installed_version
 from measurebench.core.paths import cache_folder
 from measurebench.core.specs import ModelSpec, Setting
 from measurebench.core.threat import Norm, ThreatModel
@@ -120,20 +120,13 @@ def entries(dataset: str = "cifar10") -> tuple[ZooEntry, ...]:
     """
     if dataset not in _HEADINGS.values():
         raise BadInputError("RobustBench's dataset", " or ".join(_HEADINGS.values()), repr(dataset))
-    try:
-        description = importlib.metadata.metadata("robustbench")
-    except importlib.metadata.PackageNotFoundError:
-        raise BadInputError(
-            "robustbench", "the package installed", "no such package", "pip install robustbench"
-        ) from None
-    text = description.get("Description") or str(description.get_payload())  # type: ignore[attr-defined]
-    found = tuple(_rows(text, dataset))
+    found = tuple(_rows(description_of("robustbench"), dataset))
     if not found:
         raise BadInputError(
             "robustbench's description",
             "tables of models",
             "none",
-            f"version {description['Version']} has another form",
+            f"version {installed_version('robustbench')} has another form",
         )
     return found
 

@@ -1,10 +1,9 @@
 """Draws tau of each measure in two studies, side by side."""
 
-from typing import Any
-
 import pandas as pd
 
-from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
+from measurebench.reporting.charts.paired import paired_chart
+from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, fixed
 
 __all__ = ["figure"]
@@ -19,6 +18,7 @@ _COLUMNS = (
     Column("low_b", "low", "tau"),
     Column("high_b", "high", "tau"),
 )
+_SERIES = (("tau_a", "low_a", "high_a"), ("tau_b", "low_b", "high_b"))
 
 
 def figure(table: pd.DataFrame, first: str, second: str) -> Figure:
@@ -30,45 +30,9 @@ def figure(table: pd.DataFrame, first: str, second: str) -> Figure:
         "compared",
         f"{same} of {count(len(both), 'measure')} {'has' if same == 1 else 'have'} the same sign in both studies",
         f"The two rankings of the measures agree with Kendall's τ = {fixed(order)}.",
-        specification(_chart(len(table))),
+        specification(paired_chart("models", _SERIES, "τ with the target, over all models", _COLUMNS, len(table))),
         {"models": table},
         "models",
         _COLUMNS,
         f"Circle: {first}; diamond: {second}; lines are 95 % intervals.",
     )
-
-
-def _chart(n_rows: int) -> Any:
-    import altair as alt
-
-    zero = (
-        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
-        .mark_rule(color="var(--rule)")
-        .encode(x=alt.X(field="zero", type="quantitative"))
-    )
-    series = (_series("a", "circle", "var(--s1)", -5), _series("b", "diamond", "var(--s2)", 5))
-    layers = alt.layer(zero, *series[0], *series[1])
-    return layers.properties(width="container", height=28 * n_rows)
-
-
-def _series(side: str, shape: str, color: str, shift: int) -> list[Any]:
-    import altair as alt
-
-    y = alt.Y(
-        field="title",
-        type="nominal",
-        title=None,
-        sort=alt.EncodingSortField(field="order", op="min"),
-        axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )
-    scale = alt.Scale(domain=[-1, 1])
-    base = alt.Chart(named("models"))
-    line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(
-        y=y, x=alt.X(field=f"low_{side}", type="quantitative", scale=scale), x2=alt.X2(field=f"high_{side}")
-    )
-    mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
-        y=y,
-        x=alt.X(field=f"tau_{side}", type="quantitative", scale=scale, title="τ with the target, over all models"),
-        tooltip=tooltips(_COLUMNS),
-    )
-    return [line, mark]

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.figures.figure import Column, Figure, named, specification, tooltips
+from measurebench.reporting.charts.paired import paired_chart
+from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, measure_name
 from measurebench.reporting.subject.study import Study, is_sure
 
@@ -20,6 +21,7 @@ _COLUMNS = (
     Column("partial_high", "partial, high", "tau"),
     Column("n_models", "n models", "integer"),
 )
+_SERIES = (("tau", "tau_low", "tau_high"), ("partial", "partial_low", "partial_high"))
 
 _WHY = "The gap is train minus test robust accuracy, so what follows train robust accuracy follows the gap too. "
 
@@ -43,7 +45,9 @@ def figure(study: Study) -> Figure | None:
         f"{count(len(turned), 'association')} {'changes' if len(turned) == 1 else 'change'} sign under the control."
         if turned
         else "None is shown to change sign under the control.",
-        specification(_chart(len(rows), study.target.the)),
+        specification(
+            paired_chart("control", _SERIES, f"rank correlation with {study.target.the}", _COLUMNS, len(rows))
+        ),
         {"control": pd.DataFrame(rows)},
         "control",
         _COLUMNS,
@@ -72,40 +76,3 @@ def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
         "partial_sure": is_sure(partial),
         "n_models": partial["n_models"],
     }
-
-
-def _chart(n_rows: int, target: str) -> Any:
-    import altair as alt
-
-    zero = (
-        alt.Chart(alt.InlineData(values=[{"zero": 0}]))
-        .mark_rule(color="var(--rule)")
-        .encode(x=alt.X(field="zero", type="quantitative"))
-    )
-    title = f"rank correlation with {target}"
-    series = (_series("tau", "circle", "var(--s1)", -5, title), _series("partial", "diamond", "var(--s2)", 5, title))
-    layers = alt.layer(zero, *series[0], *series[1])
-    return layers.properties(width="container", height=28 * n_rows)
-
-
-def _series(name: str, shape: str, color: str, shift: int, title: str) -> list[Any]:
-    """Return an estimate with its interval, moved a little off the middle of the row."""
-    import altair as alt
-
-    y = alt.Y(
-        field="title",
-        type="nominal",
-        title=None,
-        sort=alt.EncodingSortField(field="order", op="min"),
-        axis=alt.Axis(labelLimit=210, labelColor="var(--ink)", ticks=False, domain=False, grid=True),
-    )
-    scale = alt.Scale(domain=[-1, 1])
-    base = alt.Chart(named("control"))
-    line = base.mark_rule(color=color, strokeWidth=1.6, yOffset=shift).encode(
-        y=y, x=alt.X(field=f"{name}_low", type="quantitative", scale=scale), x2=alt.X2(field=f"{name}_high")
-    )
-    tips = tooltips(_COLUMNS)
-    mark = base.mark_point(filled=True, shape=shape, size=62, color=color, opacity=1, yOffset=shift).encode(
-        y=y, x=alt.X(field=name, type="quantitative", scale=scale, title=title), tooltip=tips
-    )
-    return [line, mark]

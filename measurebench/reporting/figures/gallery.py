@@ -3,32 +3,16 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
 PICTURES = ("clean", "perturbation", "adversarial")
-_FIELDS = {
-    "model_id": str,
-    "index": int,
-    "true": str,
-    "clean_label": str,
-    "clean_confidence": float,
-    "adversarial_label": str,
-    "adversarial_confidence": float,
-    "target": str,
-    "factor": float,
-    "distance": float,
-    "threat_model": str,
-    "attack": str,
-    "clean": str,
-    "perturbation": str,
-    "adversarial": str,
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +47,9 @@ class GalleryItem:
         return self.adversarial_label != self.clean_label
 
 
+_FIELDS: dict[str, Any] = {field.name: field.type for field in fields(GalleryItem)}
+
+
 def write_gallery(
     folder: Path, entries: Sequence[Mapping[str, Any]], pictures: Sequence[tuple[bytes, bytes, bytes]]
 ) -> Path:
@@ -70,15 +57,14 @@ def write_gallery(
 
     ``entries`` hold the fields of ``GalleryItem`` except for the pictures.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i, (entry, files) in enumerate(zip(entries, pictures, strict=True)):
         names = {kind: f"{i:03d}-{kind}.png" for kind in PICTURES}
         for name, content in zip(names.values(), files, strict=True):
-            (folder / name).write_bytes(content)
+            write_atomically(folder / name, content)
         rows.append({**entry, **names})
     path = folder / "gallery.json"
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(rows, indent=1, ensure_ascii=False).encode() + b"\n")
     return path
 
 

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from measurebench.core.digests import digest_json
+from measurebench.core.files import write_atomically
+from measurebench.core.packages import installed_version
 from measurebench.core.paths import cache_folder
 
 __all__ = ["SNIPPET", "VEGA_LITE", "bundle_path", "javascript_bundle"]
@@ -33,10 +35,8 @@ def javascript_bundle() -> str:
 
 def bundle_path() -> Path:
     """Return where the script is kept for the installed version of vl-convert-python."""
-    from importlib.metadata import version
-
     asked = digest_json([SNIPPET, VEGA_LITE])
-    return cache_folder() / "pages" / f"vl-convert-{version('vl-convert-python')}-{asked}.js"
+    return cache_folder() / "pages" / f"vl-convert-{installed_version('vl-convert-python')}-{asked}.js"
 
 
 def _bundled() -> str:
@@ -57,8 +57,6 @@ def _read(path: Path) -> str | None:
 
 def _keep(path: Path, bundle: str) -> None:
     """Keep the script where that is possible: a page must come out on a machine without a home, too."""
-    from measurebench.store.folder import write_atomically
-
     content = bundle.encode()
     with suppress(OSError):
         write_atomically(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

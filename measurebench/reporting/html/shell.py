@@ -6,28 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
+from measurebench.core.packages import own_version
 from measurebench.reporting.html import theme
 from measurebench.reporting.html.bundle import javascript_bundle
 from measurebench.reporting.html.embedding import script_json
 from measurebench.reporting.html.wording import fixed, percent
-from measurebench.store.folder import write_atomically
 
-__all__ = ["environment", "render", "version", "write_text"]
-
-
-def version() -> str:
-    """Return the installed version of the package, "unknown" where it runs from a folder without being installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("measurebench")
-    except PackageNotFoundError:
-        return "unknown"
+__all__ = ["render", "templates", "write_text"]
 
 
 @cache
-def environment() -> Any:
+def templates() -> Any:
     """Return the Jinja environment of the templates; it escapes everything that is not marked as safe."""
     import jinja2
 
@@ -35,7 +25,7 @@ def environment() -> Any:
     made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     made.globals.update(
         theme=theme,
-        version=version(),
+        version=own_version(),
         num=lambda value: fixed(value, 3).rstrip("0").rstrip("."),
         pct=percent,
         home="#main",
@@ -47,7 +37,7 @@ def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
     """Return a page as HTML; ``data`` goes into it once, as JSON, and ``values`` are the template's own."""
     shared = {"config": theme.vega_config(), "colors": theme.LIGHT}
     return str(
-        environment()
+        templates()
         .get_template(template)
         .render(data=script_json({**shared, **data}), bundle=javascript_bundle(), **values)
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from measurebench.core.columns import describe
 from measurebench.core.info import MeasureInfo
+from measurebench.core.intervals import p_value_text
 
 __all__ = [
     "DASH",
@@ -103,14 +104,12 @@ def interval(low: Any, high: Any, digits: int = 2) -> str:
 
 
 def p_text(value: Any) -> str:
-    """Return a p-value with three digits, and "< 0.001" for a smaller one.
+    """Return a p-value with three digits, "< 0.001" for a smaller one, and a dash for one that is missing.
 
     >>> p_text(0.0421), p_text(0.00004)
     ('0.042', '< 0.001')
     """
-    if not defined(value):
-        return MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return p_value_text(value) if defined(value) else MISSING
 
 
 def count(n: int, singular: str, plural: str = "") -> str:

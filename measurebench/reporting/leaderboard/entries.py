@@ -1,7 +1,6 @@
 """Reads RobustBench's leaderboard into one clean table. Every irregularity of its sources is handled here."""
 
 import html
-import importlib.metadata
 import importlib.resources
 import json
 import re
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.packages import description_of
 from measurebench.core.threat import ThreatModel
 
 __all__ = [
@@ -93,7 +93,7 @@ def leaderboard(norm: str = "Linf", model_info: Path | None = None) -> pd.DataFr
 
 def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of the Markdown table for CIFAR-10 and ``norm`` in robustbench's package description."""
-    lines = (_description() if text is None else text).splitlines()
+    lines = (description_of("robustbench") if text is None else text).splitlines()
     rows, inside, dataset = [], False, ""
     for line in lines:
         if line.startswith("### "):
@@ -103,13 +103,6 @@ def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]
         elif inside and line.startswith("|") and (row := _markdown_row(line, norm)):
             rows.append(row)
     return rows
-
-
-def _description() -> str:
-    try:
-        return importlib.metadata.metadata("robustbench").get_payload() or ""  # type: ignore[attr-defined]
-    except importlib.metadata.PackageNotFoundError:
-        raise BadInputError("robustbench", "the installed package", "none", "pip install robustbench") from None
 
 
 def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from measurebench.core.columns import describe, is_gap
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
+from measurebench.core.packages import installed_version
 from measurebench.reporting.charts.leaderboard import (
     best_known,
     clean,
@@ -24,14 +25,14 @@ from measurebench.reporting.charts.leaderboard import (
 from measurebench.reporting.charts.leaderboard import papers as papers_chart
 from measurebench.reporting.charts.leaderboard import ranking as ranking_chart
 from measurebench.reporting.figures.figure import Figure
-from measurebench.reporting.figures.files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.figure_files import check_formats, file_name, write_figures
 from measurebench.reporting.figures.page_data import datasets, figure_data
 from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, listed, measure_name, percent
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.study.study_page import Section
-from measurebench.reporting.subject.ranking import ranked
+from measurebench.reporting.subject.rank_intervals import ranked
 
 __all__ = ["headline", "joined", "leaderboard_page", "prepared", "sections", "static_figures", "write_leaderboard"]
 
@@ -254,11 +255,12 @@ def _lead(table: pd.DataFrame) -> str:
 
 def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Return what the page rests on and what is not known, as name and value."""
-    from importlib.metadata import version
-
     unknown = int((table["reliable"] == "unknown").sum())
     rows = [
-        ("source", f"the tables in the description of the installed package robustbench {version('robustbench')}"),
+        (
+            "source",
+            f"the tables in the description of the installed package robustbench {installed_version('robustbench')}",
+        ),
         ("entries", f"{len(table)}, {int((table['weights'] == 'yes').sum())} of them with weights in the package"),
         ("intervals", "Wilson, 95 %, 10,000 test images; differences by Newcombe's method without pairing"),
         ("reliability", f"unknown for {unknown}" if unknown else "stated for all"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
-from measurebench.reporting.html.shell import environment, write_text
+from measurebench.reporting.html.shell import templates, write_text
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.leaderboard.leaderboard_page import headline, leaderboard_page, prepared
@@ -116,4 +116,4 @@ def _index(published: Sequence[Published], *, has_docs: bool) -> str:
         "published": published,
         "has_docs": has_docs,
     }
-    return str(environment().get_template("index.html").render(**values))
+    return str(templates().get_template("index.html").render(**values))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from measurebench.reporting.charts import scatter
 from measurebench.reporting.figures.figure import Figure
-from measurebench.reporting.figures.files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.figure_files import check_formats, file_name, write_figures
 from measurebench.reporting.html.shell import write_text
 from measurebench.reporting.study.study_page import sections, study_page
 from measurebench.reporting.subject.study import Study, load_study

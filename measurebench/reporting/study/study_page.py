@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from measurebench.reporting.charts import (
-    accuracy,
+    accuracies,
+    by_setting,
     control,
     gap,
     heatmap,
     regressions,
     residuals,
     scatter,
-    settings,
     signerror,
 )
 from measurebench.reporting.figures.figure import Figure
@@ -43,7 +43,7 @@ def sections(study: Study) -> tuple[Section, ...]:
     """Return the sections of charts that the study has data for."""
     best, target = study.ranked[0], study.target
     planned = (
-        Section("gap", *_opening(study), "pair", _present(accuracy.figure(study), gap.figure(study))),
+        Section("gap", *_opening(study), "pair", _present(accuracies.figure(study), gap.figure(study))),
         Section(
             "measures",
             f"Which measures predict {target.the}, and under which defenses",
@@ -60,7 +60,7 @@ def sections(study: Study) -> tuple[Section, ...]:
             f"{target.the}. Comparing models that differ in a single setting, or share the value of one, separates the "
             "two.",
             "stack",
-            _present(settings.figure(study, "psi"), settings.figure(study, "pi"), signerror.figure(study)),
+            _present(by_setting.figure(study, "psi"), by_setting.figure(study, "pi"), signerror.figure(study)),
         ),
         Section(
             "residuals",

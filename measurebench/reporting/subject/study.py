@@ -153,7 +153,7 @@ def load_study(
     if isinstance(source, pd.DataFrame):
         table, folder, told, shipped = source, None, {}, measure_infos()
     else:
-        from measurebench.store.infos import infos_of
+        from measurebench.store.recorded_infos import infos_of
         from measurebench.store.tables import read_provenance, read_table
 
         path = Path(source)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
+from measurebench.core.intervals import p_value_text
 from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, significant
 
 __all__ = ["VERDICTS", "judgements"]
@@ -195,4 +196,5 @@ def _interval(row: Row) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    text = p_value_text(value)
+    return text if text.startswith("<") else f"= {text}"

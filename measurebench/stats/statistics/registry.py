@@ -22,14 +22,13 @@ statistic from its draws. Seeds of random numbers come from ``sample.cohort.draw
 NaN and has a reason. The rows stand in correlations.csv behind those that the contract names.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from measurebench.core.importing import import_submodules
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
@@ -193,8 +192,7 @@ def all_statistics() -> Registry[Statistic]:
 
 @cache
 def _import_modules() -> None:
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
-        importlib.import_module(module.name)
+    import_submodules(str(__package__), [str(Path(__file__).parent)])
 
 
 def find_statistic(name: str) -> Statistic:

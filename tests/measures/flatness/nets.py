@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from measurebench.testing.networks import strided, with_statistics
+from measurebench.testing.small_networks import strided, with_statistics
 
 KINDS = ("convolutional", "residual", "preactivation", "wide")
 

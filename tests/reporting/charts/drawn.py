@@ -13,7 +13,7 @@ from typing import Any
 import vl_convert
 
 from measurebench.reporting.figures.figure import Figure
-from measurebench.reporting.figures.files import standalone
+from measurebench.reporting.figures.figure_files import standalone
 from measurebench.reporting.html.bundle import VEGA_LITE
 
 __all__ = ["Axis", "Layer", "Scene", "drawn", "number", "told"]

@@ -9,12 +9,12 @@ import pytest
 
 from measurebench.core.infos import measure_infos
 from measurebench.core.origins import Origin
-from measurebench.reporting.charts import accuracy, gap, scatter
+from measurebench.reporting.charts import accuracies, gap, scatter
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
 from measurebench.reporting.subject.study import Study, load_study
 from measurebench.stats import analyze
-from measurebench.store.infos import add_infos, write_infos_beside
+from measurebench.store.recorded_infos import add_infos, write_infos_beside
 from tests.reporting.study.test_study_page import data_of
 from tests.reporting.synthetic import study_table
 
@@ -35,7 +35,7 @@ def test_a_filter_leaves_its_models_out_of_headline_and_charts(only_at: Study) -
     assert f"over {n} models" in finding(only_at).lead
     assert only_at.defenses == ("all models",)
     assert "TRADES" not in gap.figure(only_at).title + gap.figure(only_at).summary
-    shown = accuracy.figure(only_at)
+    shown = accuracies.figure(only_at)
     assert shown
     assert f"of {n} models" in shown.title
     assert int(scatter.figure(only_at, "local_lip").data["models"]["_target"].notna().sum()) == n

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis
 from measurebench.reporting.figures.figure import Figure, named, specification
 from measurebench.reporting.html.wording import count, percent
-from measurebench.reporting.subject.ranking import frontier, frontiers_by_year
+from measurebench.reporting.subject.rank_intervals import frontier, frontiers_by_year
 
 __all__ = ["FLOOR", "figure"]
 

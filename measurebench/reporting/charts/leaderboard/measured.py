@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.reporting.charts.leaderboard.entries import entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import entries, percent_axis
 from measurebench.reporting.charts.scatter import TITLE
 from measurebench.reporting.figures.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import axis_title, fixed, measure_name

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.entries import entries
+from measurebench.reporting.charts.leaderboard.encoding import entries
 from measurebench.reporting.figures.figure import POINTS_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import count, points
 

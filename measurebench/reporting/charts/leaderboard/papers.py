@@ -6,7 +6,7 @@ import pandas as pd
 
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
 from measurebench.reporting.html.wording import count
-from measurebench.reporting.subject.ranking import papers
+from measurebench.reporting.subject.rank_intervals import papers
 
 __all__ = ["SHOWN", "figure"]
 

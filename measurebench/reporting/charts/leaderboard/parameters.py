@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.entries import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis
 from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, fixed, percent
 

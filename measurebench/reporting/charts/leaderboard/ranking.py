@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.entries import kinds, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import kinds, percent_axis
 from measurebench.reporting.figures.figure import (
     Column,
     Figure,

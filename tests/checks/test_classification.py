@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from measurebench.checks.accuracy import accuracy_lines, correct_predictions, normalization_lines, preflight_lines
+from measurebench.checks.classification import accuracy_lines, correct_predictions, normalization_lines, preflight_lines
 from measurebench.checks.results import Effort
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models import LoadedModel

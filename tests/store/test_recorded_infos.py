@@ -7,7 +7,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.core.origins import Origin
-from measurebench.store.infos import FILE, add_infos, infos_of, recorded_infos, write_infos_beside
+from measurebench.store.recorded_infos import FILE, add_infos, infos_of, recorded_infos, write_infos_beside
 
 MINE = replace(measure_infos()["local_lip"], id="mine", title="Mine", variants={})
 ORIGIN = Origin("other-package", "1.0", sha256="ab" * 32)

@@ -6,7 +6,7 @@ from measurebench.core.digests import digest_file
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.core.records import Record
-from measurebench.engine.origins import of_this_code, origin_entry
+from measurebench.engine.measure_code import of_this_code, origin_entry
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import MeasureValue
@@ -30,7 +30,7 @@ def record(measure: str, **diagnostics: str) -> Record:
 def test_only_third_party_measures_name_their_code() -> None:
     assert origin_entry(find_measure("num_params")) == {}
     sha256 = digest_file(Path(__file__))
-    assert origin_entry(Mine()) == {"origin": f"test_origins.py (SHA-256 {sha256[:16]})", "origin_sha256": sha256}
+    assert origin_entry(Mine()) == {"origin": f"test_measure_code.py (SHA-256 {sha256[:16]})", "origin_sha256": sha256}
 
 
 def test_records_of_other_code_do_not_count_and_all_others_do() -> None:

@@ -4,18 +4,11 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.intervals import wilson_interval
 
-__all__ = ["TEST_IMAGES", "Z", "frontier", "frontiers_by_year", "papers", "ranked", "wilson"]
+__all__ = ["TEST_IMAGES", "frontier", "frontiers_by_year", "papers", "ranked"]
 
 TEST_IMAGES = 10_000  # of CIFAR-10, on which RobustBench evaluates
-Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
-
-
-def wilson(p: "pd.Series[float]", n: int = TEST_IMAGES) -> tuple["pd.Series[float]", "pd.Series[float]"]:
-    """Return Wilson's 95 % interval of proportions over ``n`` images (Wilson 1927)."""
-    center = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return center - half, center + half
 
 
 def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = TEST_IMAGES) -> pd.DataFrame:
@@ -28,7 +21,7 @@ def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = 
     if accuracy not in table.columns:
         raise BadInputError(accuracy, "a column of the leaderboard", "none")
     p = table[accuracy].astype(float)
-    low, high = wilson(p, n)
+    low, high = (pd.Series(end, p.index) for end in wilson_interval(p * n, n))
     better = _certainly_greater(p.to_numpy(), low.to_numpy(), high.to_numpy())
     count = int(p.notna().sum())
     return table.assign(

@@ -5,16 +5,16 @@ import pytest
 import vl_convert
 
 from measurebench.core.errors import BadInputError
-from measurebench.reporting.charts import accuracy, heatmap
+from measurebench.reporting.charts import accuracies, heatmap
 from measurebench.reporting.figures.figure import Figure
-from measurebench.reporting.figures.files import standalone, wrapped, write_figures
+from measurebench.reporting.figures.figure_files import standalone, wrapped, write_figures
 from measurebench.reporting.html.bundle import VEGA_LITE
 from measurebench.reporting.study.report import static_figures
 from measurebench.reporting.subject.study import Study
 
 
 def test_a_chart_is_written_in_every_format(study: Study, tmp_path: Path) -> None:
-    figure = accuracy.figure(study)
+    figure = accuracies.figure(study)
     assert figure
     paths = write_figures([figure], tmp_path, ("svg", "png", "pdf"))
     assert [path.name for path in paths] == ["accuracy.svg", "accuracy.png", "accuracy.pdf"]

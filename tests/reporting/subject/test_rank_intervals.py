@@ -3,17 +3,19 @@ import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from measurebench.core.errors import BadInputError
-from measurebench.reporting.subject.ranking import frontier, frontiers_by_year, papers, ranked, wilson
+from measurebench.reporting.subject.rank_intervals import frontier, frontiers_by_year, papers, ranked
 
 
 def entries(*rows: tuple[str, float, float, int, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model_id", "clean_accuracy", "autoattack_accuracy", "year", "paper_key"])
 
 
-def test_wilson_agrees_with_statsmodels() -> None:
-    low, high = wilson(pd.Series([0.0, 0.3, 0.7371]), 10_000)
+def test_intervals_are_wilsons_as_statsmodels_has_them() -> None:
+    table = ranked(entries(*((str(i), 0.9, p, 2020, "p") for i, p in enumerate((0.0, 0.3, 0.7371)))))
     for i, successes in enumerate((0, 3000, 7371)):
-        assert (low[i], high[i]) == pytest.approx(proportion_confint(successes, 10_000, method="wilson"), abs=1e-12)
+        assert (table["low"][i], table["high"][i]) == pytest.approx(
+            proportion_confint(successes, 10_000, method="wilson"), abs=1e-12
+        )
 
 
 def test_ties_share_a_rank() -> None:
@@ -72,7 +74,7 @@ def test_more_images_make_ranks_surer() -> None:
     table = entries(*((str(i), 0.9, p, 2020, str(i)) for i, p in enumerate((0.70, 0.695, 0.68))))
     assert ranked(table, n=100)["rank_worst"].tolist() == [3, 3, 3]
     assert ranked(table, n=10**7)["rank_worst"].tolist() == [1, 2, 3]
-    low, high = wilson(table["autoattack_accuracy"])
+    low, high = (ranked(table)[end] for end in ("low", "high"))
     assert ((low < table["autoattack_accuracy"]) & (table["autoattack_accuracy"] < high)).all()
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from measurebench.reporting.charts.leaderboard import year
-from measurebench.reporting.charts.leaderboard.entries import DATA_KINDS, kinds, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import DATA_KINDS, kinds, percent_axis
 from measurebench.reporting.html.theme import LIGHT, SHAPES
 from tests.reporting.charts.drawn import drawn
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.option_fields import check_names, checked, option, options_of, read_toml, validate
 from measurebench.core.option_kinds import auto_or_whole, flag, folder, names, one_of, text, whole
-from measurebench.core.options import check_names, checked, option, options_of, read_toml, validate
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from measurebench.core.errors import BadInputError
 from measurebench.stats import Analysis, FilterStep, analyze, read_analysis, write_analysis
 from measurebench.stats.analysis import TABLES
-from measurebench.stats.files import FORMAT, to_json
+from measurebench.stats.analysis_files import FORMAT, to_json
 from tests.stats.tables import grid
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from measurebench.core.errors import BadInputError
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP
-from measurebench.training.config import TrainingConfig, recipe
+from measurebench.training.training_config import TrainingConfig, recipe
 
 
 def _config(**settings) -> TrainingConfig:

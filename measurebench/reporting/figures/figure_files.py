@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.html.bundle import VEGA_LITE
 from measurebench.reporting.html.embedding import columns as embedded
@@ -101,9 +102,10 @@ def _write(spec: dict[str, Any], path: Path, kind: str) -> Path:
     import vl_convert
 
     if kind == "svg":
-        path.write_text(vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE), encoding="utf-8")
+        content = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode()
     elif kind == "png":
-        path.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+        content = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE)
     else:
-        path.write_bytes(vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE))
+        content = vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE)
+    write_atomically(path, content)
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.options import Option, check_names, options_of
+from measurebench.core.option_fields import Option, check_names, options_of
 from measurebench.engine.options import RunOptions
 
 if TYPE_CHECKING:

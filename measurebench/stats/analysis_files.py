@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
@@ -47,17 +48,17 @@ def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
     Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
+    contents = {
+        folder / f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
+        for name in ("correlations", "regressions")
+    }
+    contents[folder / "analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name in ("correlations", "regressions"):
-            paths.append(folder / f"{name}.csv")
-            getattr(analysis, name).to_csv(paths[-1], index=False, lineterminator="\n")
-        paths.append(folder / "analysis.json")
-        paths[-1].write_text(json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        for path, content in contents.items():
+            write_atomically(path, content.encode())
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
-    return paths
+    return list(contents)
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from measurebench.reporting.charts import accuracy
+from measurebench.reporting.charts import accuracies
 from measurebench.reporting.html.theme import LIGHT
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
@@ -13,7 +13,7 @@ from tests.reporting.synthetic import study_table
 
 @pytest.fixture(scope="module")
 def scene(wide: Study) -> Scene:
-    figure = accuracy.figure(wide)
+    figure = accuracies.figure(wide)
     assert figure
     return drawn(figure)
 
@@ -59,7 +59,7 @@ def test_defenses_have_a_colour_and_a_shape_each_as_the_legend_says(scene: Scene
 
 
 def test_the_title_counts_the_models_that_are_more_robust_on_training_images(wide: Study) -> None:
-    figure = accuracy.figure(wide)
+    figure = accuracies.figure(wide)
     assert figure
     above = int(np.sum(wide.table["pgd_accuracy_train"] > wide.table["pgd_accuracy_test"]))
     assert figure.title.startswith(f"{above} of 72 models are more robust")
@@ -71,7 +71,7 @@ def test_models_without_one_of_the_accuracies_are_not_drawn() -> None:
     table = study_table(24)
     table.loc[:3, "pgd_accuracy_train"] = float("nan")
     study = Study.of("x", table, analyze(table, bootstrap=20, permutations=19, measures=["local_lip"]))
-    figure = accuracy.figure(study)
+    figure = accuracies.figure(study)
     assert figure
     assert len(drawn(figure).of("symbol")[0].items) == 20
 
@@ -79,4 +79,4 @@ def test_models_without_one_of_the_accuracies_are_not_drawn() -> None:
 def test_without_accuracies_there_is_no_chart() -> None:
     table = study_table(24).drop(columns=["pgd_accuracy_train"])
     study = Study.of("x", table, analyze(table, bootstrap=20, permutations=19, measures=["local_lip"]))
-    assert accuracy.figure(study) is None
+    assert accuracies.figure(study) is None

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from measurebench.reporting.charts import settings
-from measurebench.reporting.charts.settings import SYMBOLS
+from measurebench.reporting.charts import by_setting
+from measurebench.reporting.charts.by_setting import SYMBOLS
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
 from tests.reporting.charts.conftest import SETTINGS, wide_table
@@ -49,7 +49,7 @@ STATISTICS = {"psi": psi, "pi": pi}
 
 @pytest.fixture(scope="module")
 def scenes(wide: Study) -> dict[str, Scene]:
-    found = {name: settings.figure(wide, name) for name in STATISTICS}
+    found = {name: by_setting.figure(wide, name) for name in STATISTICS}
     return {name: drawn(figure) for name, figure in found.items() if figure}
 
 
@@ -101,14 +101,14 @@ def test_columns_are_the_expected_sign_all_models_the_settings_and_their_mean(sc
 def test_the_title_names_the_measure_with_the_largest_mean(wide: Study) -> None:
     means = {name: np.mean([psi(wide.table, name, setting) for setting in SETTINGS]) for name in KEPT}
     best = max(means, key=lambda name: abs(means[name]))
-    figure = settings.figure(wide, "psi")
+    figure = by_setting.figure(wide, "psi")
     assert figure
     assert f"{wide.infos[best].title} follows the gap most closely (mean ψ = {means[best]:.2f}" in figure.title
 
 
 def test_the_summary_counts_the_pairs_that_differ_in_one_setting_only(wide: Study) -> None:
     # Three models in each of 24 cells: 12 groups of two levels give 12 * 9 pairs, the 8 of three defenses 8 * 27.
-    figure = settings.figure(wide, "psi")
+    figure = by_setting.figure(wide, "psi")
     assert figure
     for text in ("augmentation 108", "batch size 108", "architecture 108", "defense 216"):
         assert text in figure.summary
@@ -117,5 +117,5 @@ def test_the_summary_counts_the_pairs_that_differ_in_one_setting_only(wide: Stud
 def test_a_table_without_settings_has_no_chart() -> None:
     table = wide_table().drop(columns=[*SETTINGS, "n_parameters"])
     study = Study.of("x", table, analyze(table, bootstrap=20, permutations=19, measures=["local_lip"]))
-    assert settings.figure(study, "psi") is None
-    assert settings.figure(study, "pi") is None
+    assert by_setting.figure(study, "psi") is None
+    assert by_setting.figure(study, "pi") is None

@@ -12,10 +12,10 @@ from typing import Any
 
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import info_from_json, measure_infos
 from measurebench.core.origins import Origin
-from measurebench.store.folder import write_atomically
 from measurebench.store.journal import Journal
 
 __all__ = ["FILE", "add_infos", "infos_of", "recorded_infos", "write_infos_beside"]
