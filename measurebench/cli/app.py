@@ -22,6 +22,7 @@ COMMANDS = {
     "measures": "List all measures with formula, source and hypothesis.",
     "plugins": "List what third-party packages and files add, and those that fail.",
     "check": "Load a model, test it, and say what is wrong and how to fix it.",
+    "agreement": "Compare AutoAttack's verdicts with pyautoattack's on a model.",
     "convert": "Convert a checkpoint to safetensors with a manifest.",
     "run": "Measure models on a data set, or resume an interrupted run.",
     "status": "Show what is done, missing and failed in a results folder.",
