@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "Measure models on a data set, or resume an interrupted run.",
     "status": "Show what is done, missing and failed in a results folder.",
     "export": "Write the table of models, one row per model.",
+    "verdicts": "Write the verdicts of attacks, one row per image.",
     "analyze": "Test how well each measure predicts the robust generalization gap.",
     "report": "Write the web page of a study.",
     "compare": "Compare the conclusions of two tables.",

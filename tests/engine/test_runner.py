@@ -17,6 +17,7 @@ from measurebench.measures.value import MeasureValue
 from measurebench.store.examples import read_arrays
 from measurebench.store.folder import ResultsFolder
 from measurebench.store.tables import read_table
+from measurebench.store.verdicts import write_verdicts
 from tests.attacks.short import shorten_autoattack
 
 MEASURES = "average_ce_pgd,average_ce,train_robust_acc"
@@ -326,6 +327,12 @@ def test_autoattack_resumes_by_example_and_grows(
         assert (ours[name] == whole[name]).all(), name
     row = read_table(out).iloc[0]
     assert row["n_autoattack"] == 40
+    table = write_verdicts(out, tmp_path / "v.parquet")
+    assert read_table(tmp_path / "v.parquet").equals(table)
+    mine = table[table["measure"] == "autoattack_accuracy"]
+    assert (len(mine), mine["robust"].mean()) == (40, row["autoattack_accuracy_test"])
+    assert set(mine.loc[mine["correct"] & ~mine["robust"], "broken_by"]) <= {"apgd-ce", "apgd-t", "fab-t", "square"}
+    assert mine.loc[mine["robust"], "broken_by"].isna().all()
     assert row["autoattack_accuracy_test"] == read_table(tmp_path / "whole").iloc[0]["autoattack_accuracy_test"]
 
 
