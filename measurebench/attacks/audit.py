@@ -26,7 +26,8 @@ class AttackOutcome:
     float64 [n] in the threat model's norm (0 for images that are not finite); ``violations`` bool [n], images that
     are not finite, or outside the ball or the box. A violation never counts as a success, so an attack with
     violations has shown less than its robust accuracy says. ``n_passes`` are forward and backward passes per example,
-    where known, ``flags`` warnings, ``counts`` numbers of examples that the attack told, by name.
+    where known, ``flags`` warnings, ``counts`` numbers of examples that the attack told, by name, and ``details``
+    tensors [n] that are kept with the verdicts.
     """
 
     adversarial: Tensor
@@ -37,6 +38,7 @@ class AttackOutcome:
     n_passes: int | None = None
     flags: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def audit(
@@ -49,10 +51,13 @@ def audit(
     n_passes: int | None = None,
     flags: Sequence[str] = (),
     counts: Mapping[str, int] | None = None,
+    undecided: Tensor | None = None,
+    details: Mapping[str, Tensor] | None = None,
 ) -> AttackOutcome:
     """Judge adversarial images [n, ...] by their distance, the box and fresh predictions.
 
-    Logits are those of the network at ``images`` and at ``adversarial``, [n, K]. Raises BadInputError where the
+    Logits are those of the network at ``images`` and at ``adversarial``, [n, K]. Examples that are ``undecided``,
+    bool [n], do not count as robust. Raises BadInputError where the
     attack changed the shape.
 
     >>> from measurebench.core.threat import ThreatModel
@@ -81,9 +86,10 @@ def audit(
             f" (largest distance {float(distances.max()):.6g}); they do not count as successes"
         )
     robust = correct & ~overturned
-    return AttackOutcome(
-        adversarial, correct, robust, distances, violations, n_passes, tuple(raised), dict(counts or {})
-    )
+    if undecided is not None:
+        robust &= ~undecided
+    told = dict(counts or {}), dict(details or {})
+    return AttackOutcome(adversarial, correct, robust, distances, violations, n_passes, tuple(raised), *told)
 
 
 def is_correct(logits: Tensor, labels: Tensor) -> Tensor:

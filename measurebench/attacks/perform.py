@@ -1,6 +1,7 @@
 """Runs any attack on copies, checks what it returns, and judges it by the images that were never out of our hands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ def judged(
         result.n_passes,
         result.flags,
         result.counts,
+        result.undecided,
+        result.details,
     )
 
 
@@ -96,7 +99,7 @@ def _checked(info: AttackInfo, result: AttackResult, images: Tensor) -> AttackRe
         raise BadInputError(subject, f"adversarial images of shape {tuple(images.shape)}", str(tuple(found.shape)))
     if not found.is_floating_point():
         raise BadInputError(subject, "adversarial images of a floating-point type", str(found.dtype))
-    return AttackResult(found.detach().to(images), result.flags, result.n_passes, result.counts)
+    return replace(result, adversarial=found.detach().to(images))
 
 
 def _joined(results: Sequence[AttackResult]) -> AttackResult:
@@ -113,4 +116,26 @@ def _joined(results: Sequence[AttackResult]) -> AttackResult:
         tuple(dict.fromkeys(flag for result in results for flag in result.flags)),
         round(sum(known) / sum(sizes)) if len(known) == len(results) else None,
         counts,
+        _undecided(results),
+        _details(results),
     )
+
+
+def _undecided(results: Sequence[AttackResult]) -> Tensor | None:
+    """Return which examples of all batches are undecided; None where no batch says it."""
+    if all(result.undecided is None for result in results):
+        return None
+    return torch.cat(
+        [
+            torch.zeros(len(result.adversarial), dtype=torch.bool, device=result.adversarial.device)
+            if result.undecided is None
+            else result.undecided
+            for result in results
+        ]
+    )
+
+
+def _details(results: Sequence[AttackResult]) -> dict[str, Tensor]:
+    """Return the details that every batch has, over all examples."""
+    shared = set.intersection(*(set(result.details) for result in results))
+    return {name: torch.cat([result.details[name] for result in results]) for name in sorted(shared)}

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 
-__all__ = ["Attack", "AttackContext", "AttackInfo", "AttackResult", "ShardResult", "ShardStore"]
+__all__ = ["Attack", "AttackContext", "AttackInfo", "AttackResult", "BlockStore"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class AttackInfo:
 
     ``in_ball`` promises images within the threat model; ``batch_independent`` that an image's result does not
     depend on the images beside it; tests hold both. ``whole`` attacks get all images in one call, others a batch.
-    ``targeted`` ones can aim at given classes.
+    ``targeted`` ones can aim at given classes. ``exact`` attacks judge in the precision of the weights, without TF32,
+    and so does the audit. ``sampled`` ones attack a part of the examples to the end, so that their accuracy is an
+    estimate; the result's counts ``n_survivors``, ``n_sampled`` and ``n_broken_in_sample`` say of what.
     ``reference`` is where a third-party attack comes from, with the digest of its code; empty for registered ones.
     """
 
@@ -42,7 +45,19 @@ class AttackInfo:
     batch_independent: bool = False
     whole: bool = False
     targeted: bool = False
+    exact: bool = False
+    sampled: bool = False
     reference: str = ""
+
+    @property
+    def column(self) -> str:
+        """The beginning of its columns' names: the id, with ``_`` for ``-`` in the name of a registered attack.
+
+        >>> AttackInfo("apgd-ce:rho=0.5", "APGD", "").column
+        'apgd_ce:rho=0.5'
+        """
+        name, colon, settings = self.id.partition(":")
+        return self.id if self.reference else f"{name.replace('-', '_')}{colon}{settings}"
 
 
 @dataclass(frozen=True)
@@ -50,33 +65,28 @@ class AttackResult:
     """``adversarial`` images [n, ...], as the attack left them.
 
     ``flags`` are warnings, ``n_passes`` forward and backward passes per example where they are known, and ``counts``
-    numbers of examples by name, which are summed over batches.
+    numbers of examples by name, which are summed over batches. ``undecided`` bool [n] marks examples of which the
+    attack shows nothing, so that they do not count as robust. ``details`` are tensors [n] that are kept with the
+    verdicts.
     """
 
     adversarial: Tensor
     flags: tuple[str, ...] = ()
     n_passes: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    undecided: Tensor | None = None
+    details: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ShardResult:
-    """``adversarial`` [n, ...] of one shard, the ``flags`` that were raised, and the images that were sent forward."""
+class BlockStore(Protocol):
+    """Where a long attack keeps what it has done between runs; the engine supplies one that writes to disk."""
 
-    adversarial: Tensor
-    flags: tuple[str, ...]
-    n_forward: int
-
-
-class ShardStore(Protocol):
-    """Where finished shards of a long attack are kept between runs; the engine supplies one that writes to disk."""
-
-    def get(self, name: str) -> ShardResult | None:
-        """Return a finished shard."""
+    def get(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
+        """Return the arrays (any shape) of this name, or None where there are none that are whole."""
         ...
 
-    def put(self, name: str, result: ShardResult) -> None:
-        """Keep a finished shard."""
+    def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Keep arrays of any shape in place of those of the same name."""
         ...
 
 
@@ -87,7 +97,8 @@ class AttackContext:
     ``keys`` int64 [n] name the examples: random numbers that depend on them and on ``seed`` alone make a result
     independent of batches. ``targets`` int64 [n] are classes to reach, where the attack is to be targeted.
     ``n_classes`` is the width of the network's output, 0 for an attack whose ``min_classes`` is 0.
-    ``shards`` keeps finished parts, if anybody does.
+    ``store`` keeps what a long attack has done, if anybody does. ``batch_size`` images fit through the network
+    together, for attacks that take all images.
     """
 
     threat: ThreatModel
@@ -96,7 +107,8 @@ class AttackContext:
     split: Split = "test"
     targets: Tensor | None = None
     n_classes: int = 0
-    shards: ShardStore | None = None
+    store: BlockStore | None = None
+    batch_size: int = 256
 
     def at(self, rows: slice) -> "AttackContext":
         """Return the context of some of the examples."""

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from measurebench.attacks.autoattack import attack_shard
+from measurebench.attacks.autoattack import AutoAttack
+from measurebench.attacks.perform import require_classes
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import AttackContext
 from measurebench.checks.results import CheckLine, Effort
@@ -101,7 +102,9 @@ def _autoattack_lines(
 ) -> list[CheckLine]:
     """Run AutoAttack and report its warnings."""
     try:
-        result = attack_shard(network, images, labels, threat, 0, "test", 0, n_classes)
+        require_classes(AutoAttack.base, n_classes)
+        keys = torch.arange(len(images), device=images.device)
+        result = AutoAttack()(network, images, labels, AttackContext(threat, keys, n_classes=n_classes))
     except MeasurebenchError as error:
         return [CheckLine("hint", "AutoAttack", str(error))]
     left = int(_is_correct(network, result.adversarial, labels).sum())

@@ -44,6 +44,8 @@ def _print(folder: Path, models: "Sequence[ModelStatus]") -> None:
         for kind, items in (("failed", model.failed), ("undefined", model.undefined)):
             for item in items:
                 say(f"    {kind} {item.measure} {item.split}: {item.reason}")
+        for value in model.flagged:
+            say(f"    flagged {value.measure} {value.split}: {value.flags}")
         if model.missing:
             shown = [f"{measure} ({split})" for measure, split in model.missing[:_SHOWN]]
             more = [f"and {len(model.missing) - _SHOWN} more"] if len(model.missing) > _SHOWN else []

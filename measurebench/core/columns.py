@@ -173,6 +173,8 @@ CONTRACT: tuple[Column, ...] = (
 
 _FIXED = {column.name: column for column in CONTRACT}
 _FIXED |= {name: _named("identity", name, name) for name in _ALIASES}
+# Only in tables with a model whose AutoAttack raised warnings.
+_FIXED["autoattack_flags"] = _named("status", "autoattack_flags", "AutoAttack's warnings")
 _ACCURACY = re.compile(r"(?P<attack>.+)_accuracy(?:_(?P<split>train|test))?")
 _COUNT = re.compile(r"n_(?P<attack>.+?)(?:_(?P<split>train))?")
 

@@ -4,7 +4,7 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from measurebench.attacks.audit import is_correct
-from measurebench.attacks.protocol import ShardResult
+from measurebench.attacks.standard.blocks import Arrays, decoded, encoded
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.devices import choose_device, clock, is_lost
 from measurebench.compute.numerics import numerics
 from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
+from measurebench.core.files import write_atomically
 from measurebench.core.info import Split
 from measurebench.core.packages import own_version
 from measurebench.core.records import Record
@@ -36,7 +37,7 @@ from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
-from measurebench.store.examples import read_arrays, shard_path, verdict_path, write_arrays
+from measurebench.store.examples import block_path, verdict_path, write_arrays
 
 __all__ = ["DeviceLostError", "Event", "broken_off", "load_failure", "measure_model", "spec_entry"]
 
@@ -55,26 +56,21 @@ class DeviceLostError(RuntimeError):
     """The process can no longer use its GPU; what is left to measure needs another process."""
 
 
-class _DiskShards:
-    """Finished shards of long attacks, under the results folder."""
+class _DiskBlocks:
+    """What long attacks have done, under the results folder: blocks of examples, each with a checksum."""
 
-    def __init__(self, folder: Path, model_digest: str, config_digest: str) -> None:
-        self._place = (folder, model_digest, config_digest)
+    def __init__(self, folder: Path, model_digest: str, config_digest: str, split: Split) -> None:
+        self._place, self._split = (folder, model_digest, config_digest), split
 
-    def get(self, name: str) -> ShardResult | None:
-        arrays = read_arrays(shard_path(*self._place, name))
-        if arrays is None:
-            return None
-        flags = tuple(str(flag) for flag in arrays["flags"])
-        return ShardResult(torch.from_numpy(arrays["adversarial"]), flags, int(arrays["n_forward"]))
+    def _path(self, name: str) -> Path:
+        return block_path(*self._place, f"{self._split}-{name}")
 
-    def put(self, name: str, result: ShardResult) -> None:
-        flags = np.array(result.flags, dtype=np.str_)
-        adversarial = result.adversarial.cpu().numpy()
-        write_arrays(
-            shard_path(*self._place, name),
-            {"adversarial": adversarial, "flags": flags, "n_forward": np.array(result.n_forward)},
-        )
+    def get(self, name: str) -> Arrays | None:
+        path = self._path(name)
+        return decoded(path.read_bytes()) if path.is_file() else None
+
+    def put(self, name: str, arrays: Mapping[str, Any]) -> None:
+        write_atomically(self._path(name), encoded(arrays))
 
 
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
@@ -171,7 +167,7 @@ class _ModelRun:
                 initial_network=self.initial,
                 keys=torch.from_numpy(data.indices).to(self.device),
                 batch_size=self.batch_size,
-                shard_store=_DiskShards(self.out, self.model.digest, self.task.config.digest()),
+                store=_DiskBlocks(self.out, self.model.digest, self.task.config.digest(), split),
             )
         return self.contexts[split]
 
@@ -243,6 +239,7 @@ class _ModelRun:
                 "distance": outcome.distances.cpu().numpy(),
                 "violation": outcome.violations.cpu().numpy(),
                 "input_digest": np.array(data.digest()),
+                **{name: values.cpu().numpy() for name, values in outcome.details.items()},
             },
         )
 

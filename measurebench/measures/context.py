@@ -14,10 +14,12 @@ from measurebench.attacks.audit import AttackOutcome
 from measurebench.attacks.noise import content_keys
 from measurebench.attacks.perform import attacked, judged
 from measurebench.attacks.pgd import PGD
-from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, ShardStore
+from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, BlockStore
 from measurebench.attacks.registry import find_attack
+from measurebench.attacks.standard.networks import Reference
 from measurebench.compute.batching import Batches
 from measurebench.compute.devices import clock
+from measurebench.compute.precision import exact
 from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
@@ -100,13 +102,13 @@ class MeasureContext:
         keys: Tensor | None = None,
         adversarial: Tensor | None = None,
         batch_size: int = 256,
-        shard_store: ShardStore | None = None,
+        store: BlockStore | None = None,
     ) -> None:
         self.network, self.images, self.labels, self.settings = network, images, labels, settings
         self.keys = content_keys(images) if keys is None else keys
         self.batches = Batches(batch_size)
         self._initial_network = initial_network
-        self._shard_store = shard_store
+        self._store = store
         self._clock = _Clock(images.device)
         self._memo: dict[str, Any] = {}
         if adversarial is not None:
@@ -214,7 +216,7 @@ class MeasureContext:
 
     # ---- passes --------------------------------------------------------------------------------------------
 
-    def forward(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+    def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Return logits [n, K] without gradients."""
         model = self.network if network is None else network
         with torch.no_grad():
@@ -241,7 +243,8 @@ class MeasureContext:
             settings.split,
             targets,
             n_classes,
-            self._shard_store,
+            self._store,
+            self.batches.size,
         )
 
     def _attacked(
@@ -253,12 +256,22 @@ class MeasureContext:
     def _outcome(self, attack: Attack) -> AttackOutcome:
         """Judge an attack; the one whose examples all measures share is not made again."""
         info, n = attack.info, self.n_attacked(attack)
+        if info.exact and exact(self.network) is not self.network:
+            return self._exact_outcome(attack, n)
         if info.examples is None:
             result = self._attacked(attack, n)
             logits = self.forward(result.adversarial)
         else:
             result, logits = self._pgd_result, self.logits(info.examples)
         return judged(result, self.images[:n], self.labels[:n], self.clean_logits[:n], logits, self.threat)
+
+    def _exact_outcome(self, attack: Attack, n: int) -> AttackOutcome:
+        """Judge an attack by the network in the precision of its weights, since a coarse one hides broken images."""
+        reference = Reference(exact(self.network))
+        result = self._attacked(attack, n)
+        images, labels = self.images[:n], self.labels[:n]
+        clean, found = (self.forward(points, reference) for points in (images, result.adversarial))
+        return judged(result, images, labels, clean, found, self.threat)
 
     def _gradient_pass(self, images: Tensor) -> GradientPass:
         parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}

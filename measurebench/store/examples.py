@@ -1,4 +1,4 @@
-"""Arrays per example beside the records: verdicts of attacks with the digest of the images, and AutoAttack shards."""
+"""Arrays per example beside the records: verdicts of attacks with the digest of the images, and AutoAttack's blocks."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from measurebench.core.files import file_name, write_atomically
 
-__all__ = ["Arrays", "file_name", "read_arrays", "shard_path", "verdict_path", "write_arrays"]
+__all__ = ["Arrays", "block_path", "file_name", "read_arrays", "verdict_path", "write_arrays"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -44,6 +44,6 @@ def verdict_path(folder: Path, model_id: str, config_digest: str, split: str, at
     return folder / "examples" / file_name(model_id) / config_digest / f"{split}-{file_name(attack)}.npz"
 
 
-def shard_path(folder: Path, model_digest: str, config_digest: str, name: str) -> Path:
-    """Return the file of a finished AutoAttack shard."""
-    return folder / "shards" / model_digest / config_digest / f"{name}.npz"
+def block_path(folder: Path, model_digest: str, config_digest: str, name: str) -> Path:
+    """Return the file of a block of examples that an attack such as AutoAttack has searched."""
+    return folder / "blocks" / model_digest / config_digest / f"{name}.block"

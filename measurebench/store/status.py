@@ -9,7 +9,7 @@ from typing import Any
 from measurebench.core.records import Record
 from measurebench.store.folder import ResultsFolder, model_key
 
-__all__ = ["ModelStatus", "Unmeasured", "read_status"]
+__all__ = ["Flagged", "ModelStatus", "Unmeasured", "read_status"]
 
 Pair = tuple[str, str]
 
@@ -21,6 +21,15 @@ class Unmeasured:
     measure: str
     split: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A value with warnings: the attack's ``flags``, separated by semicolons."""
+
+    measure: str
+    split: str
+    flags: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class ModelStatus:
     failed: tuple[Unmeasured, ...]
     done: tuple[Pair, ...]
     missing: tuple[Pair, ...]
+    flagged: tuple[Flagged, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain values for JSON."""
@@ -67,6 +77,9 @@ def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set
         failed=tuple(failed),
         done=tuple(sorted(done)),
         missing=tuple(sorted(everything - done)),
+        flagged=tuple(
+            Flagged(r.measure, r.split, str(flags)) for r in records if (flags := r.diagnostics.get("flags"))
+        ),
     )
 
 

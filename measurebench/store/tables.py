@@ -197,7 +197,8 @@ def _ordered(names: list[str], records: Iterable[Record]) -> list[str]:
     settings = sorted(name for name in names if describe(name).role == "setting")
     known = [*names_of("identity"), *settings, *outcome_columns(names)]
     measures = [name for name in _measure_order(records) if name in names and name not in known]
-    return [*known, *measures, *names_of("provenance", "status")]
+    flags = [name for name in names if name == "autoattack_flags"]
+    return [*known, *measures, *names_of("provenance"), *flags, *names_of("status")]
 
 
 def _measure_order(records: Iterable[Record]) -> list[str]:
@@ -227,6 +228,9 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
         column = describe(name)
         if column.role == "outcome" and column.attack != "clean" and record.status == "measured":
             row[own_count(column.attack, column.split)] = record.n
+    told = [str(r.diagnostics.get("flags", "")) for r in records if r.measure == "autoattack_accuracy"]
+    if flags := "; ".join(dict.fromkeys(text for text in told if text)):
+        row["autoattack_flags"] = flags
     row |= dict.fromkeys(names_of("gap"))
     for attack in attacks_in(row):
         train, test = (row.get(accuracy_column(attack, split)) for split in ("train", "test"))

@@ -44,7 +44,7 @@ def test_only_the_defaults_make_the_examples_that_measures_share() -> None:
         ("pgd:step=1/0", "pgd: step: expected a number such as 0.1 or 2/255, got '1/0'"),
         ("pgd:step=nan", "pgd: step: expected a number"),
         ("pgd:start=perhaps", "pgd: start: expected true or false, got 'perhaps'"),
-        ("autoattack:version=custom", "autoattack: version: expected standard or plus or rand, got 'custom'"),
+        ("autoattack-stock:version=custom", "autoattack-stock: version: expected standard or plus or rand"),
     ],
 )
 def test_a_wrong_reference_says_what_was_expected(reference: str, message: str) -> None:
@@ -58,7 +58,8 @@ def test_each_attack_comes_once() -> None:
 
 def test_a_registered_attack_has_an_accuracy_without_another_line() -> None:
     measures = all_measures()
-    assert {f"{name}_accuracy" for name in all_attacks()} <= set(measures)
+    assert {f"{attack.info.column}_accuracy" for _, attack in all_attacks().items()} <= set(measures)
+    assert {"autoattack_accuracy", "autoattack_sampled_accuracy", "apgd_ce_accuracy"} <= set(measures)
 
 
 def test_an_id_is_taken_once_and_made_of_plain_letters() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from measurebench.attacks.autoattack import ShardResult
+from measurebench.attacks.autoattack import AutoAttack
+from measurebench.attacks.protocol import AttackResult
 from measurebench.checks import CheckLine, masking
 from measurebench.checks.results import Effort
 from measurebench.core.errors import ModelError
@@ -22,7 +23,7 @@ def test_masked_gradients_are_hinted_at() -> None:
 
 def robustness(monkeypatch: pytest.MonkeyPatch, attack: Callable) -> list[CheckLine]:
     """Return what is said of an unmasked network with AutoAttack replaced by ``attack``."""
-    monkeypatch.setattr(masking, "attack_shard", attack)
+    monkeypatch.setattr(AutoAttack, "__call__", attack)
     images = torch.full((4, 1, 8, 8), 0.5) + torch.tensor([0.05, -0.05, 0.05, -0.05]).view(4, 1, 1, 1)
     network = Slope(masked=False).eval().requires_grad_(False)
     threat = ThreatModel.parse("Linf", "0.01")  # none of the images can be turned
@@ -31,8 +32,8 @@ def robustness(monkeypatch: pytest.MonkeyPatch, attack: Callable) -> list[CheckL
 
 
 def test_autoattack_s_warnings_are_hints(monkeypatch: pytest.MonkeyPatch) -> None:
-    def warns(_network: object, images: torch.Tensor, *_rest: object) -> ShardResult:
-        return ShardResult(images, ("flag one", "flag two"), 3)
+    def warns(_self: object, _network: object, images: torch.Tensor, *_rest: object) -> AttackResult:
+        return AttackResult(images, ("flag one", "flag two"), 3)
 
     lines = robustness(monkeypatch, warns)
     assert [(line.verdict, line.subject, line.text) for line in lines] == [
@@ -45,7 +46,7 @@ def test_autoattack_s_warnings_are_hints(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_autoattack_that_fails_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_arguments: object) -> ShardResult:
+    def fails(*_arguments: object) -> AttackResult:
         raise ModelError("AutoAttack needs at least four classes")
 
     assert robustness(monkeypatch, fails)[-1] == CheckLine(

@@ -87,13 +87,13 @@ def test_untried_model_says_what_to_give(manifest: Path, capsys: pytest.CaptureF
 def test_warnings_of_autoattack_are_shown_on_request(
     manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from measurebench.attacks.autoattack import ShardResult
-    from measurebench.checks import masking
+    from measurebench.attacks.autoattack import AutoAttack
+    from measurebench.attacks.protocol import AttackResult
 
-    def warns(network: object, images: torch.Tensor, *rest: object) -> ShardResult:
-        return ShardResult(images, ("it seems to be a randomized defense",), 3)
+    def warns(_self: object, _network: object, images: torch.Tensor, *_rest: object) -> AttackResult:
+        return AttackResult(images, ("it seems to be a randomized defense",), 3)
 
-    monkeypatch.setattr(masking, "attack_shard", warns)
+    monkeypatch.setattr(AutoAttack, "__call__", warns)
     arguments = [f"{manifest.parent}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "2"]
     status, out, _ = checked(capsys, *arguments, "--autoattack")
     assert status == 0

@@ -17,6 +17,8 @@ from measurebench.measures.value import MeasureValue
 from measurebench.store.examples import read_arrays
 from measurebench.store.folder import ResultsFolder
 from measurebench.store.tables import read_table
+from measurebench.store.verdicts import write_verdicts
+from tests.attacks.short import shorten_autoattack
 
 MEASURES = "average_ce_pgd,average_ce,train_robust_acc"
 OPTIONS: dict[str, Any] = {"measures": MEASURES, "attacks": "pgd", "workers": 1}
@@ -280,34 +282,106 @@ def test_no_attack_leaves_out_what_needs_one(manifest: Path, images_file: Path, 
         run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "o", measures="average_ce_pgd", attacks="none")
 
 
-def test_autoattack_resumes_by_shard_and_grows(
+SHORT: dict[str, Any] = {"measures": "average_ce", "attacks": "autoattack", "autoattack_examples": 20, "workers": 1}
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Shorten AutoAttack, and note how many searches the engine begins."""
+    from measurebench.attacks.standard.slots import Examples
+
+    shorten_autoattack(monkeypatch, apgd_steps=5, queries=20)
+    begun, rows = [], Examples.rows
+
+    def noted(self: Any, jobs: Any) -> Any:
+        begun.append(len(jobs))
+        return rows(self, jobs)
+
+    monkeypatch.setattr(Examples, "rows", noted)
+    return begun
+
+
+def verdicts(folder: Path, attack: str = "autoattack_accuracy") -> dict[str, Any]:
+    (path,) = folder.glob(f"examples/*/*/test-{attack}.npz")
+    found = read_arrays(path)
+    assert found is not None
+    return found
+
+
+def test_autoattack_resumes_by_example_and_grows(
     manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from measurebench.attacks import autoattack
-
-    calls: list[int] = []
-
-    def quick(network: Any, images: Any, labels: Any, *_rest: Any) -> autoattack.ShardResult:
-        calls.append(len(images))
-        return autoattack.ShardResult(images.clone(), ("a flag",), 7 * len(images))
-
-    monkeypatch.setattr(autoattack, "SHARD_SIZE", 16)
-    monkeypatch.setattr(autoattack, "shards", lambda n: [range(s, min(s + 16, n)) for s in range(0, n, 16)])
-    monkeypatch.setattr(autoattack, "attack_shard", quick)
-    options: dict[str, Any] = {"measures": "average_ce", "attacks": "autoattack", "autoattack_examples": 32}
-    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
-    assert calls == [16, 16]
-    for shard in (tmp_path / "out").glob("shards/*/*/test-000016-*.npz"):
-        shard.unlink()
-    (tmp_path / "out" / "records.jsonl").unlink()
-    run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
-    assert calls == [16, 16, 16]
-    options["autoattack_examples"] = 40
-    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **options)
-    assert calls == [16, 16, 16, 8]
+    begun, model, out = counted(monkeypatch), f"{manifest.parent}#net0", tmp_path / "out"
+    run(model, dataset(images_file), out, **SHORT)
+    first = sum(begun)
+    assert first >= 10
+    (out / "records.jsonl").unlink()
+    run(model, dataset(images_file), out, **SHORT)
+    assert sum(begun) == first
+    summary = run(model, dataset(images_file), out, **SHORT | {"autoattack_examples": 40})
     assert summary.n_recorded == 1
-    row = read_table(tmp_path / "out").iloc[0]
+    grown = sum(begun)
+    run(model, dataset(images_file), tmp_path / "whole", **SHORT | {"autoattack_examples": 40})
+    assert sum(begun) - grown == grown  # nothing was searched twice
+    ours, whole = verdicts(out), verdicts(tmp_path / "whole")
+    for name in ("robust", "broken_by", "step", "margin", "withstood_apgd_ce"):
+        assert (ours[name] == whole[name]).all(), name
+    row = read_table(out).iloc[0]
     assert row["n_autoattack"] == 40
+    table = write_verdicts(out, tmp_path / "v.parquet")
+    assert read_table(tmp_path / "v.parquet").equals(table)
+    mine = table[table["measure"] == "autoattack_accuracy"]
+    assert (len(mine), mine["robust"].mean()) == (40, row["autoattack_accuracy_test"])
+    assert set(mine.loc[mine["correct"] & ~mine["robust"], "broken_by"]) <= {"apgd-ce", "apgd-t", "fab-t", "square"}
+    assert mine.loc[mine["robust"], "broken_by"].isna().all()
+    assert row["autoattack_accuracy_test"] == read_table(tmp_path / "whole").iloc[0]["autoattack_accuracy_test"]
+
+
+def test_what_the_estimate_searched_autoattack_does_not_search_again(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, model, out = counted(monkeypatch), f"{manifest.parent}#net0", tmp_path / "out"
+    run(model, dataset(images_file), out, **SHORT | {"attacks": "autoattack-sampled"})
+    before = sum(begun)
+    assert before
+    run(model, dataset(images_file), out, **SHORT)
+    assert sum(begun) == before  # of fewer than 40 that are left the sample takes all
+    row = read_table(out).iloc[0]
+    assert row["autoattack_sampled_accuracy_test"] == row["autoattack_accuracy_test"]
+    record = next(r for r in read_records(out) if r.measure == "autoattack_sampled_accuracy")
+    assert record.diagnostics["low"] == record.diagnostics["high"] == record.value
+    assert record.standard_error
+
+
+def test_a_killed_run_of_autoattack_goes_on_to_the_same_verdicts(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.attacks.standard.saving import Saver
+    from measurebench.engine import model_run
+
+    begun, model, out = counted(monkeypatch), f"{manifest.parent}#net0", tmp_path / "out"
+    run(model, dataset(images_file), tmp_path / "whole", **SHORT)
+    undisturbed, writes = sum(begun), 0
+    put = model_run._DiskBlocks.put
+
+    def dying(self: Any, name: str, arrays: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 4:
+            raise KeyboardInterrupt
+        put(self, name, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saver, "after_pass", lambda self, rows: self.save(rows))
+        patch.setattr(model_run._DiskBlocks, "put", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(model, dataset(images_file), out, **SHORT)
+    assert not [r for r in read_records(out) if r.measure == "autoattack_accuracy"]
+    begun.clear()
+    run(model, dataset(images_file), out, **SHORT)
+    assert 0 < sum(begun) < undisturbed
+    assert numbers(out) == numbers(tmp_path / "whole")
+    ours, whole = verdicts(out), verdicts(tmp_path / "whole")
+    assert all((ours[name] == whole[name]).all() for name in whole if name != "distance")
 
 
 def deadly(network: Any, images: Any, labels: Any) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from measurebench.measures.registry import all_measures, find_measure
 from measurebench.testing.measures import MEASURE_PROMISES, Case
 from measurebench.testing.small_networks import initial_of, network
 from measurebench.testing.workbench import Workbench, left_as_found, reads_examples, trained_network
+from tests.attacks.short import shorten_autoattack
 
 BUILT_IN = [name for name in all_measures() if all_measures().origin(name).is_built_in]
 MEASURES = pytest.mark.parametrize("name", BUILT_IN)
@@ -24,18 +24,8 @@ QUICK = ("precision_convolutional", "precision_preactivation")
 @pytest.fixture(scope="module", autouse=True)
 def _short_autoattack() -> Iterator[None]:
     """AutoAttack with few steps: what is tested here is the measure, and the attack itself takes seconds."""
-    from pyautoattack import AutoAttack
-
-    original = AutoAttack.run_standard_evaluation
-
-    def short(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = 5
-        self.apgd_targeted.n_target_classes = self.fab.n_target_classes = 2
-        self.square.n_queries = 20
-        return original(self, *args, **kwargs)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoAttack, "run_standard_evaluation", short)
+        shorten_autoattack(patch, apgd_steps=5, queries=20, targets=2)
         yield
 
 

@@ -12,6 +12,7 @@ from measurebench.attacks.protocol import AttackContext
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.testing.small_networks import strided, with_statistics
+from tests.attacks.short import shorten_autoattack
 from tests.pretended import pretended_gpu
 
 __all__ = [
@@ -76,16 +77,6 @@ def same(one: Any, other: Any) -> bool:
 @contextmanager
 def short_autoattack(n_iter: int = 3, n_queries: int = 10) -> Iterator[None]:
     """Give AutoAttack few steps, classes and queries: what is tested is where its tensors lie."""
-    from pyautoattack import AutoAttack
-
-    original = AutoAttack.run_standard_evaluation
-
-    def short(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = n_iter
-        self.apgd_targeted.n_target_classes = self.fab.n_target_classes = 2
-        self.square.n_queries = n_queries
-        return original(self, *args, **kwargs)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AutoAttack, "run_standard_evaluation", short)
+        shorten_autoattack(patch, n_iter, n_iter, n_queries, targets=2)
         yield

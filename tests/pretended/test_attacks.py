@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.attacks import noise
-from measurebench.attacks.autoattack import attack_shard
 from measurebench.attacks.perform import perform
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.registry import all_attacks
+from measurebench.attacks.stock import run_stock
 from measurebench.checks import check_model
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import Effort
@@ -74,36 +74,37 @@ def test_a_step_of_pgd_never_makes_the_host_wait_and_issues_few_operations(norm:
     assert (many - few) / 4 <= 60
 
 
-@pytest.mark.parametrize("name", [name for name in all_attacks() if name != "autoattack"])
+@pytest.mark.parametrize("name", [name for name in all_attacks() if name != "autoattack-stock"])
 def test_every_registered_attack_agrees_with_the_cpu(name: str) -> None:
     def outcome(device: str) -> Tensor:
         net = network("convolutional")
         images, labels = examples(net, N)
         given = attack_context(device, "Linf", N)
-        return perform(all_attacks()[name], net.to(device), images.to(device), labels.to(device), given).adversarial
+        with short_autoattack():
+            attack = all_attacks()[name]
+            return perform(attack, net.to(device), images.to(device), labels.to(device), given).adversarial
 
     assert same(*on_both(outcome))
 
 
-def shard(device: str, norm: str, at_once: int = 64) -> Any:
-    """Return AutoAttack's result for a few images."""
+def stock(device: str, norm: str, at_once: int = 64) -> Any:
+    """Return pyautoattack's result for a few images."""
     net = network("convolutional")
     images, labels = examples(net, N)
     with short_autoattack():
-        return attack_shard(
-            net.to(device), images.to(device), labels.to(device), THREATS[norm], 0, "test", 0, 10, at_once
-        )
+        given = attack_context(device, norm, N)
+        return run_stock(net.to(device), images.to(device), labels.to(device), given, at_once=at_once)
 
 
 @pytest.mark.parametrize("norm", THREATS)
 def test_autoattack_agrees_with_the_cpu(norm: str) -> None:
-    plain, there = on_both(lambda device: shard(device, norm))
+    plain, there = on_both(lambda device: stock(device, norm))
     assert same(plain.adversarial, there.adversarial)
-    assert plain.n_forward == there.n_forward
+    assert plain.n_passes == there.n_passes
 
 
 def test_autoattack_in_parts_that_are_computed_again_agrees_with_the_cpu() -> None:
-    plain, there = on_both(lambda device: shard(device, "Linf", at_once=2))
+    plain, there = on_both(lambda device: stock(device, "Linf", at_once=2))
     assert same(plain.adversarial, there.adversarial)
 
 
@@ -112,7 +113,7 @@ def test_autoattack_leaves_the_other_cards_alone() -> None:
     net = network("convolutional")
     images, labels = examples(net, N)
     with pretended_gpu(n_devices=3), short_autoattack(), counting() as counts:
-        attack_shard(net.to("cuda"), images.to("cuda"), labels.to("cuda"), THREATS["Linf"], 0, "test", 0, 10)
+        run_stock(net.to("cuda"), images.to("cuda"), labels.to("cuda"), attack_context("cuda", "Linf", N))
     touched = {name for name in counts.by_synchronisation if name.startswith("random state")}
     assert len(touched) == 1
 

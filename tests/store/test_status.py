@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 import measurebench
+from measurebench.core.columns import describe
 from measurebench.core.errors import BadInputError
 from measurebench.store.folder import ResultsFolder
-from measurebench.store.status import Unmeasured, read_status
+from measurebench.store.status import Flagged, Unmeasured, read_status
+from measurebench.store.tables import read_table
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY
 
@@ -51,9 +53,21 @@ def test_json_has_a_key_for_each_fact(tmp_path: Path) -> None:
     with ResultsFolder.writing(tmp_path / "out", "0") as folder:
         folder.add_model(ENTRY)
     (only,) = read_status(tmp_path / "out")
-    assert set(only.to_json()) == {"id", "measured", "undefined", "failed", "done", "missing"}
+    assert set(only.to_json()) == {"id", "measured", "undefined", "failed", "done", "missing", "flagged"}
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="expected a results folder"):
         read_status(tmp_path)
+
+
+def test_warnings_of_autoattack_stand_in_the_status_and_in_the_table(tmp_path: Path) -> None:
+    told = record(measure="autoattack_accuracy", split="test", diagnostics={"flags": "its outputs differ"})
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_model(ENTRY)
+        folder.add_record(told)
+    (only,) = read_status(tmp_path / "out")
+    assert only.flagged == (Flagged("autoattack_accuracy", "test", "its outputs differ"),)
+    table = read_table(tmp_path / "out")
+    assert table["autoattack_flags"].tolist() == ["its outputs differ"]
+    assert describe("autoattack_flags").role == "status"

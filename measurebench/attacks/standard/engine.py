@@ -19,6 +19,8 @@ from measurebench.core.threat import ThreatModel
 
 __all__ = ["SearchNetwork", "StandardResult", "standard_attack"]
 
+_LATER = ("fab-t", "square")
+
 
 def standard_attack(
     network: nn.Module,
@@ -35,13 +37,15 @@ def standard_attack(
     search: SearchNetwork = "folded",
     save_seconds: float = 60.0,
     order: npt.NDArray[np.int64] | None = None,
+    share: float | None = None,
 ) -> StandardResult:
     """Attack every example that the network classifies rightly, and return what withstood.
 
     ``images`` [n, C, H, W] in [0, 1], ``labels`` and ``keys`` int64 [n]; ``n_classes`` is the number of the
     network's outputs. ``store`` keeps what is done, so that the same call goes on after an interruption; it must
     belong to this network. ``search`` names the fastest network that may search; the judge is always the reference.
-    ``order`` int64 [n] is the order in which examples are taken up, which changes no result. Raises BadInputError
+    ``order`` int64 [n] is the order in which examples are taken up, which changes no result. With ``share``
+    FAB-T and Square take this share of what is left when they begin (see ``sampled``). Raises BadInputError
     where the images or classes cannot be attacked, or a class is outside the network's outputs.
     """
     settings = settings or StandardSettings()
@@ -54,5 +58,7 @@ def standard_attack(
     with torch.no_grad():
         evaluation.prepare(search)
         for attack in settings.attacks:
+            if share is not None and attack in _LATER and not evaluation.n_survivors:
+                order = evaluation.draw(share)
             evaluation.run(attack, store, save_seconds, order)
         return evaluation.result()

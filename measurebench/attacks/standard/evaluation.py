@@ -1,6 +1,6 @@
 """One evaluation on its way: the clean verdicts, the choice of the searching network, the attacks and the audit."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,13 @@ from measurebench.attacks.standard.blocks import Store
 from measurebench.attacks.standard.jobs import Ledger
 from measurebench.attacks.standard.networks import Calibration, Reference, calibrated, search_networks
 from measurebench.attacks.standard.passes import Passes
-from measurebench.attacks.standard.result import StandardResult
-from measurebench.attacks.standard.saving import Saver
+from measurebench.attacks.standard.result import Sample, StandardResult
+from measurebench.attacks.standard.sampled import chosen, sample_size
+from measurebench.attacks.standard.saving import Saver, marks
 from measurebench.attacks.standard.searches import search_for
-from measurebench.attacks.standard.settings import StandardSettings, n_targets
+from measurebench.attacks.standard.settings import VERSION, StandardSettings, n_targets
 from measurebench.attacks.standard.slots import Examples, Pool
-from measurebench.core.digests import digest_array, digest_json
+from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 
@@ -31,7 +32,7 @@ SearchNetwork = Literal["reference", "folded", "fast"]
 _NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
 _CALIBRATION = 256
 # Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks up to about 80 images.
-_PIXELS, _FEWEST = 2**18, 32
+_PIXELS, _FEWEST, _MOST = 2**18, 32, 512
 
 
 class Evaluation:
@@ -58,6 +59,7 @@ class Evaluation:
         self.withstood: dict[str, Tensor] = {}
         self.flags: list[str] = []
         self.unconfirmed = self.near = 0
+        self.marks = marks(images, labels, keys)
 
     def prepare(self, search: SearchNetwork) -> None:
         """Predict the clean images, check the network and choose the one that searches.
@@ -77,6 +79,8 @@ class Evaluation:
         self.n_forward, self.n_backward = zeros + 1, zeros.clone()
         self.least = zeros.double() + torch.inf
         self.odd = zeros > 0
+        self.sampled = zeros > 0
+        self.n_survivors = 0
         self.n_flat = 0
         self.odd_gradients = 0.0
 
@@ -102,17 +106,15 @@ class Evaluation:
         alive = self.alive() if order is None else order[np.isin(order, self.alive())]
         targets = n_targets(attack, self.settings, self.n_classes)
         ledger = Ledger(len(self.images), targets, self.settings.returns == "first", self.images.device)
-        saver = Saver(store, attack, self._identity(), ledger, seconds)
+        saver = Saver(store, attack, self._identity(attack), self.marks, ledger, seconds)
         saver.restore()
-        self._search(attack, ledger, saver, alive, self.choice)
-        near = self._near(ledger, alive)
-        if len(near):
-            self.near += len(near)
-            self._count_passes(ledger)
-            ledger.reopen(near)
-            self._search(attack, ledger, saver, near, Calibration("reference", self.reference, 0.0))
+        self._search(attack, ledger, saver, alive[~ledger.certain[alive]], self.choice)
+        ledger.reopen(self._near(ledger, alive[~ledger.certain[alive]]))
+        certain = alive[ledger.certain[alive]]
+        self.near += len(certain)
+        self._search(attack, ledger, saver, certain, Calibration("reference", self.reference, 0.0))
         saver.save()
-        self._close(attack, ledger)
+        self._close(attack, ledger, alive)
 
     def _search(
         self, attack: str, ledger: Ledger, saver: Saver, examples: npt.NDArray[np.int64], choice: Calibration
@@ -136,7 +138,7 @@ class Evaluation:
             return self.settings.slots
         if self.images.is_cuda:
             return self.batch_size
-        return max(_FEWEST, min(self.batch_size, _PIXELS // self.images[0].numel()))
+        return max(_FEWEST, min(_MOST, _PIXELS // self.images[0].numel()))
 
     def _accept(self, images: Tensor, points: Tensor, labels: Tensor) -> Tensor:
         """Return which points [k, ...] the reference misclassifies and the auditor admits, bool [k]."""
@@ -153,9 +155,9 @@ class Evaluation:
         narrow = least < _NEAR * self.choice.difference
         return np.setdiff1d(alive[narrow], ledger.broken())
 
-    def _close(self, attack: str, ledger: Ledger) -> None:
-        """Judge what was found once more, and take the ledger into the result."""
-        found = ledger.broken()
+    def _close(self, attack: str, ledger: Ledger, alive: npt.NDArray[np.int64]) -> None:
+        """Judge what was found once more, and take what the ledger says of these examples into the result."""
+        found = np.intersect1d(ledger.broken(), alive)
         if len(found):
             index = torch.from_numpy(found).to(self.images.device)
             points = torch.stack([ledger.images[example] for example in found.tolist()]).to(self.images)
@@ -168,31 +170,40 @@ class Evaluation:
             self.rank[index] = torch.tensor(ranks, dtype=torch.int64, device=index.device)
             steps = [int(ledger.notes["found_at"][e, r]) for e, r in zip(index.tolist(), ranks, strict=True)]
             self.step[index] = torch.tensor(steps, dtype=torch.int64, device=index.device)
-        self._count(attack, ledger)
+        self._count(attack, ledger, alive)
         self.withstood[attack] = self.clean & (self.broken_by < 0)
 
-    def _count(self, attack: str, ledger: Ledger) -> None:
+    def _count(self, attack: str, ledger: Ledger, alive: npt.NDArray[np.int64]) -> None:
         """Add up margins, passes and what was not finite."""
-        device = self.images.device
-        least = torch.from_numpy(ledger.notes["least"].min(1)).to(device)
-        self.least = torch.minimum(self.least, least)
-        self.odd |= torch.from_numpy(ledger.used("odd") > 0).to(device)
-        self.odd_gradients += float(ledger.used("odd_gradients").sum())
-        self._count_passes(ledger)
+        rows = torch.from_numpy(alive).to(self.images.device)
+
+        def told(values: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values[alive]).to(self.images.device)
+
+        self.least[rows] = torch.minimum(self.least[rows], told(ledger.notes["least"].min(1)))
+        self.odd[rows] |= told(ledger.used("odd") > 0)
+        self.odd_gradients += float(ledger.used("odd_gradients")[alive].sum())
+        self.n_forward[rows] += told(ledger.used("forward") + ledger.earlier[:, 0]).long()
+        self.n_backward[rows] += told(ledger.used("backward") + ledger.earlier[:, 1]).long()
         if attack == "apgd-t":
-            self.n_flat = int((ledger.used("flat") > 0).sum())
+            self.n_flat = int((ledger.used("flat")[alive] > 0).sum())
 
-    def _count_passes(self, ledger: Ledger) -> None:
-        """Add the passes that the ledger knows of."""
-        self.n_forward += torch.from_numpy(ledger.used("forward")).to(self.n_forward)
-        self.n_backward += torch.from_numpy(ledger.used("backward")).to(self.n_backward)
+    def draw(self, share: float) -> npt.NDArray[np.int64]:
+        """Return a sample [k] of the examples that are left, by their keys and the seed; the later attacks take it."""
+        left = (self.clean & (self.broken_by < 0) & ~self.odd).nonzero()[:, 0]
+        drawn = left[chosen(self.keys[left], sample_size(len(left), share), self.seed)]
+        self.n_survivors = len(left)
+        self.sampled[drawn] = True
+        rows: npt.NDArray[np.int64] = drawn.cpu().numpy()
+        return rows
 
-    def _identity(self) -> str:
-        """Return a digest of all that the verdicts of a store depend on, but for the network's own weights."""
-        arrays = [digest_array(t.cpu().numpy()) for t in (self.images, self.labels, self.keys)]
+    def _identity(self, attack: str) -> str:
+        """Return a digest of all that every search of an attack depends on, but for the network's own weights."""
         s = self.settings
-        steps = [s.attacks, s.apgd_steps, s.fab_steps, s.square_queries, s.targets, s.rho, s.returns]
-        return digest_json([arrays, str(self.threat.norm), str(self.threat.fraction), self.seed, steps])
+        steps = {"fab-t": [s.fab_steps], "square": [s.square_queries]}.get(attack, [s.apgd_steps, s.rho])
+        known = [attack, *steps, n_targets(attack, s, self.n_classes), self.n_classes, s.returns]
+        known += [str(self.threat.norm), str(self.threat.fraction), self.seed, self.choice.name]
+        return digest_json([*known, str(self.logits.dtype), self.images.device.type, torch.__version__, VERSION])
 
     def result(self) -> StandardResult:
         """Audit the adversarial images and return all that is known."""
@@ -220,6 +231,7 @@ class Evaluation:
             n_backward=self.n_backward,
             flags=tuple(self._all_flags(accuracy, int(failed.sum()), int(shaky.sum()), outcome.flags)),
             diagnostics=self._diagnostics(),
+            sample=Sample(self.n_survivors, self.sampled, int((self.sampled & ~(survived & ~failed)).sum())),
         )
 
     def _share_odd(self) -> float:

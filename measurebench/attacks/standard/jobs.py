@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ FAILED = 1
 BROKEN = 2
 DROPPED = 3
 _NEVER = 2**62
+_BY_EXAMPLE = ("winners", "certain", "earlier")
 _NOTED = ("least", "odd", "odd_gradients", "flat", "forward", "backward", "found_at")
 
 
@@ -29,7 +31,8 @@ class Ledger:
     were not finite, whether the first gradient was zero, forward and backward passes, and when an adversarial point
     was first found. ``images`` are the adversarial images by example, of the target that won: the first rank of those
     that succeed, or with ``by_clock`` the first in the search's own time, ties by rank. Neither depends on the order
-    of the jobs.
+    of the jobs. bool [n] ``certain`` marks examples that only the reference searches; ``earlier`` [n, 2] are the
+    forward and backward passes made before they became so.
     """
 
     n: int
@@ -40,6 +43,8 @@ class Ledger:
     notes: dict[str, npt.NDArray[np.float64]] = field(init=False)
     images: dict[int, Tensor] = field(default_factory=dict)
     winners: npt.NDArray[np.int64] = field(init=False)
+    certain: npt.NDArray[np.bool_] = field(init=False)
+    earlier: npt.NDArray[np.float64] = field(init=False)
     changed: set[int] = field(default_factory=set)
     _best: Tensor = field(init=False)
 
@@ -48,6 +53,8 @@ class Ledger:
         self.status = np.full(shape, PENDING, dtype=np.int8)
         self.notes = {name: np.full(shape, np.inf if name == "least" else 0.0) for name in _NOTED}
         self.winners = np.full(self.n, _NEVER, dtype=np.int64)
+        self.certain = np.zeros(self.n, dtype=np.bool_)
+        self.earlier = np.zeros((self.n, 2))
         self._best = torch.full((self.n,), _NEVER, dtype=torch.int64, device=self.device)
 
     def _order(self, rows: Rows, clock: Tensor) -> Tensor:
@@ -107,25 +114,32 @@ class Ledger:
         held = [example for example in self.broken() if start <= example < stop]
         arrays: dict[str, npt.NDArray[np.generic]] = {"status": self.status[start:stop].copy()}
         arrays |= {f"notes-{name}": note[start:stop].copy() for name, note in self.notes.items()}
-        arrays["winners"] = self.winners[start:stop].copy()
+        for name in _BY_EXAMPLE:
+            arrays[name] = getattr(self, name)[start:stop].copy()
         if held:
             arrays["images"] = np.stack([self.images[example].numpy() for example in held])
         return arrays
 
-    def restore(self, start: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Take over a stored block that begins at ``start``."""
-        stop = start + len(arrays["status"])
-        self.status[start:stop] = arrays["status"]
+    def restore(self, start: int, arrays: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.int64]) -> None:
+        """Take over rows [k] of a stored block that begins at ``start``."""
+        places = start + rows
+        self.status[places] = arrays["status"][rows]
         for name in _NOTED:
-            self.notes[name][start:stop] = arrays[f"notes-{name}"]
-        self.winners[start:stop] = arrays["winners"]
-        held = start + np.flatnonzero(self.winners[start:stop] < _NEVER)
-        for example, image in zip(held.tolist(), arrays.get("images", np.empty(0)), strict=True):
-            self.images[example] = torch.from_numpy(np.array(image))
+            self.notes[name][places] = arrays[f"notes-{name}"][rows]
+        for name in _BY_EXAMPLE:
+            getattr(self, name)[places] = arrays[name][rows]
+        held, taken = np.flatnonzero(arrays["winners"] < _NEVER).tolist(), set(rows.tolist())
+        for row, image in zip(held, arrays.get("images", np.empty(0)), strict=True):
+            if row in taken:
+                self.images[start + row] = torch.from_numpy(np.array(image))
         self._best = torch.from_numpy(self.winners.copy()).to(self.device)
 
     def reopen(self, examples: npt.NDArray[np.int64]) -> None:
-        """Make every job of these examples [k] pending again: what was found without confirmation is forgotten."""
+        """Make every job of these examples [k] pending again, for the reference alone to search."""
+        self.certain[examples] = True
+        self.earlier[examples] += np.stack([self.used(name)[examples] for name in ("forward", "backward")], axis=1)
+        for name, note in self.notes.items():
+            note[examples] = np.inf if name == "least" else 0.0
         self.status[examples] = PENDING
         self.winners[examples] = _NEVER
         self._best[torch.from_numpy(examples).to(self.device)] = _NEVER

@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["StandardResult"]
+__all__ = ["Sample", "StandardResult"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which of the ``survivors`` of APGD the later attacks took, bool [n] ``chosen``, and how many were ``broken``."""
+
+    survivors: int
+    chosen: Tensor
+    broken: int
 
 
 @dataclass(frozen=True)
@@ -18,7 +27,8 @@ class StandardResult:
     in the settings (-1: none), ``rank`` the target's and ``step`` the search's step. float64 [n]: ``margins``, the
     least margin that any search saw (infinite where none looked), and ``distances`` of the adversarial images.
     ``n_forward`` and ``n_backward`` int64 [n] count passes. ``flags`` are warnings over the whole set;
-    ``diagnostics`` tells of the two networks.
+    ``diagnostics`` tells of the two networks. ``sample`` is empty unless the later attacks
+    took a share.
     """
 
     adversarial: Tensor
@@ -34,4 +44,5 @@ class StandardResult:
     n_forward: Tensor
     n_backward: Tensor
     flags: tuple[str, ...]
+    sample: Sample
     diagnostics: dict[str, float | int | str] = field(default_factory=dict)

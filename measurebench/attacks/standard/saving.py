@@ -1,38 +1,52 @@
 """Saving the ledger of an attack, block by block, and taking it up again after an interruption."""
 
+import hashlib
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from measurebench.attacks.standard.blocks import Arrays, Store
 from measurebench.attacks.standard.jobs import Ledger
 from measurebench.attacks.standard.rows import Rows, choose
 
-__all__ = ["BLOCK", "Saver"]
+__all__ = ["BLOCK", "Saver", "marks"]
 
 BLOCK = 256  # examples of a block
 _SNAPSHOT = ("best", "best_margin", "iteration", "least", "odd", "forward", "clock")
 
 
+def marks(images: torch.Tensor, labels: torch.Tensor, keys: torch.Tensor) -> npt.NDArray[np.int64]:
+    """Return a digest of each image [n, ...] with its label [n] and key [n], int64 [n]."""
+    columns = (images.detach().flatten(1).cpu(), labels[:, None].cpu(), keys[:, None].cpu())
+    rows = zip(*(np.ascontiguousarray(column.numpy()) for column in columns), strict=True)
+    digests = (hashlib.blake2b(b"".join(part.tobytes() for part in row), digest_size=8).digest() for row in rows)
+    return np.frombuffer(b"".join(digests), dtype=np.int64)
+
+
 @dataclass
 class Saver:
-    """Keeps the blocks of one attack in a store, at most every ``seconds``; ``identity`` names what they belong to.
+    """Keeps the blocks of one attack in a store, at most every ``seconds``.
 
-    The rows of Square on their way are kept too. Other searches last a hundred passes and begin again.
+    ``identity`` names what all examples share, and ``marks`` int64 [n] what is each example's own: a stored example
+    is taken over where both are as they were, whatever is attacked beside it. The rows of Square on their way are
+    kept too. Other searches last a hundred passes and begin again.
     """
 
     store: Store | None
     attack: str
     identity: str
+    marks: npt.NDArray[np.int64]
     ledger: Ledger
     seconds: float = 60.0
     _last: float = field(default_factory=time.monotonic)
     _flight: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
 
     def _name(self, block: int) -> str:
-        return f"{self.attack}-{block:05d}"
+        # The digest keeps evaluations with other settings from overwriting each other's blocks.
+        return f"{self.attack}-{self.identity[:12]}-{block:05d}"
 
     def restore(self) -> None:
         """Take over what the store holds whole and of this evaluation."""
@@ -41,8 +55,12 @@ class Saver:
             arrays = self.store.get(self._name(block))
             if arrays is None or str(arrays["identity"]) != self.identity:
                 continue
-            self.ledger.restore(block * BLOCK, arrays)
+            start, known = block * BLOCK, min(len(arrays["marks"]), self.ledger.n - block * BLOCK)
+            rows = np.flatnonzero(arrays["marks"][:known] == self.marks[start : start + known])
+            self.ledger.restore(start, arrays, rows)
             for row, example in enumerate(arrays.get("flight-example", ())):
+                if example - start not in rows:
+                    continue
                 names = {name: torch.from_numpy(np.array(arrays[f"flight-{name}"][row])) for name in _SNAPSHOT}
                 self._flight[int(example)] = names
 
@@ -74,7 +92,8 @@ class Saver:
         touched = self.ledger.changed | {int(e) for e in flight.get("flight-example", ())}
         for block in sorted({example // BLOCK for example in touched}):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.ledger.n)
-            arrays: Arrays = {"identity": np.array(self.identity), **self.ledger.block(start, stop)}
+            arrays: Arrays = {"identity": np.array(self.identity), "marks": self.marks[start:stop]}
+            arrays |= self.ledger.block(start, stop)
             if flight:
                 inside = flight["flight-example"] // BLOCK == block
                 arrays |= {name: values[inside] for name, values in flight.items()}

@@ -5,9 +5,10 @@ from typing import Literal
 
 from measurebench.core.errors import BadInputError, near_names
 
-__all__ = ["ATTACKS", "LEAST_CLASSES", "StandardSettings", "n_targets"]
+__all__ = ["ATTACKS", "LEAST_CLASSES", "VERSION", "StandardSettings", "n_targets"]
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
+VERSION = 2  # of the verdicts: stored searches and records of another version are not taken
 LEAST_CLASSES = 4  # the targeted loss of APGD-T is a ratio of the four largest logits
 _LEAST_SIDE = 5
 

@@ -9,6 +9,7 @@ from measurebench.attacks.audit import AttackOutcome, is_correct
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import Attack
 from measurebench.attacks.registry import all_attacks
+from measurebench.attacks.standard.sampled import sampled_accuracy
 from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import wilson_interval
 from measurebench.core.records import Diagnostic
@@ -69,7 +70,7 @@ class AttackAccuracy:
         """Info of the accuracy under this attack, made from what the attack says of itself."""
         attack = self.attack.info
         return MeasureInfo(
-            id=f"{attack.id}_accuracy",
+            id=f"{attack.column}_accuracy",
             title=f"{attack.title} accuracy",
             family="robustness",
             unit="fraction",
@@ -100,7 +101,24 @@ class AttackAccuracy:
         }
         if reason := _all_invalid(outcome):
             return MeasureValue.undefined(reason, **diagnostics)
+        if self.attack.info.sampled:
+            return _estimated(outcome, diagnostics)
         return accuracy(outcome.robust, **diagnostics)
+
+
+def _estimated(outcome: AttackOutcome, diagnostics: dict[str, Diagnostic]) -> MeasureValue:
+    """Return the estimate from a sample of what withstood the first attacks, with its standard error and intervals.
+
+    ``low`` and ``high`` bound the accuracy on these images, ``population_low`` and ``population_high`` that of
+    the population that they come from.
+    """
+    counts = outcome.counts
+    told = sampled_accuracy(
+        len(outcome.robust), counts["n_survivors"], counts["n_sampled"], counts["n_broken_in_sample"]
+    )
+    low, high = told.population
+    bounds = {"low": told.low, "high": told.high, "population_low": low, "population_high": high}
+    return MeasureValue(told.value, told.standard_error, None, {**diagnostics, **bounds}, told.n).checked()
 
 
 def _all_invalid(outcome: AttackOutcome) -> str:

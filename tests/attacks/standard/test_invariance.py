@@ -138,7 +138,8 @@ def test_square_goes_on_from_where_it_was(tmp_path: Path) -> None:
     expected = attack(Norm.LINF, attacks=("square",), candidates=1)
     with pytest.raises(Killed):
         attack(Norm.LINF, attacks=("square",), store=Dying(tmp_path, 20), save_seconds=0.0, candidates=1)
-    block = FolderStore(tmp_path).get("square-00000")
+    (name,) = [path.stem for path in tmp_path.glob("square-*-00000.block")]
+    block = FolderStore(tmp_path).get(name)
     assert block is not None
     assert set(block["flight-iteration"].tolist()) == {19}  # of 20 passes the first one saw the first point
     again = attack(Norm.LINF, attacks=("square",), store=FolderStore(tmp_path), candidates=1)

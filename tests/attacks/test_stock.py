@@ -6,12 +6,12 @@ import torch
 from pyautoattack import AutoAttack, checks
 from torch import nn
 
-from measurebench.attacks import autoattack
 from measurebench.attacks.ascent import NONFINITE_GRADIENTS
 from measurebench.attacks.audit import AttackOutcome
 from measurebench.attacks.perform import perform
 from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.registry import find_attack
+from measurebench.attacks.stock import run_stock
 from measurebench.core.digests import seed_from
 from measurebench.core.errors import ModelError
 from measurebench.core.threat import ThreatModel
@@ -32,16 +32,21 @@ def examples(network: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     return images, network(images).argmax(1)
 
 
-def test_a_shard_is_what_stock_pyautoattack_finds(network: nn.Module, examples: tuple) -> None:
+def given(seed: int = 0, n: int = 10, n_classes: int = 5) -> AttackContext:
+    return AttackContext(THREAT, torch.arange(n), seed, n_classes=n_classes)
+
+
+@pytest.mark.usefixtures("short_autoattack")
+def test_it_is_what_stock_pyautoattack_finds_in_its_own_batches(network: nn.Module, examples: tuple) -> None:
     images, labels = examples
-    ours = autoattack.attack_shard(network, images, labels, THREAT, 3, "test", 2, 5)
-    seed = seed_from("autoattack", 3, "test", 2) % 2**31
+    ours = find_attack("autoattack-stock:batch=4")(network, images, labels, given(3))
+    seed = seed_from("autoattack-stock", 3, "test") % 2**31
     stock = AutoAttack(network, eps=THREAT.radius, norm="Linf", seed=seed, device="cpu")
     stock.verbose = False
     stock.apgd_targeted.n_target_classes = stock.fab.n_target_classes = 4
-    expected, _ = stock.run_standard_evaluation(images, labels, batch_size=10)
+    expected, _ = stock.run_standard_evaluation(images, labels, batch_size=4)
     assert torch.equal(ours.adversarial, expected)
-    assert ours.n_forward > 1000
+    assert ours.n_passes > 50
 
 
 @pytest.mark.usefixtures("short_autoattack")
@@ -59,9 +64,9 @@ def test_memory_that_runs_out_makes_the_parts_smaller_and_changes_no_verdict(
             return network(batch)
 
     def outcome(model: nn.Module) -> tuple[AttackOutcome, int]:
-        settings = MeasureSettings(THREAT, attacked={"autoattack": 10})
+        settings = MeasureSettings(THREAT, attacked={"autoattack-stock": 10})
         context = MeasureContext(model, images, labels, settings, batch_size=2)
-        return context.outcome("autoattack"), context.n_classes
+        return context.outcome("autoattack-stock"), context.n_classes
 
     small, whole = outcome(Small()), outcome(network)
     assert max(sizes[sizes.index(10) + 1 :]) == 5
@@ -77,7 +82,7 @@ def test_nothing_of_it_leaks(network: nn.Module, examples: tuple, caplog: pytest
     before, tracer = torch.get_rng_state(), sys.gettrace()
     checks.funcs["grad"] = 7
     with caplog.at_level(logging.WARNING):
-        autoattack.attack_shard(network, images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+        run_stock(network, images[:2], labels[:2], given(n=2))
     assert torch.equal(torch.get_rng_state(), before)
     assert sys.gettrace() is tracer
     assert set(checks.funcs.values()) == {0}
@@ -92,28 +97,17 @@ def test_a_randomised_network_is_flagged_as_data(examples: tuple) -> None:
             return logits + torch.randn_like(logits)
 
     images, labels = examples
-    result = autoattack.attack_shard(Noisy(), images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+    result = run_stock(Noisy(), images[:2], labels[:2], given(n=2))
     assert any("randomized defense" in flag for flag in result.flags)
 
 
 def test_three_classes_are_too_few(examples: tuple) -> None:
     images, labels = examples
     with pytest.raises(ModelError, match="expected at least 4 classes"):
-        autoattack.attack_shard(nn.Flatten(), images, labels, THREAT, 0, "test", 0, 3)
+        run_stock(nn.Flatten(), images, labels, given(n_classes=3))
 
 
-def test_more_examples_keep_the_shards_there_are() -> None:
-    assert autoattack.shards(128) == autoattack.shards(200)[:2]
-    assert [len(rows) for rows in autoattack.shards(130)] == [64, 64, 2]
-
-
-def test_other_versions_are_other_attacks_with_shards_of_their_own(
-    network: nn.Module, examples: tuple, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Store(dict):
-        def put(self, name: str, result: autoattack.ShardResult) -> None:
-            self[name] = result
-
+def test_other_versions_are_other_attacks(network: nn.Module, examples: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
     def run(self: AutoAttack, images: torch.Tensor, labels: torch.Tensor, **_: object) -> tuple:
@@ -121,15 +115,11 @@ def test_other_versions_are_other_attacks_with_shards_of_their_own(
         return images, labels
 
     monkeypatch.setattr(AutoAttack, "run_standard_evaluation", run)
-    images, labels = examples
-    store = Store()
-    context = AttackContext(THREAT, torch.arange(10), n_classes=5, shards=store)
-    for version in ("standard", "plus", "rand", "plus"):
-        find_attack(f"autoattack:version={version}")(network, images, labels, context)
+    for version in ("standard", "plus", "rand"):
+        find_attack(f"autoattack-stock:version={version}")(network, *examples, given())
     assert ran == ["standard", "plus", "rand"]
-    assert list(store) == ["test-000000-000010", "plus-test-000000-000010", "rand-test-000000-000010"]
-    assert find_attack("autoattack:version=rand").info.id == "autoattack:version=rand"
-    assert find_attack("autoattack:version=rand").info.counted_by == "autoattack"
+    assert find_attack("autoattack-stock:version=rand").info.id == "autoattack-stock:version=rand"
+    assert find_attack("autoattack-stock:version=rand").info.counted_by == "autoattack"
 
 
 @pytest.mark.usefixtures("short_autoattack")
@@ -137,7 +127,7 @@ def test_weights_get_no_gradients(network: nn.Module, examples: tuple) -> None:
     images, labels = examples
     network.zero_grad()
     assert all(parameter.requires_grad for parameter in network.parameters())
-    autoattack.attack_shard(network, images[:2], labels[:2], THREAT, 0, "test", 0, 5)
+    run_stock(network, images[:2], labels[:2], given(n=2))
     assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
 
 
@@ -151,7 +141,7 @@ def test_gradients_that_are_not_finite_do_not_make_a_network_robust(network: nn.
     images[:, 0, 0, 0] = 0.0
     labels = network(images).argmax(1)
     context = AttackContext(threat, torch.arange(10), n_classes=5)
-    attack = find_attack("autoattack")
+    attack = find_attack("autoattack-stock")
     plain, masked = (perform(attack, net, images, labels, context) for net in (network, BlackRoot()))
     assert int(plain.robust.sum()) < 10
     assert int(masked.robust.sum()) <= int(plain.robust.sum()) + 1

@@ -1,0 +1,117 @@
+"""Compares the verdicts of AutoAttack with those of pyautoattack on a user's own model, example by example."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+
+from measurebench.attacks.autoattack import AutoAttack
+from measurebench.attacks.perform import perform
+from measurebench.attacks.protocol import Attack, AttackContext
+from measurebench.attacks.stock import AutoAttackStock
+from measurebench.compute.devices import choose_device
+from measurebench.compute.numerics import full_precision
+from measurebench.core.config import choose_threat
+from measurebench.core.errors import BadInputError
+from measurebench.datasets import load_dataset
+from measurebench.models import load_model, resolve
+
+__all__ = ["Agreement", "compare_with_stock", "mcnemar"]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the verdicts of AutoAttack (ours) and pyautoattack (stock) on the same ``n`` images go together.
+
+    ``correct`` images are classified correctly without an attack. Of these, ``both`` withstand both, ``only_ours``
+    only ours, ``only_stock`` only stock, ``neither`` neither. ``p`` is McNemar's exact two-sided p-value. The seconds
+    are those of each attack.
+    """
+
+    model: str
+    threat: str
+    n: int
+    correct: int
+    both: int
+    only_ours: int
+    only_stock: int
+    neither: int
+    p: float
+    seconds_ours: float
+    seconds_stock: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def mcnemar(first: int, second: int) -> float:
+    """Return McNemar's exact two-sided p-value for discordant pairs of either kind; 1 where there are none.
+
+    >>> mcnemar(0, 0), mcnemar(5, 0)
+    (1.0, 0.0625)
+    """
+    return float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
+
+
+def compare_with_stock(
+    model: str,
+    dataset: str | None = None,
+    *,
+    examples: int = 64,
+    data_dir: str | Path | None = None,
+    architecture: str | None = None,
+    normalization: str | None = None,
+    norm: str | None = None,
+    radius: str | float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    allow_pickle: bool = False,
+    offline: bool = False,
+) -> Agreement:
+    """Attack the first test images of a model with AutoAttack and with pyautoattack, and count their verdicts.
+
+    Options as those of ``check_model``. Raises BadInputError for a reference that does not name one model, and where
+    no data set is known.
+    """
+    chosen = dataset if model.startswith("robustbench:") else None
+    specs = resolve(
+        [model], architecture=architecture, normalization=normalization, dataset=chosen, allow_pickle=allow_pickle
+    )
+    if len(specs) != 1:
+        raise BadInputError(model, "a reference to one model", f"{len(specs)}")
+    if (name := dataset or specs[0].dataset) is None:
+        raise BadInputError("--dataset", "a data set, since the model names none", "none")
+    data, place = load_dataset(name, data_dir, offline=offline), choose_device(device)
+    test = data.test.first(min(examples, len(data.test)))
+    network = load_model(specs[0], allow_pickle=allow_pickle, offline=offline).network.to(place)
+    images, labels = torch.from_numpy(test.images).to(place), torch.from_numpy(test.labels).to(place)
+    threat = choose_threat(specs[0].threat_model, norm, radius)
+    keys = torch.from_numpy(test.indices).to(place)
+    context = AttackContext(threat, keys, seed, n_classes=data.n_classes)
+
+    def timed(attack: Attack) -> tuple[torch.Tensor, torch.Tensor, float]:
+        start = time.perf_counter()
+        outcome = perform(attack, network, images, labels, context)
+        return outcome.correct, outcome.robust, time.perf_counter() - start
+
+    with full_precision():
+        correct, ours, seconds = timed(AutoAttack())
+        _, stock, seconds_stock = timed(AutoAttackStock())
+    only_ours, only_stock = int((ours & ~stock).sum()), int((stock & ~ours).sum())
+    return Agreement(
+        specs[0].id,
+        str(threat),
+        len(labels),
+        int(correct.sum()),
+        int((ours & stock).sum()),
+        only_ours,
+        only_stock,
+        int((correct & ~ours & ~stock).sum()),
+        mcnemar(only_ours, only_stock),
+        seconds,
+        seconds_stock,
+    )

@@ -1,0 +1,48 @@
+"""``measurebench agreement``: compares AutoAttack's verdicts with pyautoattack's on the user's own model."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from measurebench.cli.declared import takes
+from measurebench.cli.printing import say
+
+if TYPE_CHECKING:
+    from measurebench.checks.agreement import Agreement
+
+__all__ = ["agreement"]
+
+
+@takes(
+    *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "seed", "device"),
+    *("allow_pickle", "offline"),
+    dataset="the model's own",
+)
+def agreement(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A reference to one model.")],
+    examples: Annotated[int, typer.Option(min=1, metavar="N", help="Test images to attack.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one object.")] = False,
+    **given: Any,
+) -> int:
+    """Attack the same test images with AutoAttack and with pyautoattack, and print how often their verdicts agree.
+
+    The two draw different random numbers, so single verdicts may differ, as they do between two seeds of either.
+    """
+    from measurebench.checks.agreement import compare_with_stock
+
+    found = compare_with_stock(model, examples=examples, **given)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: "Agreement") -> None:
+    say(f"{found.model}, {found.threat}: {found.correct} of {found.n} test images are classified correctly")
+    say(f"{'':<26}{'pyautoattack: robust':>22}{'broken':>10}")
+    say(f"{'AutoAttack: robust':<26}{found.both:>22}{found.only_ours:>10}")
+    say(f"{'AutoAttack: broken':<26}{found.only_stock:>22}{found.neither:>10}")
+    say(f"McNemar's exact test, two-sided: p = {found.p:.3g}")
+    say(f"AutoAttack took {found.seconds_ours:.1f} s, pyautoattack {found.seconds_stock:.1f} s")

@@ -1,0 +1,58 @@
+"""The verdicts of attacks, example by example, as a table read from a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from measurebench.core.errors import BadInputError
+from measurebench.store.examples import read_arrays, verdict_path
+from measurebench.store.folder import ResultsFolder
+from measurebench.store.tables import write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_verdicts", "write_verdicts"]
+
+# Of the standard evaluation, in the order of the numbers that its verdicts are stored with.
+_ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+
+def read_verdicts(folder: str | Path) -> pd.DataFrame:
+    """Return one row per model, split, measure and image of the folder, each with its latest configuration.
+
+    ``correct`` and ``robust`` are verdicts without and with the attack, ``distance`` is that of the adversarial image.
+    For AutoAttack and its attacks ``broken_by`` names the attack that broke the image, ``step`` its step, ``margin``
+    is the least margin of the logits that was seen, and ``withstood_<attack>`` says what each attack left. Raises
+    BadInputError for a folder without verdicts.
+    """
+    import pandas as pd
+
+    results = ResultsFolder.open(Path(folder))
+    tables = []
+    for model, entry in results.catalogue().items():
+        records = results.records_by_model()[model, entry["model_digest"], entry["config_digest"]]
+        for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
+            arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
+            if arrays is not None:
+                tables.append(pd.DataFrame({"model_id": model, "split": split, "measure": measure, **_columns(arrays)}))
+    if not tables:
+        raise BadInputError(str(folder), "a results folder with verdicts of an attack", "one without")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _columns(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the arrays of one value per image, with the name of the attack that broke it."""
+    columns = {name: values for name, values in arrays.items() if name != "input_digest"}
+    if "broken_by" in columns:
+        columns["broken_by"] = [_ATTACKS[place] if place >= 0 else None for place in columns["broken_by"]]
+    first = ("index", "label", "correct", "robust", "broken_by", "step", "margin", "distance")
+    return {name: columns[name] for name in (*first, *sorted(set(columns) - set(first))) if name in columns}
+
+
+def write_verdicts(folder: str | Path, out: str | Path) -> pd.DataFrame:
+    """Write the table of ``read_verdicts`` as .parquet, .csv or .json, and return it."""
+    table = read_verdicts(folder)
+    write_table(table, Path(out))
+    return table
