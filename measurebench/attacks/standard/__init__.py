@@ -2,18 +2,16 @@
 
 from measurebench.attacks.standard.blocks import FolderStore, Store
 from measurebench.attacks.standard.engine import SearchNetwork, StandardResult, standard_attack
-from measurebench.attacks.standard.sampled import SampledAccuracy, SampledResult, sampled_attack
+from measurebench.attacks.standard.sampled import SampledAccuracy
 from measurebench.attacks.standard.settings import ATTACKS, StandardSettings
 
 __all__ = [
     "ATTACKS",
     "FolderStore",
     "SampledAccuracy",
-    "SampledResult",
     "SearchNetwork",
     "StandardResult",
     "StandardSettings",
     "Store",
-    "sampled_attack",
     "standard_attack",
 ]

@@ -5,28 +5,21 @@ from the sample, with exact bounds of the hypergeometric distribution.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from measurebench.attacks.standard.engine import standard_attack
-from measurebench.attacks.standard.result import StandardResult
-from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.attacks.standard.streams import uniform
 from measurebench.core.errors import BadInputError
-from measurebench.core.threat import ThreatModel
 
 __all__ = [
     "LEAST",
     "SampledAccuracy",
-    "SampledResult",
     "chosen",
     "sample_size",
     "sampled_accuracy",
-    "sampled_attack",
     "upper_bound",
 ]
 
@@ -116,50 +109,3 @@ def sampled_accuracy(n: int, m: int, k: int, b: int) -> SampledAccuracy:
     limits = max(0.0, value - _Z * error), min(1.0, value + _Z * error)
     low = (m - (upper_bound(m, k, b) if m else 0)) / n
     return SampledAccuracy(value, low, (m - b) / n, error, limits, n, m, k, b)
-
-
-@dataclass(frozen=True)
-class SampledResult:
-    """``accuracy``, and where it comes from.
-
-    ``first`` is APGD on every example, ``second`` the two other attacks on the examples ``sample`` int64 [k] (None
-    where nothing withstood APGD).
-    """
-
-    accuracy: SampledAccuracy
-    first: StandardResult
-    second: StandardResult | None
-    sample: Tensor
-
-
-def sampled_attack(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    threat: ThreatModel,
-    *,
-    keys: Tensor,
-    seed: int,
-    n_classes: int,
-    share: float = 0.25,
-    settings: StandardSettings | None = None,
-    **options: Any,
-) -> SampledResult:
-    """Return the sampled evaluation of images [n, C, H, W]; arguments and errors are those of ``standard_attack``.
-
-    The verdict of a sampled example is the one of the whole evaluation.
-    """
-    settings = settings or StandardSettings()
-    common = {"seed": seed, "n_classes": n_classes} | options
-    early = replace(settings, attacks=("apgd-ce", "apgd-t"))
-    first = standard_attack(network, images, labels, threat, keys=keys, settings=early, **common)
-    left = first.robust.nonzero()[:, 0]
-    k = sample_size(len(left), share)
-    sample = left[chosen(keys[left], k, seed)]
-    if not k:
-        return SampledResult(sampled_accuracy(len(images), 0, 0, 0), first, None, sample)
-    late = replace(settings, attacks=("fab-t", "square"))
-    part = images[sample], labels[sample]
-    second = standard_attack(network, *part, threat, keys=keys[sample], settings=late, **common)
-    broken = int((~second.robust).sum())
-    return SampledResult(sampled_accuracy(len(images), len(left), k, broken), first, second, sample)

@@ -64,28 +64,29 @@ def test_a_sampled_example_has_the_verdict_of_the_whole_evaluation(monkeypatch: 
     network = small_network()
     images, labels = examples(network, 8)
     threat = radius_that_splits(network, images, labels, Norm.LINF, 0.3)
-    steps = {"apgd_steps": 6, "fab_steps": 4, "square_queries": 20}
-    keys = torch.arange(8)
+    settings = StandardSettings(apgd_steps=6, fab_steps=4, square_queries=20)
+    options = {"keys": torch.arange(8), "seed": 0, "n_classes": 10, "settings": settings}
 
-    options = {"keys": keys, "seed": 0, "n_classes": 10}
-    whole = standard_attack(network, images, labels, threat, settings=StandardSettings(**steps), **options)
+    whole = standard_attack(network, images, labels, threat, **options)
     monkeypatch.setattr(sampled, "LEAST", 2)
-    result = sampled.sampled_attack(network, images, labels, threat, settings=StandardSettings(**steps), **options)
-    assert len(result.sample) == 2
-    assert result.second is not None
-    assert torch.equal(result.second.robust, whole.robust[result.sample])
-    assert torch.equal(result.first.robust, whole.withstood["apgd-t"])
-    assert result.accuracy.low <= float(whole.robust.double().mean()) <= result.accuracy.high
+    result = standard_attack(network, images, labels, threat, share=0.25, **options)
+    left = whole.withstood["apgd-t"]
+    assert result.sample.survivors == int(left.sum())
+    assert int(result.sample.chosen.sum()) == 2
+    assert bool(left[result.sample.chosen].all())
+    assert torch.equal(result.robust[result.sample.chosen], whole.robust[result.sample.chosen])
+    accuracy = sampled_accuracy(8, result.sample.survivors, 2, result.sample.broken)
+    assert accuracy.low <= float(whole.robust.double().mean()) <= accuracy.high
 
 
 def test_nothing_is_sampled_where_nothing_is_left() -> None:
     network = small_network()
     images, labels = examples(network, 4)
     everything = ThreatModel.parse("Linf", "1")
-    settings = StandardSettings(apgd_steps=5)
-    options = {"keys": torch.arange(4), "seed": 0, "n_classes": 10, "settings": settings}
-    result = sampled.sampled_attack(network, images, labels, everything, **options)
-    assert (result.accuracy.value, result.second, len(result.sample)) == (0, None, 0)
+    options = {"keys": torch.arange(4), "seed": 0, "n_classes": 10, "settings": StandardSettings(apgd_steps=5)}
+    result = standard_attack(network, images, labels, everything, share=0.25, **options)
+    assert (result.sample.survivors, int(result.sample.chosen.sum()), result.sample.broken) == (0, 0, 0)
+    assert sampled_accuracy(4, 0, 0, 0).value == 0
 
 
 def test_numbers_that_do_not_fit_are_refused() -> None:
