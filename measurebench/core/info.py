@@ -1,10 +1,13 @@
 """What a measure says of itself: the one source for code, documentation, axis titles and the page's glossary."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["FAMILIES", "PROPERTIES", "Examples", "Family", "MeasureInfo", "Split", "Tier"]
+from measurebench.core.errors import BadInputError, near_names
+
+__all__ = ["FAMILIES", "INPUTS", "PROPERTIES", "Examples", "Family", "MeasureInfo", "Split", "Tier", "check_info"]
 
 Family = Literal["weights", "margins", "smoothness", "flatness", "gradients", "robustness", "calibration"]
 Examples = Literal["clean", "pgd"]
@@ -20,6 +23,11 @@ FAMILIES: tuple[Family, ...] = (
     "robustness",
     "calibration",
 )
+
+INPUTS = ("weights", "initial_weights", "clean", "pgd", "gradient")
+"""What a measure may read."""
+
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # the name of a column: nothing that a table or an option would split
 
 
 # What a measure may declare; the contract test shows that what is declared holds and what is not does not.
@@ -85,3 +93,31 @@ class MeasureInfo:
 def _with(inputs: tuple[str, ...], examples: str) -> tuple[str, ...]:
     """Put the kind of examples in place of the marker ``examples``."""
     return tuple(examples if name == "examples" else name for name in inputs)
+
+
+def check_info(info: MeasureInfo) -> MeasureInfo:
+    """Return the info of a measure that is about to be registered.
+
+    Raises BadInputError, which names the field, for an id that cannot be a column, and for a family, tier, hypothesis,
+    input, split or property that there is not.
+    """
+    subject = f"measure {info.id!r}"
+    if not _ID.fullmatch(info.id):
+        raise BadInputError(f"{subject}: id", "letters, digits and _, beginning with a letter", repr(info.id))
+    if info.hypothesis not in ("+", "-", ""):
+        raise BadInputError(f"{subject}: hypothesis", '"+", "-" or ""', repr(info.hypothesis))
+    for name, values, known in (
+        ("family", (info.family,), FAMILIES),
+        ("tier", (info.tier,), get_args(Tier)),
+        ("inputs", info.inputs, INPUTS),
+        ("splits", info.splits, get_args(Split)),
+        ("properties", info.properties, tuple(PROPERTIES)),
+    ):
+        _check_known(f"{subject}: {name}", values, known)
+    return info
+
+
+def _check_known(subject: str, values: Iterable[str], known: Iterable[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise BadInputError(subject, ", ".join(known), repr(value), near_names(value, known))

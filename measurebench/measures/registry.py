@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import measurebench.measures as package
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.importing import import_submodules
-from measurebench.core.info import FAMILIES, MeasureInfo
+from measurebench.core.info import FAMILIES, MeasureInfo, check_info
 from measurebench.core.origins import Origin, origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
@@ -50,12 +50,12 @@ def register(**parameters: Any) -> Callable[[M], M]:
     """Register the decorated frozen dataclass, built with these parameters, under its ``info.id``.
 
     Stacked decorators register several: ``@register(examples="clean")`` and ``@register(examples="pgd")``. The
-    decorator raises BadInputError, which names both origins, for an id that is taken.
+    decorator raises BadInputError, which names both origins, for an id that is taken, and for an info that cannot be.
     """
 
     def add(measure_class: M) -> M:
         measure: Measure = measure_class(**parameters)
-        _MEASURES.add(measure.info.id, measure)
+        _MEASURES.add(check_info(measure.info).id, measure)
         return measure_class
 
     return add
@@ -68,7 +68,7 @@ def all_measures() -> Registry[Measure]:
     True
     """
     _import_families()
-    load_entry_points("measures", _MEASURES, lambda measure: str(measure.info.id))
+    load_entry_points("measures", _MEASURES, lambda measure: check_info(measure.info).id)
     return _MEASURES
 
 

@@ -28,6 +28,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from measurebench.core.errors import MeasurebenchError
 from measurebench.core.importing import import_submodules
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
@@ -41,6 +42,7 @@ __all__ = [
     "LAST",
     "Asked",
     "Axes",
+    "BrokenStatisticError",
     "Question",
     "Rows",
     "Statistic",
@@ -112,6 +114,10 @@ class Rows(Protocol):
         ...
 
 
+class BrokenStatisticError(MeasurebenchError, ValueError):
+    """A statistic does not keep its contract (exit status 1)."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """A statistic of association between a measure and the target, and what it says of itself.
@@ -137,13 +143,27 @@ class Statistic:
         return self.writes or (self.name,)
 
     def __call__(self, sample: Sample, asked: Asked) -> list[Estimate]:
-        """Return the rows of one measure. Raises ValueError for a row of another name, or without value and reason."""
-        rows = self.rows(sample, asked)
+        """Return the rows of one measure.
+
+        Raises BrokenStatisticError where a third-party statistic raises, for anything but a list of rows, for a row of
+        another name, and for one without value and reason.
+        """
+        try:
+            rows = list(self.rows(sample, asked))
+        except Exception as error:
+            if (origin := origin_of(self.rows)).is_built_in:
+                raise
+            text = f"statistic {self.name!r} of {origin} fails on {sample.name!r}: {type(error).__name__}: {error}"
+            raise BrokenStatisticError(text) from error
         for row in rows:
             if row.statistic not in self.names:
-                raise ValueError(f"statistic {self.name!r} writes {self.names}, but made a row of {row.statistic!r}")
+                raise BrokenStatisticError(
+                    f"statistic {self.name!r} writes {self.names}, but made a row of {row.statistic!r}"
+                )
             if row.estimate != row.estimate and not row.reason:
-                raise ValueError(f"statistic {self.name!r} has no value for {sample.name!r} and does not say why")
+                raise BrokenStatisticError(
+                    f"statistic {self.name!r} has no value for {sample.name!r} and does not say why"
+                )
         return rows
 
 

@@ -1,11 +1,13 @@
 """Every registered statistic keeps the rules of one, and one from outside takes part like any other."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import somersd
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.registry import Registry
 from measurebench.stats import Analysis, Asked, Estimate, Sample, Statistic, analyze
 from measurebench.stats.statistics import registry
@@ -181,3 +183,19 @@ def test_what_measures_of_the_same_models_share_is_computed_once() -> None:
     assert calls == [2, 1]  # two measures on 48 models, one on 47
     assert rows["estimate"].to_dict() == {"signal": 2, "noise": 2, "tied": 1}
     assert rows["n_models"].to_dict() == {"signal": 48, "noise": 48, "tied": 47}
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [(0.5, "TypeError: 'float' object is not iterable"), (RuntimeError("boom"), "RuntimeError: boom")],
+)
+def test_a_third_party_statistic_that_fails_is_told_in_one_line(returned: Any, message: str) -> None:
+    def broken(sample: Sample, asked: Asked) -> Any:
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    register_statistic(Statistic("mine", "Mine", "Mine.", broken))
+    with pytest.raises(MeasurebenchError, match=f"statistic 'mine' of .* fails on 'signal': {message}"):
+        analyze(grid(), **QUICK)
