@@ -40,7 +40,7 @@ def _rows(kind: str, *, built_in: bool) -> list[dict[str, str]]:
         return []
     module, function = _REGISTRIES[kind]
     registry = getattr(importlib.import_module(module), function)()
-    origins = {name: registry.origin(name) for name in sorted(registry)}
+    origins = {name: registry.origin(name) for name in registry}
     return [
         {"kind": kind, "name": name, "origin": str(origin), "file": origin.file, "sha256": origin.sha256}
         for name, origin in origins.items()

@@ -22,6 +22,7 @@ __all__ = [
     "control_column",
     "count_columns",
     "describe",
+    "flags_column",
     "gap_column",
     "is_counted_apart",
     "is_gap",
@@ -113,6 +114,15 @@ def gap_column(attack: str) -> str:
     return f"robust_gap_{attack}"
 
 
+def flags_column(attack: str) -> str:
+    """Return the column of an attack's warnings about a model, such as gradients that mislead it.
+
+    >>> flags_column("autoattack")
+    'autoattack_flags'
+    """
+    return f"{attack}_flags"
+
+
 def own_count(attack: str, split: str) -> str:
     """Return the column that says on how many images of a split an attack was run, where those are not all of them.
 
@@ -174,7 +184,7 @@ CONTRACT: tuple[Column, ...] = (
 _FIXED = {column.name: column for column in CONTRACT}
 _FIXED |= {name: _named("identity", name, name) for name in _ALIASES}
 # Only in tables with a model whose AutoAttack raised warnings.
-_FIXED["autoattack_flags"] = _named("status", "autoattack_flags", "AutoAttack's warnings")
+_FIXED[flags_column("autoattack")] = _named("status", flags_column("autoattack"), "AutoAttack's warnings")
 _ACCURACY = re.compile(r"(?P<attack>.+)_accuracy(?:_(?P<split>train|test))?")
 _COUNT = re.compile(r"n_(?P<attack>.+?)(?:_(?P<split>train))?")
 
@@ -206,6 +216,10 @@ def describe(name: str, among: Collection[str] = ()) -> Column:
         return _accuracy(name, found["attack"], found["split"])
     if (counted := _COUNT.fullmatch(name)) and _is_attack(counted["attack"], among):
         return _count(name, counted["split"] or "test", counted["attack"])
+    if (flagged := _FLAGS.fullmatch(name)) and _is_attack(flagged["attack"], among):
+        return Column(
+            name, "status", f"warnings, {_title(flagged['attack'])}", f"warnings of {_title(flagged['attack'])}"
+        )
     if name.startswith(_NAMELESS):
         return _named("identity", name, "row")
     return Column(name, "measure", _spaced(name), _spaced(name), _format(name), found["attack"] if found else "")

@@ -13,6 +13,7 @@ from measurebench.core.columns import (
     attacks_in,
     count_columns,
     describe,
+    flags_column,
     gap_column,
     is_counted_apart,
     names_of,
@@ -197,7 +198,7 @@ def _ordered(names: list[str], records: Iterable[Record]) -> list[str]:
     settings = sorted(name for name in names if describe(name).role == "setting")
     known = [*names_of("identity"), *settings, *outcome_columns(names)]
     measures = [name for name in _measure_order(records) if name in names and name not in known]
-    flags = [name for name in names if name == "autoattack_flags"]
+    flags = [name for name in names if describe(name, names).role == "status" and name not in names_of("status")]
     return [*known, *measures, *names_of("provenance"), *flags, *names_of("status")]
 
 
@@ -228,15 +229,23 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
         column = describe(name)
         if column.role == "outcome" and column.attack != "clean" and record.status == "measured":
             row[own_count(column.attack, column.split)] = record.n
-    told = [str(r.diagnostics.get("flags", "")) for r in records if r.measure == "autoattack_accuracy"]
-    if flags := "; ".join(dict.fromkeys(text for text in told if text)):
-        row["autoattack_flags"] = flags
+    row |= _flags(records)
     row |= dict.fromkeys(names_of("gap"))
     for attack in attacks_in(row):
         train, test = (row.get(accuracy_column(attack, split)) for split in ("train", "test"))
         if train is not None and test is not None:
             row[gap_column(attack)] = train - test
     return row | _status(entry, records)
+
+
+def _flags(records: Iterable[Record]) -> dict[str, str]:
+    """Return the warnings of AutoAttack by column, each once; nothing where there are none."""
+    told: dict[str, list[str]] = {}
+    for record in records:
+        attack = describe(_column(record)).attack
+        if is_counted_apart(attack) and (text := str(record.diagnostics.get("flags", ""))):
+            told.setdefault(flags_column(attack), []).append(text)
+    return {name: "; ".join(dict.fromkeys(texts)) for name, texts in told.items()}
 
 
 def _leave_out_usual_counts(rows: list[dict[str, Any]]) -> None:

@@ -154,7 +154,7 @@ def test_an_unknown_measure(measure: Run) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--attacks", "pdg", "autoattack, pgd, none or module:callable"),
+        ("--attacks", "pdg", "pgd, square, none or module:callable"),
         ("--attacks", "no_such_module:attack", "no_such_module"),
         ("--train-examples", "0", "at least 1"),
         ("--batch-size", "many", "auto or a whole number"),

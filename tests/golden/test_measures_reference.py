@@ -27,8 +27,18 @@ WITH_OWN_REFERENCE = {
     "path_norm_over_margin",
     "path_norm_over_margin_pgd",
 }
-# tested in tests/measures/smoothness: the same search as local_lip on the divergence; AutoAttack is another library's
-ELSEWHERE = {"kl_divergence_tpgd", "autoattack_accuracy"}
+# tested in tests/measures/smoothness: the same search as local_lip on the divergence;
+# in tests/attacks: AutoAttack and its attacks, image by image against pyautoattack
+ELSEWHERE = {
+    "kl_divergence_tpgd",
+    "apgd_ce_accuracy",
+    "apgd_t_accuracy",
+    "autoattack_accuracy",
+    "autoattack_sampled_accuracy",
+    "autoattack_stock_accuracy",
+    "fab_t_accuracy",
+    "square_accuracy",
+}
 # Both compute in float64: sums of some thousand products differ by 1e-13. Iterated attacks carry such differences
 # along without a flip of sign, since no gradient is that near to zero.
 TOLERANCE = 1e-9
