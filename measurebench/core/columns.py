@@ -216,10 +216,6 @@ def describe(name: str, among: Collection[str] = ()) -> Column:
         return _accuracy(name, found["attack"], found["split"])
     if (counted := _COUNT.fullmatch(name)) and _is_attack(counted["attack"], among):
         return _count(name, counted["split"] or "test", counted["attack"])
-    if (flagged := _FLAGS.fullmatch(name)) and _is_attack(flagged["attack"], among):
-        return Column(
-            name, "status", f"warnings, {_title(flagged['attack'])}", f"warnings of {_title(flagged['attack'])}"
-        )
     if name.startswith(_NAMELESS):
         return _named("identity", name, "row")
     return Column(name, "measure", _spaced(name), _spaced(name), _format(name), found["attack"] if found else "")
