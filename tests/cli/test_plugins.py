@@ -101,3 +101,26 @@ def test_built_in_things_are_listed_by_kind(capsys: pytest.CaptureFixture[str]) 
 def test_an_unknown_kind_has_a_near_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["plugins", "measure"]) == 2
     assert "did you mean 'measures'" in capsys.readouterr().err
+
+
+def test_a_misspelt_group_of_entry_points_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = tmp_path / "extras-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extras\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[measurebench.statistcs]\nmine = extras.mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run_command_line(["plugins"]) == 1
+    message = (
+        "package extras 0.3: nothing reads the group 'measurebench.statistcs' of the entry point 'mine'; did you mean"
+    )
+    assert f"{message} 'measurebench.statistics'?" in capsys.readouterr().err
+
+
+def test_where_nothing_is_added_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("measurebench.checks.plugins.list_plugins", lambda _: [])
+    run_command_line(["plugins"])
+    assert "no package and no --plugin file adds anything; `measurebench plugins KIND`" in capsys.readouterr().out

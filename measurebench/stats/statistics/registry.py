@@ -30,6 +30,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
@@ -138,13 +139,31 @@ class Statistic:
         return self.writes or (self.name,)
 
     def __call__(self, sample: Sample, asked: Asked) -> list[Estimate]:
-        """Return the rows of one measure. Raises ValueError for a row of another name, or without value and reason."""
-        rows = self.rows(sample, asked)
+        """Return the rows of one measure.
+
+        Raises BadInputError, which names the statistic, for what is not a list of estimates, for a row of another name
+        or without value and reason, and where third-party code raises.
+        """
+        rows = self._rows(sample, asked)
         for row in rows:
             if row.statistic not in self.names:
-                raise ValueError(f"statistic {self.name!r} writes {self.names}, but made a row of {row.statistic!r}")
+                names = ", ".join(map(repr, self.names))
+                raise BadInputError(f"statistic {self.name!r} writes {names}, but made a row of {row.statistic!r}")
             if row.estimate != row.estimate and not row.reason:
-                raise ValueError(f"statistic {self.name!r} has no value for {sample.name!r} and does not say why")
+                raise BadInputError(f"statistic {self.name!r} has no value for {sample.name!r} and does not say why")
+        return rows
+
+    def _rows(self, sample: Sample, asked: Asked) -> list[Estimate]:
+        """Return what the function gives, if it is a list of estimates."""
+        subject, expected = f"statistic {self.name!r} of {sample.name!r}", "a list of Estimate"
+        try:
+            rows = self.rows(sample, asked)
+        except Exception as error:
+            if isinstance(error, MeasurebenchError) or origin_of(self.rows).is_built_in:
+                raise
+            raise BadInputError(subject, expected, f"{type(error).__name__}: {error}") from error
+        if not isinstance(rows, list) or not all(isinstance(row, Estimate) for row in rows):
+            raise BadInputError(subject, expected, repr(rows))
         return rows
 
 
@@ -154,13 +173,15 @@ _STATISTICS: Registry[Statistic] = Registry("statistic")
 def register_statistic(found: Statistic) -> Statistic:
     """Register a statistic, so that every analysis from now on computes it; return it.
 
-    Raises ValueError where its name, or that of its rows, is taken.
+    Raises BadInputError where its name, or that of its rows, is taken.
     """
+    origin = origin_of(found.rows)
     for other in (item for _, item in _STATISTICS.items()):
         same = (other.table, other.axes) == (found.table, found.axes)
         if same and (taken := set(other.names) & set(found.names)):
-            raise ValueError(f"rows of statistic {other.name!r} are called {min(taken)!r} already")
-    _STATISTICS.add(found.name, found, origin_of(found.rows))
+            by = f"statistic {other.name!r} of {_STATISTICS.origin(other.name)} and {found.name!r} of {origin}"
+            raise BadInputError(f"rows called {min(taken)!r} are made twice: by {by}", hint="rename one of them")
+    _STATISTICS.add(found.name, found, origin)
     return found
 
 
