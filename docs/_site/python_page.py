@@ -32,6 +32,7 @@ _MORE = {
         ("measurebench.attacks.protocol", "AttackInfo"),
         ("measurebench.attacks.protocol", "AttackContext"),
         ("measurebench.attacks.protocol", "AttackResult"),
+        ("measurebench.testing", "check_attack"),
     ),
     "Statistics": (
         ("measurebench.stats.analysis", "Analysis"),
@@ -41,6 +42,7 @@ _MORE = {
         ("measurebench.stats", "Sample"),
         ("measurebench.stats", "Estimate"),
         ("measurebench.stats", "Asked"),
+        ("measurebench.testing", "check_statistic"),
     ),
     "Models, images and records": (
         ("measurebench.models.loaded", "LoadedModel"),

@@ -83,13 +83,21 @@ def audit(
     if n_violations := int(violations.sum()):
         raised.append(
             f"{n_violations} of {len(labels)} adversarial images leave the {threat} ball or the box [0, 1]"
-            f" (largest distance {float(distances.max()):.6g}); they do not count as successes"
+            f" ({_furthest(finite, distances)}); they do not count as successes"
         )
     robust = correct & ~overturned
     if undecided is not None:
         robust &= ~undecided
     told = dict(counts or {}), dict(details or {})
     return AttackOutcome(adversarial, correct, robust, distances, violations, n_passes, tuple(raised), *told)
+
+
+def _furthest(finite: Tensor, distances: Tensor) -> str:
+    """Say how far the images lie, and how many have pixels that are not numbers."""
+    n_bad = int((~finite).sum())
+    return f"largest distance {float(distances.max()):.6g}" + (
+        f"; {n_bad} with a pixel that is not finite" if n_bad else ""
+    )
 
 
 def is_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from measurebench.attacks.plugin import OFFERED, PluginAttack
 from measurebench.attacks.settings import check_names, read_settings, typed
 from measurebench.core.digests import digest_file
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.importing import import_by_name, import_file
 
 __all__ = ["is_plugin", "load_plugin"]
@@ -39,15 +39,18 @@ def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
     module = _file_module(place, subject) if place.endswith(".py") else import_by_name(place, subject)
     function = getattr(module, name, None)
     if not callable(function) or inspect.isclass(function):
-        got = "a class" if callable(function) else repr(function)
-        raise BadInputError(subject, f"a function {name!r} of (network, images, labels) in {place!r}", got)
+        near = near_names(name, (key for key, item in vars(module).items() if inspect.isfunction(item)))
+        got = "a class" if callable(function) else repr(function) if hasattr(module, name) else "no such name"
+        raise BadInputError(subject, f"a function {name!r} of (network, images, labels) in {place!r}", got, near)
     label = f"{Path(place).name if place.endswith('.py') else place}:{name}"
     parameters = _parameters(function)
     given = read_settings(settings, label) if settings else {}
     check_names(given, [known for known in parameters if known not in OFFERED], label)
     lacking = [p.name for p in parameters.values() if p.default is p.empty and p.name not in (*OFFERED, *given)]
     if lacking:
-        raise BadInputError(subject, f"{label} with arguments beyond the first three that have defaults", lacking[0])
+        offered = f"besides (network, images, labels) a function is given {', '.join(OFFERED)} and its settings"
+        expected = f"a default or a setting for every other argument of {label}"
+        raise BadInputError(subject, expected, f"{lacking[0]!r} without one", offered)
     values = tuple((key, _value(text, parameters[key], f"{label}: {key}")) for key, text in sorted(given.items()))
     takes = tuple(key for key in parameters if key in OFFERED)
     return PluginAttack(function, name, label, _code_digest(function, module), values, takes)

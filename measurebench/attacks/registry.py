@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 import measurebench.attacks as package
@@ -66,12 +68,20 @@ def find_attack(reference: str, subject: str = "attack") -> Attack:
     if name in known and not (colon and is_plugin(reference)):
         attack = known[name]
         return with_settings(attack, read_settings(rest, name), name) if colon else attack
+    if name in known and not Path(f"{name}.py").exists() and find_spec(name) is None:
+        raise BadInputError(f"settings of {name}", "name=value, separated by commas", repr(rest))
     if colon and is_plugin(reference):
         plugin = load_plugin(reference, subject)
         # Its columns are called by its function, unless that would make it one of the registered attacks.
         return plugin.named_in_full() if plugin.name in known else plugin
     expected = f"{', '.join(sorted(known))}, none or module:callable"
-    raise BadInputError(subject, expected, repr(reference), near_names(name, known))
+    raise BadInputError(subject, expected, repr(reference), _hint(reference, near_names(name, known)))
+
+
+def _hint(reference: str, near: str) -> str:
+    if reference == "none":
+        return "none stands alone"
+    return f"name the function, as {reference}:FUNCTION" if reference.endswith(".py") else near
 
 
 def find_attacks(references: Iterable[str], subject: str = "attack") -> list[Attack]:

@@ -2,12 +2,13 @@
 
 import importlib
 from collections.abc import Sequence
+from importlib.metadata import distributions
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.origins import GROUPS
 from measurebench.core.plugins import has_plugins
 
-__all__ = ["list_plugins"]
+__all__ = ["list_plugins", "misspelt_groups"]
 
 # Where the registry of each kind is, and the function that returns it.
 _REGISTRIES = {
@@ -33,6 +34,18 @@ def list_plugins(kinds: Sequence[str] = ()) -> list[dict[str, str]]:
         if kind not in GROUPS:
             raise BadInputError("kind", ", ".join(GROUPS), repr(kind), near_names(kind, GROUPS))
     return [row for kind in kinds or GROUPS for row in _rows(kind, built_in=bool(kinds))]
+
+
+def misspelt_groups() -> list[str]:
+    """Return a sentence for each entry point of a group ``measurebench.KIND`` that nothing reads."""
+    groups = [f"measurebench.{kind}" for kind in GROUPS]
+    return [
+        f"package {package.name} {package.version}: nothing reads the group {point.group!r} of the entry point "
+        f"{point.name!r}; {near_names(point.group, groups, 1) or 'known: ' + ', '.join(groups)}"
+        for package in distributions()
+        for point in package.entry_points
+        if point.group.startswith("measurebench.") and point.group not in groups
+    ]
 
 
 def _rows(kind: str, *, built_in: bool) -> list[dict[str, str]]:

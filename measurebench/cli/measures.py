@@ -40,6 +40,9 @@ def measures(
     return 0
 
 
+_LISTED = "`measurebench measures` lists them"
+
+
 def _chosen(ids: list[str]) -> list[tuple[MeasureInfo, str]]:
     """Return the infos of these ids, or all, with their origin; torch is imported for third-party ones only."""
     from measurebench.core.errors import BadInputError, near_names
@@ -56,7 +59,9 @@ def _chosen(ids: list[str]) -> list[tuple[MeasureInfo, str]]:
         known = {info.id: info for info in ordered([*known.values(), *(registry[name].info for name in origins)])}
     for name in ids:
         if name not in known:
-            raise BadInputError("measure", f"one of {len(known)} known ids", repr(name), near_names(name, known))
+            raise BadInputError(
+                "measure", f"one of {len(known)} known ids", repr(name), near_names(name, known) or _LISTED
+            )
     return [(known[name], str(origins.get(name, BUILT_IN))) for name in ids or known]
 
 

@@ -34,15 +34,18 @@ def plugins(
 
     Exit status: 0, or 1 where a package fails.
     """
-    from measurebench.checks.plugin_listing import list_plugins
+    from measurebench.checks.plugin_listing import list_plugins, misspelt_groups
     from measurebench.core.plugins import broken_plugins
 
     rows = list_plugins(kinds or ())
     if as_json:
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        _print(rows)
-    return 1 if broken_plugins() else 0
+        _print(rows, all_kinds=not kinds)
+    misspelt = misspelt_groups()
+    for sentence in misspelt:
+        typer.echo(f"measurebench: warning: {sentence}", err=True)
+    return 1 if broken_plugins() or misspelt else 0
 
 
 def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +84,7 @@ def _shown(show: Callable[..., None]) -> Callable[..., None]:
     return shown
 
 
-def _print(rows: list[dict[str, str]]) -> None:
+def _print(rows: list[dict[str, str]], *, all_kinds: bool) -> None:
     """Print a table, one thing to a row."""
     from rich.console import Console
     from rich.markup import escape
@@ -95,5 +98,9 @@ def _print(rows: list[dict[str, str]]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=240)
-    console.print(table)
-    console.print(f"{len(rows)} listed; `measurebench plugins KIND` lists the built-in ones too")
+    more = "; `measurebench plugins KIND` lists the built-in ones too" if all_kinds else ""
+    if rows:
+        console.print(table)
+        console.print(f"{len(rows)} listed{more}")
+    else:
+        console.print(f"no package and no --plugin file adds anything{more}")

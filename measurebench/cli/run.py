@@ -61,7 +61,7 @@ def _with_dataset(options: dict[str, Any]) -> dict[str, Any]:
 
 def _tell(summary: "RunSummary", retried: bool) -> None:
     """Print what failed and how much was measured."""
-    for model_id, measure, reason in summary.failures:
+    for model_id, measure, reason in dict.fromkeys(summary.failures):  # a measure may fail alike on both splits
         say(f"measurebench: {model_id}: {measure} failed: {reason}", err=True)
     n_good = summary.n_models - len({model_id for model_id, _, _ in summary.failures})
     again = "; add --retry-failed to measure again what failed" if summary.failures and not retried else ""

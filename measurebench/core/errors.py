@@ -42,8 +42,14 @@ class ModelError(MeasurebenchError):
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Return a hint such as ``did you mean 'path_norm'?``, or an empty string if no known name is near.
 
+    A name that differs only in upper and lower case is the nearest.
+
     >>> near_names("path_nrom", ["path_norm", "local_lip"])
     "did you mean 'path_norm'?"
+    >>> near_names("PGD", ["pgd", "autoattack"])
+    "did you mean 'pgd'?"
     """
-    matches = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.6)
+    names = list(known)
+    same = [other for other in names if other.casefold() == name.casefold()]
+    matches = same[:limit] or difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
     return f"did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""

@@ -9,6 +9,7 @@ from measurebench.core.origins import Origin, origin_of
 __all__ = ["Registry", "T"]
 
 T = TypeVar("T")
+_SHOWN = 20  # names in a message: all statistics or attacks, but not 132 measures
 
 
 class Registry(Generic[T]):
@@ -60,8 +61,12 @@ class Registry(Generic[T]):
         return self._items[name]
 
     def _unknown(self, name: str) -> BadInputError:
-        hint = near_names(name, self._items) or f"known: {', '.join(self._items)}"
+        hint = near_names(name, self._items) or self._known()
         return BadInputError(self.kind, f"one of {len(self._items)} known names", repr(name), hint)
+
+    def _known(self) -> str:
+        more = len(self._items) - _SHOWN
+        return f"known: {', '.join(list(self._items)[:_SHOWN])}" + (f" and {more} more" if more > 0 else "")
 
     def __contains__(self, name: object) -> bool:
         return name in self._items

@@ -76,9 +76,16 @@ def _is_slow(item: Measure) -> bool:
 
 
 def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
-    """Return the measure's value; where it is not defined, the reason."""
+    """Return the measure's value; where it is not defined, the reason.
+
+    Raises BadInputError for a measure that returns something else.
+    """
     try:
-        return item(context).checked()
+        value: object = item(context)
+        if not isinstance(value, MeasureValue):
+            hint = "return MeasureValue(value), or MeasureValue.mean(values) for one value per image"
+            raise BadInputError(f"measure {item.info.id!r}", "a MeasureValue", repr(value), hint)
+        return value.checked()
     except UndefinedMeasureError as undefined:
         return MeasureValue.undefined(str(undefined))
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from measurebench.core.errors import MeasurebenchError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.records import Diagnostic
 
 __all__ = ["MeasureValue", "UndefinedMeasureError"]
@@ -50,7 +50,12 @@ class MeasureValue:
 
     @classmethod
     def mean(cls, per_example: Tensor, **diagnostics: Diagnostic) -> "MeasureValue":
-        """Return the mean over examples [n] with its standard error s / sqrt(n), which is None for n = 1."""
+        """Return the mean over examples [n] with its standard error s / sqrt(n), which is None for n = 1.
+
+        Raises BadInputError for a tensor that does not have one value for each example.
+        """
+        if per_example.ndim != 1:
+            raise BadInputError("MeasureValue.mean", "one value for each example, [n]", str(tuple(per_example.shape)))
         values = per_example.detach().to("cpu", torch.float64)
         n = len(values)
         error = float(values.std(correction=1)) / math.sqrt(n) if n > 1 else None

@@ -32,6 +32,7 @@ SINGLE, OF_ERROR = 2e-3, 0.1
 EXACT = 1e-9  # sums in another order differ by rounding, which is 1e-16 per operation
 PROPERTY = 1e-6  # a property holds for the function in exact arithmetic; its computation may lose some digits
 SCALE = 3.0
+SIGNS = ("+", "-", "")
 INPUTS = frozenset({"weights", "initial_weights", "clean", "pgd", "gradient"})
 
 # Declared property, the change of the network, and what it multiplies the value by.
@@ -76,6 +77,7 @@ def info_is_complete(case: Case) -> None:
     texts = ("id", "title", "unit", "formula", "source", "cost", "explanation", "inputs")
     empty = [name for name in texts if not getattr(info, name)]
     case.demand(not empty, promise, f"{', '.join(empty)} missing")
+    case.demand(info.hypothesis in SIGNS, promise, f"hypothesis {info.hypothesis!r} is not one of '+', '-', ''")
     case.demand(info.family in FAMILIES, promise, f"family {info.family!r} is not one of {', '.join(FAMILIES)}")
     unknown = sorted(set(info.properties) - set(PROPERTIES)) + sorted(set(info.inputs) - INPUTS)
     case.demand(not unknown, promise, f"unknown properties or inputs {unknown}")

@@ -40,6 +40,7 @@ def test_pixels_that_are_not_finite_never_count() -> None:
     outcome = audit(IMAGES, LABELS, adversarial, RIGHT, WRONG, THREAT)
     assert outcome.violations.tolist() == [True, False, False, False]
     assert bool(outcome.robust[0])
+    assert "(largest distance 0; 1 with a pixel that is not finite)" in outcome.flags[0]
 
 
 def test_another_shape_is_refused() -> None:

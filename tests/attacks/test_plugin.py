@@ -230,9 +230,8 @@ def test_settings_have_the_type_of_the_default_and_make_an_id_of_their_own() -> 
 
 
 def test_an_argument_that_nobody_gives_is_an_error_before_anything_runs() -> None:
-    with pytest.raises(
-        BadInputError, match=r"demanding with arguments beyond the first three that have defaults, got "
-    ):
+    message = "expected a default or a setting for every other argument of .*demanding, got 'strength' without one"
+    with pytest.raises(BadInputError, match=message):
         load_plugin(f"{HERE}:demanding")
     assert dict(load_plugin(f"{HERE}:demanding:strength=2").settings) == {"strength": 2.0}
 
@@ -282,7 +281,12 @@ def test_a_file_finds_the_modules_beside_it_and_a_module_in_the_working_folder(
     ("reference", "message"),
     [
         ("no_such_module:attack", "expected a module that can be imported as 'no_such_module'"),
-        (f"{HERE}:no_such_function", f"expected a function 'no_such_function' .* in '{HERE}', got None"),
+        (f"{HERE}:no_such_function", f"expected a function 'no_such_function' .* in '{HERE}', got no such name"),
+        (f"{HERE}:raisin", "got no such name; did you mean 'raising'"),
+        ("pgd:steps", "settings of pgd: expected name=value, separated by commas, got 'steps'"),
+        ("PGD", "did you mean 'pgd'"),
+        ("none", "none stands alone"),
+        ("mine.py", "name the function, as mine.py:FUNCTION"),
         ("torch.nn:Linear", "expected a function 'Linear' .* got a class"),
         ("no/such/file.py:attack", "expected the file .*no/such/file.py, got no such file"),
     ],

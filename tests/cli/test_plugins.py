@@ -132,3 +132,26 @@ def test_a_broken_package_is_named_in_one_line_and_breaks_nothing_else(tmp_path:
     )
     assert own.returncode == 1
     assert "package broken-package 0.3" in own.stderr
+
+
+def test_a_misspelt_group_of_entry_points_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = tmp_path / "extras-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extras\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[measurebench.statistcs]\nmine = extras.mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run_command_line(["plugins"]) == 1
+    message = (
+        "package extras 0.3: nothing reads the group 'measurebench.statistcs' of the entry point 'mine'; did you mean"
+    )
+    assert f"{message} 'measurebench.statistics'?" in capsys.readouterr().err
+
+
+def test_where_nothing_is_added_that_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("measurebench.checks.plugin_listing.list_plugins", lambda _: [])
+    run_command_line(["plugins"])
+    assert "no package and no --plugin file adds anything; `measurebench plugins KIND`" in capsys.readouterr().out

@@ -41,3 +41,11 @@ def test_a_registry_knows_what_it_holds() -> None:
     assert not registry.defines(Registry)
     assert list(registry.items()) == [("a", item)]
     assert len(registry) == 1
+
+
+def test_an_unknown_name_among_many_lists_only_the_first() -> None:
+    registry: Registry[int] = Registry("number")
+    for i in range(30):
+        registry.add(f"n{i:02d}", i)
+    with pytest.raises(BadInputError, match="known: n00, .*, n19 and 10 more$"):
+        registry["something else"]

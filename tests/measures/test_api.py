@@ -1,9 +1,16 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from measurebench import measure
 from measurebench.core.errors import BadInputError
+from measurebench.measures.context import MeasureContext
+from measurebench.measures.registry import find_measure
+from measurebench.measures.value import MeasureValue
 from tests.attacks.test_pgd import Counted
 
 
@@ -118,3 +125,24 @@ def test_unknown_measures_variants_and_radii_are_named(network: nn.Module) -> No
     ):
         with pytest.raises(BadInputError, match=words):
             measure(network, IMAGES, LABELS, **options)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda _: 0.5, "measure 'mine': expected a MeasureValue, got 0.5; return MeasureValue"),
+        (lambda logits: MeasureValue.mean(logits), r"expected one value for each example, \[n\], got \(\d+, \d+\)"),
+        (lambda logits: MeasureValue.mean(logits.mean()), r"expected one value for each example, \[n\], got \(\)"),
+    ],
+)
+def test_a_measure_that_returns_something_else_is_named(
+    network: nn.Module, made: Callable[[torch.Tensor], Any], message: str
+) -> None:
+    class Mine:
+        info = replace(find_measure("average_ce").info, id="mine")
+
+        def __call__(self, context: MeasureContext) -> Any:
+            return made(context.clean_logits)
+
+    with pytest.raises(BadInputError, match=message):
+        measure(network, IMAGES, LABELS, [Mine()])

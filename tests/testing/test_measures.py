@@ -165,3 +165,12 @@ def test_checks_leave_torch_s_global_generator_alone() -> None:
     torch.manual_seed(0)
     check_measure(Good(), promises=[name for name in MEASURE_PROMISES if name != "precision_wide"])
     assert torch.equal(torch.rand(3), expected)
+
+
+class WithOtherSign(Good):
+    info: ClassVar[MeasureInfo] = replace(INFO, hypothesis="negative")
+
+
+def test_a_hypothesis_in_other_words_is_found() -> None:
+    with pytest.raises(ContractError, match="hypothesis 'negative' is not one of"):
+        check_measure(WithOtherSign(), promises=["info"])

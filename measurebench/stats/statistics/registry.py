@@ -22,14 +22,15 @@ statistic from its draws. Seeds of random numbers come from ``sample.cohort.draw
 NaN and has a reason. The rows stand in correlations.csv behind those that the contract names.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from measurebench.core.errors import MeasurebenchError
-from measurebench.core.importing import import_submodules
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
@@ -42,7 +43,6 @@ __all__ = [
     "LAST",
     "Asked",
     "Axes",
-    "BrokenStatisticError",
     "Question",
     "Rows",
     "Statistic",
@@ -114,10 +114,6 @@ class Rows(Protocol):
         ...
 
 
-class BrokenStatisticError(MeasurebenchError, ValueError):
-    """A statistic does not keep its contract (exit status 1)."""
-
-
 @dataclass(frozen=True)
 class Statistic:
     """A statistic of association between a measure and the target, and what it says of itself.
@@ -145,25 +141,29 @@ class Statistic:
     def __call__(self, sample: Sample, asked: Asked) -> list[Estimate]:
         """Return the rows of one measure.
 
-        Raises BrokenStatisticError where a third-party statistic raises, for anything but a list of rows, for a row of
-        another name, and for one without value and reason.
+        Raises BadInputError, which names the statistic, for what is not a list of estimates, for a row of another name
+        or without value and reason, and where third-party code raises.
         """
-        try:
-            rows = list(self.rows(sample, asked))
-        except Exception as error:
-            if (origin := origin_of(self.rows)).is_built_in:
-                raise
-            text = f"statistic {self.name!r} of {origin} fails on {sample.name!r}: {type(error).__name__}: {error}"
-            raise BrokenStatisticError(text) from error
+        rows = self._rows(sample, asked)
         for row in rows:
             if row.statistic not in self.names:
-                raise BrokenStatisticError(
-                    f"statistic {self.name!r} writes {self.names}, but made a row of {row.statistic!r}"
-                )
+                names = ", ".join(map(repr, self.names))
+                raise BadInputError(f"statistic {self.name!r} writes {names}, but made a row of {row.statistic!r}")
             if row.estimate != row.estimate and not row.reason:
-                raise BrokenStatisticError(
-                    f"statistic {self.name!r} has no value for {sample.name!r} and does not say why"
-                )
+                raise BadInputError(f"statistic {self.name!r} has no value for {sample.name!r} and does not say why")
+        return rows
+
+    def _rows(self, sample: Sample, asked: Asked) -> list[Estimate]:
+        """Return what the function gives, if it is a list of estimates."""
+        subject, expected = f"statistic {self.name!r} of {sample.name!r}", "a list of Estimate"
+        try:
+            rows = self.rows(sample, asked)
+        except Exception as error:
+            if isinstance(error, MeasurebenchError) or origin_of(self.rows).is_built_in:
+                raise
+            raise BadInputError(subject, expected, f"{type(error).__name__}: {error}") from error
+        if not isinstance(rows, list) or not all(isinstance(row, Estimate) for row in rows):
+            raise BadInputError(subject, expected, repr(rows))
         return rows
 
 
@@ -173,13 +173,15 @@ _STATISTICS: Registry[Statistic] = Registry("statistic")
 def register_statistic(found: Statistic) -> Statistic:
     """Register a statistic, so that every analysis from now on computes it; return it.
 
-    Raises ValueError where its name, or that of its rows, is taken.
+    Raises BadInputError where its name, or that of its rows, is taken.
     """
+    origin = origin_of(found.rows)
     for other in (item for _, item in _STATISTICS.items()):
         same = (other.table, other.axes) == (found.table, found.axes)
         if same and (taken := set(other.names) & set(found.names)):
-            raise ValueError(f"rows of statistic {other.name!r} are called {min(taken)!r} already")
-    _STATISTICS.add(found.name, found, origin_of(found.rows))
+            by = f"statistic {other.name!r} of {_STATISTICS.origin(other.name)} and {found.name!r} of {origin}"
+            raise BadInputError(f"rows called {min(taken)!r} are made twice: by {by}", hint="rename one of them")
+    _STATISTICS.add(found.name, found, origin)
     return found
 
 
@@ -212,7 +214,8 @@ def all_statistics() -> Registry[Statistic]:
 
 @cache
 def _import_modules() -> None:
-    import_submodules(str(__package__), [str(Path(__file__).parent)])
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
 
 
 def find_statistic(name: str) -> Statistic:
