@@ -90,34 +90,32 @@ def analyze(
     judged = judgements(
         correlations, tuple(population.measures), population.defense, control, infos, is_gap(population.target)
     )
-    options: dict[str, Any] = {
-        "bootstrap": bootstrap,
-        "permutations": permutations,
-        "seed": seed,
-        "where": where,
-        "exclude_standard": exclude_standard,
-        "converged_at": converged_at,
-        "run": run,
-        "cluster": cluster,
-    }
-    tables = _tables(population, findings, seed)
+    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
+    kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     return Analysis(
         target=target,
-        measures=tuple(population.measures),
-        settings=tuple(population.levels),
-        defense=population.defense,
-        unit=population.unit,
-        n_models=len(population.y),
-        n_units=population.n_units,
         correlations=correlations,
         judgements=tidy(judged, TABLES["judgements"]),
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
-        filters=population.filters,
         notes=_notes(population, question),
-        provenance=options | _provenance(table),
-        **tables,
+        provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
+        **_described(population),
+        **_tables(population, findings, seed),
     )
+
+
+def _described(population: Population) -> dict[str, Any]:
+    """Return what an analysis says of its models, by the name of its field."""
+    return {
+        "measures": tuple(population.measures),
+        "settings": tuple(population.levels),
+        "defense": population.defense,
+        "unit": population.unit,
+        "n_models": len(population.y),
+        "n_units": population.n_units,
+        "filters": population.filters,
+    }
 
 
 def enough_permutations(n_measures: int) -> int:
