@@ -47,7 +47,7 @@ def quickstart(session: nox.Session) -> None:
     records = str(QUICKSTART / "records")
     session.run(
         *("measurebench", "run", "digits:*", "--dataset", "digits", "--out", records),
-        *("--autoattack-examples", "8", *session.posargs),
+        *("--autoattack-examples", "64", *session.posargs),
         env=ONE_THREAD,
     )
     gallery = ("--gallery", str(QUICKSTART / "gallery"), "--target", "8")
