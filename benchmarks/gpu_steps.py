@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ class Sizes:
     iterations: int | None = None
     wide: str = "wrn-28-10"
     paced: int = 256
+    profiled: int = 256
     kill_after: float = 12.0
     killed_models: int = 6
     killed_examples: int = 200
@@ -70,10 +72,18 @@ TINY = Sizes(
     iterations=2,
     wide="wrn-16-4",
     paced=1,
+    profiled=4,
     kill_after=0.5,
     killed_models=1,
     killed_examples=20,
 )
+
+
+def _images(place: Path | None) -> Dataset:
+    """Load CIFAR-10 from a folder, other images from an .npz file, or the digits."""
+    if place is None:
+        return load_dataset("digits")
+    return load_dataset("cifar10", str(place)) if place.is_dir() else load_dataset(f"arrays:{place}")
 
 
 @dataclass
@@ -92,7 +102,7 @@ class Bench:
 
     @classmethod
     def prepared(cls, rehearse: bool, images: Path | None, out: Path) -> "Bench":
-        dataset = load_dataset(f"arrays:{images}" if images else "digits")
+        dataset = _images(images)
         if rehearse:
             return cls("cpu", TINY, dataset.reduced(40, 20), out)
         if not torch.cuda.is_available():
@@ -204,9 +214,11 @@ def _difference(plain: float | None, other: float | None) -> float:
 
 
 def training(bench: Bench, note: Note) -> None:
-    """Adversarial training with one step, in bfloat16, for half a minute: a robust network for the attacks."""
+    """Adversarial training with three steps, in bfloat16, for half a minute: a robust network for the attacks."""
     name = "digits" if bench.dataset.test.images.shape[1] == 1 else "cifar10"
-    settings = {"defense": "AT", "steps": 1, "epochs": 1000, "evaluate_every": 1000, "learning_rate": 0.05}
+    # One large step may end in a network that withstands nothing else.
+    settings = {"defense": "AT", "steps": 3, "step_fraction": 0.5, "augmentation": True}
+    settings |= {"epochs": 1000, "evaluate_every": 1000, "learning_rate": 0.05}
     precision = {} if bench.device == "cpu" else {"precision": "mixed"}
     run = TrainingRun(
         TrainingConfig.from_mapping(recipe(name) | settings | precision, "gpu"), bench.dataset, bench.device
@@ -220,16 +232,16 @@ def training(bench: Bench, note: Note) -> None:
             note("images per second", n * run.progress.epoch / taken)
             if taken > bench.sizes.train_seconds:
                 break
-    bench.network = run.network.eval()
+    network = run.network.eval()
     images, labels = bench.test(bench.sizes.attacked)
     with torch.no_grad():
-        note("clean accuracy", float((bench.network(images).argmax(1) == labels).double().mean()))
+        note("clean accuracy", float((network(images).argmax(1) == labels).double().mean()))
+    if bench.device != "cpu":
+        bench.network = network
 
 
 def stock(bench: Bench, note: Note) -> None:
     """The published AutoAttack with its best batch size and two seeds."""
-    import pyautoattack
-
     images, labels = bench.test(bench.sizes.attacked)
     network, pace = bench.trained(), {}
     for size in bench.sizes.batches:
@@ -239,19 +251,40 @@ def stock(bench: Bench, note: Note) -> None:
     note("images per second forward and back, by batch size", pace)
     best = max(pace, key=lambda size: pace[size])
     for seed in bench.sizes.seeds:
+        if time.perf_counter() > bench.deadline - 40 and bench.device != "cpu":
+            raise NotHereError(f"no time was left for seed {seed}")
+        started = bench.wait()
+        bench.verdicts[f"stock {seed}"], phases = _published(bench, network, images, labels, seed, best)
+        note(f"seconds, seed {seed}", bench.wait() - started)
+        note(f"seconds by attack, seed {seed}", phases)
+        note(f"robust accuracy, seed {seed}", float(bench.verdicts[f"stock {seed}"].double().mean()))
+    note("verdicts that differ by seed", _disagreements(bench, "stock 0", "stock 1"))
+
+
+def _published(
+    bench: Bench, network: nn.Module, images: Tensor, labels: Tensor, seed: int, batch_size: int
+) -> tuple[Tensor, dict[str, float]]:
+    """Run pyautoattack's four attacks, each on what the ones before it left, and time them; verdicts bool [n]."""
+    import pyautoattack
+
+    with torch.no_grad():
+        robust = network(images).argmax(1) == labels
+    phases: dict[str, float] = {}
+    for name in ("apgd-ce", "apgd-t", "fab-t", "square"):
         attack = pyautoattack.AutoAttack(
             network, device=bench.device, eps=bench.threat.radius, norm="Linf", seed=seed, version="standard"
         )
-        attack.verbose = False
+        attack.verbose, attack.attacks_to_run = False, [name]
         if (n := bench.sizes.iterations) is not None:
             attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = attack.square.n_queries = n
+        left = robust.nonzero()[:, 0]
         started = bench.wait()
-        found, _ = attack.run_standard_evaluation(images, labels, batch_size=best)
-        with torch.no_grad():
-            bench.verdicts[f"stock {seed}"] = network(found).argmax(1) == labels
-        note(f"seconds, seed {seed}", bench.wait() - started)
-        note(f"robust accuracy, seed {seed}", float(bench.verdicts[f"stock {seed}"].double().mean()))
-    note("verdicts that differ by seed", _disagreements(bench, "stock 0", "stock 1"))
+        if len(left):
+            found, _ = attack.run_standard_evaluation(images[left], labels[left], batch_size=batch_size)
+            with torch.no_grad():
+                robust[left] = network(found).argmax(1) == labels[left]
+        phases[name] = bench.wait() - started
+    return robust, phases
 
 
 def _gradient(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -267,49 +300,95 @@ def _disagreements(bench: Bench, one: str, other: str) -> int | None:
     return int((known[one][:n] != known[other][:n]).sum())
 
 
-def _engine(bench: Bench, n: int, backwards: bool, slots: int | None, search: str) -> Tensor:
-    """Run our engine and return which examples are robust, bool [n]."""
+def _engine(
+    bench: Bench, n: int, backwards: bool, slots: int | None, search: str, network: nn.Module | None = None
+) -> tuple[Any, dict[str, float]]:
+    """Run our engine and return its result and the seconds of each attack."""
     try:
         from measurebench.attacks.standard.engine import standard_attack
+        from measurebench.attacks.standard.evaluation import Evaluation
         from measurebench.attacks.standard.settings import StandardSettings
     except ModuleNotFoundError as error:
         raise NotHereError("the engine is not part of this version") from error
     images, labels = bench.test(n)
     steps = {} if (k := bench.sizes.iterations) is None else {"apgd_steps": k, "fab_steps": k, "square_queries": k}
     order = np.arange(n, dtype=np.int64)
-    found = standard_attack(
-        bench.trained(),
-        images,
-        labels,
-        bench.threat,
-        keys=torch.arange(n, device=bench.device),
-        seed=0,
-        n_classes=bench.dataset.n_classes,
-        settings=StandardSettings(slots=slots, **steps),
-        search=search,  # type: ignore[arg-type]
-        order=order[::-1].copy() if backwards else order,
-    )
-    return found.robust
+    phases: dict[str, float] = {}
+    whole = Evaluation.run
+
+    def timed(self: Any, attack: str, *rest: Any) -> None:
+        started = bench.wait()
+        whole(self, attack, *rest)
+        phases[attack] = bench.wait() - started
+
+    with patch.object(Evaluation, "run", timed):
+        found = standard_attack(
+            network or bench.trained(),
+            images,
+            labels,
+            bench.threat,
+            keys=torch.arange(n, device=bench.device),
+            seed=0,
+            n_classes=bench.dataset.n_classes,
+            settings=StandardSettings(slots=slots, **steps),
+            search=search,  # type: ignore[arg-type]
+            order=order[::-1].copy() if backwards else order,
+        )
+    return found, phases
 
 
 def engine(bench: Bench, note: Note) -> None:
     """Our AutoAttack in two orders and numbers of slots: the same verdicts, and those of the published one."""
-    for backwards, slots in ((False, None), (True, 64)):
-        name, started = f"engine {'backwards' if backwards else 'forwards'}", bench.wait()
-        bench.verdicts[name] = _engine(bench, bench.sizes.attacked, backwards, slots, "fast")
+    _engine(bench, 8, False, None, "fast")  # libraries choose their kernels
+    for backwards, slots in ((False, None), (True, 64), (False, 2048)):
+        name, started = f"{'backwards' if backwards else 'forwards'}, slots {slots}", bench.wait()
+        found, phases = _engine(bench, bench.sizes.attacked, backwards, slots, "fast")
         note(f"seconds, {name}", bench.wait() - started)
-        note(f"robust accuracy, {name}", float(bench.verdicts[name].double().mean()))
-    note("verdicts that differ by order and slots", _disagreements(bench, "engine forwards", "engine backwards"))
-    note("verdicts that differ from the published", _disagreements(bench, "engine forwards", "stock 0"))
+        note(f"seconds by attack, {name}", phases)
+        bench.verdicts[name] = found.robust
+        note(f"robust accuracy, {name}", float(found.robust.double().mean()))
+        note(f"diagnostics, {name}", {k: v for k, v in found.diagnostics.items()} | {"flags": list(found.flags)})
+        passes = (found.n_forward + found.n_backward)[found.robust].double()
+        note(f"passes of a robust image, {name}", float(passes.mean()) if len(passes) else 0.0)
+    for name in ("backwards, slots 64", "forwards, slots 2048", "stock 0"):
+        note(f"verdicts that differ: {name}", _disagreements(bench, "forwards, slots None", name))
+
+
+def profile(bench: Bench, note: Note) -> None:
+    """Where the time of the engine goes: the kernels, and how busy they keep the card."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiled
+
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if bench.device != "cpu" else [])
+    small = replace(bench.sizes, iterations=bench.sizes.iterations or 20)
+    few = replace(bench, sizes=small)
+    _engine(few, bench.sizes.profiled, False, None, "fast")
+    started = bench.wait()
+    with profiled(activities=kinds) as seen:
+        _engine(few, bench.sizes.profiled, False, None, "fast")
+        taken = bench.wait() - started
+    note("seconds", taken)
+    events = seen.key_averages()
+    busy = sum(event.self_device_time_total for event in events) / 1e6
+    note("share of the time in which the card computes", busy / taken)
+    by_card = sorted(events, key=lambda event: -event.self_device_time_total)[:15]
+    by_host = sorted(events, key=lambda event: -event.self_cpu_time_total)[:25]
+    note("milliseconds on the card", {e.key[:70]: round(e.self_device_time_total / 1e3, 1) for e in by_card})
+    note(
+        "milliseconds and calls on the host",
+        {e.key[:60]: [round(e.self_cpu_time_total / 1e3, 1), e.count] for e in by_host},
+    )
 
 
 def engine_exactly(bench: Bench, note: Note) -> None:
     """Our AutoAttack in full precision throughout."""
     started = bench.wait()
     with numerics("exact"):
-        bench.verdicts["exact"] = _engine(bench, bench.sizes.attacked_exactly, False, None, "reference")
+        found, phases = _engine(bench, bench.sizes.attacked_exactly, False, None, "reference")
+    bench.verdicts["exact"] = found.robust
     note("seconds", bench.wait() - started)
-    note("verdicts that differ from the fast search", _disagreements(bench, "exact", "engine forwards"))
+    note("seconds by attack", phases)
+    note("verdicts that differ from the fast search", _disagreements(bench, "exact", "forwards, slots None"))
 
 
 def wide(bench: Bench, note: Note) -> None:
@@ -402,12 +481,13 @@ def _killed(bench: Bench, note: Note) -> None:
 # Each with the seconds that it may take; what does not fit into the time that is left is skipped.
 STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "machine": (30, machine),
-    "tests": (40, gpu_tests),
-    "measures": (60, measures),
     "training": (40, training),
-    "stock": (100, stock),
-    "engine": (60, engine),
-    "engine in full precision": (50, engine_exactly),
-    "wide network": (60, wide),
+    "stock": (110, stock),
+    "engine": (70, engine),
+    "profile": (15, profile),
+    "wide network": (50, wide),
     "failures": (50, failures),
+    "measures": (60, measures),
+    "engine in full precision": (40, engine_exactly),
+    "tests": (60, gpu_tests),
 }

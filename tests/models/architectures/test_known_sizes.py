@@ -10,6 +10,8 @@ from measurebench.models.listing import list_models
 
 # As counted by the public PyTorch code for 32x32 images and ten classes that people's checkpoints come from.
 COUNTS = {
+    "resnet-20": 269_722,
+    "resnet-56": 853_018,
     "resnet-34": 21_282_122,
     "resnet-50": 23_520_842,
     "densenet-121": 6_956_298,
@@ -21,7 +23,17 @@ COUNTS = {
     "wrn-40-2": 2_243_546,
 }
 FEATURES = {"resnet-18": 512, "resnet-50": 2048, "densenet-121": 1024, "vgg-16": 512, "wrn-28-10": 640}
-LIGHT = ("digits-plain", "digits-resnet", "digits-preact", "cnn-small", "cnn-oval", "cnn-mnist", "wrn-16-4", "vgg-11")
+LIGHT = (
+    "digits-plain",
+    "digits-resnet",
+    "digits-preact",
+    "cnn-small",
+    "cnn-oval",
+    "cnn-mnist",
+    "wrn-16-4",
+    "vgg-11",
+    "resnet-8",
+)
 
 
 def size(name: str, **kwargs: int) -> int:
