@@ -57,7 +57,8 @@ def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, example
 class BaseSearch:
     """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself.
 
-    Beyond ``slack`` the two networks' margins have the same sign, as far as calibration tells.
+    Beyond ``slack`` [n examples] the two networks' margins have the same sign, as far as calibration tells; None where
+    the judge searches.
     """
 
     passes: Passes
@@ -65,7 +66,7 @@ class BaseSearch:
     settings: StandardSettings
     stream: tuple[object, ...]
     accept: Accept | None = None
-    slack: float = 0.0
+    slack: Tensor | None = None
 
     @property
     def first(self) -> bool:

@@ -49,7 +49,7 @@ class APGDSearch(BaseSearch):
             rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
         )
         rows, wrong = self.seen(rows, logits, active)
-        rows = self._found(rows, wrong, losses.margin(logits, label) < -self.slack)
+        rows = self._found(rows, wrong, logits)
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
@@ -61,11 +61,14 @@ class APGDSearch(BaseSearch):
             rows = self._confirmed(rows, active & over & rows["broken"])
         return self.ended(rows, over)
 
-    def _found(self, rows: Rows, wrong: Tensor, clear: Tensor) -> Rows:
+    def _found(self, rows: Rows, wrong: Tensor, logits: Tensor) -> Rows:
         """Keep the misclassified points, and the first one that the judge has confirmed."""
+        if self.accept is None or self.slack is None:
+            return self.kept(rows, rows["point"], wrong)
         broken = rows["broken"]
-        rows = self.kept(rows, rows["point"], self.accepted(rows, rows["point"], wrong, broken & clear))
-        if self.accept is not None and some(new := rows["broken"] & ~broken):
+        clear = broken & (losses.margin(logits, rows["label"]) < -self.slack[rows["example"]])
+        rows = self.kept(rows, rows["point"], self.accepted(rows, rows["point"], wrong, clear))
+        if some(new := rows["broken"] & ~broken):
             rows["sure"] = choose(new, rows["found"], rows["sure"])
         return rows
 
@@ -204,7 +207,7 @@ def search_for(
     settings: StandardSettings,
     seed: int,
     accept: Accept | None,
-    slack: float = 0.0,
+    slack: Tensor | None = None,
     at_once: int = 1,
 ) -> Search:
     """Return the search of this name; ``accept`` is None where the network that searches is the judge."""
