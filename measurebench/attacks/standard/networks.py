@@ -64,7 +64,7 @@ class _HalfBody(nn.Module):
 
 
 def _as_its_weights(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Cast what comes into a layer to the type of its weights: the only place where types change."""
+    """Cast what comes into a layer, [n, ...], to the type of its weights: the only place where types change."""
     dtype = next((p.dtype for p in layer.parameters() if p.is_floating_point()), None)
     return tuple(x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() and dtype else x for x in inputs)
 

@@ -22,6 +22,10 @@ Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Search(Protocol):
     """One attack on many rows."""
 
+    @property
+    def n_passes(self) -> int:
+        """How many passes a row takes that nothing ends sooner."""
+
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] with the attack's state beside what ``begun`` gave them."""
 

@@ -32,6 +32,11 @@ class APGDSearch(BaseSearch):
 
     loss: Loss = losses.cross_entropy
 
+    @property
+    def n_passes(self) -> int:
+        """One pass more than there are steps: the last point is judged too."""
+        return self.settings.apgd_steps + 1
+
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their random starts."""
         image = rows["image"]
@@ -84,6 +89,11 @@ class APGDSearch(BaseSearch):
 class FABSearch(BaseSearch):
     """Targeted FAB without restarts; the nearest point counts, within the radius."""
 
+    @property
+    def n_passes(self) -> int:
+        """One pass for each step."""
+        return self.settings.fab_steps
+
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their images."""
         return rows | fab.start(rows["image"])
@@ -100,8 +110,8 @@ class FABSearch(BaseSearch):
         )
         rows = self.counted(rows, active)
         unsettled = active & ~rows["settled"]
-        ready = ~rows["done"]
-        if bool(unsettled.any()):
+        ready = active
+        if some(unsettled):
             rows, wrong = self._judged(rows, logits, unsettled)
             ready = ~wrong
         gap = torch.where(gap.isfinite(), gap, 0.0)
@@ -143,6 +153,15 @@ class SquareSearch(BaseSearch):
 
     candidates: int | None = None
     at_once: int = 1
+    # What the host knows without a look at the device: whether rows have come that the network has not seen, and how
+    # many of the numbers drawn ahead are surely left.
+    _fresh: bool = False
+    _left: int = 0
+
+    @property
+    def n_passes(self) -> int:
+        """As many passes as there are queries, and one for the first point."""
+        return self.settings.square_queries + 1
 
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their first points, or where a snapshot left them."""
@@ -155,17 +174,18 @@ class SquareSearch(BaseSearch):
         state = square.start(image, square.first_points(image, numbers, self.plan), self.plan)
         width = square.n_numbers(shape[0], norm)
         drawn = torch.zeros(len(image), _AHEAD, width, dtype=image.dtype, device=image.device)
-        return rows | state | {"drawn": drawn, "drawn_from": zero - 2 * _AHEAD}
+        self._fresh, self._left = True, 0
+        return rows | state | {"drawn": drawn, "drawn_from": zero}
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
         active = ~rows["done"]
-        fresh = torch.isinf(rows["best_margin"])
-        if bool(fresh.any()):
+        if self._fresh and some(fresh := torch.isinf(rows["best_margin"])):
             points = rows["best"][:, None]
             active = active & fresh
         else:
             points = square.proposals(rows, self._numbers(rows), self.plan)
+        self._fresh = False
         n, k = points.shape[:2]
         logits = self.passes.logits(points.flatten(0, 1))
         labels = rows["label"].repeat_interleave(k)
@@ -190,12 +210,14 @@ class SquareSearch(BaseSearch):
         tried = self.candidates or max(1, min(most, self.at_once // len(rows["key"])))
         ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
         held, since = rows["drawn"], rows["drawn_from"]
-        if bool((ahead[:, -1] >= since + _AHEAD).any()):
+        if tried > self._left:
+            self._left = _AHEAD
             since = rows["iteration"]
             first = self.n_first + since * width
             shape = (_AHEAD, width)
             held = streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
             rows |= {"drawn": held, "drawn_from": since}
+        self._left -= tried  # a row uses as many at most
         place = ahead - since[:, None]
         return held[torch.arange(len(held), device=held.device)[:, None], place]
 
