@@ -11,11 +11,14 @@ from measurebench.attacks import noise
 from measurebench.attacks.perform import perform
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.registry import all_attacks
+from measurebench.attacks.standard import StandardSettings, standard_attack
 from measurebench.attacks.stock import run_stock
 from measurebench.checks import check_model
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import Effort
+from measurebench.core.threat import ThreatModel
 from tests.pretended import counting, pretended_gpu
+from tests.pretended.counts import Counts
 from tests.pretended.subjects import THREATS, attack_context, examples, network, on_both, same, short_autoattack
 
 N = 5
@@ -85,6 +88,55 @@ def test_every_registered_attack_agrees_with_the_cpu(name: str) -> None:
             return perform(attack, net.to(device), images.to(device), labels.to(device), given).adversarial
 
     assert same(*on_both(outcome))
+
+
+def passes_of_engine(attack: str, norm: str, steps: int) -> Counts:
+    """Return what one attack of the standard evaluation asks of the device for steps that break nothing."""
+    net = network("convolutional").eval().requires_grad_(False)
+    images = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    labels, tiny = net(images).argmax(1), ThreatModel.parse(norm, "1e-5")
+    numbers = {"apgd_steps": steps, "fab_steps": steps, "square_queries": steps}
+    settings = StandardSettings(attacks=(attack,), candidates=1, targets=2, **numbers)
+    with pretended_gpu():
+        place = [part.to("cuda") for part in (net, images, labels, torch.arange(N))]
+        with counting() as counts:
+            result = standard_attack(
+                *place[:3], tiny, keys=place[3], seed=0, n_classes=10, settings=settings, search="reference"
+            )
+    assert int(result.n_forward.max()) > steps
+    return counts
+
+
+# Waits: the pool looks at every fourth pass which rows have ended; FAB needs to know which rows want a verdict, and
+# looks once or twice whether its projections have arrived. Operations: the network's 20 and the attack's own.
+@pytest.mark.parametrize(
+    ("attack", "norm", "waits", "operations"),
+    [
+        ("apgd-ce", "Linf", 0.25, 108),
+        ("apgd-ce", "L2", 0.25, 130),
+        ("apgd-t", "Linf", 0.25, 135),
+        ("apgd-t", "L2", 0.25, 155),
+        ("fab-t", "Linf", 2.25, 275),
+        ("fab-t", "L2", 3.25, 320),
+        ("square", "Linf", 0.25, 88),
+        ("square", "L2", 0.25, 153),
+    ],
+)
+def test_a_pass_of_the_engine_rarely_makes_the_host_wait(attack: str, norm: str, waits: float, operations: int) -> None:
+    few, many = passes_of_engine(attack, norm, 8), passes_of_engine(attack, norm, 24)
+    assert many.uploads == few.uploads
+    assert (many.synchronisations - few.synchronisations) / 16 <= waits
+    assert (many.operations - few.operations) / 16 <= operations
+
+
+def test_no_product_of_the_engine_loses_digits_where_a_user_allows_it() -> None:
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        counts = passes_of_engine("fab-t", "Linf", 3)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert not counts.by_reduced
 
 
 def stock(device: str, norm: str, at_once: int = 64) -> Any:

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from measurebench.attacks.audit import TOLERANCE, audit
 from measurebench.attacks.geometry import distance
-from measurebench.attacks.pgd import PGD
-from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.standard import flags as flagged
 from measurebench.attacks.standard.blocks import Store
+from measurebench.attacks.standard.calibration import Calibration, calibrated, own_differences
 from measurebench.attacks.standard.jobs import Ledger
-from measurebench.attacks.standard.networks import Calibration, Reference, calibrated, search_networks
+from measurebench.attacks.standard.networks import Reference, search_networks
 from measurebench.attacks.standard.passes import Passes
 from measurebench.attacks.standard.result import Sample, StandardResult
 from measurebench.attacks.standard.sampled import chosen, sample_size
@@ -30,7 +29,6 @@ __all__ = ["Evaluation", "SearchNetwork"]
 
 SearchNetwork = Literal["reference", "folded", "fast"]
 _NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
-_CALIBRATION = 256
 # Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks up to about 80 images.
 _PIXELS, _FEWEST, _MOST = 2**18, 32, 512
 
@@ -73,7 +71,6 @@ class Evaluation:
         self.clean = finite & (self.logits.argmax(1) == self.labels)
         self.flags += flagged.about_network(self.judge.logits, self.images, self.labels, self.logits)
         self.choice = self._calibrate(search)
-        self.passes = self.judge if self.choice.is_reference else Passes(self.choice.call, self.batch_size)
         zeros = torch.zeros_like(self.labels)
         self.broken_by, self.rank, self.step = zeros - 1, zeros - 1, zeros - 1
         self.n_forward, self.n_backward = zeros + 1, zeros.clone()
@@ -85,16 +82,15 @@ class Evaluation:
         self.odd_gradients = 0.0
 
     def _calibrate(self, search: SearchNetwork) -> Calibration:
-        """Compare the searching networks with the reference on clean and PGD images."""
-        rows = self.clean.nonzero()[:_CALIBRATION, 0]
+        """Return the fastest network that may search, and note by how much it may err at each example."""
         choices = [] if search == "reference" else search_networks(self.network, search == "fast")
-        if not choices or not len(rows):
-            return Calibration("reference", self.reference, 0.0)
-        images, labels = self.images[rows], self.labels[rows]
-        context = AttackContext(self.threat, self.keys[rows], self.seed, n_classes=self.n_classes)
-        pgd = PGD()(self.network, images, labels, context).adversarial
-        both, twice = torch.cat([images, pgd]), torch.cat([labels, labels])
-        return calibrated(self.reference, choices, both, twice, self.judge.logits(both))
+        choice = calibrated(self.reference, choices, self.images, self.threat, self.n_classes, self.batch_size)
+        self.passes = self.judge if choice.is_reference else Passes(choice.call, self.batch_size)
+        self.differences = torch.zeros_like(self.logits[:, 0])
+        if not choice.is_reference:
+            logits = self.passes.logits(self.images)
+            self.differences = own_differences(choice, logits, self.logits, self.labels)
+        return choice
 
     def alive(self) -> npt.NDArray[np.int64]:
         """Return the examples [k] that are correct and not broken."""
@@ -112,7 +108,7 @@ class Evaluation:
         ledger.reopen(self._near(ledger, alive[~ledger.certain[alive]]))
         certain = alive[ledger.certain[alive]]
         self.near += len(certain)
-        self._search(attack, ledger, saver, certain, Calibration("reference", self.reference, 0.0))
+        self._search(attack, ledger, saver, certain, Calibration("reference", self.reference))
         saver.save()
         self._close(attack, ledger, alive)
 
@@ -125,7 +121,7 @@ class Evaluation:
             return
         passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
         slots = self._slots()
-        slack = _NEAR * choice.difference
+        slack = None if choice.is_reference else _NEAR * self.differences
         found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, 2 * slots)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
@@ -152,7 +148,7 @@ class Evaluation:
         if self.choice.is_reference:
             return alive[:0]
         least = ledger.notes["least"][alive].min(1)
-        narrow = least < _NEAR * self.choice.difference
+        narrow = least < (_NEAR * self.differences).double().cpu().numpy()[alive]
         return np.setdiff1d(alive[narrow], ledger.broken())
 
     def _close(self, attack: str, ledger: Ledger, alive: npt.NDArray[np.int64]) -> None:
@@ -247,10 +243,15 @@ class Evaluation:
             flags.append(f"{unsure} adversarial images were not confirmed by a second prediction; they do not count")
         return [*flags, *audited]
 
+    def _largest_difference(self) -> float:
+        """Return the largest difference of the networks' margins that counts as known."""
+        known = self.differences[self.clean & self.differences.isfinite()]
+        return float(known.amax()) if len(known) else self.choice.difference
+
     def _diagnostics(self) -> dict[str, float | int | str]:
         diagnostics: dict[str, float | int | str] = {
             "search_network": self.choice.name,
-            "margin_difference": self.choice.difference,
+            "margin_difference": self._largest_difference(),
             "near_misses": self.near,
             "unconfirmed": self.unconfirmed,
             "share_odd_gradients": self._share_odd(),

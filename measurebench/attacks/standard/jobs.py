@@ -81,19 +81,21 @@ class Ledger:
 
     def record(self, rows: Rows) -> None:
         """Write down the rows [k] whose search has ended."""
-        orders = self._order(rows, rows["found_at"]).tolist()
-        examples, ranks = rows["example"].cpu().numpy(), rows["rank"].cpu().numpy()
-        broken, overtaken = rows["broken"].cpu().numpy(), self._best[rows["example"]].cpu().numpy()
-        own = self._order(rows, rows["clock"]).cpu().numpy()
-        status = np.where(broken, BROKEN, np.where(overtaken < own, DROPPED, FAILED))
+        known = [self._order(rows, rows["found_at"]), self._order(rows, rows["clock"]), self._best[rows["example"]]]
+        told = torch.stack([*known, rows["example"], rows["rank"], rows["broken"].long()]).cpu().numpy()
+        orders, own, overtaken, examples, ranks, broken = told
+        status = np.where(broken > 0, BROKEN, np.where(overtaken < own, DROPPED, FAILED))
         self.status[examples, ranks] = status
-        for name in _NOTED:
-            self.notes[name][examples, ranks] = rows[name].double().cpu().numpy()
+        noted = torch.stack([rows[name].double() for name in _NOTED]).cpu().numpy()
+        for name, values in zip(_NOTED, noted, strict=True):
+            self.notes[name][examples, ranks] = values
         self.changed |= set(examples.tolist())
-        for row in np.flatnonzero(broken):
+        winning = [row for row in np.flatnonzero(broken).tolist() if orders[row] < self.winners[examples[row]]]
+        images = rows["found"][torch.tensor(winning, dtype=torch.int64, device=self.device)].cpu()
+        for row, image in zip(winning, images, strict=True):
             if orders[row] < self.winners[examples[row]]:
                 self.winners[examples[row]] = orders[row]
-                self.images[int(examples[row])] = rows["found"][int(row)].cpu()
+                self.images[int(examples[row])] = image.clone()  # a view would keep the images of all rows
 
     def pending(self, examples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the pending jobs [k, 2] of these examples: all examples at the first rank, then at the second."""

@@ -20,7 +20,8 @@ Objective = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 class Passes:
     """A network as the attacks see it: ``at_once`` images together, fewer where the memory runs out.
 
-    ``odd`` int64 [n] counts the entries of the last gradients that were not finite; None where all were.
+    ``odd`` int64 [n] counts the entries of the last gradients that were not finite; None where it is known that all
+    were.
     """
 
     network: Callable[[Tensor], Tensor] | nn.Module
@@ -61,8 +62,8 @@ class Passes:
 
     def _finite(self, gradient: Tensor) -> Tensor:
         self.odd = None
-        if bool(torch.isfinite(gradient.sum())):
+        if gradient.device.type == "cpu" and bool(torch.isfinite(gradient.sum())):
             return gradient
-        odd = ~torch.isfinite(gradient)
+        odd = (gradient - gradient) != 0  # NaN differs from 0, as the difference of infinities does
         self.odd = odd.flatten(1).sum(1)
         return gradient.masked_fill(odd, 0.0)

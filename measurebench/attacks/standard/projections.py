@@ -31,11 +31,11 @@ def root_of_bounded_sum(weights: Tensor, bounds: Tensor, total: Tensor, rounds: 
     turned = weights.transpose(1, 2)  # a matrix product sums without storing the terms
     weighted = weights * bounds
     root = _quotient(total, weights.sum(-1).expand_as(total))
-    for _ in range(rounds):
+    for turn in range(rounds):
         free = bounds > root[..., None]
         slope = torch.matmul(free.to(weights.dtype), turned)[..., 0]
         following = _quotient(total - weighted.masked_fill(free, 0).sum(-1), slope)
-        if not some(following != root):
+        if not some(following != root, turn):
             return following
         root = following
     return root

@@ -22,6 +22,10 @@ Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 class Search(Protocol):
     """One attack on many rows."""
 
+    @property
+    def n_passes(self) -> int:
+        """How many passes a row takes that nothing ends sooner."""
+
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] with the attack's state beside what ``begun`` gave them."""
 
@@ -57,7 +61,8 @@ def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, example
 class BaseSearch:
     """What the searches share: ``accept`` judges candidates where the searching network is not the judge itself.
 
-    Beyond ``slack`` the two networks' margins have the same sign, as far as calibration tells.
+    Beyond ``slack`` [n examples] the two networks' margins have the same sign, as far as calibration tells; None where
+    the judge searches.
     """
 
     passes: Passes
@@ -65,7 +70,7 @@ class BaseSearch:
     settings: StandardSettings
     stream: tuple[object, ...]
     accept: Accept | None = None
-    slack: float = 0.0
+    slack: Tensor | None = None
 
     @property
     def first(self) -> bool:

@@ -32,6 +32,11 @@ class APGDSearch(BaseSearch):
 
     loss: Loss = losses.cross_entropy
 
+    @property
+    def n_passes(self) -> int:
+        """One pass more than there are steps: the last point is judged too."""
+        return self.settings.apgd_steps + 1
+
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their random starts."""
         image = rows["image"]
@@ -49,7 +54,7 @@ class APGDSearch(BaseSearch):
             rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
         )
         rows, wrong = self.seen(rows, logits, active)
-        rows = self._found(rows, wrong, losses.margin(logits, label) < -self.slack)
+        rows = self._found(rows, wrong, logits)
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
@@ -61,11 +66,14 @@ class APGDSearch(BaseSearch):
             rows = self._confirmed(rows, active & over & rows["broken"])
         return self.ended(rows, over)
 
-    def _found(self, rows: Rows, wrong: Tensor, clear: Tensor) -> Rows:
+    def _found(self, rows: Rows, wrong: Tensor, logits: Tensor) -> Rows:
         """Keep the misclassified points, and the first one that the judge has confirmed."""
+        if self.accept is None or self.slack is None:
+            return self.kept(rows, rows["point"], wrong)
         broken = rows["broken"]
-        rows = self.kept(rows, rows["point"], self.accepted(rows, rows["point"], wrong, broken & clear))
-        if self.accept is not None and some(new := rows["broken"] & ~broken):
+        clear = broken & (losses.margin(logits, rows["label"]) < -self.slack[rows["example"]])
+        rows = self.kept(rows, rows["point"], self.accepted(rows, rows["point"], wrong, clear))
+        if some(new := rows["broken"] & ~broken):
             rows["sure"] = choose(new, rows["found"], rows["sure"])
         return rows
 
@@ -80,6 +88,11 @@ class APGDSearch(BaseSearch):
 @dataclass
 class FABSearch(BaseSearch):
     """Targeted FAB without restarts; the nearest point counts, within the radius."""
+
+    @property
+    def n_passes(self) -> int:
+        """One pass for each step."""
+        return self.settings.fab_steps
 
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their images."""
@@ -97,8 +110,8 @@ class FABSearch(BaseSearch):
         )
         rows = self.counted(rows, active)
         unsettled = active & ~rows["settled"]
-        ready = ~rows["done"]
-        if bool(unsettled.any()):
+        ready = active
+        if some(unsettled):
             rows, wrong = self._judged(rows, logits, unsettled)
             ready = ~wrong
         gap = torch.where(gap.isfinite(), gap, 0.0)
@@ -140,6 +153,15 @@ class SquareSearch(BaseSearch):
 
     candidates: int | None = None
     at_once: int = 1
+    # What the host knows without a look at the device: whether rows have come that the network has not seen, and how
+    # many of the numbers drawn ahead are surely left.
+    _fresh: bool = False
+    _left: int = 0
+
+    @property
+    def n_passes(self) -> int:
+        """As many passes as there are queries, and one for the first point."""
+        return self.settings.square_queries + 1
 
     def start(self, rows: Rows) -> Rows:
         """Return the rows [n] at their first points, or where a snapshot left them."""
@@ -152,17 +174,18 @@ class SquareSearch(BaseSearch):
         state = square.start(image, square.first_points(image, numbers, self.plan), self.plan)
         width = square.n_numbers(shape[0], norm)
         drawn = torch.zeros(len(image), _AHEAD, width, dtype=image.dtype, device=image.device)
-        return rows | state | {"drawn": drawn, "drawn_from": zero - 2 * _AHEAD}
+        self._fresh, self._left = True, 0
+        return rows | state | {"drawn": drawn, "drawn_from": zero}
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
         active = ~rows["done"]
-        fresh = torch.isinf(rows["best_margin"])
-        if bool(fresh.any()):
+        if self._fresh and some(fresh := torch.isinf(rows["best_margin"])):
             points = rows["best"][:, None]
             active = active & fresh
         else:
             points = square.proposals(rows, self._numbers(rows), self.plan)
+        self._fresh = False
         n, k = points.shape[:2]
         logits = self.passes.logits(points.flatten(0, 1))
         labels = rows["label"].repeat_interleave(k)
@@ -187,12 +210,14 @@ class SquareSearch(BaseSearch):
         tried = self.candidates or max(1, min(most, self.at_once // len(rows["key"])))
         ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
         held, since = rows["drawn"], rows["drawn_from"]
-        if bool((ahead[:, -1] >= since + _AHEAD).any()):
+        if tried > self._left:
+            self._left = _AHEAD
             since = rows["iteration"]
             first = self.n_first + since * width
             shape = (_AHEAD, width)
             held = streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
             rows |= {"drawn": held, "drawn_from": since}
+        self._left -= tried  # a row uses as many at most
         place = ahead - since[:, None]
         return held[torch.arange(len(held), device=held.device)[:, None], place]
 
@@ -204,7 +229,7 @@ def search_for(
     settings: StandardSettings,
     seed: int,
     accept: Accept | None,
-    slack: float = 0.0,
+    slack: Tensor | None = None,
     at_once: int = 1,
 ) -> Search:
     """Return the search of this name; ``accept`` is None where the network that searches is the judge."""

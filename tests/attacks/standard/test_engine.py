@@ -169,7 +169,7 @@ class Counting(TorchDispatchMode):
 @pytest.mark.parametrize("norm", list(Norm))
 def test_a_step_never_waits_and_its_operations_are_bounded(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (rows, apgd, projections):
-        monkeypatch.setattr(module, "some", lambda _: True, raising=True)
+        monkeypatch.setattr(module, "some", lambda *_: True, raising=True)
     n, radius = 5, 0.1
     ones = torch.ones(n, dtype=torch.float64)
     gradient = torch.rand_like(IMAGES) - 0.5

@@ -1,13 +1,20 @@
 """A verdict depends on the example alone: order, slots, candidates, company, kills and damage change nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from measurebench.attacks.standard import ATTACKS, FolderStore, StandardResult, StandardSettings, standard_attack
+from measurebench.attacks.standard import (
+    ATTACKS,
+    FolderStore,
+    StandardResult,
+    StandardSettings,
+    evaluation,
+    standard_attack,
+)
 from measurebench.attacks.standard.blocks import Arrays, decoded, encoded
 from measurebench.core.threat import Norm
 from tests.attacks.standard.stock import examples, radius_that_splits, small_network
@@ -80,6 +87,57 @@ def test_the_order_changes_nothing(whole: tuple[Norm, StandardResult]) -> None:
 def test_the_company_changes_nothing(whole: tuple[Norm, StandardResult]) -> None:
     rows = torch.tensor([3, 0, 4])
     same(attack(whole[0], rows), whole[1], rows)
+
+
+@pytest.mark.parametrize("search", ["fast", "folded"])
+def test_a_fast_search_does_the_same_work_in_any_company(search: str) -> None:
+    torch.manual_seed(1)
+    body = [torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten()]
+    network = torch.nn.Sequential(*body, torch.nn.Linear(128, 10)).eval().requires_grad_(False)
+    images = IMAGES.float()
+    labels = network(images).argmax(1)
+    threat = radius_that_splits(network, images, labels, Norm.LINF, 0.5)
+
+    def on(rows: list[int]) -> StandardResult:
+        options = {"n_classes": 10, "seed": 0, "settings": StandardSettings(**STEPS)}
+        return standard_attack(network, images[rows], labels[rows], threat, keys=KEYS[rows], search=search, **options)
+
+    same_work(on(list(range(N))), on)
+
+
+def test_the_slack_of_one_example_is_not_that_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, threat = IMAGES.clone(), radius_that_splits(NETWORK, IMAGES, LABELS, Norm.LINF, 0.5)
+    images[1] = 0.02 * images[1]  # so dark that no made-up image is like it
+    labels = NETWORK(images).argmax(1)
+    own = NETWORK(images)
+    margins = own.gather(1, labels[:, None])[:, 0] - own.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+    def errs_in_the_dark(points: torch.Tensor) -> torch.Tensor:
+        by = 0.05 * float(margins.median()) * (points.flatten(1).mean(1) < 0.15).to(points)
+        logits = NETWORK(points)
+        return logits.scatter_add(1, logits.argmax(1)[:, None], by[:, None])
+
+    monkeypatch.setattr(evaluation, "search_networks", lambda *_: [("planted", errs_in_the_dark)])
+
+    def on(rows: list[int]) -> StandardResult:
+        options = {"n_classes": 10, "seed": 0, "settings": StandardSettings(**STEPS)}
+        return standard_attack(NETWORK, images[rows], labels[rows], threat, keys=KEYS[rows], **options)
+
+    together = on(list(range(N)))
+    same_work(together, on)
+    assert together.diagnostics["margin_difference"] > 0
+
+
+def same_work(together: StandardResult, on: Callable[[list[int]], StandardResult]) -> None:
+    """Compare the work on all examples with that on some of them, and on each alone."""
+    assert together.diagnostics["search_network"] != "reference"
+    near = 0
+    for rows in ([0, 2, 4], *([row] for row in range(N))):
+        apart = on(rows)
+        for name in ("robust", "broken_by", "rank", "step", "n_forward", "n_backward"):
+            assert torch.equal(getattr(apart, name), getattr(together, name)[rows]), name
+        near += int(apart.diagnostics["near_misses"]) if len(rows) == 1 else 0
+    assert together.diagnostics["near_misses"] == near
 
 
 @pytest.mark.parametrize("slots", [2, 30])

@@ -109,6 +109,67 @@ def test_16_bit_layers_with_a_float32_head_never_break_what_the_reference_holds(
     assert not networks.coarse(half(images))
 
 
+class Scaled(nn.Module):
+    """A network on images whose differences, of a hundredth, are scaled up before it."""
+
+    def __init__(self, network: nn.Module, mean: float = 0.7, std: float = 0.01) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.network((points - self.mean) / self.std)
+
+
+def test_images_are_normalised_in_float32_before_16_bit_layers() -> None:
+    inner = small_network().float()
+    network = Scaled(inner).eval().requires_grad_(False)
+    images = 0.7 + 0.01 * (IMAGES.float() - 0.5)  # 16 bits tell only three values of them apart
+    exact, half = network(images), networks.half_body(network)
+    assert half is not None
+    layers = half.get_submodule("network.network.0"), half.get_submodule("network.network.3")
+    assert [layer.weight.dtype for layer in layers] == [torch.bfloat16, torch.float32]
+    error, careless = (float((half(points) - exact).abs().amax()) for points in (images, images.bfloat16().float()))
+    assert error < 0.02 * float(exact.abs().amax()) < careless
+    labels = exact.argmax(1)
+    splits = radius_that_splits(inner, (images - 0.7) / 0.01, labels, Norm.LINF)
+    threat = ThreatModel.parse("Linf", splits.radius * 0.01)
+    options = {"keys": torch.arange(N), "seed": 0, "n_classes": 10, "settings": STEPS}
+    fast = standard_attack(network, images, labels, threat, search="fast", **options)
+    slow = standard_attack(network, images, labels, threat, search="reference", **options)
+    assert fast.diagnostics["search_network"] == "16-bit layers, float32 head"
+    assert torch.equal(fast.robust, slow.robust)
+    assert 0 < int(slow.robust.sum()) < N
+
+
+def test_batch_norm_of_the_images_themselves_stays_in_float32() -> None:
+    layers = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    network = nn.Sequential(*layers, nn.Linear(256, 10)).eval()
+    half = networks.half_body(network)
+    assert half is not None
+    types = [module.weight.dtype for module in half.modules() if hasattr(module, "weight")]
+    assert types == [torch.float32, torch.bfloat16, torch.float32]  # the second batch norm is folded
+
+
+def test_a_copy_in_16_bits_that_does_not_run_is_refused() -> None:
+    class Own(nn.Module):
+        """A network that multiplies by weights of its own, in float32."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(300, 10), nn.Linear(10, 10)
+            self.matrix = nn.Parameter(torch.eye(10))
+
+        def forward(self, points: Tensor) -> Tensor:
+            return self.last(self.first(points.flatten(1)) @ self.matrix)
+
+    torch.manual_seed(0)
+    result = attack(Own().eval().requires_grad_(False), IMAGES.float(), search="fast")
+    assert result.diagnostics["search_network"] == "reference"
+    assert "does not run: RuntimeError" in result.diagnostics["refused"]
+
+
 def test_a_network_that_changes_its_mind_is_flagged() -> None:
     class Fickle(nn.Module):
         calls = 0
