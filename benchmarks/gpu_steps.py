@@ -150,15 +150,18 @@ def machine(bench: Bench, note: Note) -> None:
 
 def gpu_tests(bench: Bench, note: Note) -> None:
     """The tests that are marked for a GPU; in a rehearsal they are only collected."""
-    options = ["--collect-only"] if bench.device == "cpu" else []
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests", *options]
-    if bench.device == "cpu":
-        command[-2] = "tests/compute"
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[1]
-    )
+    alone = ["-c", "tests/gpu/alone.ini", "--rootdir", ".", "--confcutdir", "."]  # without pytest's plugins
+    options = ["--collect-only"] if bench.device == "cpu" else ["--durations=10"]
+    command = [sys.executable, "-m", "pytest", "-q", *alone, "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+    command += options
+    report = bench.out / "gpu-tests.txt"
+    with report.open("w", encoding="utf-8") as file:  # as it comes: what ran is known even if a test hangs
+        place = Path(__file__).parents[1]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=85, check=False, cwd=place)
+    lines = report.read_text(encoding="utf-8").strip().splitlines()
     note("exit status", done.returncode)
-    note("last line", (done.stdout.strip().splitlines() or [""])[-1])
+    note("failures", [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:20])
+    note("last line", (lines or [""])[-1])
 
 
 def measures(bench: Bench, note: Note) -> None:
@@ -402,7 +405,7 @@ def _killed(bench: Bench, note: Note) -> None:
 # Each with the seconds that it may take; what does not fit into the time that is left is skipped.
 STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "machine": (30, machine),
-    "tests": (40, gpu_tests),
+    "tests": (90, gpu_tests),
     "measures": (60, measures),
     "training": (40, training),
     "stock": (100, stock),
