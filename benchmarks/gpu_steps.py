@@ -160,15 +160,18 @@ def machine(bench: Bench, note: Note) -> None:
 
 def gpu_tests(bench: Bench, note: Note) -> None:
     """The tests that are marked for a GPU; in a rehearsal they are only collected."""
-    options = ["--collect-only"] if bench.device == "cpu" else []
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests", *options]
-    if bench.device == "cpu":
-        command[-2] = "tests/compute"
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=Path(__file__).parents[1]
-    )
+    alone = ["-c", "tests/gpu/alone.ini", "--rootdir", ".", "--confcutdir", "."]  # without pytest's plugins
+    options = ["--collect-only"] if bench.device == "cpu" else ["--durations=10"]
+    command = [sys.executable, "-m", "pytest", "-q", *alone, "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+    command += options
+    report = bench.out / "gpu-tests.txt"
+    with report.open("w", encoding="utf-8") as file:  # as it comes: what ran is known even if a test hangs
+        place = Path(__file__).parents[1]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=85, check=False, cwd=place)
+    lines = report.read_text(encoding="utf-8").strip().splitlines()
     note("exit status", done.returncode)
-    note("last line", (done.stdout.strip().splitlines() or [""])[-1])
+    note("failures", [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:20])
+    note("last line", (lines or [""])[-1])
 
 
 def measures(bench: Bench, note: Note) -> None:
@@ -489,5 +492,5 @@ STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "failures": (50, failures),
     "measures": (60, measures),
     "engine in full precision": (40, engine_exactly),
-    "tests": (60, gpu_tests),
+    "tests": (90, gpu_tests),
 }

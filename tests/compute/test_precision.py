@@ -62,17 +62,3 @@ def test_workers_are_one_per_core_or_per_gpu_and_never_more_than_tasks(monkeypat
     assert [n_workers("auto", device, 9) for device in ("auto", "cuda", "cuda:1", "cpu")] == [2, 2, 1, 6]
     with pytest.raises(BadInputError, match="--workers: expected auto or a whole number, at least 1, got 0"):
         n_workers(0, "cpu", 9)
-
-
-@pytest.mark.gpu
-def test_a_gpu_gives_the_numbers_of_the_cpu() -> None:
-    from measurebench import measure
-
-    torch.manual_seed(0)
-    model, images, labels = network(), torch.rand(64, 1, 8, 8), torch.randint(0, 10, (64,))
-    ids = ["average_ce_pgd", "x_grad_norm_pgd", "w_grad_norm_pgd", "kl_divergence_pgd"]
-    with numerics("exact"):
-        cpu = measure(model, images, labels, ids, radius="1/50")
-        gpu = measure(model, images.cuda(), labels.cuda(), ids, radius="1/50")
-    for name in ids:
-        assert gpu[name].value == pytest.approx(cpu[name].value, rel=1e-5)

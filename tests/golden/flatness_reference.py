@@ -6,8 +6,11 @@ random start of PGD. Used by tests/measures/flatness.
 
 import copy
 import math
+from functools import cache
 
+import numpy as np
 import torch
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from measurebench.attacks.starts import keyed_start
@@ -48,10 +51,35 @@ def moved(net: nn.Module, steps: dict[str, Tensor]) -> nn.Module:
     return twin
 
 
+def splitmix64(counter: int) -> int:
+    """SplitMix64's hash of a counter, in Python's whole numbers."""
+    z = counter % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+@cache
+def quantiles() -> "np.ndarray":
+    """Normal quantiles in the middle of 65,536 equal shares, such that the sum of two has variance 1, float32."""
+    found = ndtri((np.arange(65536) + 0.5) / 65536)
+    return (found / np.sqrt(2 * (found**2).mean())).astype(np.float32)
+
+
+def normal_numbers(n: int, *stream: object) -> list[float]:
+    start, table, numbers = seed_from(*stream), quantiles(), []
+    for index in range(-(-n // 2)):
+        word = splitmix64(start + (index + 1) * 0x9E3779B97F4A7C15)
+        parts = [table[word >> bits & 0xFFFF] for bits in (0, 16, 32, 48)]
+        numbers += [float(parts[0] + parts[1]), float(parts[2] + parts[3])]
+    return numbers[:n]
+
+
 def normals(net: nn.Module, names: list[str], seed: int, stream: str, draw: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed_from(seed, stream, draw))
     shapes = {name: p.shape for name, p in net.named_parameters()}
-    return {name: torch.randn(shapes[name], generator=generator).double() for name in names}
+    flat = torch.tensor(normal_numbers(sum(shapes[n].numel() for n in names), seed, stream, draw), dtype=torch.float64)
+    parts = torch.split(flat, [shapes[name].numel() for name in names])
+    return {name: part.view(shapes[name]) for name, part in zip(names, parts, strict=True)}
 
 
 def estimated_sharpness(

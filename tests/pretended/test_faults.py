@@ -17,8 +17,9 @@ from measurebench.measures.perturbation.hessian import LossHessian, lanczos
 from measurebench.measures.perturbation.weight_noise import WeightNoise
 from measurebench.measures.registry import find_measure
 from tests.pretended import counting, pretended_gpu
+from tests.pretended.cuda import FREE_BYTES
 from tests.pretended.memory import MEMORY
-from tests.pretended.subjects import examples, measure_context, network
+from tests.pretended.subjects import examples, measure_context, network, same
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
@@ -139,14 +140,20 @@ def test_lanczos_holds_few_vectors_of_all_weights() -> None:
 # ---- work that starves a GPU -------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="measures/perturbation/weight_noise.py, WeightNoise: draws on the CPU and copies"
-)
 def test_noise_on_weights_is_drawn_where_the_weights_are() -> None:
     weights = {"a": torch.zeros(5, 5, device="cuda"), "b": torch.zeros(5, device="cuda")}
+    WeightNoise(weights, 0, "test")[0]  # the table of quantiles is copied to the device once
     with counting() as counts:
-        WeightNoise(weights, 0, "test")[0]
-    assert counts.uploads == 0
+        found = WeightNoise(weights, 0, "test")[1]
+    assert (counts.uploads, counts.synchronisations) == (0, 0)
+    expected = WeightNoise({name: weight.cpu() for name, weight in weights.items()}, 0, "test")[1]
+    assert all(same(expected[name], number) for name, number in found.items())
+
+
+def test_draws_are_kept_on_the_gpu_as_long_as_a_share_of_its_memory_lasts() -> None:
+    noise = WeightNoise({"w": torch.zeros(5, device="cuda")}, 0, "test")
+    assert noise._budget == FREE_BYTES // 8
+    assert noise[3] is noise[3]
 
 
 def issued(name: str, n: int) -> int:

@@ -6,6 +6,7 @@ The network is neither changed nor copied: perturbed parameters are passed to ``
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from measurebench.compute.batching import out_of_memory
-from measurebench.core.digests import seed_from
+from measurebench.compute.memory import free_bytes
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.layers import parameter_names
+from measurebench.measures.perturbation.normals import normals
 
 __all__ = [
     "Perturbed",
@@ -33,16 +35,17 @@ __all__ = [
 ]
 
 Tensors = Mapping[str, Tensor]
-# Draws up to this size together stay in memory (64 MB); the draws of larger networks are drawn again.
-_KEPT_BYTES = 1 << 26
+# Draws up to this size together stay in memory (256 MiB, on a GPU a share of what is free); others are drawn again.
+_KEPT_BYTES = 1 << 28
+_KEPT_SHARE = 8
 
 
 @dataclass
 class WeightNoise:
-    """Standard normal numbers for numbered draws, in the shapes of given tensors.
+    """Standard normal numbers for numbered draws, in the shapes of given tensors, on their device and in their dtype.
 
-    They are the same for every dtype, device and batch size: each (seed, stream, draw) has its own generator, which
-    draws in float32 on the CPU.
+    The numbers depend on (seed, stream, draw) and the position alone: they are the same float32 numbers for every
+    dtype, device and batch size.
     """
 
     like: Tensors
@@ -54,15 +57,25 @@ class WeightNoise:
         """Return the numbers of one draw by tensor name, each in the shape of its tensor."""
         if draw in self._kept:
             return self._kept[draw]
-        generator = torch.Generator().manual_seed(seed_from(self.seed, self.stream, draw))
+        sizes = [tensor.numel() for tensor in self.like.values()]
+        flat = normals(sum(sizes), self._device, self.seed, self.stream, draw)
         numbers = {
-            name: torch.randn(tensor.shape, generator=generator, dtype=torch.float32).to(tensor)
-            for name, tensor in self.like.items()
+            name: part.view(tensor.shape).to(tensor)
+            for (name, tensor), part in zip(self.like.items(), torch.split(flat, sizes), strict=True)
         }
-        size = sum(tensor.numel() * tensor.element_size() for tensor in numbers.values())
-        if size * (len(self._kept) + 1) <= _KEPT_BYTES:
+        if sum(tensor.nbytes for tensor in numbers.values()) * (len(self._kept) + 1) <= self._budget:
             self._kept[draw] = numbers
         return numbers
+
+    @property
+    def _device(self) -> torch.device:
+        return next((tensor.device for tensor in self.like.values()), torch.device("cpu"))
+
+    @cached_property
+    def _budget(self) -> int:
+        """How many bytes of draws to keep."""
+        free = free_bytes(self._device)
+        return _KEPT_BYTES if free is None else free // _KEPT_SHARE
 
     def signs(self, draw: int) -> dict[str, Tensor]:
         """Return the signs (-1 or 1) of the numbers of one draw, by tensor name, in the same shape as the tensor."""

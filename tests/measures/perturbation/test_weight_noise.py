@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from measurebench.measures.perturbation import weight_noise
 from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoise, length, on_spheres, shifted
+from tests.golden import flatness_reference as reference
 from tests.measures.flatness.nets import examples, network
 
 
@@ -24,13 +26,21 @@ def test_draws_streams_and_seeds_differ():
     assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
 
 
-def test_large_noise_is_not_kept():
-    noise = WeightNoise({"w": torch.zeros(1 << 23)}, 0, "x")  # 32 MiB a draw
+def test_large_noise_is_not_kept(monkeypatch):
+    monkeypatch.setattr(weight_noise, "_KEPT_BYTES", 1 << 16)
+    noise = WeightNoise({"w": torch.zeros(1 << 13)}, 0, "x")  # 32 KiB a draw
     first = noise[0]["w"].clone()
     for draw in range(4):
         noise[draw]
     assert len(noise._kept) == 2
     assert torch.equal(noise[0]["w"], first)
+
+
+def test_numbers_run_on_from_tensor_to_tensor_and_nothing_gives_nothing():
+    found = WeightNoise(tensors(torch.float32), 3, "x")[1]
+    expected = torch.tensor(reference.normal_numbers(55, 3, "x", 1))
+    assert torch.equal(torch.cat([found["a"].flatten(), found["b"]]), expected)
+    assert WeightNoise({}, 0, "x")[0] == {}
 
 
 def test_signs_are_plus_or_minus_one():

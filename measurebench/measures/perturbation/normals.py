@@ -1,0 +1,77 @@
+"""Normal random numbers from a counter, equal to the last bit on every device.
+
+A hash of the counter gives four table look-ups, and each number is the sum of two of them: only integer operations,
+look-ups and single float32 additions are used, whose results IEEE 754 and two's complement fix. The usual methods
+take logarithms, which differ between processors in their last digits.
+"""
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from measurebench.core.digests import seed_from
+
+__all__ = ["normals"]
+
+# SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014), as signed integers.
+_GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
+_ROUNDS = ((30, -4658895280553007687), (27, -7723592293110705685))  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_LAST_SHIFT = 31
+_QUANTILES = 1 << 16
+# Hashes at a time: small enough for a processor's cache, large enough to fill a GPU. The numbers do not depend on it.
+_CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
+
+
+def normals(n: int, device: torch.device, *stream: object) -> Tensor:
+    """Return n numbers that are almost exactly standard normal, float32 [n]; they depend on ``stream`` alone.
+
+    Each is the sum of two of 65,536 normal quantiles, scaled to variance 1. Their distribution function differs from
+    the normal one by at most 7.7e-6, their kurtosis is 2.9996, and the largest is 6.1. The first k of n numbers are
+    the k numbers of the same stream.
+
+    >>> normals(4, torch.device("cpu"), "weights", 0).equal(normals(9, torch.device("cpu"), "weights", 0)[:4])
+    True
+    """
+    table, n_hashes = _table(device), -(-n // 2)
+    numbers = torch.empty(2 * n_hashes, device=device)
+    chunk = max(1, min(_CHUNK[device.type], n_hashes))
+    steps = torch.arange(1, chunk + 1, device=device).mul_(_GAMMA)
+    start = seed_from(*stream)
+    for first in range(0, n_hashes, chunk):
+        size = min(chunk, n_hashes - first)
+        places = _hashed(steps[:size] + _signed(start + first * _GAMMA)).view(torch.int16).to(torch.int32)
+        values = torch.index_select(table, 0, places.bitwise_and_(_QUANTILES - 1)).view(2 * size, 2)
+        numbers[2 * first : 2 * (first + size)] = values[:, 0] + values[:, 1]
+    return numbers[:n]
+
+
+def _hashed(z: Tensor) -> Tensor:
+    """Hash 64-bit integers in place."""
+    for bits, factor in _ROUNDS:
+        z.bitwise_xor_(_shifted(z, bits)).mul_(factor)
+    return z.bitwise_xor_(_shifted(z, _LAST_SHIFT))
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Return the integers shifted to the right with zeros from the left (torch's own shift repeats the sign)."""
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def _signed(value: int) -> int:
+    """Return a whole number modulo 2^64 as a signed 64-bit integer."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+@cache
+def _table(device: torch.device) -> Tensor:
+    """Return the quantiles at the middles of 65,536 equal shares, float32 [65536], such that a sum of two is normal.
+
+    They are computed on the CPU, symmetric about 0 and scaled so that the sum of two has variance 1.
+    """
+    shares = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
+    quantiles = torch.special.ndtri(shares)
+    quantiles = (quantiles - quantiles.flip(0)) / 2
+    scale = math.sqrt(2 * float(quantiles.square().mean()))
+    return (quantiles / scale).float().to(device)
