@@ -350,7 +350,7 @@ def engine(bench: Bench, note: Note) -> None:
         note(f"seconds by attack, {name}", phases)
         bench.verdicts[name] = found.robust
         note(f"robust accuracy, {name}", float(found.robust.double().mean()))
-        note(f"diagnostics, {name}", {k: v for k, v in found.diagnostics.items()} | {"flags": list(found.flags)})
+        note(f"diagnostics, {name}", dict(found.diagnostics) | {"flags": list(found.flags)})
         passes = (found.n_forward + found.n_backward)[found.robust].double()
         note(f"passes of a robust image, {name}", float(passes.mean()) if len(passes) else 0.0)
     for name in ("backwards, slots 64", "forwards, slots 2048", "stock 0"):
@@ -485,11 +485,11 @@ def _killed(bench: Bench, note: Note) -> None:
 STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "machine": (30, machine),
     "training": (40, training),
-    "stock": (110, stock),
+    "stock": (105, stock),
     "engine": (70, engine),
     "profile": (15, profile),
     "wide network": (50, wide),
-    "failures": (50, failures),
+    "failures": (40, failures),
     "measures": (60, measures),
     "engine in full precision": (40, engine_exactly),
     "tests": (90, gpu_tests),

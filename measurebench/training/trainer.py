@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from measurebench.compute.graphs import Replayed
 from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json, seed_from
 from measurebench.core.errors import BadInputError, ModelError
@@ -153,6 +154,8 @@ class TrainingRun:
         )
         self.augment = augmentation_for(dataset.name, self.train.images.shape[2]) if config.augmentation else None
         self.objective, self.attack, self.rule = config.objective, config.attack, config.weight_perturbation
+        # Autocast keeps copies of the weights, which a replay would not make anew.
+        self.replayed = Replayed(self.network, graphs=config.precision == "exact")
         self.progress = Progress()
 
     def epoch(self) -> None:
@@ -186,7 +189,8 @@ class TrainingRun:
         if self.objective.adversarial:
             share = self.config.radius_share(self.progress.epoch)
             with self._autocast():
-                adversarial = self.attack(self.network, images, labels, self.objective, generator, share)
+                attacked = self.network, images, labels, self.objective, generator, share
+                adversarial = self.attack(*attacked, self.replayed)
         self.optimizer.zero_grad()
         if self.rule is None or self.progress.epoch < self.config.awp_warmup:
             loss = self._backward(images, adversarial, labels)

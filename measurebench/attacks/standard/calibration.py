@@ -16,8 +16,8 @@ from torch import Tensor
 from measurebench.attacks import noise
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import AttackContext
-from measurebench.attacks.standard.losses import margin
-from measurebench.attacks.standard.networks import Candidate, Reference, coarse
+from measurebench.attacks.standard.losses import cross_entropy, margin
+from measurebench.attacks.standard.networks import Candidate, Reference, coarse, is_float16
 from measurebench.attacks.standard.passes import Passes
 from measurebench.core.threat import ThreatModel
 
@@ -87,7 +87,9 @@ def calibrated(
     refused: list[str] = []
     limit = _LARGEST_SHARE * float(margin(expected, labels).abs().median()) if len(points) else 0.0
     for name, network in choices:
-        difference, reason = _compared(Passes(network, batch_size), points, labels, expected)
+        difference, reason = _compared(
+            Passes(network, batch_size, scaled=is_float16(network)), points, labels, expected
+        )
         if not reason and not difference <= limit:  # also where it is NaN
             reason = f"margins differ by up to {difference:.3g}, the usual margin is {limit / _LARGEST_SHARE:.3g}"
         if not reason:
@@ -101,11 +103,13 @@ def _compared(passes: Passes, points: Tensor, labels: Tensor, expected: Tensor) 
     if not len(points):
         return float("nan"), ""
     try:
-        logits = passes.logits(points)
+        logits, _, _ = passes.gradients_of(points, lambda logits, rows: cross_entropy(logits, labels[rows], labels))
     except Exception as error:  # noqa: BLE001  a copy in other numbers may fail in any way; then it does not search
         return float("nan"), f"it does not run: {type(error).__name__}"
     if coarse(logits):
         return float("nan"), "its last layer computes in 16 bits"
+    if passes.odd is not None and bool(passes.odd.any()) and passes.scaled:
+        return float("nan"), "its gradients leave the range of float16"
     return float((margin(logits, labels) - margin(expected, labels)).abs().amax()), ""
 
 

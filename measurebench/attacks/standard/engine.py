@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from measurebench.attacks.standard.blocks import Store
 from measurebench.attacks.standard.evaluation import Evaluation, SearchNetwork
-from measurebench.attacks.standard.networks import without_tf32
+from measurebench.attacks.standard.networks import tf32
 from measurebench.attacks.standard.result import StandardResult
 from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.core.errors import BadInputError
@@ -57,7 +57,7 @@ def standard_attack(
         raise BadInputError("images", "at least one", "none")
     evaluation = Evaluation(network, images.detach(), labels, threat, keys, seed, n_classes, settings, batch_size)
     # Precision "fast" allows TF32 everywhere, but FAB's projections and the 16-bit network's last layer need float32.
-    with torch.no_grad(), without_tf32(images.device):
+    with torch.no_grad(), tf32(images.device, False):
         evaluation.prepare(search)
         for attack in settings.attacks:
             if share is not None and attack in _LATER and not evaluation.n_survivors:

@@ -13,7 +13,7 @@ from measurebench.attacks.standard import flags as flagged
 from measurebench.attacks.standard.blocks import Store
 from measurebench.attacks.standard.calibration import Calibration, calibrated, own_differences
 from measurebench.attacks.standard.jobs import Ledger
-from measurebench.attacks.standard.networks import Reference, search_networks
+from measurebench.attacks.standard.networks import Reference, is_float16, search_networks
 from measurebench.attacks.standard.passes import Passes
 from measurebench.attacks.standard.result import Sample, StandardResult
 from measurebench.attacks.standard.sampled import chosen, sample_size
@@ -85,7 +85,11 @@ class Evaluation:
         """Return the fastest network that may search, and note by how much it may err at each example."""
         choices = [] if search == "reference" else search_networks(self.network, search == "fast")
         choice = calibrated(self.reference, choices, self.images, self.threat, self.n_classes, self.batch_size)
-        self.passes = self.judge if choice.is_reference else Passes(choice.call, self.batch_size)
+        # A network that was seen to change from call to call cannot be replayed.
+        same = not self.flags
+        self.certain = Passes(self.reference, self.batch_size, graphs=same)
+        scaled = is_float16(choice.call)
+        self.passes = self.certain if choice.is_reference else Passes(choice.call, self.batch_size, same, scaled)
         self.differences = torch.zeros_like(self.logits[:, 0])
         if not choice.is_reference:
             logits = self.passes.logits(self.images)
@@ -119,7 +123,7 @@ class Evaluation:
         jobs = ledger.pending(examples)
         if not len(jobs):
             return
-        passes, accept = (self.judge, None) if choice.is_reference else (self.passes, self._accept)
+        passes, accept = (self.certain, None) if choice.is_reference else (self.passes, self._accept)
         slots = self._slots()
         slack = None if choice.is_reference else _NEAR * self.differences
         found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, 2 * slots)

@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from measurebench.attacks.standard.folding import folded
 
-__all__ = ["Candidate", "Reference", "coarse", "half_body", "search_networks", "without_tf32"]
+__all__ = ["Candidate", "Reference", "Tf32", "coarse", "half_body", "is_float16", "search_networks", "tf32"]
 
 Candidate = tuple[str, Callable[[Tensor], Tensor]]
 
 
 @contextmanager
-def without_tf32(device: torch.device) -> Iterator[None]:
-    """Compute float32 products in float32: TF32 keeps 10 bits of them."""
+def tf32(device: torch.device, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 on a GPU, which keeps 10 bits of the factors of float32 products."""
     if device.type != "cuda":
         yield
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
@@ -39,7 +39,7 @@ class Reference:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits [n, K] of images [n, ...]."""
-        with without_tf32(images.device):
+        with tf32(images.device, False):
             logits: Tensor = self.network(images)
         return logits
 
@@ -88,18 +88,43 @@ def half_body(network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> nn.Mod
     return _HalfBody(body).requires_grad_(False).eval()
 
 
+def is_float16(network: Any) -> bool:
+    """Return whether a network has float16 layers, whose gradients need to be kept within their range."""
+    return isinstance(network, nn.Module) and any(p.dtype == torch.float16 for p in network.parameters())
+
+
+@dataclass(frozen=True)
+class Tf32:
+    """A network whose float32 products may be computed on the tensor cores of a GPU (see ``tf32``)."""
+
+    network: nn.Module
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits [n, K] of images [n, ...]."""
+        logits: Tensor = self.network(images)
+        return logits
+
+
 def search_networks(network: Any, fast: bool) -> list[Candidate]:
-    """Return the networks that may search, the fastest first; the reference is not among them."""
+    """Return the networks that may search, the fastest first; the reference is not among them.
+
+    On a GPU float16 comes before bfloat16: as fast, with eight times smaller errors, but a smaller range.
+    """
     if not isinstance(network, nn.Module):
         return []
+    on_gpu = any(p.is_cuda for p in network.parameters())
     choices: list[Candidate] = []
-    try:
-        half = half_body(network) if fast else None
-    except Exception:  # noqa: BLE001  a network that cannot be copied or cast is searched as it is
-        half = None
-    if half is not None:
-        choices.append(("16-bit layers, float32 head", half))
-    if (plain := folded(network)) is not None:
+    for dtype in ((torch.float16, torch.bfloat16) if on_gpu else (torch.bfloat16,)) if fast else ():
+        try:
+            half = half_body(network, dtype)
+        except Exception:  # noqa: BLE001  a network that cannot be copied or cast is searched as it is
+            half = None
+        if half is not None:
+            choices.append((f"{str(dtype).removeprefix('torch.')} layers, float32 head", half))
+    plain = folded(network)
+    if fast and on_gpu:
+        choices.append(("TF32", Tf32(plain or network)))
+    if plain is not None:
         choices.append(("batch norm folded", Reference(plain)))
     return choices
 

@@ -100,7 +100,7 @@ def test_16_bit_layers_with_a_float32_head_never_break_what_the_reference_holds(
     options = {"keys": torch.arange(N), "seed": 0, "n_classes": 10, "settings": STEPS}
     fast = standard_attack(network, images, labels, THREAT, search="fast", **options)
     slow = standard_attack(network, images, labels, THREAT, search="reference", **options)
-    assert fast.diagnostics["search_network"] in ("16-bit layers, float32 head", "reference")
+    assert fast.diagnostics["search_network"] in ("bfloat16 layers, float32 head", "reference")
     assert (network(fast.adversarial).argmax(1) != labels)[~fast.robust].all()
     assert torch.equal(fast.robust, slow.robust)
     half = networks.half_body(network)
@@ -138,7 +138,7 @@ def test_images_are_normalised_in_float32_before_16_bit_layers() -> None:
     options = {"keys": torch.arange(N), "seed": 0, "n_classes": 10, "settings": STEPS}
     fast = standard_attack(network, images, labels, threat, search="fast", **options)
     slow = standard_attack(network, images, labels, threat, search="reference", **options)
-    assert fast.diagnostics["search_network"] == "16-bit layers, float32 head"
+    assert fast.diagnostics["search_network"] == "bfloat16 layers, float32 head"
     assert torch.equal(fast.robust, slow.robust)
     assert 0 < int(slow.robust.sum()) < N
 
