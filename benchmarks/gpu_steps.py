@@ -45,7 +45,7 @@ class Sizes:
     networks: int = 3
     measured: int = 64
     measures: int | None = None
-    train_seconds: float = 30.0
+    train_seconds: float = 20.0
     attacked: int = 500
     attacked_exactly: int = 250
     seeds: tuple[int, ...] = (0, 1)
@@ -343,7 +343,7 @@ def _engine(
 def engine(bench: Bench, note: Note) -> None:
     """Our AutoAttack in two orders and numbers of slots: the same verdicts, and those of the published one."""
     _engine(bench, 8, False, None, "fast")  # libraries choose their kernels
-    for backwards, slots in ((False, None), (True, 64), (False, 2048)):
+    for backwards, slots in ((False, None), (True, 256)):
         name, started = f"{'backwards' if backwards else 'forwards'}, slots {slots}", bench.wait()
         found, phases = _engine(bench, bench.sizes.attacked, backwards, slots, "fast")
         note(f"seconds, {name}", bench.wait() - started)
@@ -353,7 +353,7 @@ def engine(bench: Bench, note: Note) -> None:
         note(f"diagnostics, {name}", dict(found.diagnostics) | {"flags": list(found.flags)})
         passes = (found.n_forward + found.n_backward)[found.robust].double()
         note(f"passes of a robust image, {name}", float(passes.mean()) if len(passes) else 0.0)
-    for name in ("backwards, slots 64", "forwards, slots 2048", "stock 0"):
+    for name in ("backwards, slots 256", "stock 0"):
         note(f"verdicts that differ: {name}", _disagreements(bench, "forwards, slots None", name))
 
 
@@ -485,7 +485,7 @@ def _killed(bench: Bench, note: Note) -> None:
 STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "machine": (30, machine),
     "training": (40, training),
-    "stock": (105, stock),
+    "stock": (75, stock),
     "engine": (70, engine),
     "profile": (15, profile),
     "wide network": (50, wide),
