@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -54,7 +55,7 @@ class Sizes:
     wide: str = "wrn-28-10"
     paced: int = 256
     profiled: int = 256
-    kill_after: float = 12.0
+    kill_after: float = 6.0
     killed_models: int = 6
     killed_examples: int = 200
 
@@ -423,7 +424,8 @@ def wide(bench: Bench, note: Note) -> None:
 def failures(bench: Bench, note: Note) -> None:
     """A run that is killed and goes on, memory that ends, and a network captured as a graph."""
     note("out of memory: batch sizes tried", _memory_ends(bench))
-    _killed(bench, note)
+    with tempfile.TemporaryDirectory() as folder:
+        _killed(bench, note, Path(folder) / "killed")
     if bench.device == "cpu":
         note("graph capture", "no GPU")
         return
@@ -457,10 +459,10 @@ def _memory_ends(bench: Bench) -> list[int]:
     return sizes
 
 
-def _killed(bench: Bench, note: Note) -> None:
+def _killed(bench: Bench, note: Note, out: Path) -> None:
     """Start a run of the digits, kill it, and run it again to its end."""
     models = [spec.reference for spec in resolve(["digits:*"])[: bench.sizes.killed_models]]
-    out, sizes = bench.out / "killed", bench.sizes
+    sizes = bench.sizes
     numbers = [f"--train-examples={sizes.killed_examples}", f"--test-examples={sizes.killed_examples}"]
     command = [sys.executable, "-m", "measurebench", "run", *models, "--dataset", "digits", "--out", str(out)]
     command += ["--attacks", "pgd", "--measures", "average_ce_pgd,x_grad_norm_pgd", *numbers]
