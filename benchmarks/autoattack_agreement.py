@@ -1,7 +1,8 @@
 """How often our AutoAttack and pyautoattack disagree, beside how often two seeds of pyautoattack do.
 
-Run as ``python -m benchmarks.autoattack_agreement``; writes results/autoattack_agreement.md. APGD-CE and APGD-T alone:
-they decide nearly everything, and FAB-T is not random.
+Run as ``python -m benchmarks.autoattack_agreement``; writes results/autoattack_agreement.md. APGD-CE and APGD-T, which
+decide nearly everything, are attacked with together; FAB-T and Square alone. With ``--manifest PATH --data FOLDER``
+CIFAR-10 networks of a manifest are attacked too, at two radii.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import itertools
 import logging
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +23,7 @@ from benchmarks.autoattack import split
 from benchmarks.machine import processor
 from measurebench.attacks.standard import StandardSettings, standard_attack
 from measurebench.core.threat import ThreatModel
-from measurebench.models import load_model
+from measurebench.models import load_model, resolve
 
 RESULT = Path(__file__).parent / "results" / "autoattack_agreement.md"
 NETWORKS = (
@@ -29,72 +32,144 @@ NETWORKS = (
     "digits:preact-at-10-b64-s0-last",
     "digits:plain-at-10-b64-s0-last",
 )
-ATTACKS = ("apgd-ce", "apgd-t")
+APGD = ("apgd-ce", "apgd-t")
 SEEDS = (0, 1, 2)
 
 
-def stock(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, seed: int) -> Tensor:
+def stock(
+    network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, attacks: Sequence[str], seed: int
+) -> Tensor:
     """Return which images withstand pyautoattack, bool [n]."""
     from pyautoattack import AutoAttack
 
     logging.getLogger("auto-attack").setLevel(logging.ERROR)
     runner = AutoAttack(
-        network, norm=threat.norm.value, eps=threat.radius, seed=seed, version="custom", attacks=list(ATTACKS)
+        network, norm=threat.norm.value, eps=threat.radius, seed=seed, version="custom", attacks=list(attacks)
     )
     runner.verbose = False
-    runner.apgd.n_restarts = 1
+    runner.apgd.n_restarts = runner.fab.n_restarts = runner.apgd_targeted.n_restarts = 1
     adversarial, _ = runner.run_standard_evaluation(images, labels, batch_size=500)
     return network(adversarial).argmax(1) == labels
 
 
-def ours(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, seed: int) -> Tensor:
+def ours(
+    network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, attacks: Sequence[str], seed: int = 0
+) -> Tensor:
     """Return which images withstand our engine, bool [n]."""
-    settings = StandardSettings(attacks=ATTACKS)
+    settings = StandardSettings(attacks=tuple(attacks))
     keys = torch.arange(len(images))
     return standard_attack(
         network, images, labels, threat, keys=keys, seed=seed, n_classes=10, settings=settings
     ).robust
 
 
-def row(name: str, mine: Tensor, theirs: list[Tensor]) -> str:
-    """Return one network's line: survivors of each, disagreements, and McNemar's p of more survivors of ours."""
-    between = [int((a != b).sum()) for a, b in itertools.combinations(theirs, 2)]
-    across = [int((mine != a).sum()) for a in theirs]
-    more = sum(int((mine & ~a).sum()) for a in theirs)
-    fewer = sum(int((~mine & a).sum()) for a in theirs)
-    p = binomtest(more, more + fewer, alternative="greater").pvalue if more + fewer else 1.0
-    survivors = ", ".join(str(int(a.sum())) for a in theirs)
-    counts = f"{len(mine)} | {survivors} | {int(mine.sum())}"
-    return f"| {name} | {counts} | {between} | {across} | {more} / {fewer} | {p:.2f} |"
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts on the same images: ``mine`` bool [n], and ``theirs``, one bool [n] for each seed."""
+
+    mine: Tensor
+    theirs: tuple[Tensor, ...]
+
+    @property
+    def between(self) -> list[int]:
+        """How often two seeds of pyautoattack disagree, for each pair of seeds."""
+        return [int((a != b).sum()) for a, b in itertools.combinations(self.theirs, 2)]
+
+    @property
+    def across(self) -> list[int]:
+        """How often ours disagrees with pyautoattack, for each of its seeds."""
+        return [int((self.mine != a).sum()) for a in self.theirs]
+
+    @property
+    def more(self) -> int:
+        """Verdicts that are robust with ours alone, over all seeds."""
+        return sum(int((self.mine & ~a).sum()) for a in self.theirs)
+
+    @property
+    def fewer(self) -> int:
+        """Verdicts that are robust with pyautoattack alone, over all seeds."""
+        return sum(int((~self.mine & a).sum()) for a in self.theirs)
+
+    @property
+    def p(self) -> float:
+        """McNemar's one-sided p that ours leaves more survivors; seeds share images, so it is a guide."""
+        n = self.more + self.fewer
+        return float(binomtest(self.more, n, alternative="greater").pvalue) if n else 1.0
+
+    @classmethod
+    def joined(cls, parts: Sequence["Verdicts"]) -> "Verdicts":
+        """Return the verdicts of several networks as one."""
+        theirs = tuple(torch.cat(seeds) for seeds in zip(*(part.theirs for part in parts), strict=True))
+        return cls(torch.cat([part.mine for part in parts]), theirs)
+
+    def row(self, name: str, attacks: Sequence[str], threat: ThreatModel | str) -> str:
+        """Return the line of a table."""
+        survivors = ", ".join(str(int(a.sum())) for a in self.theirs)
+        counts = f"{len(self.mine)} | {survivors} | {int(self.mine.sum())}"
+        where = f"{name} | {', '.join(attacks)} | {threat}"
+        return f"| {where} | {counts} | {self.between} | {self.across} | {self.more} / {self.fewer} | {self.p:.2f} |"
+
+
+def verdicts(
+    network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, attacks: Sequence[str]
+) -> Verdicts:
+    """Attack the images [n, ...] that the network classifies rightly with ours and with three seeds of pyautoattack."""
+    with torch.no_grad():
+        alive = network(images).argmax(1) == labels
+    task = network, images[alive], labels[alive], threat, attacks
+    return Verdicts(ours(*task), tuple(stock(*task, seed) for seed in SEEDS))
 
 
 def main() -> None:
     """Compare, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--digits", nargs="*", default=list(NETWORKS), help="networks of the digits")
+    parser.add_argument("--images", type=int, default=300, help="test digits for APGD")
+    parser.add_argument("--few", type=int, default=100, help="test digits for FAB-T and Square alone")
+    parser.add_argument("--manifest", help="a manifest of CIFAR-10 networks")
+    parser.add_argument("--data", type=Path, help="the folder of CIFAR-10")
+    parser.add_argument("--cifar-images", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    images, labels = (part[: options.images] for part in split("digits"))
-    threat = ThreatModel.parse("Linf", "3/20")
     lines = [
         "# Agreement with pyautoattack",
         "",
         f"torch {version('torch')}, pyautoattack {version('pyautoattack')}; {processor() or platform.machine()}.",
-        f"APGD-CE and APGD-T, {threat}, the first {options.images} test digits; seeds {SEEDS} of pyautoattack, one of",
-        "ours. Disagreements are counted for each pair of seeds, and of ours with each seed. `more / fewer`: verdicts",
-        "robust with ours alone and with pyautoattack alone, over all seeds; p: McNemar's, one-sided, that ours leaves",
-        "more survivors (the seeds share images, so p is a guide rather than a test).",
+        f"The first {options.images} test digits (FAB-T and Square alone: {options.few}) and {options.cifar_images}",
+        f"test images of CIFAR-10; seeds {SEEDS} of pyautoattack, one of ours. Disagreements are counted for each pair",
+        "of seeds, and of ours with each seed. `more / fewer`: verdicts robust with ours alone and with pyautoattack",
+        "alone, over all seeds; p: McNemar's, one-sided, that ours leaves more survivors (the seeds share images, so",
+        "p is a guide rather than a test).",
         "",
-        "| network | n | left by pyautoattack | by ours | between its seeds | ours with each | more / fewer | p |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | attacks | threat | n | left by pyautoattack | by ours | between its seeds | ours with each |"
+        " more / fewer | p |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in NETWORKS:
-        network = load_model(name).network
-        alive = network(images).argmax(1) == labels
-        task = network, images[alive], labels[alive], threat
-        lines.append(row(name, ours(*task, seed=0), [stock(*task, seed=seed) for seed in SEEDS]))
+    parts: list[Verdicts] = []
+
+    def add(
+        name: str, network: nn.Module, data: tuple[Tensor, Tensor], threat: ThreatModel, attacks: Sequence[str]
+    ) -> None:
+        parts.append(verdicts(network, *data, threat, attacks))
+        lines.append(parts[-1].row(name, attacks, threat))
         sys.stderr.write(lines[-1] + "\n")
-        RESULT.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        total = Verdicts.joined(parts).row("all", ("each",), "each")
+        options.out.write_text("\n".join([*lines, total, ""]), encoding="utf-8")
+
+    threat = ThreatModel.parse("Linf", "3/20")
+    images, labels = split("digits")
+    for name in options.digits:
+        network = load_model(name).network
+        add(name, network, (images[: options.images], labels[: options.images]), threat, APGD)
+        for attack in ("fab-t", "square"):
+            add(name, network, (images[: options.few], labels[: options.few]), threat, (attack,))
+    if options.manifest:
+        images, labels = (part[: options.cifar_images] for part in split("cifar10", options.data))
+    for spec in resolve([f"{options.manifest}#*"]) if options.manifest else ():
+        network = load_model(spec).network
+        for radius in ("2/255", "8/255"):
+            add(spec.id, network, (images, labels), ThreatModel.parse("Linf", radius), APGD)
 
 
 if __name__ == "__main__":

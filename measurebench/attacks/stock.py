@@ -1,6 +1,7 @@
 """AutoAttack (Croce and Hein 2020) as the package pyautoattack computes it, for comparison with our own.
 
-Its results depend on which examples share a batch: all of them are attacked in one call, in batches of its own.
+Its results depend on which examples share a batch: all of them are attacked in one call, in batches of its own. The
+call is not resumable: an interruption loses all of it, and more examples are another evaluation.
 """
 
 import logging
@@ -33,7 +34,7 @@ Version = Literal["standard", "plus", "rand"]
 @register_attack
 @dataclass(frozen=True)
 class AutoAttackStock:
-    """pyautoattack as published, in batches of ``batch`` images.
+    """pyautoattack as published, in batches of ``batch`` images; an interrupted run begins again.
 
     ``version`` is pyautoattack's: ``standard`` (apgd-ce, apgd-t, fab-t, square), ``plus`` (six attacks with
     restarts), or ``rand`` for networks with random outputs.
@@ -46,7 +47,8 @@ class AutoAttackStock:
         id="autoattack-stock",
         title="AutoAttack (pyautoattack)",
         source="Croce and Hein 2020, standard version, by pyautoattack",
-        explanation="The four attacks of AutoAttack as pyautoattack runs them, where a batch shares random numbers.",
+        explanation="The four attacks of AutoAttack as pyautoattack runs them, where a batch shares random numbers."
+        " It cannot be resumed: an interrupted evaluation begins again.",
         cost="about 10^4 F",
         counted_by="autoattack",
         min_classes=4,

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from measurebench.attacks.standard.rows import Rows, take
 
-__all__ = ["BROKEN", "DROPPED", "FAILED", "PENDING", "Ledger", "finished"]
+__all__ = ["BROKEN", "DROPPED", "FAILED", "NEVER", "PENDING", "Ledger", "finished"]
 
 PENDING = 0
 FAILED = 1
 BROKEN = 2
 DROPPED = 3
-_NEVER = 2**62
+NEVER = 2**62
 _BY_EXAMPLE = ("winners", "certain", "earlier")
 _NOTED = ("least", "odd", "odd_gradients", "flat", "forward", "backward", "found_at")
 
@@ -52,10 +52,10 @@ class Ledger:
         shape = (self.n, self.n_targets)
         self.status = np.full(shape, PENDING, dtype=np.int8)
         self.notes = {name: np.full(shape, np.inf if name == "least" else 0.0) for name in _NOTED}
-        self.winners = np.full(self.n, _NEVER, dtype=np.int64)
+        self.winners = np.full(self.n, NEVER, dtype=np.int64)
         self.certain = np.zeros(self.n, dtype=np.bool_)
         self.earlier = np.zeros((self.n, 2))
-        self._best = torch.full((self.n,), _NEVER, dtype=torch.int64, device=self.device)
+        self._best = torch.full((self.n,), NEVER, dtype=torch.int64, device=self.device)
 
     def _order(self, rows: Rows, clock: Tensor) -> Tensor:
         return clock * self.n_targets + rows["rank"] if self.by_clock else rows["rank"]
@@ -65,7 +65,7 @@ class Ledger:
         if self.n_targets == 1:
             return rows
         found = self._order(rows, rows["found_at"])
-        orders = torch.where(rows["broken"], found, _NEVER)
+        orders = torch.where(rows["broken"], found, NEVER)
         self._best.scatter_reduce_(0, rows["example"], orders, "amin")
         possible = torch.where(rows["broken"], found, self._order(rows, rows["clock"]))
         return rows | {"done": rows["done"] | (self._best[rows["example"]] < possible)}
@@ -130,7 +130,7 @@ class Ledger:
             self.notes[name][places] = arrays[f"notes-{name}"][rows]
         for name in _BY_EXAMPLE:
             getattr(self, name)[places] = arrays[name][rows]
-        held, taken = np.flatnonzero(arrays["winners"] < _NEVER).tolist(), set(rows.tolist())
+        held, taken = np.flatnonzero(arrays["winners"] < NEVER).tolist(), set(rows.tolist())
         for row, image in zip(held, arrays.get("images", np.empty(0)), strict=True):
             if row in taken:
                 self.images[start + row] = torch.from_numpy(np.array(image))
@@ -143,8 +143,8 @@ class Ledger:
         for name, note in self.notes.items():
             note[examples] = np.inf if name == "least" else 0.0
         self.status[examples] = PENDING
-        self.winners[examples] = _NEVER
-        self._best[torch.from_numpy(examples).to(self.device)] = _NEVER
+        self.winners[examples] = NEVER
+        self._best[torch.from_numpy(examples).to(self.device)] = NEVER
         for example in examples.tolist():
             self.images.pop(example, None)
         self.changed |= set(examples.tolist())

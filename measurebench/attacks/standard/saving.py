@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from measurebench.attacks.standard.blocks import Arrays, Store
-from measurebench.attacks.standard.jobs import Ledger
+from measurebench.attacks.standard.jobs import NEVER, Ledger
 from measurebench.attacks.standard.rows import Rows, choose
 
 __all__ = ["BLOCK", "Saver", "marks"]
@@ -31,8 +31,9 @@ class Saver:
     """Keeps the blocks of one attack in a store, at most every ``seconds``.
 
     ``identity`` names what all examples share, and ``marks`` int64 [n] what is each example's own: a stored example
-    is taken over where both are as they were, whatever is attacked beside it. The rows of Square on their way are
-    kept too. Other searches last a hundred passes and begin again.
+    is taken over where both are as they were, whatever is attacked beside it; stored examples beyond those of this
+    evaluation stay in their block. The rows of Square on their way are kept too. Other searches last a hundred passes
+    and begin again.
     """
 
     store: Store | None
@@ -42,7 +43,10 @@ class Saver:
     ledger: Ledger
     seconds: float = 60.0
     _last: float = field(default_factory=time.monotonic)
+    # Rows of Square that were on their way and have not entered the pool again, by example.
     _flight: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
+    # Stored blocks that go on beyond this evaluation's last example, with how many of their examples it has.
+    _beyond: dict[int, tuple[Arrays, int]] = field(default_factory=dict)
 
     def _name(self, block: int) -> str:
         # The digest keeps evaluations with other settings from overwriting each other's blocks.
@@ -56,6 +60,8 @@ class Saver:
             if arrays is None or str(arrays["identity"]) != self.identity:
                 continue
             start, known = block * BLOCK, min(len(arrays["marks"]), self.ledger.n - block * BLOCK)
+            if known < len(arrays["marks"]):
+                self._beyond[block] = arrays, known
             rows = np.flatnonzero(arrays["marks"][:known] == self.marks[start : start + known])
             self.ledger.restore(start, arrays, rows)
             for row, example in enumerate(arrays.get("flight-example", ())):
@@ -70,12 +76,10 @@ class Saver:
             return rows
         examples = rows["example"].tolist()
         held = torch.tensor([example in self._flight for example in examples], device=rows["example"].device)
+        flight = {example: self._flight.pop(example) for example in examples if example in self._flight}
         rows = dict(rows)
         for name in _SNAPSHOT:
-            values = [
-                self._flight[e][name].to(rows[name]) if e in self._flight else rows[name][i]
-                for i, e in enumerate(examples)
-            ]
+            values = [flight[e][name].to(rows[name]) if e in flight else rows[name][i] for i, e in enumerate(examples)]
             rows[name] = choose(held, torch.stack(values), rows[name])
         return rows
 
@@ -88,7 +92,7 @@ class Saver:
         """Write the blocks that have changed, with the rows of Square that are on their way."""
         if self.store is None:
             return
-        flight = self._snapshot(rows) if rows is not None and "best_margin" in rows else {}
+        flight = self._waiting(self._snapshot(rows) if rows is not None and "best_margin" in rows else {})
         touched = self.ledger.changed | {int(e) for e in flight.get("flight-example", ())}
         for block in sorted({example // BLOCK for example in touched}):
             start, stop = block * BLOCK, min((block + 1) * BLOCK, self.ledger.n)
@@ -97,6 +101,8 @@ class Saver:
             if flight:
                 inside = flight["flight-example"] // BLOCK == block
                 arrays |= {name: values[inside] for name, values in flight.items()}
+            if block in self._beyond:
+                arrays = _extended(arrays, *self._beyond[block], start)
             self.store.put(self._name(block), arrays)
         self.ledger.changed.clear()
         self._last = time.monotonic()
@@ -106,3 +112,32 @@ class Saver:
         alive = (~rows["done"] & torch.isfinite(rows["best_margin"])).nonzero()[:, 0]
         arrays = {f"flight-{name}": rows[name][alive].cpu().numpy() for name in _SNAPSHOT}
         return arrays | {"flight-example": rows["example"][alive].cpu().numpy()}
+
+    def _waiting(self, flight: Arrays) -> Arrays:
+        """Return the snapshot with the rows that wait since the last interruption, so that a second one keeps them."""
+        if not self._flight:
+            return flight
+        examples = np.array(list(self._flight), dtype=np.int64)
+        waiting = {
+            f"flight-{name}": np.stack([held[name].cpu().numpy() for held in self._flight.values()])
+            for name in _SNAPSHOT
+        } | {"flight-example": examples}
+        return {name: np.concatenate([flight[name], values]) if flight else values for name, values in waiting.items()}
+
+
+def _extended(arrays: Arrays, stored: Arrays, known: int, start: int) -> Arrays:
+    """Return the arrays of a block's first ``known`` examples [known, ...], and after them those that are stored.
+
+    ``start`` is the block's first example.
+    """
+    held = np.flatnonzero(stored["winners"] < NEVER)
+    whole = dict(arrays)
+    for name, values in stored.items():
+        if name == "identity":
+            continue
+        if name == "images":
+            rest = values[held >= known]
+        else:
+            rest = values[stored["flight-example"] >= start + known] if name.startswith("flight-") else values[known:]
+        whole[name] = np.concatenate([arrays[name], rest]) if name in arrays else rest
+    return whole

@@ -192,6 +192,60 @@ def test_what_is_stored_is_not_searched_again(whole: tuple[Norm, StandardResult]
     assert calls <= 6 + len(ATTACKS) + 1  # the clean images and the checks, each attack's images, and the audit
 
 
+def forgotten(folder: Path, example: int) -> None:
+    """Make an example's searches pending again in every stored block, as if they had been interrupted."""
+    store = FolderStore(folder)
+    for path in folder.glob("*.block"):
+        arrays = store.get(path.stem)
+        assert arrays is not None
+        place = int((arrays["winners"][:example] < 2**62).sum())
+        if arrays["winners"][example] < 2**62:
+            arrays["images"] = np.delete(arrays["images"], place, axis=0)
+        arrays["status"][example], arrays["winners"][example] = 0, 2**62
+        store.put(path.stem, arrays)
+
+
+def test_fewer_examples_leave_the_stored_ones_beyond_them(whole: tuple[Norm, StandardResult], tmp_path: Path) -> None:
+    attack(whole[0], store=FolderStore(tmp_path))
+    forgotten(tmp_path, 1)  # so that the block is written again
+    few = torch.arange(3)
+    same(attack(whole[0], few, store=FolderStore(tmp_path)), whole[1], few)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    handle = NETWORK.register_forward_pre_hook(count)
+    try:
+        again = attack(whole[0], store=FolderStore(tmp_path))
+    finally:
+        handle.remove()
+    same(again, whole[1])
+    assert calls <= 6 + len(ATTACKS) + 1
+
+
+def test_rows_of_square_beyond_the_last_example_and_rows_that_wait_keep_their_place(tmp_path: Path) -> None:
+    options = {"attacks": ("square",), "save_seconds": 0.0, "candidates": 1}
+    whole = attack(Norm.LINF, attacks=("square",), candidates=1)
+    with pytest.raises(Killed):
+        attack(Norm.LINF, store=Dying(tmp_path, 20), **options)
+    with pytest.raises(Killed):  # one slot: the others wait, and are saved all the same
+        attack(Norm.LINF, torch.arange(3), store=Dying(tmp_path, 3), slots=1, **options)
+    (name,) = [path.stem for path in tmp_path.glob("square-*-00000.block")]
+    block = FolderStore(tmp_path).get(name)
+    assert block is not None
+    assert len(block["marks"]) == N
+    places = dict(zip(block["flight-example"].tolist(), block["flight-iteration"].tolist(), strict=True))
+    left = whole.step.masked_fill(whole.broken_by < 0, 99) > 22
+    assert set(places) == set(left.nonzero()[:, 0].tolist())
+    assert min(places.values()) == 19
+    assert places[3] == 19
+    again = attack(Norm.LINF, attacks=("square",), store=FolderStore(tmp_path), candidates=1)
+    same(again, whole)
+    assert torch.equal(again.n_forward, whole.n_forward)
+
+
 def test_square_goes_on_from_where_it_was(tmp_path: Path) -> None:
     expected = attack(Norm.LINF, attacks=("square",), candidates=1)
     with pytest.raises(Killed):
