@@ -18,13 +18,12 @@ from measurebench.attacks.standard.blocks import Arrays, decoded, encoded
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.devices import choose_device, clock, is_lost
 from measurebench.compute.numerics import numerics
-from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.files import write_atomically
 from measurebench.core.info import Split
 from measurebench.core.packages import own_version
-from measurebench.core.records import Record
+from measurebench.core.records import Diagnostic, Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.environment import environment
@@ -81,7 +80,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
     device = choose_device(options.device, index)
     if device != "cpu":
         torch.cuda.set_device(device)
-    with numerics(options.precision):
+    with numerics("exact"):  # in fast precision too: only attacks search in 16 bits, with a network of their own
         surroundings = environment(device)
         digest = digest_json(surroundings)
         yield Event("environment", {"digest": digest, **surroundings})
@@ -126,11 +125,11 @@ class _ModelRun:
         """Run the preflight and compare clean accuracy with the published figure, before anything is measured."""
         some = self.dataset.test.first(_PREFLIGHT_IMAGES)
         images, labels = torch.from_numpy(some.images).to(self.device), torch.from_numpy(some.labels).to(self.device)
-        network = place(self.model.network, self.device, self.options.precision)
+        network = self.model.network.to(self.device)
         preflight(self.model, images, labels, self.dataset.n_classes)
         initial = self.model.initial
         self.network = network
-        self.initial = None if initial is None else place(initial, self.device, self.options.precision)
+        self.initial = None if initial is None else initial.to(self.device)
         asked = self.options.batch_size
         self.batch_size = automatic_batch_size(network, images[0], self.device) if asked == "auto" else asked
         self.contexts: dict[Split, MeasureContext] = {}
@@ -158,6 +157,7 @@ class _ModelRun:
                     for item in self.measures.values()
                     if isinstance(item, AttackAccuracy)
                 },
+                self.options.precision,
             )
             self.contexts[split] = MeasureContext(
                 self.network,
@@ -219,8 +219,7 @@ class _ModelRun:
             environment_digest=self.environment_digest,
             time=_now(),
             reason=failure or value.reason,
-            diagnostics=({} if failure else dict(value.diagnostics) | {"batch_size": context.batches.size})
-            | origin_entry(item),
+            diagnostics=({} if failure else dict(value.diagnostics) | _numerics_of(item, context)) | origin_entry(item),
         )
 
     def _write_verdicts(self, item: AttackAccuracy, context: MeasureContext, split: Split) -> None:
@@ -314,6 +313,12 @@ def _failed(
         reason=reason,
     )
     return Event("record", record)
+
+
+def _numerics_of(item: Measure, context: MeasureContext) -> dict[str, Diagnostic]:
+    """Return the batch size, and the network that searched for the PGD examples where it was not the judge."""
+    search = context.search_network if "pgd" in item.info.inputs else ""
+    return {"batch_size": context.batches.smallest} | ({"search_network": search} if search else {})
 
 
 def _n(item: Measure, value: MeasureValue, context: MeasureContext) -> int:

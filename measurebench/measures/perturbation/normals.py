@@ -74,4 +74,5 @@ def _table(device: torch.device) -> Tensor:
     quantiles = torch.special.ndtri(shares)
     quantiles = (quantiles - quantiles.flip(0)) / 2
     scale = math.sqrt(2 * float(quantiles.square().mean()))
-    return (quantiles / scale).float().to(device)
+    table: Tensor = (quantiles / scale).float().to(device)
+    return table

@@ -100,7 +100,7 @@ def test_memory_that_runs_out_in_the_middle_changes_no_product(monkeypatch, at_c
     for _ in range(2):
         (product,) = hessian.products([unflattened(vector, hessian.weights)])
         assert torch.allclose(flattened(product), dense @ vector, rtol=1e-9, atol=1e-12)
-    assert hessian.context.batches.size == 3
+    assert hessian.context.batches.smallest == 3
 
 
 def test_groups_of_examples_average_to_the_whole():
