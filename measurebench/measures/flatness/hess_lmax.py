@@ -92,15 +92,20 @@ class LanczosRun:
         hessian = LossHessian(context, self.examples, parameters_of_hessian(context, self.weights_only), n)
         spectrum = lanczos(hessian, "lanczos", self.n_steps)
         k = len(spectrum.ritz)
-        vector = spectrum.vector(torch.eye(k, dtype=torch.float64)[-1])
+        largest = torch.eye(k, dtype=torch.float64)[-1]
+        vector = spectrum.vector(largest)
         residual = float((hessian.product(vector) - spectrum.ritz[-1].item() * vector).norm())
-        largest = quadratic_forms(hessian, unflattened(vector, hessian.weights))
         del vector
         shares = torch.where(spectrum.ritz > 0, math.sqrt(z) / (spectrum.ritz.clamp_min(0) + z), 0.0)
         generator = torch.Generator().manual_seed(seed_from(context.settings.seed, "effective_dim"))
         signs = torch.randint(0, 2, (4, k), generator=generator).double() * 2 - 1
-        sums = [quadratic_forms(hessian, unflattened(spectrum.vector(row * shares), hessian.weights)) for row in signs]
-        return SpectrumOfLoss(spectrum.ritz, residual, largest, torch.stack(sums), hessian.n)
+        rows, forms = [largest, *(signs * shares)], []
+        for pair in (rows[i : i + 2] for i in range(0, len(rows), 2)):  # two vectors of float64 at a time
+            vectors = [unflattened(spectrum.vector(row), hessian.weights) for row in pair]
+            forms.append(quadratic_forms(hessian, vectors))
+            del vectors
+        first, *others = torch.cat(forms)
+        return SpectrumOfLoss(spectrum.ritz, residual, first, torch.stack(others), hessian.n)
 
 
 @register(examples="clean")

@@ -252,12 +252,19 @@ def unflattened(vector: Tensor, like: Tensors) -> dict[str, Tensor]:
     return {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}
 
 
-def quadratic_forms(hessian: LossHessian, vector: Tensors, n_groups: int = 16) -> Tensor:
-    """Return v' H_g v for consecutive groups of examples of equal size, float64 [groups]; a remainder is left out."""
+def quadratic_forms(hessian: LossHessian, vectors: Sequence[Tensors], n_groups: int = 16) -> Tensor:
+    """Return v' H_g v for each vector v and consecutive groups of examples of equal size, float64 [vectors, groups].
+
+    A remainder of the examples is left out. The groups' gradients are shared by all vectors.
+    """
     size = max(1, hessian.n // n_groups)
     forms = []
     for start in range(hessian.first, hessian.first + hessian.n - size + 1, size):
         group = LossHessian(hessian.context, hessian.examples, hessian.names, size, start)
-        product = group.products([vector])[0]
-        forms.append(sum((vector[name].double() * product[name]).sum() for name in hessian.names))
-    return torch.stack([torch.as_tensor(form) for form in forms]).cpu()
+        products = group.products(vectors)
+        sums = [
+            torch.stack([(vector[name].double() * product[name]).sum() for name in hessian.names]).sum()
+            for vector, product in zip(vectors, products, strict=True)
+        ]
+        forms.append(torch.stack(sums))
+    return torch.stack(forms, 1).cpu()
