@@ -27,7 +27,7 @@ class AttackOutcome:
     are not finite, or outside the ball or the box. A violation never counts as a success, so an attack with
     violations has shown less than its robust accuracy says. ``n_passes`` are forward and backward passes per example,
     where known, ``flags`` warnings, ``counts`` numbers of examples that the attack told, by name, and ``details``
-    tensors [n] that are kept with the verdicts.
+    tensors [n] that are kept with the verdicts. ``search`` names the network that searched, where it was not the judge.
     """
 
     adversarial: Tensor
@@ -39,6 +39,7 @@ class AttackOutcome:
     flags: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, Tensor] = field(default_factory=dict)
+    search: str = ""
 
 
 def audit(

@@ -59,6 +59,7 @@ def _told(result: StandardResult, settings: StandardSettings, sampled: bool) -> 
         counts,
         result.failed,
         _details(result, settings) | ({"sampled": result.sample.chosen} if sampled else {}),
+        str(result.diagnostics["search_network"]),
     )
 
 

@@ -69,7 +69,7 @@ def judged(
     threat: ThreatModel,
 ) -> AttackOutcome:
     """Audit a result against images [n, ...], labels [n] and logits [n, K] at clean and at adversarial images."""
-    return audit(
+    outcome = audit(
         images,
         labels,
         result.adversarial,
@@ -82,6 +82,7 @@ def judged(
         result.undecided,
         result.details,
     )
+    return replace(outcome, search=result.search)
 
 
 def require_classes(info: AttackInfo, n_classes: int) -> None:
@@ -118,6 +119,7 @@ def _joined(results: Sequence[AttackResult]) -> AttackResult:
         counts,
         _undecided(results),
         _details(results),
+        "; ".join(dict.fromkeys(result.search for result in results if result.search)),
     )
 
 

@@ -67,7 +67,7 @@ class AttackResult:
     ``flags`` are warnings, ``n_passes`` forward and backward passes per example where they are known, and ``counts``
     numbers of examples by name, which are summed over batches. ``undecided`` bool [n] marks examples of which the
     attack shows nothing, so that they do not count as robust. ``details`` are tensors [n] that are kept with the
-    verdicts.
+    verdicts. ``search`` names the network that searched, where it was not the judge.
     """
 
     adversarial: Tensor
@@ -76,6 +76,7 @@ class AttackResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     undecided: Tensor | None = None
     details: Mapping[str, Tensor] = field(default_factory=dict)
+    search: str = ""
 
 
 class BlockStore(Protocol):

@@ -51,7 +51,9 @@ def smaller_until_it_fits(function: Callable[[int], T], size: int) -> T:
 
 
 class Batches:
-    """Runs a function over consecutive rows, ``size`` at a time; ``size`` only ever shrinks.
+    """Runs functions over consecutive rows, at most ``size`` at a time.
+
+    A function whose batch did not fit into memory is given smaller ones from then on; other functions are not.
 
     >>> Batches(4).cat(lambda rows: torch.arange(rows.start, rows.stop), 10)
     tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -59,6 +61,12 @@ class Batches:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._fitting: dict[object, int] = {}
+
+    @property
+    def smallest(self) -> int:
+        """The smallest size that a lack of memory has led to, ``size`` where there was none."""
+        return min(self._fitting.values(), default=self.size)
 
     def each(self, function: Callable[[slice], T], n: int) -> Iterator[T]:
         """Yield the function's result for each batch of rows; a batch that does not fit is tried at half the size.
@@ -66,20 +74,22 @@ class Batches:
         The function may be called again for rows that it did not finish, so it must have no effect before it returns.
         Memory that runs out at a single row raises the error as it came.
         """
-        start = 0
+        # A function made anew at each call, as a lambda is, is known by its code.
+        work, start = getattr(function, "__code__", type(function)), 0
         while start < n:
-            rows = slice(start, min(start + self.size, n))
+            size = min(self._fitting.get(work, self.size), n)
+            rows = slice(start, min(start + size, n))
             try:
                 result = function(rows)
             except (RuntimeError, MemoryError) as error:
-                if self.size == 1 or not out_of_memory(error):
+                if size == 1 or not out_of_memory(error):
                     raise
             else:
                 yield result
                 start = rows.stop
                 continue
             # Outside the handler: inside it the traceback still holds the tensors of the batch that failed.
-            self.size = max(1, min(self.size, n) // 2)
+            self._fitting[work] = size // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

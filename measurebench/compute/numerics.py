@@ -31,6 +31,8 @@ def full_precision(tf32: bool = False) -> Iterator[None]:
 def numerics(precision: Precision) -> Iterator[None]:
     """Compute on one CPU thread, deterministically, with TF32 only in ``fast`` precision, while the context lasts.
 
+    Training and benchmarks may be fast; whatever is measured is computed in ``exact`` numerics.
+
     Afterwards all switches are as they were before, also when the code inside raises.
     """
     # The order in which threads add numbers differs from run to run, and with it the last digits: hence one thread.

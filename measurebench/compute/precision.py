@@ -1,41 +1,33 @@
-"""Places a network on its device, in the precision that was asked for."""
+"""Networks that search in place of another: attacks may search with a faster one, but only the exact one judges."""
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
-from measurebench.core.config import Precision
-
-__all__ = ["exact", "place"]
+__all__ = ["exact", "searching"]
 
 
-class _Fast(nn.Module):
-    """The network under bfloat16 autocast, its logits in float32."""
+class _Searching(nn.Module):
+    """A network that is called through a faster one of the same outputs."""
 
-    def __init__(self, network: nn.Module, device: str) -> None:
+    def __init__(self, network: nn.Module, search: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.network = network
-        self.device_type = device.partition(":")[0]
+        self.network, self.search = network, search
 
     def forward(self, images: Tensor) -> Tensor:
-        with torch.autocast(self.device_type, torch.bfloat16):
-            logits: Tensor = self.network(images)
-        return logits if logits.dtype == torch.float64 else logits.float()
+        return self.search(images)
 
 
-def place(network: nn.Module, device: str, precision: Precision) -> nn.Module:
-    """Return the network on the device; in ``fast`` precision it computes in bfloat16 where autocast allows.
+def searching(network: nn.Module, search: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Return a network for attacks, whose logits [n, K] are those of ``search``; ``exact`` gives the judge back.
 
-    The logits [n, K] come out in float32 either way, and in float64 for a network in float64.
+    >>> network = nn.Linear(2, 2)
+    >>> exact(searching(network, nn.Identity())) is network, exact(network) is network
+    (True, True)
     """
-    network = network.to(device)
-    return _Fast(network, device).eval() if precision == "fast" else network
+    return _Searching(network, search).train(network.training)
 
 
 def exact(network: nn.Module) -> nn.Module:
-    """Return the network that computes in the precision of its weights: the one inside, where ``place`` made it fast.
-
-    >>> network = nn.Linear(2, 2)
-    >>> exact(place(network, "cpu", "fast")) is network, exact(network) is network
-    (True, True)
-    """
-    return network.network if isinstance(network, _Fast) else network
+    """Return the network that judges: the one inside, where an attack was given one that only searches."""
+    return network.network if isinstance(network, _Searching) else network

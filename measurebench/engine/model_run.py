@@ -4,7 +4,7 @@ import gc
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +14,17 @@ import numpy as np
 import torch
 
 from measurebench.attacks.audit import is_correct
-from measurebench.attacks.standard.blocks import Arrays, decoded, encoded
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.devices import choose_device, clock, is_lost
 from measurebench.compute.numerics import numerics
-from measurebench.compute.precision import place
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
-from measurebench.core.files import write_atomically
 from measurebench.core.info import Split
 from measurebench.core.packages import own_version
-from measurebench.core.records import Record
+from measurebench.core.records import Diagnostic, Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
+from measurebench.engine.disk_blocks import DiskBlocks
 from measurebench.engine.environment import environment
 from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
@@ -37,9 +35,17 @@ from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
-from measurebench.store.examples import block_path, verdict_path, write_arrays
+from measurebench.store.examples import verdict_path, write_arrays
 
-__all__ = ["DeviceLostError", "Event", "broken_off", "load_failure", "measure_model", "spec_entry"]
+__all__ = [
+    "DeviceLostError",
+    "Event",
+    "broken_off",
+    "load_failure",
+    "measure_model",
+    "peak_memory_of_children",
+    "spec_entry",
+]
 
 _PREFLIGHT_IMAGES = 16
 
@@ -56,23 +62,6 @@ class DeviceLostError(RuntimeError):
     """The process can no longer use its GPU; what is left to measure needs another process."""
 
 
-class _DiskBlocks:
-    """What long attacks have done, under the results folder: blocks of examples, each with a checksum."""
-
-    def __init__(self, folder: Path, model_digest: str, config_digest: str, split: Split) -> None:
-        self._place, self._split = (folder, model_digest, config_digest), split
-
-    def _path(self, name: str) -> Path:
-        return block_path(*self._place, f"{self._split}-{name}")
-
-    def get(self, name: str) -> Arrays | None:
-        path = self._path(name)
-        return decoded(path.read_bytes()) if path.is_file() else None
-
-    def put(self, name: str, arrays: Mapping[str, Any]) -> None:
-        write_atomically(self._path(name), encoded(arrays))
-
-
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
     """Yield events as they happen, with a record after every measure. A measure that raises does not stop the next.
 
@@ -81,7 +70,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
     device = choose_device(options.device, index)
     if device != "cpu":
         torch.cuda.set_device(device)
-    with numerics(options.precision):
+    with numerics("exact"):  # in fast precision too: only attacks search in 16 bits, with a network of their own
         surroundings = environment(device)
         digest = digest_json(surroundings)
         yield Event("environment", {"digest": digest, **surroundings})
@@ -90,7 +79,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         try:
             run = _ModelRun(task, options, dataset, out, device, digest)
         except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
-            yield from load_failure(task, options, _reason(error), digest)
+            yield from load_failure(task, options, _reason(error), digest, _peak_memory(device))
             if is_lost(error):
                 raise DeviceLostError from error
         else:
@@ -126,14 +115,15 @@ class _ModelRun:
         """Run the preflight and compare clean accuracy with the published figure, before anything is measured."""
         some = self.dataset.test.first(_PREFLIGHT_IMAGES)
         images, labels = torch.from_numpy(some.images).to(self.device), torch.from_numpy(some.labels).to(self.device)
-        network = place(self.model.network, self.device, self.options.precision)
+        network = self.model.network.to(self.device)
         preflight(self.model, images, labels, self.dataset.n_classes)
         initial = self.model.initial
         self.network = network
-        self.initial = None if initial is None else place(initial, self.device, self.options.precision)
+        self.initial = None if initial is None else initial.to(self.device)
         asked = self.options.batch_size
         self.batch_size = automatic_batch_size(network, images[0], self.device) if asked == "auto" else asked
         self.contexts: dict[Split, MeasureContext] = {}
+        self.stores: dict[Split, DiskBlocks] = {}
         self.context("train")
         test = self.context("test")
         n_correct = int(is_correct(test.clean_logits, test.labels).sum())
@@ -158,6 +148,7 @@ class _ModelRun:
                     for item in self.measures.values()
                     if isinstance(item, AttackAccuracy)
                 },
+                self.options.precision,
             )
             self.contexts[split] = MeasureContext(
                 self.network,
@@ -167,9 +158,16 @@ class _ModelRun:
                 initial_network=self.initial,
                 keys=torch.from_numpy(data.indices).to(self.device),
                 batch_size=self.batch_size,
-                store=_DiskBlocks(self.out, self.model.digest, self.task.config.digest(), split),
+                store=self._blocks(split),
             )
         return self.contexts[split]
+
+    def _blocks(self, split: Split) -> DiskBlocks:
+        """Return the store of a split's attacks, the same one on every call."""
+        if split not in self.stores:
+            place = self.out, self.model.digest, self.task.config.digest()
+            self.stores[split] = DiskBlocks(*place, split, self.device)
+        return self.stores[split]
 
     def _on(self, split: Split) -> list[Measure]:
         """Return the measures asked for on a split, measured already or not."""
@@ -219,9 +217,23 @@ class _ModelRun:
             environment_digest=self.environment_digest,
             time=_now(),
             reason=failure or value.reason,
-            diagnostics=({} if failure else dict(value.diagnostics) | {"batch_size": context.batches.size})
-            | origin_entry(item),
+            diagnostics=({} if failure else dict(value.diagnostics) | self._numerics(item, split)) | origin_entry(item),
         )
+
+    def _numerics(self, item: Measure, split: Split) -> dict[str, Diagnostic]:
+        """Return what is told of how a value was computed.
+
+        That is the batch size, the network that searched for the PGD examples where it was not the judge, and the kinds
+        of device where an attack's examples come from more than one.
+        """
+        context, told = self.context(split), dict[str, Diagnostic]()
+        told["batch_size"] = context.batches.smallest
+        if "pgd" in item.info.inputs and context.search_network:
+            told["search_network"] = context.search_network
+        devices = self._blocks(split).devices
+        if isinstance(item, AttackAccuracy) and item.attack.info.exact and len(devices) > 1:
+            told["devices"] = ", ".join(sorted(devices))
+        return told
 
     def _write_verdicts(self, item: AttackAccuracy, context: MeasureContext, split: Split) -> None:
         """Keep per-example verdicts and the digest of the images beside the records."""
@@ -276,24 +288,41 @@ def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: 
     }
 
 
-def load_failure(task: Task, options: RunOptions, reason: str, environment_digest: str) -> Iterator[Event]:
+def load_failure(
+    task: Task, options: RunOptions, reason: str, environment_digest: str, peak_memory: int
+) -> Iterator[Event]:
     """Yield the entry and the failed record of a model that could not be loaded or did not pass its checks."""
     yield Event("model", spec_entry(task, task.spec, None, reason))
-    yield _failed(task, options, ("load", "train"), 1, 0, task.model_digest, reason, environment_digest)
+    yield _failed(task, options, ("load", "train"), 1, 0, task.model_digest, reason, environment_digest, peak_memory)
 
 
 def broken_off(
-    task: Task, options: RunOptions, dataset: Dataset, pair: Pair, model_digest: str, reason: str, environment: str
+    task: Task,
+    options: RunOptions,
+    dataset: Dataset,
+    pair: Pair,
+    model_digest: str,
+    reason: str,
+    environment: str,
+    peak_memory: int,
 ) -> Event:
     """Return the failed record of a measure in the middle of which the process ended."""
     item = next(item for item in chosen_measures(options) if item.info.id == pair[0])
     n = n_attacked(options, dataset, item, pair[1])
-    event = _failed(task, options, pair, item.info.version, n, model_digest, reason, environment)
+    event = _failed(task, options, pair, item.info.version, n, model_digest, reason, environment, peak_memory)
     return replace(event, value=replace(event.value, diagnostics=origin_entry(item)))
 
 
 def _failed(
-    task: Task, options: RunOptions, pair: Pair, version: int, n: int, model_digest: str, reason: str, environment: str
+    task: Task,
+    options: RunOptions,
+    pair: Pair,
+    version: int,
+    n: int,
+    model_digest: str,
+    reason: str,
+    environment: str,
+    peak_memory: int,
 ) -> Event:
     record = Record(
         model_id=task.spec.id,
@@ -307,7 +336,7 @@ def _failed(
         standard_error=None,
         n=n,
         seconds=0.0,
-        peak_memory_bytes=_peak_memory("cpu"),
+        peak_memory_bytes=peak_memory,
         seed=options.seed,
         environment_digest=environment,
         time=_now(),
@@ -335,7 +364,16 @@ def _peak_memory(device: str) -> int:
     """Return the peak memory in bytes: of the device for this measure, or of this process so far."""
     if device != "cpu":
         return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _resident(resource.RUSAGE_SELF)
+
+
+def peak_memory_of_children() -> int:
+    """Return the most bytes that any process started and ended by this one held in ordinary memory."""
+    return _resident(resource.RUSAGE_CHILDREN)
+
+
+def _resident(whose: int) -> int:
+    peak = resource.getrusage(whose).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 

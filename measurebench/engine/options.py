@@ -108,7 +108,9 @@ class RunOptions:
     pgd_steps: int = option(PGD_STEPS, whole(1), "Steps of the PGD attack.")
     device: str = option("auto", _DEVICE, "auto (a GPU where there is one), cpu, cuda or cuda:i.")
     precision: Precision = option(
-        "exact", one_of("exact", "fast"), "exact (float32 without TF32), or fast (bfloat16 on a GPU)."
+        "exact",
+        one_of("exact", "fast"),
+        "exact (float32 without TF32), or fast (attacks search in 16 bits on a GPU; verdicts and values stay exact).",
     )
     batch_size: int | Literal["auto"] = option(
         "auto", auto_or_whole(), "Images at a time; halved when the memory runs out."

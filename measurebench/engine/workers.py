@@ -23,7 +23,14 @@ from measurebench.core.errors import MeasurebenchError
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset
-from measurebench.engine.model_run import DeviceLostError, Event, broken_off, load_failure, measure_model
+from measurebench.engine.model_run import (
+    DeviceLostError,
+    Event,
+    broken_off,
+    load_failure,
+    measure_model,
+    peak_memory_of_children,
+)
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 
@@ -39,17 +46,20 @@ class _Job:
 
     task: Task
     environment: str = ""
+    on_gpu: bool = False
+    gpu_memory: int = 0
     model_digest: str = ""
     done: set[tuple[str, str]] = field(default_factory=set)
 
     def note(self, event: Event) -> None:
         """Keep what an event says about the state of this task."""
         if event.kind == "environment":
-            self.environment = event.value["digest"]
+            self.environment, self.on_gpu = event.value["digest"], event.value.get("device", "cpu") != "cpu"
         elif event.kind == "model" and not event.value["failure"]:
             self.model_digest = event.value["model_digest"]
         elif event.kind == "record":
             self.done.add((event.value.measure, event.value.split))
+            self.gpu_memory = max(self.gpu_memory, event.value.peak_memory_bytes if self.on_gpu else 0)
 
     def rest(self) -> Task:
         """Return the task with the pairs still open; none for a model that could not be loaded."""
@@ -190,10 +200,12 @@ def _blame(death: _Death, options: RunOptions, dataset: Dataset) -> Iterator[Eve
     job = death.job
     if not job.environment or death.exit_code == _DEVICE_LOST:
         return
+    # A worker's memory of a GPU is known from the records that it sent; its ordinary memory from the system.
+    peak = job.gpu_memory if job.on_gpu else peak_memory_of_children()
     if not job.model_digest:
-        yield from load_failure(job.task, options, death.how, job.environment)
+        yield from load_failure(job.task, options, death.how, job.environment, peak)
     elif pairs := job.rest().pairs:
-        yield broken_off(job.task, options, dataset, pairs[0], job.model_digest, death.how, job.environment)
+        yield broken_off(job.task, options, dataset, pairs[0], job.model_digest, death.how, job.environment, peak)
 
 
 def _work(

@@ -16,11 +16,11 @@ from measurebench.attacks.perform import attacked, judged
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, BlockStore
 from measurebench.attacks.registry import find_attack
-from measurebench.attacks.standard.networks import Reference
+from measurebench.attacks.standard.networks import Calibration, Reference, calibrated, search_networks
 from measurebench.compute.batching import Batches
 from measurebench.compute.devices import clock
-from measurebench.compute.precision import exact
-from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS
+from measurebench.compute.precision import searching
+from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS, Precision
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
@@ -29,6 +29,7 @@ from measurebench.measures.value import UndefinedMeasureError
 __all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "T"]
 
 T = TypeVar("T")
+_CALIBRATION = 64  # images on which a searching network is compared with the judge
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class MeasureSettings:
 
     ``gradients`` names the kinds of examples whose logits come from the shared forward and backward pass; it
     follows from all measures asked for, so that a resumed run computes as an unbroken one. ``attacked`` says how
-    many of the first examples an attack takes, by its id; an attack that is not named takes all of them.
+    many of the first examples an attack takes, by its id; an attack that is not named takes all of them. In ``fast``
+    precision PGD and AutoAttack search with a network in 16 bits on a GPU; every verdict and value is exact either way.
     """
 
     threat: ThreatModel
@@ -47,6 +49,7 @@ class MeasureSettings:
     pgd_step_fraction: float = PGD_STEP_FRACTION
     gradients: frozenset[Examples] = frozenset()
     attacked: Mapping[str, int] = field(default_factory=dict)
+    precision: Precision = "exact"
 
 
 @dataclass(frozen=True)
@@ -251,27 +254,42 @@ class MeasureContext:
         self, attack: Attack, n: int, threat: ThreatModel | None = None, targets: Tensor | None = None
     ) -> AttackResult:
         context = self._attack_context(attack, n, threat, targets)
-        return attacked(attack, self.network, self.images[:n], self.labels[:n], context, self.batches)
+        network, search = self._network_for(attack)
+        result = attacked(attack, network, self.images[:n], self.labels[:n], context, self.batches)
+        return result if result.search or not search else replace(result, search=search)
+
+    @property
+    def search_network(self) -> str:
+        """The name of the network with which PGD searched in place of the judge; empty where the judge did."""
+        choice: Calibration | None = self._memo.get("search network")
+        return "" if choice is None or choice.is_reference else choice.name
+
+    def _network_for(self, attack: Attack) -> tuple[nn.Module, str]:
+        """Return the network that an attack is given, and its name where it is not the judge.
+
+        An attack that stops at the first success it sees, and does not ask the judge, is given the judge itself.
+        """
+        may_search = attack.info.exact or (isinstance(attack, PGD) and attack.restarts == 1)
+        if self.settings.precision == "exact" or not may_search or not self.images.is_cuda:
+            return self.network, ""
+        choice = self.shared("search network", self._calibrated)
+        return searching(self.network, choice.call), self.search_network
+
+    def _calibrated(self) -> Calibration:
+        """Return the fastest network whose margins at some clean images are near enough to the judge's."""
+        images, labels = self.images[:_CALIBRATION], self.labels[:_CALIBRATION]
+        judge = Reference(self.network)
+        return calibrated(judge, search_networks(self.network, fast=True), images, labels, self.forward(images, judge))
 
     def _outcome(self, attack: Attack) -> AttackOutcome:
         """Judge an attack; the one whose examples all measures share is not made again."""
         info, n = attack.info, self.n_attacked(attack)
-        if info.exact and exact(self.network) is not self.network:
-            return self._exact_outcome(attack, n)
         if info.examples is None:
             result = self._attacked(attack, n)
             logits = self.forward(result.adversarial)
         else:
             result, logits = self._pgd_result, self.logits(info.examples)
         return judged(result, self.images[:n], self.labels[:n], self.clean_logits[:n], logits, self.threat)
-
-    def _exact_outcome(self, attack: Attack, n: int) -> AttackOutcome:
-        """Judge an attack by the network in the precision of its weights, since a coarse one hides broken images."""
-        reference = Reference(exact(self.network))
-        result = self._attacked(attack, n)
-        images, labels = self.images[:n], self.labels[:n]
-        clean, found = (self.forward(points, reference) for points in (images, result.adversarial))
-        return judged(result, images, labels, clean, found, self.threat)
 
     def _gradient_pass(self, images: Tensor) -> GradientPass:
         parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}

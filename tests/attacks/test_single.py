@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from measurebench.attacks.perform import perform
 from measurebench.attacks.protocol import AttackContext, AttackInfo
 from measurebench.attacks.registry import find_attack
-from measurebench.compute.precision import place
+from measurebench.compute.precision import searching
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
@@ -71,13 +71,14 @@ def test_columns_of_registered_attacks_have_no_dashes() -> None:
 
 
 @pytest.mark.usefixtures("short_autoattack")
-def test_fast_precision_judges_as_the_weights_do() -> None:
+def test_an_attack_on_a_network_that_only_searches_is_judged_by_the_one_inside() -> None:
     network, images, labels = subject()
+    context = given()
 
-    def robust(net: nn.Module) -> Tensor:
-        return MeasureContext(net, images, labels, MeasureSettings(THREAT)).outcome("autoattack").robust
+    def found(net: nn.Module) -> Tensor:
+        return find_attack("autoattack")(net, images, labels, context).adversarial
 
-    assert torch.equal(robust(network), robust(place(network, "cpu", "fast")))
+    assert torch.equal(found(network), found(searching(network, lambda points: -network(points))))
 
 
 @pytest.mark.usefixtures("short_autoattack")

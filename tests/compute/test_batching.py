@@ -16,7 +16,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_run_goes_on() -> None:
     batches = Batches(16)
     assert batches.cat(at_most_three, 10).tolist() == list(range(10))
     assert tried == [10, 5, 2, 2, 2, 2, 2]
-    assert batches.size == 2
+    assert (batches.size, batches.smallest) == (16, 2)
 
 
 def test_other_errors_and_single_rows_are_not_retried() -> None:

@@ -8,7 +8,7 @@ from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.batching import Batches, out_of_memory, smaller_until_it_fits
 from measurebench.compute.devices import choose_device, clock, is_lost, n_workers
 from measurebench.compute.numerics import full_precision, numerics
-from measurebench.compute.precision import exact, place
+from measurebench.compute.precision import exact, searching
 from measurebench.core.errors import BadInputError
 
 
@@ -68,13 +68,29 @@ def test_rows_come_once_each_in_order_when_memory_runs_out_in_the_middle() -> No
 
     batches = Batches(4)
     assert torch.equal(batches.cat(sometimes, 11), images)
-    assert batches.size == 1
+    assert batches.smallest == 1
 
 
 def test_the_last_batch_holds_what_is_left_and_no_rows_give_no_batch() -> None:
     widths = list(Batches(4).each(lambda rows: (rows.start, rows.stop), 10))
     assert widths == [(0, 4), (4, 8), (8, 10)]
     assert list(Batches(4).each(lambda rows: rows, 0)) == []
+
+
+def test_the_same_work_starts_at_the_size_that_fitted_and_other_work_at_the_full_one() -> None:
+    tried: list[int] = []
+
+    def hungry(rows: slice) -> Tensor:
+        tried.append(rows.stop - rows.start)
+        if tried[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.zeros(tried[-1])
+
+    batches = Batches(8)
+    for _ in range(2):
+        batches.cat(lambda rows: hungry(rows), 8)
+    assert tried == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
+    assert list(batches.each(lambda rows: rows, 8)) == [slice(0, 8)]
 
 
 @pytest.mark.parametrize(("features", "expected"), [(2**18, 64), (2**18 + 2**10, 64), (2**26, 1)])
@@ -131,11 +147,12 @@ def test_precisions_set_their_switches_and_nested_ones_give_them_back_after_an_e
     assert switches() == before
 
 
-def test_a_network_in_float64_answers_in_float64_and_the_exact_one_is_inside() -> None:
-    network = nn.Linear(3, 2)
-    fast = place(network, "cpu", "fast")
-    assert not fast.training
-    assert fast(torch.ones(1, 3)).dtype == torch.float32
-    assert exact(fast) is network
-    double = nn.Identity()
-    assert place(double, "cpu", "fast")(torch.ones(1, 3, dtype=torch.float64)).dtype == torch.float64
+def test_a_searching_network_answers_for_the_judge_which_stays_inside() -> None:
+    judge = nn.Linear(3, 2).eval()
+    network = searching(judge, lambda images: 2 * judge(images))
+    images = torch.ones(1, 3)
+    assert not network.training
+    assert torch.equal(network(images), 2 * judge(images))
+    assert exact(network) is judge
+    assert exact(judge) is judge
+    assert list(network.parameters()) == list(judge.parameters())

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -356,12 +357,12 @@ def test_a_killed_run_of_autoattack_goes_on_to_the_same_verdicts(
     manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from measurebench.attacks.standard.saving import Saver
-    from measurebench.engine import model_run
+    from measurebench.engine.disk_blocks import DiskBlocks
 
     begun, model, out = counted(monkeypatch), f"{manifest.parent}#net0", tmp_path / "out"
     run(model, dataset(images_file), tmp_path / "whole", **SHORT)
     undisturbed, writes = sum(begun), 0
-    put = model_run._DiskBlocks.put
+    put = DiskBlocks.put
 
     def dying(self: Any, name: str, arrays: Any) -> None:
         nonlocal writes
@@ -372,7 +373,7 @@ def test_a_killed_run_of_autoattack_goes_on_to_the_same_verdicts(
 
     with monkeypatch.context() as patch:
         patch.setattr(Saver, "after_pass", lambda self, rows: self.save(rows))
-        patch.setattr(model_run._DiskBlocks, "put", dying)
+        patch.setattr(DiskBlocks, "put", dying)
         with pytest.raises(KeyboardInterrupt):
             run(model, dataset(images_file), out, **SHORT)
     assert not [r for r in read_records(out) if r.measure == "autoattack_accuracy"]
@@ -382,6 +383,42 @@ def test_a_killed_run_of_autoattack_goes_on_to_the_same_verdicts(
     assert numbers(out) == numbers(tmp_path / "whole")
     ours, whole = verdicts(out), verdicts(tmp_path / "whole")
     assert all((ours[name] == whole[name]).all() for name in whole if name != "distance")
+
+
+def test_a_value_whose_examples_come_from_two_kinds_of_device_says_so(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.attacks.standard.blocks import decoded, encoded
+
+    counted(monkeypatch)
+    model, out = f"{manifest.parent}#net0", tmp_path / "out"
+    run(model, dataset(images_file), out, **SHORT)
+    told = {r.measure: r.diagnostics for r in read_records(out)}
+    assert "devices" not in told["autoattack_accuracy"]
+    paths = [path for path in out.rglob("*apgd*") if path.is_file()]
+    for path in paths:  # as a GPU would have written them
+        arrays = decoded(path.read_bytes())
+        path.write_bytes(encoded({**arrays, "devices": np.array(["cuda"])}))
+    assert paths
+    (out / "records.jsonl").unlink()
+    run(model, dataset(images_file), out, **SHORT)
+    told = {r.measure: r.diagnostics for r in read_records(out)}
+    assert told["autoattack_accuracy"]["devices"] == "cpu, cuda"
+    assert "devices" not in told["clean_accuracy"]
+
+
+def test_blocks_keep_the_kinds_of_device_they_come_from(tmp_path: Path) -> None:
+    from measurebench.engine.disk_blocks import DiskBlocks
+
+    there, here = (DiskBlocks(tmp_path, "m", "c", "test", device) for device in ("cuda:1", "cpu"))
+    there.put("block", {"a": np.arange(3)})
+    found = here.get("block")
+    assert list(found) == ["a"]
+    assert here.devices == {"cpu", "cuda"}
+    here.put("block", found)
+    again = DiskBlocks(tmp_path, "m", "c", "test", "cuda:0")
+    again.get("block")
+    assert again.devices == {"cpu", "cuda"}
 
 
 def deadly(network: Any, images: Any, labels: Any) -> Any:

@@ -68,6 +68,15 @@ def test_a_worker_that_dies_while_measuring_fails_the_first_open_measure() -> No
     assert failed.value.reason == "the worker process ended with status 3"
 
 
+def test_a_worker_that_dies_on_a_gpu_is_told_with_the_gpus_memory() -> None:
+    begun = Event("environment", {"digest": "e", "device": "NVIDIA H100"})
+    known = Event("record", record(model_id="m", measure="clean_accuracy", split="train", peak_memory_bytes=3 * 2**30))
+    (failed,) = blame(-9, begun, LOADED, known)
+    assert failed.value.peak_memory_bytes == 3 * 2**30
+    (_, failed) = blame(-9, begun)
+    assert failed.value.peak_memory_bytes == 0
+
+
 def test_a_worker_that_only_lost_its_gpu_fails_nothing_more() -> None:
     assert blame(workers._DEVICE_LOST, BEGUN, LOADED) == []
 

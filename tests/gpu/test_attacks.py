@@ -13,6 +13,7 @@ from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import Effort
 from measurebench.core.threat import ThreatModel
+from measurebench.measures.context import MeasureContext, MeasureSettings
 from tests.gpu.subjects import MODEL, digits, digits_network
 from tests.pretended.subjects import short_autoattack
 
@@ -60,6 +61,19 @@ def test_the_engine_finds_the_same_verdicts_in_any_number_of_slots(device: str, 
 def test_a_search_in_16_bits_is_judged_in_32(device: str) -> None:
     plain, fast = (verdicts(device, "Linf", torch.float32, None, search) for search in ("reference", "fast"))
     assert int((plain != fast).sum()) <= 2
+
+
+def test_a_fast_run_finds_about_what_an_exact_one_finds_and_says_how_it_searched(device: str) -> None:
+    images, labels = digits(N, device)
+    contexts = [
+        MeasureContext(digits_network(device), images, labels, MeasureSettings(THREATS["Linf"], precision=precision))
+        for precision in ("exact", "fast")
+    ]
+    exact, fast = (context.outcome("pgd") for context in contexts)
+    assert int((exact.robust != fast.robust).sum()) <= 2
+    assert torch.equal(contexts[0].clean_logits, contexts[1].clean_logits)
+    if torch.device(device).type == "cuda":
+        assert fast.search == "16-bit layers, float32 head"
 
 
 def test_hints_at_gradient_masking_are_the_same(device: str) -> None:

@@ -1,5 +1,6 @@
 """Memory that ends on a real GPU: the work is done in smaller parts, with the same values."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,27 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
 
     assert len(Batches(8).cat(work, 8)) == 8
     assert sizes == [8, 4, 4]
+
+
+@IS_GPU
+def test_the_spectrum_of_a_large_network_takes_few_bytes_a_weight() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(3072, 8192), torch.nn.Tanh(), torch.nn.Linear(8192, 10)
+    )
+    network = network.eval().requires_grad_(False).to("cuda")
+    n_weights = sum(parameter.numel() for parameter in network.parameters())  # 25 million
+    images, labels = torch.rand(32, 3, 32, 32, device="cuda"), torch.arange(32, device="cuda") % 10
+    measure(network, images, labels, ["average_ce"])
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    found = measure(network, images, labels, ["hess_lmax"])
+    assert found["hess_lmax"].diagnostics["n_steps"] == 30
+    # thirty vectors of 4 bytes a weight, and the working vectors; in float64 the thirty alone took 240
+    assert (torch.cuda.max_memory_allocated() - before) / n_weights < 220
+    gc.collect()
+    assert (torch.cuda.memory_allocated() - before) / n_weights < 8
 
 
 @IS_GPU

@@ -213,21 +213,37 @@ def test_the_gallery_is_the_same_on_the_gpu(manifest, images_file) -> None:
 
 
 class Counted(nn.Module):
-    """A network that takes its mean from the host at every pass, as two of RobustBench's do."""
+    """A network that takes its mean from the host at every pass, with the code of RobustBench's RobustArch networks."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.inner, self.mean = inner, torch.zeros(1)
+        self.inner = inner
+        self.mean, self.std = torch.full((1, 1, 1), 0.25), torch.full((1, 1, 1), 0.5)
+        self.mean_cuda = self.std_cuda = None
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.inner(images - self.mean.to(images.device))
+        if images.is_cuda:
+            self.mean_cuda = self.mean.to(images.device)
+            self.std_cuda = self.std.to(images.device)
+            out = (images - self.mean_cuda) / self.std_cuda
+        else:
+            out = (images - self.mean) / self.std
+        return self.inner(out)
 
 
-def test_a_network_that_copies_its_mean_from_the_host_shows_in_the_uploads() -> None:
+@pytest.mark.parametrize(("mended", "uploads"), [(False, 6), (True, 0)])
+def test_a_network_that_copies_its_mean_from_the_host_is_mended_at_loading(mended: bool, uploads: int) -> None:
+    from measurebench.models.robustbench.loading import move_constants_along
+
     images, _ = examples(network("convolutional"), N)
+    plain = Counted(network("convolutional"))
+    expected, keys = plain(images), list(plain.state_dict())
     with pretended_gpu():
-        net, images = Counted(network("convolutional").to("cuda")), images.to("cuda")
+        if mended:
+            move_constants_along(plain)
+        net, there = plain.to("cuda"), images.to("cuda")
         with counting() as counts:
-            for _ in range(3):
-                net(images)
-    assert counts.uploads == 3
+            found = [net(there) for _ in range(3)]
+    assert counts.uploads == uploads
+    assert all(same(expected, logits) for logits in found)
+    assert list(net.state_dict()) == keys

@@ -9,7 +9,6 @@ import torch
 
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.numerics import numerics
-from measurebench.compute.precision import place
 from measurebench.datasets import load_dataset
 from measurebench.engine.model_run import DeviceLostError, measure_model
 from measurebench.engine.options import RunOptions
@@ -28,7 +27,7 @@ def logits(device: str, manifest: Path, images_file: Path) -> torch.Tensor:
     test = load_dataset(f"arrays:{images_file}").test.first(8)
     images, labels = torch.from_numpy(test.images).to(device), torch.from_numpy(test.labels).to(device)
     with numerics("exact"):
-        network = place(loaded.network, device, "exact")
+        network = loaded.network.to(device)
         preflight(network, images, labels, 5)
         return network(images)
 

@@ -4,24 +4,18 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from measurebench.core.digests import seed_from
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.flatness.average_flat import standard_error
 from measurebench.measures.flatness.hess_trace import parameters_of_hessian
-from measurebench.measures.perturbation.hessian import (
-    LossHessian,
-    Spectrum,
-    flattened,
-    lanczos,
-    quadratic_forms,
-    unflattened,
-)
+from measurebench.measures.perturbation.hessian import LossHessian, lanczos, quadratic_forms, unflattened
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
-__all__ = ["DIMENSION", "LARGEST", "EffectiveDimension", "LanczosRun", "LargestEigenvalue"]
+__all__ = ["DIMENSION", "LARGEST", "EffectiveDimension", "LanczosRun", "LargestEigenvalue", "SpectrumOfLoss"]
 
 LARGEST = MeasureInfo(
     id="hess_lmax",
@@ -61,6 +55,21 @@ DIMENSION = MeasureInfo(
 
 
 @dataclass(frozen=True)
+class SpectrumOfLoss:
+    """``ritz`` values in ascending order, float64 [k], of the Hessian on n examples, and what their errors rest on.
+
+    ``residual`` is that of the largest one. ``largest`` [groups] are the quadratic forms of its vector in groups of
+    examples, and ``sums`` [4, groups] those of four signed sums of all vectors.
+    """
+
+    ritz: Tensor
+    residual: float
+    largest: Tensor
+    sums: Tensor
+    n: int
+
+
+@dataclass(frozen=True)
 class LanczosRun:
     """Parameters of the estimate; ``weights_only`` leaves out biases and normalisation layers.
 
@@ -72,12 +81,31 @@ class LanczosRun:
     n_examples: int = 128
     weights_only: bool = False
 
-    def spectrum(self, context: MeasureContext) -> tuple[LossHessian, Spectrum]:
-        """Return the Hessian and its Ritz values, computed once for all measures with these parameters."""
-        names = parameters_of_hessian(context, self.weights_only)
-        hessian = LossHessian(context, self.examples, names, min(self.n_examples, context.n))
-        key = f"{self.examples} spectrum, {self.n_steps} steps, {self.n_examples} examples, {self.weights_only}"
-        return hessian, context.shared(key, lambda: lanczos(hessian, "lanczos", self.n_steps))
+    def spectrum(self, context: MeasureContext, z: float = 1.0) -> SpectrumOfLoss:
+        """Return what both measures take from one run of Lanczos, computed once for the same parameters."""
+        n = min(self.n_examples, context.n)
+        key = f"{self.examples} spectrum, {self.n_steps} steps, {n} examples, {self.weights_only}, z = {z}"
+        return context.shared(key, lambda: self._spectrum(context, n, z))
+
+    def _spectrum(self, context: MeasureContext, n: int, z: float) -> SpectrumOfLoss:
+        """Run Lanczos; its vectors, each as large as the network, are gone afterwards."""
+        hessian = LossHessian(context, self.examples, parameters_of_hessian(context, self.weights_only), n)
+        spectrum = lanczos(hessian, "lanczos", self.n_steps)
+        k = len(spectrum.ritz)
+        largest = torch.eye(k, dtype=torch.float64)[-1]
+        vector = spectrum.vector(largest)
+        residual = float((hessian.product(vector) - spectrum.ritz[-1].item() * vector).norm())
+        del vector
+        shares = torch.where(spectrum.ritz > 0, math.sqrt(z) / (spectrum.ritz.clamp_min(0) + z), 0.0)
+        generator = torch.Generator().manual_seed(seed_from(context.settings.seed, "effective_dim"))
+        signs = torch.randint(0, 2, (4, k), generator=generator).double() * 2 - 1
+        rows, forms = [largest, *(signs * shares)], []
+        for pair in (rows[i : i + 2] for i in range(0, len(rows), 2)):  # two vectors of float64 at a time
+            vectors = [unflattened(spectrum.vector(row), hessian.weights) for row in pair]
+            forms.append(quadratic_forms(hessian, vectors))
+            del vectors
+        first, *others = torch.cat(forms)
+        return SpectrumOfLoss(spectrum.ritz, residual, first, torch.stack(others), hessian.n)
 
 
 @register(examples="clean")
@@ -97,17 +125,9 @@ class LargestEigenvalue(LanczosRun):
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the largest Ritz value; the diagnostics hold its residual and the number of steps."""
-        hessian, spectrum = self.spectrum(context)
-        vector = unflattened(spectrum.vectors[:, -1], hessian.weights)
-        each = quadratic_forms(hessian, vector)
-        residual = flattened(hessian.products([vector])[0]) - spectrum.ritz[-1].item() * spectrum.vectors[:, -1]
-        return MeasureValue(
-            float(spectrum.ritz[-1]),
-            standard_error(each),
-            None,
-            {"residual": float(residual.norm()), "n_steps": len(spectrum.ritz)},
-            hessian.n,
-        )
+        found = self.spectrum(context)
+        diagnostics = {"residual": found.residual, "n_steps": len(found.ritz)}
+        return MeasureValue(float(found.ritz[-1]), standard_error(found.largest), None, diagnostics, found.n)
 
 
 @register(examples="clean")
@@ -129,24 +149,13 @@ class EffectiveDimension(LanczosRun):
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the sum over positive Ritz values; the diagnostics hold their number and the smallest Ritz value."""
-        hessian, spectrum = self.spectrum(context)
-        positive = spectrum.ritz[spectrum.ritz > 0]
+        found = self.spectrum(context, self.z)
+        positive = found.ritz[found.ritz > 0]
         diagnostics = {
             "n_positive": len(positive),
-            "n_steps": len(spectrum.ritz),
-            "smallest_ritz": float(spectrum.ritz[0]),
+            "n_steps": len(found.ritz),
+            "smallest_ritz": float(found.ritz[0]),
         }
         value = float((positive / (positive + self.z)).sum())
-        return MeasureValue(value, self._error(hessian, spectrum), None, diagnostics, hessian.n)
-
-    def _error(self, hessian: LossHessian, spectrum: Spectrum) -> float:
-        """Return the standard error over examples; the random signs make it slightly too large on average."""
-        ritz = spectrum.ritz.clamp_min(0)
-        shares = torch.where(spectrum.ritz > 0, math.sqrt(self.z) / (ritz + self.z), 0.0)
-        generator = torch.Generator().manual_seed(seed_from(hessian.context.settings.seed, "effective_dim"))
-        signs = torch.randint(0, 2, (4, len(ritz)), generator=generator).double() * 2 - 1
-        forms = []
-        for row in signs:
-            vector = spectrum.vectors @ (row * shares).to(spectrum.vectors)
-            forms.append(quadratic_forms(hessian, unflattened(vector, hessian.weights)))
-        return standard_error(torch.stack(forms).mean(0))
+        # The random signs make the standard error slightly too large on average.
+        return MeasureValue(value, standard_error(found.sums.mean(0)), None, diagnostics, found.n)

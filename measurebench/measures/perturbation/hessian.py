@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from measurebench.compute.memory import free_bytes
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.weight_noise import Tensors, WeightNoise
@@ -28,6 +29,8 @@ __all__ = [
 # Up to this many parameters the unit vectors serve as probes, about twice as many as random ones, and give the exact
 # diagonal.
 EXACT_BELOW = 64
+# Entries of a vector that are converted to float64 at a time, 128 MiB.
+_PART = 1 << 24
 
 
 @dataclass
@@ -62,12 +65,23 @@ class LossHessian:
 
     def products(self, vectors: Sequence[Tensors]) -> list[dict[str, Tensor]]:
         """Return H v for each vector v, float64, by parameter name and in the same shapes as v."""
-        totals = [{n: torch.zeros_like(w, dtype=torch.float64) for n, w in self.weights.items()} for _ in vectors]
+        weights = self.weights
+        return [unflattened(product, weights) for product in self._flat_products(vectors)]
+
+    def product(self, vector: Tensor) -> Tensor:
+        """Return H v for a vector v [P] of all parameters one after another, float64 [P]."""
+        return self._flat_products([unflattened(vector, self.weights)])[0]
+
+    def _flat_products(self, vectors: Sequence[Tensors]) -> list[Tensor]:
+        weights = self.weights
+        device = next(iter(weights.values())).device
+        totals = [torch.zeros(self.size, dtype=torch.float64, device=device) for _ in vectors]
+        parts = [unflattened(total, weights) for total in totals]
         for found in self.context.batches.each(lambda rows: self._batch(rows, vectors), self.n):
-            for total, product in zip(totals, found, strict=True):
+            for total, product in zip(parts, found, strict=True):
                 for name, part in zip(self.names, product, strict=True):
                     total[name] += part
-        return [{name: value / self.n for name, value in total.items()} for total in totals]
+        return [total.div_(self.n) for total in totals]
 
     def _batch(self, rows: slice, vectors: Sequence[Tensors]) -> list[tuple[Tensor, ...]]:
         """Products of one batch's summed loss."""
@@ -138,42 +152,93 @@ def traces(hessian: LossHessian, stream: str, n_probes: int, scales: Mapping[str
     return torch.stack(rows).cpu()
 
 
+class _Basis:
+    """Orthonormal vectors [P] in the precision of the weights, half of what float64 would take.
+
+    They stay on the device of the weights while they fit into half of its free memory. Later ones wait in the memory of
+    the host and are brought back one by one.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self.like, free = like, free_bytes(like.device)
+        self.room = math.inf if free is None else free // 2
+        self.vectors: list[Tensor] = []
+
+    def append(self, vector: Tensor) -> Tensor:
+        """Take up a vector and return it as it is kept."""
+        kept = vector.to(self.like.dtype)
+        self.room -= kept.nbytes
+        self.vectors.append(kept if self.room >= 0 else kept.cpu())
+        return kept
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (vector.to(self.like.device) for vector in self.vectors)
+
+    def combined(self, coefficients: Tensor) -> Tensor:
+        """Return the sum of the vectors with these coefficients [k], float64 [P]."""
+        total = torch.zeros(self.vectors[0].numel(), dtype=torch.float64, device=self.like.device)
+        for vector, coefficient in zip(self, coefficients.tolist(), strict=True):
+            for part in _parts(vector):
+                total[part] += coefficient * vector[part].double()
+        return total
+
+
+def _parts(vector: Tensor) -> Iterator[slice]:
+    """Yield consecutive parts of a vector, so that its float64 copy is never there as a whole."""
+    return (slice(start, start + _PART) for start in range(0, vector.numel(), _PART))
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """Return the inner product of two vectors [P] in float64."""
+    return torch.stack([one[part].double() @ other[part].double() for part in _parts(one)]).sum()
+
+
 @dataclass(frozen=True)
 class Spectrum:
-    """Ritz values in ascending order, float64 [k], and their ``vectors`` [P, k]."""
+    """Ritz values in ascending order, float64 [k], and what their vectors are made of."""
 
     ritz: Tensor
-    vectors: Tensor
+    basis: _Basis
+    coordinates: Tensor
+
+    def vector(self, coefficients: Tensor) -> Tensor:
+        """Return the sum of the Ritz vectors with these coefficients [k], float64 [P]."""
+        return self.basis.combined(self.coordinates @ coefficients)
 
 
 def lanczos(hessian: LossHessian, stream: str, n_steps: int) -> Spectrum:
     """Return the Ritz values of H after ``n_steps`` steps of Lanczos with full reorthogonalisation.
 
     By Cauchy's interlacing theorem, the i-th largest Ritz value is at most the i-th largest eigenvalue. After as many
-    steps as H has rows, they are its eigenvalues.
+    steps as H has rows, they are its eigenvalues. One vector of all weights is kept per step, in their own precision.
     """
     weights = hessian.weights
     start = flattened(WeightNoise(weights, hessian.context.settings.seed, stream)[0])
-    basis = [start / start.norm()]
+    basis = _Basis(next(iter(weights.values())))
+    newest = basis.append(start / start.norm())
+    del start
     alphas: list[float] = []
     betas: list[float] = []
     for _ in range(min(n_steps, hessian.size)):
-        residual = flattened(hessian.products([unflattened(basis[-1], weights)])[0])
-        alphas.append(float(residual @ basis[-1]))
+        residual = hessian.product(newest)
+        alphas.append(float(_dot(residual, newest)))
         for _twice in range(2):  # twice is enough (Parlett): one pass loses orthogonality to rounding
             for vector in basis:
-                residual -= (residual @ vector) * vector
+                share = _dot(residual, vector)
+                for part in _parts(vector):
+                    residual[part] -= share * vector[part].double()
         beta = float(residual.norm())
         betas.append(beta)
         # such a small residual is rounding: the Krylov space is exhausted, and a further vector would be noise
         if beta <= 1e-10 * max(map(abs, alphas)) or len(alphas) == hessian.size:
             break
-        basis.append(residual / beta)
+        if len(alphas) < n_steps:
+            newest = basis.append(residual.div_(beta))
+        del residual
     off = torch.tensor(betas[:-1], dtype=torch.float64)
     matrix = torch.diag(torch.tensor(alphas, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
-    values, vectors = torch.linalg.eigh(matrix)
-    together = torch.stack(basis[: len(alphas)], 1)
-    return Spectrum(values, together @ vectors.to(together))
+    values, coordinates = torch.linalg.eigh(matrix)
+    return Spectrum(values, basis, coordinates)
 
 
 def flattened(tensors: Tensors) -> Tensor:
@@ -187,12 +252,19 @@ def unflattened(vector: Tensor, like: Tensors) -> dict[str, Tensor]:
     return {name: part.reshape(like[name].shape) for name, part in zip(like, parts, strict=True)}
 
 
-def quadratic_forms(hessian: LossHessian, vector: Tensors, n_groups: int = 16) -> Tensor:
-    """Return v' H_g v for consecutive groups of examples of equal size, float64 [groups]; a remainder is left out."""
+def quadratic_forms(hessian: LossHessian, vectors: Sequence[Tensors], n_groups: int = 16) -> Tensor:
+    """Return v' H_g v for each vector v and consecutive groups of examples of equal size, float64 [vectors, groups].
+
+    A remainder of the examples is left out. The groups' gradients are shared by all vectors.
+    """
     size = max(1, hessian.n // n_groups)
     forms = []
     for start in range(hessian.first, hessian.first + hessian.n - size + 1, size):
         group = LossHessian(hessian.context, hessian.examples, hessian.names, size, start)
-        product = group.products([vector])[0]
-        forms.append(sum((vector[name].double() * product[name]).sum() for name in hessian.names))
-    return torch.stack([torch.as_tensor(form) for form in forms]).cpu()
+        products = group.products(vectors)
+        sums = [
+            torch.stack([(vector[name].double() * product[name]).sum() for name in hessian.names]).sum()
+            for vector, product in zip(vectors, products, strict=True)
+        ]
+        forms.append(torch.stack(sums))
+    return torch.stack(forms, 1).cpu()

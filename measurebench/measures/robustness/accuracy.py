@@ -98,6 +98,7 @@ class AttackAccuracy:
             "flags": "; ".join(outcome.flags),
             **outcome.counts,
             **({"attack": reference} if reference else {}),
+            **({"search_network": outcome.search} if outcome.search else {}),
         }
         if reason := _all_invalid(outcome):
             return MeasureValue.undefined(reason, **diagnostics)

@@ -19,7 +19,16 @@ from measurebench.models.robustbench.package import construct
 from measurebench.models.robustbench.zoo import combined_sha256
 from measurebench.models.states import State, candidates, describe, fit, state_at
 
-__all__ = ["CONSTANTS", "REPAIRS", "UNUSED_STAGE", "USUAL_PLACES", "LogProbabilities", "Repair", "load_zoo_model"]
+__all__ = [
+    "CONSTANTS",
+    "REPAIRS",
+    "UNUSED_STAGE",
+    "USUAL_PLACES",
+    "LogProbabilities",
+    "Repair",
+    "load_zoo_model",
+    "move_constants_along",
+]
 
 USUAL_PLACES = ("state_dict", "model", "net")
 
@@ -73,12 +82,27 @@ def load_zoo_model(spec: ModelSpec, *, offline: bool = False, patience: Patience
         notes += _fill(network, part, checkpoint.content, repair, path)
         note_sha256(path, checkpoint.sha256)
     notes += _without_unused(network)
+    move_constants_along(network)
     if repair.outputs_probabilities:
         network = LogProbabilities(network)
         notes.append("its output are probabilities; their logarithm is used as logits")
     spec = replace(spec, file_sha256=combined_sha256(hashes))
     frozen = network.float().eval().requires_grad_(False)
     return LoadedModel(spec, frozen, None, spec.digest(), tuple(notes))
+
+
+def move_constants_along(network: nn.Module) -> None:
+    """Let the means and deviations that a network keeps as plain tensors move to its device with its weights.
+
+    Two entries keep them so, and copy them from the CPU at every forward pass on a GPU. As buffers they are where the
+    images are. They stay out of the state dict, so that its keys are as before.
+    """
+    for module in network.modules():
+        for name in CONSTANTS:
+            value = vars(module).get(name)
+            if isinstance(value, Tensor):
+                delattr(module, name)
+                module.register_buffer(name, value, persistent=False)
 
 
 def _fill(network: nn.Module, part: Part, content: Any, repair: Repair, path: Path) -> list[str]:

@@ -100,15 +100,18 @@ def test_memory_that_runs_out_in_the_middle_changes_no_product(monkeypatch, at_c
     for _ in range(2):
         (product,) = hessian.products([unflattened(vector, hessian.weights)])
         assert torch.allclose(flattened(product), dense @ vector, rtol=1e-9, atol=1e-12)
-    assert hessian.context.batches.size == 3
+    assert hessian.context.batches.smallest == 3
 
 
 def test_groups_of_examples_average_to_the_whole():
     hessian, dense = hessian_of("residual"), dense_of("residual")
     vector = torch.ones(hessian.size, dtype=torch.float64)
-    forms = quadratic_forms(hessian, unflattened(vector, hessian.weights), n_groups=3)
-    assert len(forms) == 3
-    assert float(forms.mean()) == pytest.approx(float(vector @ dense @ vector), rel=1e-9)
+    other = torch.cos(torch.arange(hessian.size, dtype=torch.float64))
+    both = [unflattened(v, hessian.weights) for v in (vector, other)]
+    forms = quadratic_forms(hessian, both, n_groups=3)
+    assert forms.shape == (2, 3)
+    for v, row in zip((vector, other), forms, strict=True):
+        assert float(row.mean()) == pytest.approx(float(v @ dense @ v), rel=1e-9)
 
 
 def test_as_many_steps_as_rows_give_every_eigenvalue():
