@@ -158,6 +158,7 @@ class _ModelRun:
                     for item in self.measures.values()
                     if isinstance(item, AttackAccuracy)
                 },
+                shared_gradients(self._on(split), "weights"),
             )
             self.contexts[split] = MeasureContext(
                 self.network,

@@ -36,8 +36,9 @@ class MeasureSettings:
     """All that the shared work depends on, besides network and examples.
 
     ``gradients`` names the kinds of examples whose logits come from the shared forward and backward pass; it
-    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``attacked`` says how
-    many of the first examples an attack takes, by its id; an attack that is not named takes all of them.
+    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``weight_gradients`` names
+    those for which that pass goes to the weights as well. ``attacked`` says how many of the first examples an attack
+    takes, by its id; an attack that is not named takes all of them.
     """
 
     threat: ThreatModel
@@ -47,6 +48,7 @@ class MeasureSettings:
     pgd_step_fraction: float = PGD_STEP_FRACTION
     gradients: frozenset[Examples] = frozenset()
     attacked: Mapping[str, int] = field(default_factory=dict)
+    weight_gradients: frozenset[Examples] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class GradientPass:
     """One forward and backward pass over all examples.
 
     ``logits`` [n, K]; ``inputs`` [n, ...], the gradient of each example's cross-entropy at its image; ``weights``,
-    the gradient of the mean cross-entropy per trainable parameter, accumulated in float64.
+    the gradient of the mean cross-entropy per trainable parameter, in its dtype; batches are added up in float64.
     """
 
     logits: Tensor
@@ -166,7 +168,7 @@ class MeasureContext:
     def logits(self, kind: Examples) -> Tensor:
         """Return the logits [n, K] at clean images or at PGD examples, without gradients."""
         if kind in self.settings.gradients:
-            return self.gradients(kind).logits
+            return self.input_gradients(kind).logits
         return self.shared(f"{kind} logits", lambda: self.forward(self.examples(kind)))
 
     @property
@@ -202,7 +204,14 @@ class MeasureContext:
 
     def gradients(self, kind: Examples) -> GradientPass:
         """Return logits, input gradients and weight gradient from the one forward and backward pass they share."""
-        return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind)))
+        return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind), weights=True))
+
+    def input_gradients(self, kind: Examples) -> GradientPass:
+        """Return logits and input gradients; the gradients in the weights are left out where no measure needs them."""
+        if kind in self.settings.weight_gradients or f"{kind} gradients" in self._memo:
+            return self.gradients(kind)
+        name = f"{kind} input gradients"
+        return self.shared(name, lambda: self._gradient_pass(self.examples(kind), weights=False))
 
     def n_attacked(self, attack: Attack) -> int:
         """Return how many of the examples an attack takes: the first ones, or all."""
@@ -273,17 +282,17 @@ class MeasureContext:
         clean, found = (self.forward(points, reference) for points in (images, result.adversarial))
         return judged(result, images, labels, clean, found, self.threat)
 
-    def _gradient_pass(self, images: Tensor) -> GradientPass:
-        parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}
-        names = list(parameters)
-        totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in parameters.items()}
+    def _gradient_pass(self, images: Tensor, weights: bool) -> GradientPass:
+        parameters = {name: value.requires_grad_(weights) for name, value in self.parameters.items()}
+        wanted = list(parameters.values()) if weights else []
+        totals: dict[str, Tensor] = {}
         logits, inputs = [], []
 
         def run(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
             points = images[rows].detach().requires_grad_(True)
             output = self.logits_with(parameters, points)
             loss = F.cross_entropy(output, self.labels[rows], reduction="sum")
-            at_inputs, *at_weights = torch.autograd.grad(loss, [points, *parameters.values()], allow_unused=True)
+            at_inputs, *at_weights = torch.autograd.grad(loss, [points, *wanted], allow_unused=True)
             if at_inputs is None:
                 at_inputs = torch.zeros_like(points)
             return output.detach(), at_inputs, tuple(at_weights)
@@ -292,11 +301,11 @@ class MeasureContext:
             for output, at_inputs, at_weights in self.batches.each(run, len(images)):
                 logits.append(output)
                 inputs.append(at_inputs)
-                for name, gradient in zip(names, at_weights, strict=True):
-                    if gradient is not None:
-                        totals[name] += gradient
-        return GradientPass(
-            torch.cat(logits),
-            torch.cat(inputs),
-            {name: total / len(images) for name, total in totals.items()},
-        )
+                for name, gradient in zip(parameters, at_weights, strict=False):
+                    if gradient is not None:  # a single batch needs neither a sum nor the memory for it
+                        totals[name] = totals[name].double().add_(gradient) if name in totals else gradient
+        means = {
+            name: (totals.pop(name) / len(images)).to(value) if name in totals else torch.zeros_like(value)
+            for name, value in (self.parameters.items() if weights else ())
+        }
+        return GradientPass(torch.cat(logits), torch.cat(inputs), means)
