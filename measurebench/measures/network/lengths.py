@@ -58,7 +58,7 @@ def length(tensors: Iterable[Tensor]) -> float:
 
 
 def _chunks(tensor: Tensor) -> tuple[Tensor, ...]:
-    return tensor.detach().reshape(-1).split(_CHUNK.get(tensor.device.type, 1 << 24))
+    return torch.split(tensor.detach().reshape(-1), _CHUNK.get(tensor.device.type, 1 << 24))
 
 
 def _sum(parts: list[Tensor], like: Tensor) -> Tensor:

@@ -52,12 +52,14 @@ class _Along:
         """Return the derivatives [rows] as (p - e_y) . dz/dt, from the logits z and their derivatives."""
         with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel([SDPBackend.MATH]):
             weights = {name: _dual(weight, self.tangents[name]) for name, weight in self.weights.items()}
-            logits, slopes = forward_ad.unpack_dual(self.context.logits_with(weights, self.images[rows]))
+            output = self.context.logits_with(weights, self.images[rows])
+            logits, slopes = forward_ad.unpack_dual(output)  # type: ignore[no-untyped-call]
             if slopes is None:
                 return torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
             residual = logits.double().softmax(1)
             residual.scatter_add_(1, self.context.labels[rows, None], -torch.ones_like(residual[:, :1]))
-            return (residual * slopes.double()).sum(1)
+            derivatives: Tensor = (residual * slopes.double()).sum(1)
+            return derivatives
 
     def twice(self, rows: slice) -> Tensor:
         """Return the derivatives [rows] by two backward passes.
@@ -96,7 +98,7 @@ def _dual(value: Tensor, tangent: Tensor) -> Tensor:
     with warnings.catch_warnings():
         # the first call compiles some of torch's derivatives, with a function that torch itself calls deprecated
         warnings.simplefilter("ignore", FutureWarning)
-        dual: Tensor = forward_ad.make_dual(value, tangent)
+        dual: Tensor = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
     return dual
 
 

@@ -182,7 +182,7 @@ def squared_state(context: MeasureContext, bn: str) -> State:
     if computed:
         raise UndefinedMeasureError(f"path norm needs plain weights; that of layer {computed[0]!r} is computed")
     folded = bn == "fold" and _fold_matters(structure)
-    state = folded_state(network, structure) if folded else dict(network.named_parameters())
+    state: State = folded_state(network, structure) if folded else {**dict(network.named_parameters())}
     affine = {}
     for name, norm in structure.norms.items():
         if folded and name in structure.folds:
