@@ -6,9 +6,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Batches", "T", "out_of_memory", "smaller_until_it_fits"]
+__all__ = ["Batches", "T", "forward_batches", "out_of_memory", "smaller_until_it_fits"]
 
 T = TypeVar("T")
+# Images in one forward pass, as a multiple of the batch size: without gradients a pass needs far less memory.
+_FORWARD_BATCHES = 4
+# Pixel values in one forward pass on a CPU: with more, the activations no longer fit into its caches.
+_CPU_VALUES = 2**18
 # Messages of the CPU's allocator and of CUDA's libraries, for which torch has no exception class of its own.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -96,3 +100,15 @@ class Batches:
     def cat(self, function: Callable[[slice], Tensor], n: int) -> Tensor:
         """Return the results of all batches, concatenated along the first axis: [n, ...]."""
         return torch.cat(list(self.each(function, n)))
+
+
+def forward_batches(size: int, images: Tensor) -> Batches:
+    """Return batches of images [n, ...] for passes without gradients, up to four times ``size``.
+
+    >>> forward_batches(100, torch.zeros(1000, 1, 8, 8)).size, forward_batches(100, torch.zeros(1000, 3, 32, 32)).size
+    (400, 100)
+    """
+    larger = _FORWARD_BATCHES * size
+    if images.device.type == "cpu":
+        larger = min(larger, max(size, _CPU_VALUES // max(1, images[0].numel())))
+    return Batches(larger)

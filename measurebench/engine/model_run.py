@@ -149,6 +149,7 @@ class _ModelRun:
                     if isinstance(item, AttackAccuracy)
                 },
                 self.options.precision,
+                shared_gradients(self._on(split), "weights"),
             )
             self.contexts[split] = MeasureContext(
                 self.network,

@@ -55,7 +55,12 @@ def measure(
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     _check(images, labels, adversarial)
     settings = MeasureSettings(
-        ThreatModel.parse(norm, radius), seed, split, pgd_steps, gradients=shared_gradients(chosen)
+        ThreatModel.parse(norm, radius),
+        seed,
+        split,
+        pgd_steps,
+        gradients=shared_gradients(chosen),
+        weight_gradients=shared_gradients(chosen, "weights"),
     )
     with _as_found(network), full_precision():
         context = MeasureContext(
@@ -90,11 +95,14 @@ def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
         return MeasureValue.undefined(str(undefined))
 
 
-def shared_gradients(measures: Iterable[Measure]) -> frozenset[Examples]:
-    """Return the kinds of examples for which some measure reads the shared backward pass (input ``gradient``)."""
+def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Examples]:
+    """Return the kinds of examples for which some measure reads the shared backward pass (input ``gradient``).
+
+    With ``weights`` only those count that read the weights too, and with them the gradient in the weights.
+    """
     kinds: set[Examples] = set()
     for item in measures:
-        if "gradient" in item.info.inputs:
+        if {"gradient", *inputs} <= set(item.info.inputs):
             kinds.update(kind for kind in get_args(Examples) if kind in item.info.inputs)
     return frozenset(kinds)
 

@@ -16,7 +16,8 @@ from measurebench.attacks.perform import attacked, judged
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import Attack, AttackContext, AttackResult, BlockStore
 from measurebench.attacks.registry import find_attack
-from measurebench.attacks.standard.networks import Calibration, Reference, calibrated, search_networks
+from measurebench.attacks.standard.calibration import Calibration, calibrated
+from measurebench.attacks.standard.networks import Reference, Tf32, is_float16, search_networks
 from measurebench.compute.batching import Batches
 from measurebench.compute.devices import clock
 from measurebench.compute.precision import searching
@@ -29,7 +30,6 @@ from measurebench.measures.value import UndefinedMeasureError
 __all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "T"]
 
 T = TypeVar("T")
-_CALIBRATION = 64  # images on which a searching network is compared with the judge
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class MeasureSettings:
     """All that the shared work depends on, besides network and examples.
 
     ``gradients`` names the kinds of examples whose logits come from the shared forward and backward pass; it
-    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``attacked`` says how
-    many of the first examples an attack takes, by its id; an attack that is not named takes all of them. In ``fast``
-    precision PGD and AutoAttack search with a network in 16 bits on a GPU; every verdict and value is exact either way.
+    follows from all measures asked for, so that a resumed run computes as an unbroken one. ``weight_gradients`` names
+    those for which that pass goes to the weights as well. ``attacked`` says how many of the first examples an attack
+    takes, by its id; an attack that is not named takes all of them. In ``fast`` precision PGD and AutoAttack search
+    with a network in 16 bits on a GPU; every verdict and value is exact either way.
     """
 
     threat: ThreatModel
@@ -50,6 +51,7 @@ class MeasureSettings:
     gradients: frozenset[Examples] = frozenset()
     attacked: Mapping[str, int] = field(default_factory=dict)
     precision: Precision = "exact"
+    weight_gradients: frozenset[Examples] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class GradientPass:
     """One forward and backward pass over all examples.
 
     ``logits`` [n, K]; ``inputs`` [n, ...], the gradient of each example's cross-entropy at its image; ``weights``,
-    the gradient of the mean cross-entropy per trainable parameter, accumulated in float64.
+    the gradient of the mean cross-entropy per trainable parameter, in its dtype; batches are added up in float64.
     """
 
     logits: Tensor
@@ -169,7 +171,7 @@ class MeasureContext:
     def logits(self, kind: Examples) -> Tensor:
         """Return the logits [n, K] at clean images or at PGD examples, without gradients."""
         if kind in self.settings.gradients:
-            return self.gradients(kind).logits
+            return self.input_gradients(kind).logits
         return self.shared(f"{kind} logits", lambda: self.forward(self.examples(kind)))
 
     @property
@@ -205,7 +207,14 @@ class MeasureContext:
 
     def gradients(self, kind: Examples) -> GradientPass:
         """Return logits, input gradients and weight gradient from the one forward and backward pass they share."""
-        return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind)))
+        return self.shared(f"{kind} gradients", lambda: self._gradient_pass(self.examples(kind), weights=True))
+
+    def input_gradients(self, kind: Examples) -> GradientPass:
+        """Return logits and input gradients; the gradients in the weights are left out where no measure needs them."""
+        if kind in self.settings.weight_gradients or f"{kind} gradients" in self._memo:
+            return self.gradients(kind)
+        name = f"{kind} input gradients"
+        return self.shared(name, lambda: self._gradient_pass(self.examples(kind), weights=False))
 
     def n_attacked(self, attack: Attack) -> int:
         """Return how many of the examples an attack takes: the first ones, or all."""
@@ -276,10 +285,17 @@ class MeasureContext:
         return searching(self.network, choice.call), self.search_network
 
     def _calibrated(self) -> Calibration:
-        """Return the fastest network whose margins at some clean images are near enough to the judge's."""
-        images, labels = self.images[:_CALIBRATION], self.labels[:_CALIBRATION]
-        judge = Reference(self.network)
-        return calibrated(judge, search_networks(self.network, fast=True), images, labels, self.forward(images, judge))
+        """Return the fastest network whose margins are near enough to the judge's.
+
+        Neither float16 nor TF32: their gradients need the care that AutoAttack's engine takes of them.
+        """
+        choices = [
+            (name, network)
+            for name, network in search_networks(self.network, fast=True)
+            if not is_float16(network) and not isinstance(network, Tf32)
+        ]
+        judge, n_classes = Reference(self.network), self.n_classes
+        return calibrated(judge, choices, self.images, self.threat, n_classes, self.batches.size)
 
     def _outcome(self, attack: Attack) -> AttackOutcome:
         """Judge an attack; the one whose examples all measures share is not made again."""
@@ -291,17 +307,17 @@ class MeasureContext:
             result, logits = self._pgd_result, self.logits(info.examples)
         return judged(result, self.images[:n], self.labels[:n], self.clean_logits[:n], logits, self.threat)
 
-    def _gradient_pass(self, images: Tensor) -> GradientPass:
-        parameters = {name: value.requires_grad_(True) for name, value in self.parameters.items()}
-        names = list(parameters)
-        totals = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in parameters.items()}
+    def _gradient_pass(self, images: Tensor, weights: bool) -> GradientPass:
+        parameters = {name: value.requires_grad_(weights) for name, value in self.parameters.items()}
+        wanted = list(parameters.values()) if weights else []
+        totals: dict[str, Tensor] = {}
         logits, inputs = [], []
 
         def run(rows: slice) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
             points = images[rows].detach().requires_grad_(True)
             output = self.logits_with(parameters, points)
             loss = F.cross_entropy(output, self.labels[rows], reduction="sum")
-            at_inputs, *at_weights = torch.autograd.grad(loss, [points, *parameters.values()], allow_unused=True)
+            at_inputs, *at_weights = torch.autograd.grad(loss, [points, *wanted], allow_unused=True)
             if at_inputs is None:
                 at_inputs = torch.zeros_like(points)
             return output.detach(), at_inputs, tuple(at_weights)
@@ -310,11 +326,11 @@ class MeasureContext:
             for output, at_inputs, at_weights in self.batches.each(run, len(images)):
                 logits.append(output)
                 inputs.append(at_inputs)
-                for name, gradient in zip(names, at_weights, strict=True):
-                    if gradient is not None:
-                        totals[name] += gradient
-        return GradientPass(
-            torch.cat(logits),
-            torch.cat(inputs),
-            {name: total / len(images) for name, total in totals.items()},
-        )
+                for name, gradient in zip(parameters, at_weights, strict=False):
+                    if gradient is not None:  # a single batch needs neither a sum nor the memory for it
+                        totals[name] = totals[name].double().add_(gradient) if name in totals else gradient
+        means = {
+            name: (totals.pop(name) / len(images)).to(value) if name in totals else torch.zeros_like(value)
+            for name, value in (self.parameters.items() if weights else ())
+        }
+        return GradientPass(torch.cat(logits), torch.cat(inputs), means)

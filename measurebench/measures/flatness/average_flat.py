@@ -4,18 +4,17 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.lengths import squared_length
 from measurebench.measures.perturbation.weight_noise import (
     Perturbed,
     WeightNoise,
     base_losses,
     cross_entropies,
     layer_tensors,
-    on_spheres,
-    shifted,
 )
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
@@ -88,11 +87,10 @@ class AverageFlatness:
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean increase over draws and examples; the diagnostics hold both parts of the standard error."""
         n = min(self.n_examples, context.n)
-        layers = layer_tensors(context)
-        noise = WeightNoise(layers, context.settings.seed, "average_flat")
+        spheres = _Spheres(context, self.xi)
         base = base_losses(context, self.examples, n)
         rises = torch.stack(
-            [self._losses(context, on_spheres(layers, noise[d], self.xi), n) - base for d in range(self.n_draws)]
+            [self._losses(context, spheres.network(draw), n) - base for draw in range(self.n_draws)]
         ).cpu()
         draws, examples = standard_error(rises.mean(1)), standard_error(rises.mean(0))
         return MeasureValue(
@@ -103,9 +101,8 @@ class AverageFlatness:
             n,
         )
 
-    def _losses(self, context: MeasureContext, shift: dict[str, Tensor], n: int) -> Tensor:
-        """Return the cross-entropies [n] under shifted weights, of clean images or of examples attacked again."""
-        network = Perturbed(context.network, shifted(context.parameters, shift))
+    def _losses(self, context: MeasureContext, network: nn.Module, n: int) -> Tensor:
+        """Return the cross-entropies [n] of a network, at clean images or at examples that are attacked again."""
         attack = context.pgd()
 
         def run(rows: slice) -> Tensor:
@@ -116,6 +113,26 @@ class AverageFlatness:
                 return cross_entropies(network(images), labels)
 
         return context.batches.cat(run, n)
+
+
+class _Spheres:
+    """The network with every layer moved to a random point of a sphere, in buffers that every draw fills anew."""
+
+    def __init__(self, context: MeasureContext, xi: float) -> None:
+        self.layers = layer_tensors(context)
+        self.noise = WeightNoise(self.layers, context.settings.seed, "average_flat")
+        self.reach = [xi * squared_length(weight).sqrt() for weight in self.layers.values()]
+        self.moved = {name: torch.empty_like(weight) for name, weight in self.layers.items()}
+        self.perturbed = Perturbed(context.network, self.moved)
+
+    def network(self, draw: int) -> nn.Module:
+        """Return the network moved by one draw; the next draw changes it."""
+        noise = self.noise[draw]
+        for (name, weight), reach in zip(self.layers.items(), self.reach, strict=True):
+            # 1e-30 only guards a tensor without entries, whose noise has norm 0
+            factor = reach / squared_length(noise[name]).sqrt().clamp_min(1e-30)
+            torch.addcmul(weight, noise[name], factor.to(weight), out=self.moved[name])
+        return self.perturbed
 
 
 def standard_error(values: Tensor) -> float:

@@ -3,16 +3,17 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor
+import torch
 
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.layers import weight_layers
-from measurebench.measures.perturbation.weight_noise import Tensors, base_losses, length, losses, shifted
+from measurebench.measures.network.lengths import length
+from measurebench.measures.perturbation.weight_noise import Tensors, base_losses, losses
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
-__all__ = ["INVERSE", "SHARPNESS", "VARIANTS", "EstimatedSharpness", "global_step", "layerwise_step"]
+__all__ = ["INVERSE", "SHARPNESS", "VARIANTS", "EstimatedSharpness", "layerwise_factors"]
 
 VARIANTS = {
     "layerwise": "each weight of a convolution or linear layer moves by rho times its own norm, and no other parameter"
@@ -103,27 +104,24 @@ class EstimatedSharpness:
             )
         parameters = context.parameters
         if self.variant == "layerwise":
-            step = layerwise_step(context, gradient, self.rho)
+            factors = layerwise_factors(context, gradient, self.rho)
         else:
-            step = global_step(parameters, gradient, self.rho)
+            factors = dict.fromkeys(gradient, self.rho * length(parameters.values()) / norm)
         sign = 1.0 if self.direction == "up" else -1.0
-        moved = losses(context, shifted(parameters, step, sign), context.examples(self.examples))
+        stepped = {
+            name: torch.add(parameters[name], gradient[name], alpha=sign * factor) for name, factor in factors.items()
+        }
+        moved = losses(context, stepped, context.examples(self.examples))
         change = sign * (moved - base_losses(context, self.examples))
         return MeasureValue.mean(change, gradient_norm=norm, weight_norm=length(parameters.values()))
 
 
-def global_step(parameters: Tensors, gradient: Tensors, rho: float) -> dict[str, Tensor]:
-    """Return rho ||w|| g / ||g|| with norms over all trainable parameters, float64, each tensor of the same shape."""
-    factor = rho * length(parameters.values()) / length(gradient.values())
-    return {name: factor * value for name, value in gradient.items()}
-
-
-def layerwise_step(context: MeasureContext, gradient: Tensors, rho: float) -> dict[str, Tensor]:
-    """Return rho ||w_l|| g_l / ||g_l|| for each convolution's or linear layer's weight, float64, of the same shape."""
-    steps: dict[str, Tensor] = {}
+def layerwise_factors(context: MeasureContext, gradient: Tensors, rho: float) -> dict[str, float]:
+    """Return rho ||w_l|| / ||g_l|| for the weight of each convolution or linear layer, by the parameter's name."""
+    factors: dict[str, float] = {}
     for layer in weight_layers(context.network):
-        if layer.parameter and layer.parameter not in steps:
+        if layer.parameter and layer.parameter not in factors:
             weight, slope = context.parameters[layer.parameter], gradient[layer.parameter]
             # 1e-20 as in the public code of AWP: a layer without gradient does not move
-            steps[layer.parameter] = slope * (rho * length([weight]) / (length([slope]) + 1e-20))
-    return steps
+            factors[layer.parameter] = rho * length([weight]) / (length([slope]) + 1e-20)
+    return factors

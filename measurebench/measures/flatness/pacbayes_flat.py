@@ -83,12 +83,15 @@ class Posterior:
         """Return these parameters without those of a subclass; equal ones share one search."""
         return Posterior(**{item.name: getattr(self, item.name) for item in fields(Posterior)})
 
-    def deviations(self, weight: Tensor, sigma: float) -> Tensor | float:
-        """Return the standard deviation of the noise for each entry of a weight, in the same shape or as one number."""
+    def deviations(self, weight: Tensor, sigma: float, out: Tensor | None = None) -> Tensor | float:
+        """Return the standard deviation of the noise for each entry of a weight, in the same shape or as one number.
+
+        One per entry is written to ``out`` where it is given.
+        """
         if self.noise == "isotropic":
             return sigma if self.variant == "definition" else sigma**2
-        variance = sigma**2 * weight.square() + self.magnitude_floor**2
-        return torch.sqrt(variance) if self.variant == "definition" else variance
+        variance = torch.mul(weight, weight, out=out).mul_(sigma**2).add_(self.magnitude_floor**2)
+        return variance.sqrt_() if self.variant == "definition" else variance
 
     def found(self, context: MeasureContext) -> Displacement:
         """Return sigma with its error, searched once for all measures with these parameters.

@@ -12,6 +12,7 @@ from measurebench.compute.batching import Batches
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.layers import weight_layers
+from measurebench.measures.network.lengths import length
 from measurebench.measures.perturbation.directional import directional_derivatives
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
@@ -90,8 +91,7 @@ def _norm_of_mean(context: MeasureContext, examples: Examples, gradient: Mapping
     With u = g / ||g||, the derivative of ||g|| in g is u, so se = sd(u . g_i) / sqrt(n), and the mean of u . g_i
     is ||g|| itself.
     """
-    squares = [value.square().sum() for value in gradient.values()]
-    norm = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    norm = length(gradient.values())
     if norm == 0:
         raise UndefinedMeasureError("the weight gradient is exactly zero: the softmax is saturated in this precision")
     unit = {name: value / norm for name, value in gradient.items()}

@@ -68,7 +68,7 @@ class InputGradientNorm:
 
         Raises UndefinedMeasureError if all of them are.
         """
-        gradients = context.gradients(self.examples).inputs.flatten(1).double()
+        gradients = context.input_gradients(self.examples).inputs.flatten(1).double()
         norms = gradients.norm(p=1 if self.kind == "l1" else 2, dim=1)
         zero = float((norms == 0).double().mean())
         if zero == 1:

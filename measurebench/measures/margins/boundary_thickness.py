@@ -8,7 +8,7 @@ from torch import Tensor
 
 from measurebench.attacks import noise
 from measurebench.attacks.pgd import PGD
-from measurebench.compute.batching import Batches
+from measurebench.compute.batching import forward_batches
 from measurebench.core.info import MeasureInfo
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext
@@ -16,11 +16,6 @@ from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["BoundaryThickness"]
-
-# Points in one forward pass, as a multiple of the batch size: without gradients a pass needs far less memory.
-_BATCHES = 4
-# Pixel values in one forward pass on a CPU: with more, the activations no longer fit into its caches.
-_CPU_VALUES = 2**18
 
 
 @register()
@@ -105,11 +100,8 @@ class BoundaryThickness:
             points = torch.lerp(images[example], ends[example], share)
             probabilities = context.network(points).double().softmax(1)
             pairs = torch.stack([predicted[example], targets[example]], 1)
-            return torch.sub(*probabilities.gather(1, pairs).unbind(1)).cpu()
+            return torch.sub(*probabilities.gather(1, pairs).unbind(1))
 
-        points = _BATCHES * context.batches.size
-        if images.device.type == "cpu":
-            points = min(points, max(1, _CPU_VALUES // images[0].numel()))
+        batches = forward_batches(context.batches.size, images)
         with torch.no_grad():
-            batches = Batches(points)
-            return batches.cat(run, context.n * self.n_points).reshape(context.n, self.n_points)
+            return batches.cat(run, context.n * self.n_points).reshape(context.n, self.n_points).cpu()

@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from measurebench.measures.network.layers import WeightLayer, squared_spectral_norms
+from measurebench.measures.network.largest_norm import largest_square, may_reach
+from measurebench.measures.network.layers import WeightLayer
 
 __all__ = ["circular_norm", "padded_norm"]
 
-_CHUNK = 1 << 22  # complex numbers held at a time: 64 MB
+_CHUNK = {"cpu": 1 << 22, "cuda": 1 << 26}  # complex numbers held at a time: 64 MB, and 1 GB to fill a GPU
+_DIRECT = 64  # up to this many rows the eigenvalues cost less than finding out whether they are needed
+_STEPS = (12, 30)  # of the first look at all frequencies, and of the second at those that remain
 _TOLERANCE = 1e-8  # of the eigenvalue, relative: far below the differences between networks
 _SMALL = 24  # up to this many rows a dense eigenvalue problem is faster, and ARPACK needs more rows than it returns
 
@@ -25,21 +28,42 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
 
     The operator maps frequency f of the input to frequency f mod m of the output, where n = m * stride. Its blocks
     are the transfer matrices of all frequencies with the same image, side by side, divided by the square root of their
-    number (Sedghi et al. 2019 for stride 1). An input size that the stride does not divide is rounded up. A transposed
-    convolution is treated as the adjoint of a convolution on its output.
+    number (Sedghi et al. 2019 for stride 1). Only frequencies that may hold the largest norm are decomposed. An input
+    size that the stride does not divide is rounded up. A transposed convolution is treated as the adjoint of a
+    convolution on its output.
     """
     module = _convolution(layer)
-    kernel = layer.weight.double().reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
-    grid = _grid(module, input_shape)
+    grid, n_aliases = _grid(module, input_shape), math.prod(module.stride)
+    kernel = layer.weight.reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
+    size = max(1, _CHUNK.get(kernel.device.type, 1 << 22) // (kernel[..., 0].numel() * n_aliases))
     largest = 0.0
-    frequencies = _half(grid, module.stride)
-    n_aliases = math.prod(module.stride)
-    size = max(1, _CHUNK // (kernel[..., 0].numel() * n_aliases))
-    for start in range(0, len(frequencies), size):
-        phases = _phases(frequencies[start : start + size], grid, module).to(kernel.device)
-        blocks = torch.einsum("goit,fat->fgoai", kernel.to(phases.dtype), phases).flatten(3)
-        largest = max(largest, float(squared_spectral_norms(blocks).amax()) / n_aliases)
-    return largest
+    for part in torch.split(_half(grid, module.stride), size):
+        phases = _phases(part, grid, module).to(kernel.device)
+        if min(kernel.shape[1], kernel.shape[2] * n_aliases) > _DIRECT:
+            largest, phases = _candidates(kernel, phases, largest)
+        if len(phases):
+            largest = max(largest, largest_square(_transfers(kernel.double(), phases)))
+    return largest / n_aliases
+
+
+def _candidates(kernel: Tensor, phases: Tensor, largest: float) -> tuple[float, Tensor]:
+    """Return the largest squared norm found so far, and the phases that may exceed it."""
+    coarse = _transfers(kernel.float(), phases.to(torch.complex64))
+    if not largest:
+        first = coarse.abs().square().sum((-2, -1)).amax(1).argmax()  # any start does; a large matrix rules out more
+        largest = largest_square(_transfers(kernel.double(), phases[first : first + 1]))
+    for n_steps in _STEPS:
+        kept = may_reach(coarse.flatten(0, 1), largest, n_steps).reshape(len(phases), -1).any(1)
+        coarse, phases = coarse[kept], phases[kept]
+        if not len(phases):
+            break
+    return largest, phases
+
+
+def _transfers(kernel: Tensor, phases: Tensor) -> Tensor:
+    """Return the transfer matrices [F, groups, o, A * i] of a kernel [groups, o, i, taps] for phases [F, A, taps]."""
+    parts = [torch.einsum("goit,fat->fgoai", kernel, part) for part in (phases.real, phases.imag)]
+    return torch.complex(*parts).flatten(3)
 
 
 def _convolution(layer: WeightLayer) -> _ConvNd:

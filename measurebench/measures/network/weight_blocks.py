@@ -1,5 +1,8 @@
 """The weights of all layers as blocks of matrices, with or without batch norm: shared by the weight norms."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -19,6 +22,7 @@ from measurebench.measures.network.layers import (
     uncounted_weights,
     weight_layers,
 )
+from measurebench.measures.network.lengths import squared_lengths
 from measurebench.measures.network.structure import Structure, trace
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
@@ -29,6 +33,7 @@ __all__ = [
     "blocks_of",
     "check_fold",
     "initial_blocks",
+    "initial_layers",
     "layers_of",
     "log_sum",
     "squared_frobenius",
@@ -37,7 +42,7 @@ __all__ = [
     "weight_value",
 ]
 
-Blocks = dict[str, Tensor]
+Blocks = Mapping[str, Tensor]
 # A correct fold moves float64 logits by rounding only; a fold that changes the function moves them by far more.
 _LARGEST_MOVE = 1e-5
 
@@ -49,6 +54,22 @@ BN_DEPARTURE = (
     " pre-activation networks, it is a diagonal layer. The public code folds in the order of registration, which"
     " changes the function of such networks."
 )
+
+
+class _LayerBlocks(Mapping[str, Tensor]):
+    """The blocks of layers by name, converted to float64 when they are read and kept nowhere."""
+
+    def __init__(self, layers: list[WeightLayer]) -> None:
+        self.layers = {layer.name: layer for layer in layers}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.layers[name].blocks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
 
 
 def layers_of(context: MeasureContext) -> list[WeightLayer]:
@@ -67,6 +88,8 @@ def structure_of(context: MeasureContext) -> Structure:
 def blocks_of(context: MeasureContext, bn: str) -> Blocks:
     """Return every layer's weight as blocks, float64 [groups, outputs, inputs * kernel], by name.
 
+    Blocks without batch norm are converted to float64 each time they are read, so that no copy of the network is kept.
+
     ``bn``: ``ignore`` leaves batch norm out; ``fold`` folds it where that is exact and otherwise keeps it as a
     diagonal layer; ``layer`` keeps every batch norm as a diagonal layer.
     """
@@ -77,10 +100,10 @@ def blocks_of(context: MeasureContext, bn: str) -> Blocks:
 def _blocks(context: MeasureContext, bn: str) -> Blocks:
     layers = layers_of(context)
     if bn == "ignore":
-        return {layer.name: layer.blocks for layer in layers}
+        return _LayerBlocks(layers)
     structure = structure_of(context)
     if bn == "layer":
-        return {layer.name: layer.blocks for layer in layers} | dict(norm_blocks(structure, list(structure.norms)))
+        return dict(_LayerBlocks(layers)) | dict(norm_blocks(structure, list(structure.norms)))
     check_fold(context)
     factors = scales(structure)
     folded = {
@@ -111,7 +134,9 @@ def check_fold(context: MeasureContext) -> float:
 
 def squared_frobenius(blocks: Blocks) -> Tensor:
     """Return the squared Frobenius norm of every layer, float64 [layers]."""
-    return torch.stack([block.square().sum() for block in blocks.values()])
+    if isinstance(blocks, _LayerBlocks):  # the order of the entries does not matter, nor does their precision
+        return squared_lengths(layer.weight for layer in blocks.layers.values())
+    return squared_lengths(blocks.values())
 
 
 def squared_spectral(context: MeasureContext, bn: str) -> Tensor:
@@ -128,11 +153,26 @@ def initial_blocks(context: MeasureContext) -> Blocks:
 
     Raises UndefinedMeasureError if they are not known or their shapes differ.
     """
-    initial = {layer.name: layer.blocks for layer in weight_layers(context.initial_network)}
-    now = {layer.name: layer.blocks for layer in layers_of(context)}
-    if [block.shape for block in initial.values()] != [block.shape for block in now.values()]:
+    return _LayerBlocks(initial_layers(context))
+
+
+def initial_layers(context: MeasureContext) -> list[WeightLayer]:
+    """Return the layers of the initial network, on the images' device, under the names of the present layers.
+
+    Raises UndefinedMeasureError if they are not known or their shapes differ.
+    """
+    initial, now = weight_layers(context.initial_network), layers_of(context)
+    if [_shape(layer) for layer in initial] != [_shape(layer) for layer in now]:
         raise UndefinedMeasureError("the initial network and the network have different layers")
-    return dict(zip(now, (block.to(context.images.device) for block in initial.values()), strict=True))
+    device = context.images.device
+    pairs = zip(initial, now, strict=True)
+    return [replace(layer, name=present.name, weight=layer.weight.to(device)) for layer, present in pairs]
+
+
+def _shape(layer: WeightLayer) -> tuple[int, ...]:
+    """Return the shape of a layer's blocks: groups, outputs, inputs * kernel."""
+    n_out = layer.n_out // layer.groups
+    return layer.groups, n_out, layer.weight.numel() // max(1, layer.groups * n_out)
 
 
 def log_sum(squares: Tensor, names: list[str]) -> float:

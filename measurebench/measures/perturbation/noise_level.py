@@ -11,7 +11,7 @@ from measurebench.measures.value import UndefinedMeasureError
 
 __all__ = ["Curve", "Displacement", "DisplacementSearch"]
 
-Curve = Callable[[float, int], float]
+Curve = Callable[[float, int], float | Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Displacement:
 @dataclass
 class DisplacementSearch:
     """Searches for the level at which the mean over draws of ``curve(level, draw)`` lies ``target`` below ``start``.
+
+    The curve may return a scalar tensor, which is read only when all draws of a level are on their way.
 
     The levels 2^-k ``largest``, k = 0 .. ``n_octaves``, are bisected with the first two draws. The octave found is
     confirmed with all draws and narrowed by the Illinois rule, in the logarithm of the level, until its ends differ by
@@ -65,9 +67,10 @@ class DisplacementSearch:
 
     def falls(self, level: float, n_draws: int) -> Tensor:
         """Return the fall of each draw, float64 [draws]."""
-        for draw in range(n_draws):
-            if (level, draw) not in self._values:
-                self._values[level, draw] = self.curve(level, draw)
+        missing = [draw for draw in range(n_draws) if (level, draw) not in self._values]
+        found = [torch.as_tensor(self.curve(level, draw), dtype=torch.float64) for draw in missing]
+        if found:
+            self._values.update(zip([(level, draw) for draw in missing], torch.stack(found).tolist(), strict=True))
         values = [self._values[level, draw] for draw in range(n_draws)]
         return self.start - torch.tensor(values, dtype=torch.float64)
 

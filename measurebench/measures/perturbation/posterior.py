@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from measurebench.compute.batching import forward_batches
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.folding import folded_state
@@ -16,7 +17,9 @@ from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoi
 
 __all__ = ["Centre", "Deviations", "accuracy_displacement", "centre"]
 
-Deviations = Callable[[Tensor, float], Tensor | float]
+# The standard deviation of the noise on a weight at a level, in the weight's shape or as one number; the tensor passed
+# last has the weight's shape and may hold it.
+Deviations = Callable[[Tensor, float, Tensor], Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
     """
     model = context.network if network is None else network
     found = structure_of(context) if network is None else trace(model, context.images[:1])
-    state = {name: _like(tensor, context.images) for name, tensor in folded_state(model, found).items()}
+    state: dict[str, Tensor] = folded_state(model, found)
+    for name in state:  # one by one, so that the copies in float64 are freed as those of the images' dtype are made
+        state[name] = _like(state[name], context.images)
     names = dict.fromkeys(name for name, _ in model.named_parameters())
     biases = {id(p): name for name, p in model.named_parameters()}
     by_name = {layer.name: layer.module for layer in found.layers}
@@ -60,6 +65,26 @@ def _like(tensor: Tensor, images: Tensor) -> Tensor:
     return tensor.to(images) if tensor.is_floating_point() else tensor.to(images.device)
 
 
+class _Noisy:
+    """The network with noise around a centre, in buffers that every draw fills anew."""
+
+    def __init__(self, network: nn.Module, point: Centre, noise: WeightNoise, deviations: Deviations) -> None:
+        self.weights, self.noise, self.deviations = point.weights, noise, deviations
+        self.moved = {name: torch.empty_like(weight) for name, weight in point.weights.items()}
+        largest = max((weight.numel() for weight in point.weights.values()), default=0)
+        self.scratch = next((weight.new_empty(largest) for weight in point.weights.values()), torch.empty(0))
+        self.network = Perturbed(network, {**point.fixed, **self.moved})
+
+    def draw(self, level: float, draw: int) -> Callable[[Tensor], Tensor]:
+        """Return the network with the numbers of one draw at a level; the next draw changes it."""
+        numbers = self.noise[draw]
+        for name, weight in self.weights.items():
+            found = self.deviations(weight, level, self.scratch[: weight.numel()].view(weight.shape))
+            deviation = found if isinstance(found, Tensor) else self.scratch[:1].fill_(found)
+            torch.addcmul(weight, numbers[name], deviation, out=self.moved[name])
+        return self.network
+
+
 def accuracy_displacement(
     context: MeasureContext,
     examples: Examples,
@@ -78,26 +103,18 @@ def accuracy_displacement(
     n = min(n_examples, context.n)
     images, labels = context.examples(examples)[:n], context.labels[:n]
     point = context.shared("posterior centre", lambda: centre(context))
-    noise = WeightNoise(point.weights, context.settings.seed, "pacbayes")
+    noisy = _Noisy(context.network, point, WeightNoise(point.weights, context.settings.seed, "pacbayes"), deviations)
+    batches = forward_batches(context.batches.size, images)
 
-    def accuracy(level: float, draw: int) -> float:
-        numbers = noise[draw]
-        moved = {
-            name: torch.addcmul(weight, numbers[name], _as_tensor(deviations(weight, level), weight))
-            for name, weight in point.weights.items()
-        }
-        network = Perturbed(context.network, {**point.fixed, **moved})
+    def accuracy(level: float, draw: int) -> Tensor:
+        network = noisy.draw(level, draw)
 
         def right(rows: slice) -> Tensor:
             with torch.no_grad():
                 hits: Tensor = (network(images[rows]).argmax(1) == labels[rows]).sum()
                 return hits
 
-        return float(sum(int(count) for count in context.batches.each(right, n))) / n
+        return torch.stack(list(batches.each(right, n))).sum().double() / n
 
     start = float((context.logits(examples)[:n].argmax(1) == labels).double().mean())
     return DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance).find()
-
-
-def _as_tensor(value: Tensor | float, like: Tensor) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.full((), value).to(like)

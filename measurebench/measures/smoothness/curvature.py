@@ -57,7 +57,7 @@ class Cure:
 
         Raises UndefinedMeasureError if every gradient is zero.
         """
-        images, before = context.examples(self.examples), context.gradients(self.examples).inputs
+        images, before = context.examples(self.examples), context.input_gradients(self.examples).inputs
         signs = before.sign()
         lengths = signs.flatten(1).norm(dim=1).reshape(-1, *[1] * (images.dim() - 1))
         if not bool(lengths.any()):
@@ -108,7 +108,7 @@ class LocalLinearity:
         return MeasureValue.mean(errors)
 
     def _error(self, context: MeasureContext, rows: slice, points: Tensor) -> Tensor:
-        shared, labels = context.gradients("clean"), context.labels[rows]
+        shared, labels = context.input_gradients("clean"), context.labels[rows]
         loss = F.cross_entropy(context.network(points).double(), labels, reduction="none")
         base = F.cross_entropy(shared.logits[rows].double(), labels, reduction="none")
         way = (points - context.images[rows]).double()

@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.network.folding import State, double_state, folded_state, scale_and_shift, set_norm
+from measurebench.measures.network.folding import State, folded_state, scale_and_shift, set_norm
+from measurebench.measures.network.structure import Structure
 from measurebench.measures.network.weight_blocks import check_fold, layers_of, structure_of, weight_value
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
@@ -180,18 +181,31 @@ def squared_state(context: MeasureContext, bn: str) -> State:
     computed = [layer.name for layer in layers_of(context) if not layer.parameter]
     if computed:
         raise UndefinedMeasureError(f"path norm needs plain weights; that of layer {computed[0]!r} is computed")
-    state = folded_state(network, structure) if bn == "fold" else double_state(network)
+    folded = bn == "fold" and _fold_matters(structure)
+    state: State = folded_state(network, structure) if folded else {**dict(network.named_parameters())}
     affine = {}
     for name, norm in structure.norms.items():
-        if bn == "fold" and name in structure.folds:
+        if folded and name in structure.folds:
             affine[name] = _remaining(state, name, norm.eps)
         else:
             affine[name] = scale_and_shift(norm)
     for name, _ in network.named_parameters():
-        state[name] = state[name].square()
+        state[name] = state[name].detach().to(torch.float64, copy=True).square_()
+    if not folded:
+        buffers = network.named_buffers()
+        state |= {name: (t.double() if t.is_floating_point() else t) for name, t in buffers}
     for name, (scale, shift) in affine.items():
         set_norm(state, name, structure.norms[name], scale.square(), shift.square())
     return state
+
+
+def _fold_matters(structure: Structure) -> bool:
+    """Return whether a layer that batch norm can be folded into has a bias.
+
+    Only then is folding before squaring, (shift + scale * b)^2, not the same as squaring both, scale^2 b^2 + shift^2.
+    """
+    sources = {source for sources in structure.folds.values() for source in sources}
+    return any(layer.module.bias is not None for layer in structure.layers if layer.name in sources)
 
 
 def _remaining(state: State, name: str, epsilon: float) -> tuple[Tensor, Tensor]:
@@ -252,7 +266,7 @@ class PathNorm:
         return weight_value(context, math.log(total) if self.log and math.isfinite(total) else total, self.bn)
 
     def _sum_over_paths(self, context: MeasureContext) -> float:
-        if self.bn == "fold":
+        if self.bn == "fold" and _fold_matters(structure_of(context)):
             check_fold(context)
         state = squared_state(context, self.bn)
         ones = torch.ones_like(context.images[:1], dtype=torch.float64)

@@ -4,11 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
+
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.lengths import squared_distance
 from measurebench.measures.network.weight_blocks import (
     blocks_of,
-    initial_blocks,
+    initial_layers,
     layers_of,
     squared_frobenius,
     weight_value,
@@ -103,9 +106,10 @@ class EuclideanNorm:
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the norm or its square; a distance is undefined if the initial weights are not known."""
-        blocks = blocks_of(context, "ignore")
         if self.from_start:
-            start = initial_blocks(context)
-            blocks = {name: block - start[name] for name, block in blocks.items()}
-        square = float(squared_frobenius(blocks).sum())
+            pairs = zip(layers_of(context), initial_layers(context), strict=True)
+            squares = torch.stack([squared_distance(layer.weight, start.weight) for layer, start in pairs])
+        else:
+            squares = squared_frobenius(blocks_of(context, "ignore"))
+        square = float(squares.sum())
         return weight_value(context, math.sqrt(square) if self.name.startswith("euclid") else square)
