@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import TEMPORARY, write_atomically
+from measurebench.core.files import is_temporary, remove_temporaries, write_atomically
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
@@ -68,7 +68,7 @@ class ResultsFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
-                _clean(path)
+                remove_temporaries(path)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
                     write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
@@ -120,16 +120,9 @@ def read_records(folder: str | Path) -> list[Record]:
     return ResultsFolder.open(Path(folder)).records()
 
 
-def _clean(path: Path) -> None:
-    """Remove files that a killed process was writing; the lock is held, so that nobody is writing them now."""
-    for child in path.iterdir():
-        if child.name.endswith(TEMPORARY):
-            child.unlink(missing_ok=True)
-
-
 def _refuse_strangers(path: Path) -> None:
     """Refuse a folder that holds files of another kind."""
-    strangers = sorted(child.name for child in path.iterdir() if child.name != "lock")
+    strangers = sorted(child.name for child in path.iterdir() if child.name != "lock" and not is_temporary(child))
     if strangers:
         raise BadInputError(
             str(path),

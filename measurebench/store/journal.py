@@ -1,16 +1,15 @@
 """Append-only files of JSON lines that survive a kill at any moment, and the lock against a second writer."""
 
-import errno
 import fcntl
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.files import open_regular, write_all
 
 __all__ = ["Journal", "exclusive"]
 
@@ -42,13 +41,11 @@ class Journal:
         BadInputError where the file is a link or no regular file.
         """
         line = json.dumps(value, allow_nan=False, sort_keys=True).encode() + b"\n"
-        with _opened(self.path) as file:
+        with open_regular(self.path) as file:
             start = _end_of_last_whole_line(file)
             os.ftruncate(file, start)
             try:
-                while line:
-                    line = line[os.write(file, line) :]
-                os.fsync(file)
+                write_all(file, line)
             except OSError:
                 with suppress(OSError):  # if even that is refused, the next append drops the torn line
                     os.ftruncate(file, start)
@@ -76,7 +73,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     with ExitStack() as held:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         held.callback(os.close, folder)
-        file = held.enter_context(_opened(path))
+        file = held.enter_context(open_regular(path))
         with suppress(OSError):  # some network file systems lock files but not folders
             _lock(folder, file, what)
         try:
@@ -97,26 +94,6 @@ def _lock(descriptor: int, file: int, what: str) -> None:
         holder = os.pread(file, 20, 0).decode(errors="replace").strip()
         got = f"one in use by process {holder if holder.isdigit() else 'unknown'}"
         raise BadInputError(what, "a folder that no other run is writing to", got) from None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Open a regular file for reading and appending, and make it where it is missing; never follow a link."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        file = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or a socket
-            raise BadInputError(
-                str(path), "a regular file", "a link" if error.errno == errno.ELOOP else "a pipe"
-            ) from None
-        raise
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise BadInputError(str(path), "a regular file", "something else")
-        yield file
-    finally:
-        os.close(file)
 
 
 def _end_of_last_whole_line(file: int) -> int:
