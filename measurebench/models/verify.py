@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.models.loaded import LoadedModel
 
 __all__ = [
@@ -92,9 +93,10 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
     try:
         with torch.no_grad():
             out = network(images)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001 - a user's forward may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's forward may raise anything, SystemExit too
+        raise_machine_fault(error, "forward pass")
         text = str(error).strip().splitlines()
         shape = list(images.shape)
         return Finding(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
@@ -186,15 +187,19 @@ def train_one(
     device: str,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingOutcome:
-    """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
+    """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason.
+
+    A full disk, a lost drive or memory that ran out is no property of the run: it raises OSError or MachineError.
+    """
     from measurebench.compute.devices import choose_device
 
     files, started, device = TrainingFiles(folder, run), time.perf_counter(), choose_device(device, _place)
     try:
         summary = _train(run, _loaded(source), files, device, on_epoch)
-    except OSError:  # a full disk is nothing of this run's
+    except (OSError, KeyboardInterrupt):  # a full disk is nothing of this run's
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's network raises; the other runs go on
+    except BaseException as error:  # noqa: BLE001 - whatever a user's network raises, SystemExit too; the others go on
+        raise_machine_fault(error, run.name)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         summary = _summary(run, _loaded(source), device) | {"status": "failed", "reason": reason}
     write_summary(files.summary, summary)
