@@ -27,6 +27,7 @@ COMMANDS = {
     "convert": "Convert a checkpoint to safetensors with a manifest.",
     "run": "Measure models on a data set, or resume an interrupted run.",
     "status": "Show what is done, missing and failed in a results folder.",
+    "verify": "Read everything that is stored in a folder, and say what is damaged.",
     "export": "Write the table of models, one row per model.",
     "verdicts": "Write the verdicts of attacks, one row per image.",
     "analyze": "Test how well each measure predicts the robust generalization gap.",

@@ -3,7 +3,9 @@
 import errno
 import os
 import secrets
+import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,12 +50,15 @@ def is_temporary(path: Path) -> bool:
     return path.name.endswith(TEMPORARY)
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Remove the temporary files of processes that ended; call it only where nobody else can be writing."""
-    for child in folder.iterdir():
-        if is_temporary(child):
-            with suppress(OSError):  # one that cannot be removed does not block anything
-                child.unlink()
+def remove_temporaries(folder: Path, *, inside: bool = False, older_than: float = 0.0) -> None:
+    """Remove what killed processes were writing in a folder, and with ``inside`` in all folders below it.
+
+    Call it where nobody else can be writing, or with ``older_than`` seconds that no writing takes.
+    """
+    for child in folder.rglob(f".*{TEMPORARY}") if inside else folder.glob(f".*{TEMPORARY}"):
+        with suppress(OSError):  # one that cannot be removed does not block anything
+            if time.time() - child.lstat().st_mtime >= older_than:
+                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
 
 
 @contextmanager

@@ -91,9 +91,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         yield Event("started", task.spec.id)
         try:
             run = _ModelRun(task, options, dataset, out, device, digest)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a model may raise anything; it becomes a failed record
+        except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
             raise_machine_fault(error, task.spec.id, task.spec.locator if task.spec.source == "local" else None)
             yield from load_failure(task, options, _reason(error), digest)
             if is_lost(error):
@@ -204,9 +202,7 @@ class _ModelRun:
             if isinstance(item, AttackAccuracy):
                 self._write_verdicts(item, context, split)
             taken = clock(self.device) - start - (sum(context.shared_seconds.values()) - shared)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a failure of any kind is a row without a number
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a failure of any kind is a row without a number
             raise_machine_fault(error, f"{self.task.spec.id}: {item.info.id}")
             failure, self.device_lost = _reason(error), is_lost(error)
             taken = time.perf_counter() - start

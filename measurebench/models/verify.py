@@ -93,9 +93,9 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
     try:
         with torch.no_grad():
             out = network(images)
-    except (torch.OutOfMemoryError, KeyboardInterrupt):
+    except torch.OutOfMemoryError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a user's forward may raise anything, SystemExit too
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's forward may raise anything
         raise_machine_fault(error, "forward pass")
         text = str(error).strip().splitlines()
         shape = list(images.shape)

@@ -73,6 +73,8 @@ class ResultsFolder:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
                 remove_temporaries(path)
+                for name in ("examples", "blocks"):
+                    remove_temporaries(path / name, inside=True)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
                     write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
