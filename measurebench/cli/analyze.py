@@ -1,7 +1,7 @@
 """``measurebench analyze``: tests how well each measure predicts robust generalization."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,25 +68,26 @@ def analyze(
         model=model or None,
         infos=infos_of(source),
     )
-    written = write_analysis(analysis, out)
+    judged = _judged_claims(analysis) if claims else None
+    written = write_analysis(analysis, out, judged)
     _tell(analysis)
-    if claims:
-        written.append(_write_claims(analysis, out))
+    if judged is not None:
+        _tell_claims(judged)
     say(f"Written: {', '.join(str(path) for path in written)}")
     return 0
 
 
-def _write_claims(analysis: "Analysis", out: Path) -> Path:
-    """Print each claim with its verdict, and write all of them as a table."""
+def _judged_claims(analysis: "Analysis") -> Any:
     from measurebench.stats import judged_claims
-    from measurebench.store.tables import write_table
 
-    judged = judged_claims(analysis)
+    return judged_claims(analysis)
+
+
+def _tell_claims(judged: Any) -> None:
+    """Print each claim with its verdict."""
     for row in judged.to_dict("records"):
         of = f" ({row['measure']})" if row["measure"] else ""
         say(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
-    write_table(judged, out / "claims.csv")
-    return out / "claims.csv"
 
 
 def _names(text: str) -> list[str] | None:

@@ -13,6 +13,7 @@ import typer
 from measurebench.cli.plugins import with_plugins
 from measurebench.cli.printing import printable
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
+from measurebench.core.machine_faults import machine_fault
 
 __all__ = ["COMMANDS", "run_command_line"]
 
@@ -26,6 +27,7 @@ COMMANDS = {
     "convert": "Convert a checkpoint to safetensors with a manifest.",
     "run": "Measure models on a data set, or resume an interrupted run.",
     "status": "Show what is done, missing and failed in a results folder.",
+    "verify": "Read everything that is stored in a folder, and say what is damaged.",
     "export": "Write the table of models, one row per model.",
     "verdicts": "Write the verdicts of attacks, one row per image.",
     "analyze": "Test how well each measure predicts the robust generalization gap.",
@@ -127,24 +129,24 @@ def _status(call: Callable[[], Any], name: str) -> int:
     except KeyboardInterrupt:
         kept = f" {_KEPT[name]} are kept; run the same command again to resume." if name in _KEPT else ""
         return _say(f"Interrupted.{kept}", 130)
+    except SystemExit as error:  # the commands themselves end with typer.Exit
+        return _say(f"the code of a model, an attack or a plug-in ended the program: SystemExit({error.code!r})", 1)
     except MeasurebenchError as error:
-        return _say(str(error), error.exit_status)
+        return _say(str(error), 1 if machine_fault(error) else error.exit_status)
+    except MemoryError as error:
+        return _say(str(machine_fault(error, name)), 1)
     except BrokenPipeError:
         # The reader has gone (``| head``). Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _say(_system_message(error), 2)
+        return _say(str(fault), 1) if (fault := machine_fault(error)) else _say(_system_message(error), 2)
     return result if isinstance(result, int) else 0
 
 
 def _system_message(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    hint = {
-        errno.ENOSPC: "; the disk is full: free some space and run the same command again",
-        errno.EACCES: "; choose a place that you can write to",
-        errno.EROFS: "; choose a place that you can write to",
-    }.get(error.errno or 0, "")
+    hint = "; choose a place that you can write to" if error.errno == errno.EACCES else ""
     return f"{where}{error.strerror or error}{hint}"
 
 

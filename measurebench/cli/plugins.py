@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.printing import say
+from measurebench.core.errors import DamageWarning
 from measurebench.core.origins import GROUPS
 
 __all__ = ["plugins", "with_plugins"]
@@ -61,7 +63,8 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
         from measurebench.core.plugins import PluginWarning, load_plugins
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("always", category=PluginWarning)
+            for told in (PluginWarning, DamageWarning):
+                warnings.filterwarnings("always", category=told)
             warnings.showwarning = _shown(warnings.showwarning)
             load_plugins(plugin or ())
             return command(*args, **kwargs)
@@ -72,12 +75,12 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shown(show: Callable[..., None]) -> Callable[..., None]:
-    """Return a way to show warnings in which those about packages are one plain line."""
+    """Return a way to show warnings in which those about packages and damaged files are one plain line."""
     from measurebench.core.plugins import PluginWarning
 
     def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning):
-            typer.echo(f"measurebench: warning: {message}", err=True)
+        if issubclass(category, PluginWarning | DamageWarning):
+            say(f"measurebench: warning: {message}", err=True)
         else:
             show(message, category, *rest, **more)
 

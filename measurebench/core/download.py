@@ -1,23 +1,37 @@
 """Downloads files into a cache: resumes broken downloads, checks the whole file, and renames it into place."""
 
+import fcntl
 import hashlib
-import http.client
 import os
-import sys
+import re
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from measurebench.core.digests import digest_file
-from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.errors import BadInputError, DamageWarning, MeasurebenchError
+from measurebench.core.files import open_regular, sync_folder, write_atomically
+from measurebench.core.http_transfer import NETWORK_ERRORS, Transfer, Unfinished
+from measurebench.core.machine_faults import MachineError, machine_fault
+from measurebench.core.whole_files import damage_of, shows_its_end
 
-__all__ = ["DownloadError", "Patience", "Remote", "fetch", "is_offline", "note_sha256", "noted_sha256"]
+__all__ = [
+    "DownloadError",
+    "Patience",
+    "Remote",
+    "fetch",
+    "is_offline",
+    "kept_damage",
+    "note_sha256",
+    "noted_sha256",
+]
 
-_CHUNK = 1 << 18  # small enough for the progress line to move on a slow connection
-_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,9 @@ class DownloadError(MeasurebenchError):
     """A file could not be downloaded; the message says where to get it and where to put it by hand."""
 
 
+Check = Callable[[Path], object]
+
+
 def is_offline() -> bool:
     """Tell whether the environment variable ``MEASUREBENCH_OFFLINE`` forbids downloads; 0, no and false do not."""
     return os.environ.get("MEASUREBENCH_OFFLINE", "").lower() not in ("", "0", "false", "no")
@@ -49,7 +66,7 @@ def is_offline() -> bool:
 def fetch(
     remote: Remote,
     target: Path,
-    check: Callable[[Path], object],
+    check: Check,
     *,
     md5: str | None = None,
     offline: bool = False,
@@ -57,38 +74,53 @@ def fetch(
 ) -> Path:
     """Return the path of a file, after downloading it if it is not there. Two processes may call it at once.
 
-    The download goes to ``TARGET.partial``, and a broken one is continued there. The whole file is checked with
-    ``md5`` and ``check`` (which raises a MeasurebenchError for a file that is not right), its SHA-256 is noted beside
-    it, and it is renamed to ``target``. Raises DownloadError with the address and the path for a download by hand.
+    The download goes to ``TARGET.partial``, and a broken one is continued there. The whole file is checked by its own
+    structure, with ``md5`` and with ``check`` (which raises a MeasurebenchError for a file that is not right); its
+    SHA-256 is noted beside it, and it is renamed to ``target``. A file that is there but no longer as it was noted is
+    fetched again, with a DamageWarning. Raises DownloadError with the address and the path for a download by hand,
+    and MachineError for a full or lost disk.
     """
-    if target.is_file():
+    damage = kept_damage(target, check) if target.is_file() else ""
+    if target.is_file() and not damage:
         return target
     if offline or is_offline():
-        raise DownloadError(
-            _by_hand(f"{target.name}: not in the cache, and the network is not to be used", remote, target)
-        )
-    from filelock import FileLock
-
+        state = damage or "not in the cache"
+        raise DownloadError(_by_hand(f"{target.name}: {state}, and the network is not to be used", remote, target))
+    if damage:
+        warnings.warn(f"{target}: {damage}; it is fetched again", DamageWarning, stacklevel=2)
     _make_folder(target.parent)
-    with FileLock(f"{target}.lock"):
-        if not target.is_file():
-            _download(remote, target, check, md5, patience or Patience())
+    with _locked(target) as file:
+        if file is not None:
+            _download(remote, target, file, (check, md5), patience or Patience())
     return target
 
 
+def kept_damage(target: Path, check: Check | None = None) -> str:
+    """Return what is wrong with a file of the cache, or an empty string.
+
+    It must have the SHA-256 that was noted when it was fetched. One without a note, which a person put there, must be
+    whole by its structure and pass ``check``.
+    """
+    if noted := noted_sha256(target):
+        return "" if _digest(target) == noted else "the kept file is not as it was fetched"
+    try:
+        _check_content(target, check or bool, None)
+    except MeasurebenchError as error:
+        return str(error).removeprefix(f"{target}: ")
+    return ""
+
+
 def noted_sha256(target: Path) -> str | None:
-    """Return the SHA-256 that was noted when a file was first used, or None."""
+    """Return the SHA-256 that was noted when a file was first used, or None; a damaged note counts as none."""
     note = _note_of(target)
-    return note.read_text().strip() if note.is_file() else None
+    text = note.read_text(errors="replace").strip() if note.is_file() else ""
+    return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
 def note_sha256(target: Path, sha256: str) -> None:
     """Note the SHA-256 of a file beside it, unless there is a note already."""
-    note = _note_of(target)
-    if not note.is_file():
-        partial = note.with_name(f"{note.name}.{os.getpid()}")
-        partial.write_text(sha256 + "\n")
-        partial.replace(note)
+    if noted_sha256(target) is None:
+        write_atomically(_note_of(target), f"{sha256}\n".encode())
 
 
 def _note_of(target: Path) -> Path:
@@ -96,140 +128,151 @@ def _note_of(target: Path) -> Path:
     return target.with_name(target.name + ".sha256")
 
 
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file, read once per process as long as it does not change."""
+    found = path.stat()
+    return _digest_of(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=512)
+def _digest_of(path: Path, *_version: int) -> str:
+    return digest_file(path)
+
+
 def _make_folder(folder: Path) -> None:
     """Make the cache folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInputError(
-            f"cache {folder}",
-            "a folder that can be written",
-            error.strerror or str(error),
-            "set MEASUREBENCH_CACHE to another one",
-        ) from None
+        raise _unusable(folder, "a folder that can be written", error) from error
 
 
-def _download(
-    remote: Remote, target: Path, check: Callable[[Path], object], md5: str | None, patience: Patience
-) -> None:
+def _unusable(folder: Path, expected: str, error: OSError) -> BadInputError:
+    hint = "set MEASUREBENCH_CACHE to another one"
+    return BadInputError(f"cache {folder}", expected, error.strerror or str(error), hint)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[int | None]:
+    """Hold the partial file of a target against other processes; None where another has brought it meanwhile.
+
+    The lock is on the open file itself: removing a file by its name cannot let two processes write to one.
+    """
+    partial, before = target.with_name(f"{target.name}.partial"), _version(target)
+    while True:
+        with open_regular(partial) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                expected = "a folder on a file system that can lock files"
+                raise _unusable(target.parent, expected, error) from error
+            if _version(target) != before:
+                if _is_named(file, partial):
+                    partial.unlink()  # made by opening it
+                yield None
+                return
+            if _is_named(file, partial):
+                yield file
+                return
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when another file takes the place of this one; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _is_named(file: int, path: Path) -> bool:
+    """Tell whether the open file is the one of this name; it may have been renamed while the lock was waited for."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _download(remote: Remote, target: Path, file: int, checks: tuple[Check, str | None], patience: Patience) -> None:
     """Download to the partial file in as many attempts as patience allows, then check and rename it."""
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(f"{target.name}.partial")
+    transfer = Transfer(remote.address, target.name, file, target.with_name(f"{target.name}.partial.tag"))
     reason = "no answer"
     for attempt in range(patience.attempts):
         if attempt:
             time.sleep(patience.pause_seconds)
         try:
-            whole = _continue(remote.address, partial, patience.stall_seconds)
+            transfer.attempt(patience.stall_seconds)
+            _accept(partial, target, transfer, checks)
+        except MachineError:
+            raise
         except urllib.error.HTTPError as error:
             reason = f"the server answered {error.code} {error.reason}"
             if error.code in (401, 403, 404, 410):  # another attempt would get the same answer
                 break
-        except _NETWORK_ERRORS as error:
+        except Unfinished as error:
+            reason = str(error)
+        except NETWORK_ERRORS as error:
             reason = _reason(error)
+        except DownloadError as error:
+            again = transfer.joined  # it may be the joining that spoilt it
+            transfer.start_over()
+            reason = str(error)
+            if not again:
+                partial.unlink(missing_ok=True)
+                raise DownloadError(_by_hand(f"the download of {reason}", remote, target)) from None
         else:
-            if whole:
-                _accept(remote, partial, target, check, md5)
-                return
-            reason = f"the connection closed after {_size(partial):,} bytes, before the end that the server named"
+            return
     raise DownloadError(_by_hand(f"{target.name}: could not be downloaded: {reason}", remote, target))
 
 
-def _continue(address: str, partial: Path, stall_seconds: float) -> bool:
-    """Append the missing bytes to the partial file; tell whether it is whole."""
-    have = _size(partial)
-    tag_file = partial.with_name(partial.name + ".tag")
-    headers = {"User-Agent": "measurebench"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if tag_file.is_file():
-            headers["If-Range"] = tag_file.read_text().strip()  # the whole file comes anew if it has changed
-    request = urllib.request.Request(address, headers=headers)
+def _accept(partial: Path, target: Path, transfer: Transfer, checks: tuple[Check, str | None]) -> None:
+    """Check a whole download and put it in place.
+
+    Raises DownloadError for one that is not right, MachineError or BadInputError where the disk refuses.
+    """
+    check, md5 = checks
     try:
-        response = urllib.request.urlopen(request, timeout=stall_seconds)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left of it, or it changed: the check will tell
-            return _whole_after_416(error, have, partial)
+        _check_name(partial, transfer)
+        _check_content(partial, check, md5)
+        _check_end(partial, transfer, bool(md5))
+        _place(partial, target, transfer)
+    except MachineError:
         raise
-    with response:
-        goes_on = response.status == 206 and have > 0
-        _keep_tag(response, tag_file)
-        expected = response.headers.get("Content-Length")
-        start = have if goes_on else 0
-        with partial.open("ab" if goes_on else "wb") as file:
-            shown = _Progress(partial.name.removesuffix(".partial"), start, int(expected) if expected else None)
-            received = _copy(response, file.write, shown)
-    return expected is None or start + received >= start + int(expected)
-
-
-def _copy(response: http.client.HTTPResponse, write: Callable[[bytes], object], shown: "_Progress") -> int:
-    """Write the response in chunks; return the number of bytes, also where the connection closes early."""
-    received = 0
-    while True:
-        try:
-            chunk = response.read1(_CHUNK)
-        except http.client.IncompleteRead as error:
-            chunk = error.partial
-        if not chunk:
-            shown.end()
-            return received
-        write(chunk)
-        received += len(chunk)
-        shown.show(received)
-
-
-class _Progress:
-    """A line on a terminal that says how far a download is; silent elsewhere."""
-
-    def __init__(self, name: str, start: int, expected: int | None) -> None:
-        self.name, self.start = name, start
-        self.total = None if expected is None else start + expected
-        self.last = 0.0
-
-    def show(self, received: int) -> None:
-        """Rewrite the line, at most five times a second."""
-        if sys.stderr.isatty() and time.monotonic() - self.last > 0.2:
-            self.last = time.monotonic()
-            of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-            sys.stderr.write(f"\rdownloading {self.name}: {(self.start + received) / 1e6:,.0f}{of} MB ")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """Leave the line behind."""
-        if self.last:
-            sys.stderr.write("\n")
-
-
-def _whole_after_416(error: urllib.error.HTTPError, have: int, partial: Path) -> bool:
-    """Tell whether a server that has no more bytes means that the file is whole; otherwise start over."""
-    total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-    if total.isdigit() and int(total) == have:
-        return True
-    partial.unlink(missing_ok=True)
-    return False
-
-
-def _keep_tag(response: http.client.HTTPResponse, tag_file: Path) -> None:
-    """Keep the server's tag of this version of the file, so that two versions are never joined."""
-    tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-    if tag and not tag.startswith("W/"):  # a weak tag does not promise equal bytes, which joining parts needs
-        tag_file.write_text(tag)
-    else:
-        tag_file.unlink(missing_ok=True)
-
-
-def _accept(remote: Remote, partial: Path, target: Path, check: Callable[[Path], object], md5: str | None) -> None:
-    """Check a whole download and put it in place; one that fails is removed."""
-    try:
-        if md5:
-            _check_md5(partial, md5)
-        check(partial)
+    except OSError as error:
+        raise (machine_fault(error, target.name) or _unusable(target.parent, "a folder to write to", error)) from error
     except MeasurebenchError as error:
-        partial.unlink(missing_ok=True)
-        what = str(error).replace(str(partial), target.name)
-        raise DownloadError(_by_hand(f"the download of {what}", remote, target)) from None
-    note_sha256(target, digest_file(partial))
-    partial.with_name(partial.name + ".tag").unlink(missing_ok=True)
+        raise DownloadError(str(error).replace(str(partial), target.name)) from None
+
+
+def _check_end(partial: Path, transfer: Transfer, has_md5: bool) -> None:
+    """Refuse a file of which nothing says that it is whole."""
+    if not (has_md5 or transfer.end_is_known or shows_its_end(partial)):
+        raise BadInputError(str(partial), "a length or another sign of the file's end", "none")
+
+
+def _check_name(partial: Path, transfer: Transfer) -> None:
+    """Refuse a file whose name is gone or another's: what is checked and moved by that name would be another file."""
+    if not _is_named(transfer.file, partial):
+        raise BadInputError(str(partial), "a file that no other process removes", "another file of this name")
+
+
+def _place(partial: Path, target: Path, transfer: Transfer) -> None:
+    """Note the hash of a file that is whole, and move it to its place."""
+    os.fsync(transfer.file)
+    write_atomically(_note_of(target), f"{digest_file(partial)}\n".encode())
+    transfer.note.unlink(missing_ok=True)
     partial.replace(target)
+    sync_folder(target.parent)
+
+
+def _check_content(path: Path, check: Check, md5: str | None) -> None:
+    """Check a file by its MD5, by what its user needs, and by its own structure. Raises a MeasurebenchError."""
+    if md5:
+        _check_md5(path, md5)
+    check(path)
+    if damage := damage_of(path):
+        raise BadInputError(str(path), "a whole file", damage)
 
 
 def _check_md5(path: Path, md5: str) -> None:
@@ -240,11 +283,6 @@ def _check_md5(path: Path, md5: str) -> None:
             digest.update(chunk)
     if digest.hexdigest() != md5:
         raise BadInputError(str(path), f"the file with MD5 {md5}", digest.hexdigest(), "damaged, or another file")
-
-
-def _size(path: Path) -> int:
-    """Return a file's size, 0 where there is none."""
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _reason(error: BaseException) -> str:

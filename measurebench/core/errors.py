@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BadInputError", "MeasurebenchError", "ModelError", "near_names"]
+__all__ = ["BadInputError", "DamageWarning", "MeasurebenchError", "ModelError", "near_names"]
 
 
 class MeasurebenchError(Exception):
@@ -37,6 +37,10 @@ class BadInputError(MeasurebenchError, ValueError):
 
 class ModelError(MeasurebenchError):
     """A model cannot be loaded or measured; it gets a ``failed`` record, and the other models go on."""
+
+
+class DamageWarning(UserWarning):
+    """Part of a stored file was damaged and is not used; the message names the file and the place."""
 
 
 def near_names(name: str, known: Iterable[str], limit: int = 3) -> str:

@@ -20,6 +20,7 @@ from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
+from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.core.packages import own_version
 from measurebench.core.records import Diagnostic, Record
 from measurebench.core.specs import ModelSpec
@@ -65,7 +66,8 @@ class DeviceLostError(RuntimeError):
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
     """Yield events as they happen, with a record after every measure. A measure that raises does not stop the next.
 
-    Raises DeviceLostError after the record of a measure that left the process without its GPU.
+    Raises DeviceLostError after the record of a measure that left the process without its GPU, and MachineError for a
+    full disk, a lost drive or memory that ran out, which make no record.
     """
     device = choose_device(options.device, index)
     if device != "cpu":
@@ -79,6 +81,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         try:
             run = _ModelRun(task, options, dataset, out, device, digest)
         except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
+            raise_machine_fault(error, task.spec.id, task.spec.locator if task.spec.source == "local" else None)
             yield from load_failure(task, options, _reason(error), digest, _peak_memory(device))
             if is_lost(error):
                 raise DeviceLostError from error
@@ -199,6 +202,7 @@ class _ModelRun:
                 self._write_verdicts(item, context, split)
             taken = clock(self.device) - start - (sum(context.shared_seconds.values()) - shared)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a failure of any kind is a row without a number
+            raise_machine_fault(error, f"{self.task.spec.id}: {item.info.id}")
             failure, self.device_lost = _reason(error), is_lost(error)
             taken = time.perf_counter() - start
         return Record(

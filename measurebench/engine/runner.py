@@ -17,7 +17,7 @@ from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.measure_code import of_this_code
-from measurebench.engine.model_run import Event, measure_model, spec_entry
+from measurebench.engine.model_run import Event, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     Task,
@@ -33,6 +33,7 @@ from measurebench.measures.registry import origin_of_measure
 from measurebench.models.identity import model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
+from measurebench.store.verification import with_whole_verdicts
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
@@ -158,6 +159,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     measures = chosen_measures(options)
     pairs = pairs_of(measures, options)
     records, catalogue = folder.records_by_model(), folder.catalogue()
+    configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
     entries = folder.models.read()
     loads = [record for group in records.values() for record in group if record.measure == "load"]
@@ -168,20 +170,25 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         config = config_for(options, dataset, spec.threat_model, digests)
         task = Task(spec, model_digest(spec), config, ())
         found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
+        found = with_whole_verdicts(found, folder.path)
         open_now = open_pairs(pairs, found, options, dataset)
         plan.summary.n_resumed += len(pairs) - len(open_now)
-        if open_now:
+        if config.digest() not in configs:
+            folder.add_once(folder.configs, config.digest(), config.to_json())
+            configs.add(config.digest())
+        # A model without an entry is loaded again, since an entry says what only the loaded network knows.
+        if open_now or not (entry := _entry(spec.id, task, entries)):
             plan.tasks.append(replace(task, pairs=open_now))
-        elif catalogue.get(spec.id, {}).get("config_digest") != config.digest():
-            _restore(spec.id, task, folder, entries)
+        elif catalogue.get(spec.id) != entry:
+            folder.add_model(entry)  # it comes back into force
     return plan
 
 
-def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Make the model's earlier entry for this configuration the latest one again."""
-    wanted = (model_id, task.config.digest())
-    matching = [entry for entry in entries if (entry["model_id"], entry["config_digest"]) == wanted]
-    folder.add_model(matching[-1] if matching else spec_entry(task, task.spec, None))
+def _entry(model_id: str, task: Task, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the model's latest entry for these weights and this configuration, or None."""
+    wanted = (model_id, task.model_digest, task.config.digest())
+    matching = [entry for entry in entries if model_key(entry) == wanted and not entry.get("failure")]
+    return matching[-1] if matching else None
 
 
 def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, workers: int) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import MeasurebenchError
+from measurebench.core.machine_faults import MachineError
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
 from measurebench.datasets import Dataset
@@ -73,7 +74,8 @@ def measure_in_workers(
     """Yield the events of all tasks as they come. A worker that dies is replaced.
 
     The measure at which it died becomes a failed record that says how (such as killed by the system for its memory);
-    the rest of its task goes to another worker. Raises MeasurebenchError when workers die before they begin.
+    the rest of its task goes to another worker. Raises MeasurebenchError when workers die before they begin, and the
+    MachineError that a worker met.
     """
     waiting, silent = deque(tasks), 0
     pool = _Pool(options, dataset, out)
@@ -85,6 +87,8 @@ def measure_in_workers(
                 if waiting:
                     pool.give(worker, waiting.popleft())
             for event, death in pool.heard():
+                if event is not None and event.kind == "fault":
+                    raise event.value
                 if event is not None:
                     yield event
                 if death is None:
@@ -230,4 +234,6 @@ def _work(
                     pipe.send(event)
             except DeviceLostError:
                 os._exit(_DEVICE_LOST)
+            except MachineError as fault:  # the parent stops all workers
+                pipe.send(Event("fault", fault))
             pipe.send(None)

@@ -1,5 +1,7 @@
 """Converts checkpoints to safetensors, with the manifest that loads them to the same networks."""
 
+import filecmp
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from torch import nn
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import file_name, write_atomically
+from measurebench.core.files import file_name, remove_temporaries, write_atomically, write_beside
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.core.toml import to_key, to_toml
 from measurebench.models.loaded import LoadedModel
@@ -18,6 +20,9 @@ from measurebench.models.normalized import unnormalized
 from measurebench.models.references import resolve
 
 __all__ = ["convert_checkpoint"]
+
+_FREE = "a file name that is free"
+_AN_HOUR = 3600.0  # no conversion takes that long: older temporary files are of processes that ended
 
 
 def convert_checkpoint(
@@ -31,7 +36,8 @@ def convert_checkpoint(
     """Write weights as safetensors under the folder ``out``, add the models to its models.toml, and return them.
 
     ``model`` is a checkpoint or any reference to local models. No file that exists is replaced but the manifest, which
-    keeps its entries. Raises BadInputError for a model of RobustBench, which needs RobustBench's own code, and for an
+    keeps its entries; a file with the very same weights that the manifest does not name, which a killed conversion
+    left, is used. Raises BadInputError for a model of RobustBench, which needs RobustBench's own code, and for an
     id or a file name that is taken; then nothing has been written.
     """
     folder = Path(out)
@@ -40,12 +46,22 @@ def convert_checkpoint(
         raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")
     manifest = folder / "models.toml"
     _check_new([spec.id for spec in specs], manifest)
-    files = _free_files(specs, folder)
+    _check_files(specs, folder)
+    staged: dict[Path, Path] = {}
+    moved: list[Path] = []
     try:
-        _add_entries([_written(load_model(spec), folder) for spec in specs], manifest)
-    except BaseException:  # a kill by Ctrl-C too: the files would be in the way of the next attempt
-        for file in files:
-            file.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(folder, older_than=_AN_HOUR)
+        entries = [_written(load_model(spec), folder, staged) for spec in specs]
+        _compare(staged)
+        for spec in specs:
+            copy_beside(str(spec.architecture), Path(spec.architecture_folder or "."), folder)
+        _move_in(staged, moved)
+        _add_entries(entries, manifest)
+    except BaseException:  # a kill by Ctrl-C too: what is not in the manifest would be in the way
+        for file in (*staged.values(), *moved):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         raise
     ids = {spec.id for spec in specs}
     return [spec for spec in read_manifest(manifest, prefix=f"{folder}#") if spec.id in ids]
@@ -56,16 +72,30 @@ def _file(spec: ModelSpec, out: Path, end: str = "") -> Path:
     return out / f"{file_name(spec.id)}{end}.safetensors"
 
 
-def _free_files(specs: list[ModelSpec], out: Path) -> list[Path]:
-    """Return the files of weights to write; none of them may exist, and no two models may share one."""
+def _check_files(specs: list[ModelSpec], out: Path) -> None:
+    """Refuse names that two models would share, and a model's own file."""
     files = [_file(spec, out, end) for spec in specs for end in ("", "-init") if not end or spec.initial is not None]
     own = {Path(place).resolve() for spec in specs for place in (spec.locator, spec.initial) if place}
     for number, file in enumerate(files):
-        if file in files[:number] or file.exists() or file.is_symlink():
-            got = "two models for it" if file in files[:number] else "a file"
+        if file in files[:number] or file.is_symlink() or file.resolve() in own:
+            got = "two models for it" if file in files[:number] else "a link"
             got = "the model's own file" if file.resolve() in own else got
-            raise BadInputError(str(file), "a file name that is free", got, "choose another --out")
-    return files
+            raise BadInputError(str(file), _FREE, got, "choose another --out")
+
+
+def _compare(staged: dict[Path, Path]) -> None:
+    """Refuse a name that is taken by a file with other content."""
+    for file, temporary in staged.items():
+        if file.exists() and not filecmp.cmp(file, temporary, shallow=False):
+            raise BadInputError(str(file), _FREE, "a file", "choose another --out")
+
+
+def _move_in(staged: dict[Path, Path], moved: list[Path]) -> None:
+    """Give the files of weights their names; add those that were not there to ``moved``."""
+    for file, temporary in staged.items():
+        if not file.exists():
+            moved.append(file)
+        temporary.replace(file)
 
 
 def _add_entries(entries: list[str], manifest: Path) -> None:
@@ -83,18 +113,19 @@ def _check_new(ids: list[str], manifest: Path) -> None:
         raise BadInputError(str(manifest), "ids that are not in it yet", repr(min(taken)), "choose another --out")
 
 
-def _written(model: LoadedModel, out: Path) -> str:
-    """Write a model's weights, and its initial ones where there are any; return its manifest entry."""
+def _written(model: LoadedModel, out: Path, staged: dict[Path, Path]) -> str:
+    """Write a model's weights, and its initial ones where there are any, beside their places; return its entry."""
     spec = model.spec
     if not spec.architecture:
         raise BadInputError(spec.locator, "an architecture", "a pickled module", "name one with --architecture")
     file = _file(spec, out)
-    _save(model.network, file)
-    fields: dict[str, Any] = {"id": spec.id, "file": file.name, "sha256": digest_file(file)}
-    fields |= _architecture_fields(spec, out)
+    staged[file] = _save(model.network, file)
+    fields: dict[str, Any] = {"id": spec.id, "file": file.name, "sha256": digest_file(staged[file])}
+    fields |= _architecture_fields(spec)
     if model.initial is not None:
-        _save(model.initial, _file(spec, out, "-init"))
-        fields["init_file"] = _file(spec, out, "-init").name
+        first = _file(spec, out, "-init")
+        staged[first] = _save(model.initial, first)
+        fields["init_file"] = first.name
     fields |= _description(spec)
     lines = ["[[model]]", *(f"{to_key(key)} = {to_toml(value)}" for key, value in fields.items())]
     settings = {key: value for key, value in spec.settings.items() if value is not None}
@@ -103,15 +134,14 @@ def _written(model: LoadedModel, out: Path) -> str:
     return "\n".join(lines)
 
 
-def _save(network: nn.Module, file: Path) -> None:
-    """Write the weights of the bare network: its normalisation is in the manifest."""
+def _save(network: nn.Module, file: Path) -> Path:
+    """Write the weights of the bare network, whose normalisation is in the manifest; return the temporary file."""
     weights = {key: tensor.contiguous().clone() for key, tensor in unnormalized(network).state_dict().items()}
-    write_atomically(file, save(weights))
+    return write_beside(file, save(weights))
 
 
-def _architecture_fields(spec: ModelSpec, out: Path) -> dict[str, Any]:
-    """Return architecture and normalisation; a file that defines the architecture is copied beside the manifest."""
-    copy_beside(str(spec.architecture), Path(spec.architecture_folder or "."), out)
+def _architecture_fields(spec: ModelSpec) -> dict[str, Any]:
+    """Return architecture and normalisation; a file that defines the architecture will lie beside the manifest."""
     fields: dict[str, Any] = {"architecture": name_beside(str(spec.architecture))}
     if spec.architecture_kwargs:
         fields["architecture_kwargs"] = dict(spec.architecture_kwargs)

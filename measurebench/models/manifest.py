@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.files import write_atomically
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
 
@@ -173,7 +174,7 @@ def copy_beside(architecture: str, source_folder: Path, folder: Path) -> None:
         return
     source, copy = source_folder / place, folder / Path(place).name
     if not copy.is_file():
-        copy.write_bytes(source.read_bytes())
+        write_atomically(copy, source.read_bytes())
     elif copy.read_bytes() != source.read_bytes():
         raise BadInputError(str(copy), f"the same file as {source}", "one that differs", "choose another --out")
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.models.loaded import LoadedModel
 
 __all__ = [
@@ -94,7 +95,8 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
             out = network(images)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - a user's forward may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's forward may raise anything
+        raise_machine_fault(error, "forward pass")
         text = str(error).strip().splitlines()
         shape = list(images.shape)
         return Finding(

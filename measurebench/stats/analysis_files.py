@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import write_atomically
+from measurebench.core.file_sets import finish_set, write_set
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
@@ -41,24 +41,27 @@ _TEXT = frozenset(
 )
 
 
-def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
+def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame | None = None) -> list[Path]:
     """Write the three files of the contract into ``folder`` (made where missing) and return their paths.
+
+    With judged ``claims`` there is claims.csv too; without, that of an earlier analysis is removed. All files are
+    replaced at once or not at all.
 
     The same analysis gives the same bytes. A missing number is an empty field in a CSV and null in the JSON.
     Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
     contents = {
-        folder / f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
+        f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
         for name in ("correlations", "regressions")
     }
-    contents[folder / "analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
+    contents["analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
+    if claims is not None:
+        contents["claims.csv"] = claims.to_csv(index=False)
     try:
-        for path, content in contents.items():
-            write_atomically(path, content.encode())
+        return write_set(folder, {name: content.encode() for name, content in contents.items()}, ("claims.csv",))
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
-    return list(contents)
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:
@@ -81,6 +84,7 @@ def read_analysis(folder: Path | str) -> Analysis:
     """
     path = Path(folder) / "analysis.json"
     try:
+        finish_set(Path(folder))
         plain = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None

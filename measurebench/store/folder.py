@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import TEMPORARY, write_atomically
+from measurebench.core.files import is_temporary, remove_temporaries, write_atomically
+from measurebench.core.machine_faults import LostFolderError
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.journal import Journal, exclusive
 
@@ -23,16 +24,18 @@ class ResultsFolder:
 
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
     environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), blocks/ (what AutoAttack
-    has done, by blocks of examples).
+    has done, by blocks of examples). Every line and file has a checksum.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
         self._records = Journal(path / "records.jsonl")
         self.models = Journal(path / "models.jsonl")
         self.configs = Journal(path / "configs.jsonl")
         self.environments = Journal(path / "environments.jsonl")
         self.runs = Journal(path / "runs.jsonl")
+        self.measures = Journal(path / "measures.jsonl")
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
@@ -63,23 +66,29 @@ class ResultsFolder:
     def writing(cls, path: Path, version: str) -> Iterator["ResultsFolder"]:
         """Make a folder, or open one, and lock it against a second writer meanwhile.
 
-        Raises BadInputError where it cannot be written to, holds other files, or another process is writing to it.
+        Lines that were damaged are set aside, with a DamageWarning. Raises BadInputError where it cannot be written to,
+        holds other files, or another process is writing to it.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
-                _clean(path)
+                remove_temporaries(path)
+                for name in ("examples", "blocks"):
+                    remove_temporaries(path / name, inside=True)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
                     write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
-                yield cls.open(path)
+                folder = cls.open(path)
+                folder._set_aside()
+                folder._place = _place(path)
+                yield folder
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
 
     def records(self) -> list[Record]:
         """Return the records in order; of several with one key, only the last, in the place of the first."""
         latest: dict[Any, Record] = {}
-        for number, line in enumerate(self._records.read(), 1):
+        for number, line in self._records.numbered():
             record = Record.from_json(line, f"{self._records.path}, line {number}")
             latest[record.key] = record
         return list(latest.values())
@@ -92,11 +101,16 @@ class ResultsFolder:
         return grouped
 
     def add_record(self, record: Record) -> None:
-        """Append a record; when this returns, it is on the disk."""
+        """Append a record; when this returns, it is on the disk.
+
+        Raises OSError where the disk refuses, LostFolderError where the folder is no longer the one that was locked.
+        """
+        self.check_place()
         self._records.append(record.to_json())
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
+        self.check_place()
         self.models.append(entry)
 
     def catalogue(self) -> dict[str, dict[str, Any]]:
@@ -107,7 +121,41 @@ class ResultsFolder:
     def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
         """Append a configuration or an environment under its digest, unless the journal has it."""
         if all(line.get("digest") != digest for line in journal.read()):
+            self.check_place()
             journal.append({"digest": digest, **value})
+
+    @property
+    def journals(self) -> tuple[Journal, ...]:
+        """The files of lines, that of the records first."""
+        return (self._records, self.models, self.configs, self.environments, self.runs, self.measures)
+
+    def check_place(self) -> None:
+        """Return nothing while the folder is the one that was locked.
+
+        Raises LostFolderError where it is gone (a drive that was lost), or another lies in its place: writing there
+        would lose what was measured, or mix two runs.
+        """
+        if self._place is not None and _place(self.path) != self._place:
+            advice = "what was measured so far is kept where the folder is now; run the same command again"
+            raise LostFolderError(
+                f"{self.path}: the folder was removed, replaced or unmounted during the run; {advice}"
+            )
+
+    def _set_aside(self) -> None:
+        """Move damaged lines out of the journals, so that they are told once and measured again."""
+        for journal in self.journals:
+            _, damages = journal.examine()
+            journal.warn(damages)
+            journal.set_aside(damages)
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return device and number of a folder, None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def model_key(entry: Mapping[str, Any]) -> ModelKey:
@@ -120,16 +168,9 @@ def read_records(folder: str | Path) -> list[Record]:
     return ResultsFolder.open(Path(folder)).records()
 
 
-def _clean(path: Path) -> None:
-    """Remove files that a killed process was writing; the lock is held, so that nobody is writing them now."""
-    for child in path.iterdir():
-        if child.name.endswith(TEMPORARY):
-            child.unlink(missing_ok=True)
-
-
 def _refuse_strangers(path: Path) -> None:
     """Refuse a folder that holds files of another kind."""
-    strangers = sorted(child.name for child in path.iterdir() if child.name != "lock")
+    strangers = sorted(child.name for child in path.iterdir() if child.name != "lock" and not is_temporary(child))
     if strangers:
         raise BadInputError(
             str(path),

@@ -1,39 +1,91 @@
 """Append-only files of JSON lines that survive a kill at any moment, and the lock against a second writer."""
 
-import errno
 import fcntl
-import json
 import os
-import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, DamageWarning
+from measurebench.core.files import open_regular, write_all, write_atomically
+from measurebench.store.checked_lines import Damage, LineReader, checked_line
 
 __all__ = ["Journal", "exclusive"]
 
 _BLOCK = 4096
+_TOLD = 5  # a file that is damaged all over would fill the screen
 
 
 class Journal:
-    """A file with one JSON object per line.
+    """A file with one JSON object per line, each with a checksum.
 
-    A line counts once its newline is on the disk; a last line without one was torn by a kill and is dropped.
+    A line counts once its newline is on the disk; a last line without one was torn by a kill and is dropped. A line
+    that was damaged later is left out, with a DamageWarning that names it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the objects of all whole lines. Raises BadInputError for a line that is not a JSON object."""
+        """Return the objects of all whole lines. Raises BadInputError where the path is no regular file.
+
+        Damaged lines are left out; a DamageWarning names each.
+        """
+        return [value for _, value in self.numbered()]
+
+    def numbered(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the objects of all whole lines with the numbers of their lines, counted from 1."""
+        found, damages = self.examine()
+        self.warn(damages)
+        return found
+
+    def examine(self) -> tuple[list[tuple[int, dict[str, Any]]], list[Damage]]:
+        """Return the objects with the numbers of their lines, and the damaged lines.
+
+        Raises BadInputError where the path is no regular file: reading a pipe would wait for ever.
+        """
         if not self.path.exists():
-            return []
-        if not self.path.is_file():  # reading a pipe would wait for ever
+            return [], []
+        if not self.path.is_file():
             raise BadInputError(str(self.path), "a regular file", "something else")
+        found, damages, reader = [], [], LineReader()
         whole = self.path.read_bytes().rpartition(b"\n")[0]
-        return [self._parse(line, number) for number, line in enumerate(whole.split(b"\n"), 1) if line.strip()]
+        for number, line in enumerate(whole.split(b"\n"), 1):
+            value = reader.read(line, number) if line.strip() else None
+            if isinstance(value, Damage):
+                damages.append(value)
+            elif value is not None:
+                found.append((number, value))
+        return found, damages
+
+    def torn(self) -> bytes:
+        """Return the part of a line that a kill left at the end of the file; empty where it ends with a newline."""
+        return self.path.read_bytes().rpartition(b"\n")[2] if self.path.is_file() else b""
+
+    def warn(self, damages: list[Damage]) -> None:
+        """Tell of damaged lines, as DamageWarnings."""
+        for damage in damages[:_TOLD]:
+            text = f"{self.path}, line {damage.number} is damaged and not used: {damage.reason}"
+            warnings.warn(text, DamageWarning, stacklevel=2)
+        if len(damages) > _TOLD:
+            text = f"{self.path}: {len(damages) - _TOLD} more lines are damaged and not used"
+            warnings.warn(text, DamageWarning, stacklevel=2)
+
+    def set_aside(self, damages: list[Damage]) -> None:
+        """Move damaged lines to a file ``NAME.damaged`` beside this one, so that they are told once.
+
+        The lock on the folder must be held. Raises OSError where the disk refuses; then nothing has changed.
+        """
+        if not damages:
+            return
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        before = aside.read_bytes() if aside.is_file() else b""
+        write_atomically(aside, before + b"".join(damage.line + b"\n" for damage in damages))
+        numbers = {damage.number for damage in damages}
+        lines = self.path.read_bytes().split(b"\n")
+        write_atomically(self.path, b"\n".join(line for n, line in enumerate(lines, 1) if n not in numbers))
 
     def append(self, value: Mapping[str, Any]) -> None:
         """Append one line and wait until it is on the disk; if that fails, the file is as before.
@@ -41,29 +93,16 @@ class Journal:
         Raises OSError where the disk refuses, ValueError for NaN or infinity, which JSON does not have, and
         BadInputError where the file is a link or no regular file.
         """
-        line = json.dumps(value, allow_nan=False, sort_keys=True).encode() + b"\n"
-        with _opened(self.path) as file:
+        line = checked_line(value) + b"\n"
+        with open_regular(self.path) as file:
             start = _end_of_last_whole_line(file)
             os.ftruncate(file, start)
             try:
-                while line:
-                    line = line[os.write(file, line) :]
-                os.fsync(file)
+                write_all(file, line)
             except OSError:
                 with suppress(OSError):  # if even that is refused, the next append drops the torn line
                     os.ftruncate(file, start)
                 raise
-
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        where = f"{self.path}, line {number}"
-        hint = "something else changed the file; correct the line or remove it, the others are intact"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise BadInputError(where, "one JSON object", f"{line[:60]!r} ({error})", hint) from None
-        if not isinstance(value, dict):
-            raise BadInputError(where, "one JSON object", type(value).__name__, hint)
-        return value
 
 
 @contextmanager
@@ -74,9 +113,9 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     process which holds the lock, or where the file system has no locks; ``what`` names the folder in messages.
     """
     with ExitStack() as held:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         held.callback(os.close, folder)
-        file = held.enter_context(_opened(path))
+        file = held.enter_context(open_regular(path))
         with suppress(OSError):  # some network file systems lock files but not folders
             _lock(folder, file, what)
         try:
@@ -97,26 +136,6 @@ def _lock(descriptor: int, file: int, what: str) -> None:
         holder = os.pread(file, 20, 0).decode(errors="replace").strip()
         got = f"one in use by process {holder if holder.isdigit() else 'unknown'}"
         raise BadInputError(what, "a folder that no other run is writing to", got) from None
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """Open a regular file for reading and appending, and make it where it is missing; never follow a link."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        file = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or a socket
-            raise BadInputError(
-                str(path), "a regular file", "a link" if error.errno == errno.ELOOP else "a pipe"
-            ) from None
-        raise
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise BadInputError(str(path), "a regular file", "something else")
-        yield file
-    finally:
-        os.close(file)
 
 
 def _end_of_last_whole_line(file: int) -> int:

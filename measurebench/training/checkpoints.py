@@ -11,21 +11,42 @@ states/RUN.pt                   only while a run is unfinished: where it goes on
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from measurebench.core.digests import digest_json
+from measurebench.core.digests import digest_file, digest_json
+from measurebench.core.errors import DamageWarning
 from measurebench.core.files import write_atomically
 from measurebench.core.toml import to_key, to_toml
+from measurebench.core.whole_files import damage_of
 from measurebench.models.manifest import name_beside
 from measurebench.training.grid import PlannedTraining
 from measurebench.training.training_config import TrainingConfig
 
-__all__ = ["TrainingFiles", "write_curves", "write_manifest", "write_summary", "write_weights"]
+__all__ = [
+    "TrainingFiles",
+    "files_of",
+    "manifest_text",
+    "read_summary",
+    "summary_damage",
+    "write_curves",
+    "write_manifest",
+    "write_summary",
+    "write_weights",
+]
+
+# What every summary holds, whether its run has finished or failed.
+_FIELDS: dict[str, type] = {
+    **dict.fromkeys(("run", "identity", "dataset", "status"), str),
+    "settings": dict,
+    "n_classes": int,
+    "in_channels": int,
+}
 
 
 @dataclass(frozen=True)
@@ -63,8 +84,22 @@ class TrainingFiles:
         return self.folder / "states" / f"{self.run.name}.pt"
 
     def read_summary(self) -> dict[str, Any] | None:
-        """Return what is known of this run, or None when it has not ended yet."""
-        return json.loads(self.summary.read_text()) if self.summary.is_file() else None
+        """Return what is known of this run, or None when it has not ended yet; a damaged summary counts as none."""
+        return read_summary(self.summary) if self.summary.is_file() else None
+
+    def damages(self, summary: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+        """Yield each file of weights or curves that is not as the summary of the finished run says, and why."""
+        kept, first = summary["checkpoints"], summary.get("initial_sha256")
+        hashes = {self.weights(name): entry["sha256"] for name, entry in kept.items()} | {self.initial: first}
+        if "curves_sha256" in summary:
+            hashes[self.curves] = summary["curves_sha256"]
+        for path, sha256 in hashes.items():
+            if not path.is_file():
+                yield path, "missing"
+            elif sha256 and digest_file(path) != sha256:
+                yield path, "damaged: its SHA-256 is not the one in the summary"
+            elif not sha256 and (damage := damage_of(path)):
+                yield path, f"damaged: {damage}"
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -84,31 +119,93 @@ def write_curves(path: Path, curves: Sequence[Mapping[str, float]]) -> None:
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write a run's settings, status and results as JSON."""
-    write_atomically(path, json.dumps(summary, indent=1, sort_keys=True).encode() + b"\n")
+    """Write a run's settings, status and results as JSON, with their checksum."""
+    checked = {**summary, "checksum": digest_json(dict(summary))}
+    write_atomically(path, json.dumps(checked, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """Return the summary in a file; None, with a DamageWarning, where it is damaged."""
+    if damage := summary_damage(path):
+        warnings.warn(f"{path} is damaged and not used: {damage}", DamageWarning, stacklevel=2)
+        return None
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary.pop("checksum", None)
+    return summary
+
+
+def summary_damage(path: Path) -> str:
+    """Return what is wrong with the file of a summary, or an empty string; those of earlier versions have no checksum.
+
+    Every field that is read anywhere must be there, with a value of its type.
+    """
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        return f"no JSON: {error}"
+    if not isinstance(summary, dict):
+        return f"expected an object, got {type(summary).__name__}"
+    checksum = summary.pop("checksum", None)
+    for name, kind in _FIELDS.items():
+        if not isinstance(summary.get(name), kind):
+            return f"{name}: expected {kind.__name__}, got {summary.get(name)!r:.60}"
+    try:
+        if checksum is not None and checksum != digest_json(summary):
+            return "its checksum does not match"
+        TrainingConfig.from_mapping(summary["settings"], summary["run"])
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return _checkpoint_damage(summary) if summary["status"] == "finished" else ""
+
+
+def _checkpoint_damage(summary: Mapping[str, Any]) -> str:
+    """Return what is wrong with the results of a finished run."""
+    kept = summary.get("checkpoints")
+    if not isinstance(kept, dict) or not isinstance(summary.get("axes"), list):
+        return "checkpoints and axes: expected an object and a list"
+    for name, entry in kept.items():
+        fit = isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
+        if not fit or not isinstance(entry.get("clean_accuracy_test"), int | float):
+            return f"checkpoints: {name}: expected sha256 and clean_accuracy_test, got {entry!r:.60}"
+    return ""
 
 
 def write_manifest(folder: Path) -> int:
     """Write models.toml with every checkpoint of every finished run in the folder, and return how many there are."""
-    paths = sorted((folder / "runs").glob("*.json"))
-    summaries = [json.loads(path.read_text()) for path in paths]
+    text, n = manifest_text(folder)
+    if n:
+        write_atomically(folder / "models.toml", text.encode())
+    return n
+
+
+def manifest_text(folder: Path) -> tuple[str, int]:
+    """Return the manifest of all finished runs in the folder, and how many checkpoints it names.
+
+    Damaged summaries are left out, with a DamageWarning.
+    """
+    summaries = [read_summary(path) for path in sorted((folder / "runs").glob("*.json"))]
     entries = [
         _entry(folder, summary, checkpoint)
         for summary in summaries
-        if summary["status"] == "finished"
+        if summary is not None and summary["status"] == "finished"
         for checkpoint in summary["checkpoints"]
     ]
-    text = "# Written by `measurebench train`; the settings of every run in full lie in runs/.\n\n" + "\n".join(entries)
-    if entries:
-        write_atomically(folder / "models.toml", text.encode())
-    return len(entries)
+    head = "# Written by `measurebench train`; the settings of every run in full lie in runs/.\n\n"
+    return head + "\n".join(entries), len(entries)
+
+
+def files_of(folder: Path, summary: Mapping[str, Any]) -> TrainingFiles:
+    """Return where the files of a finished run lie, from its summary."""
+    config = TrainingConfig.from_mapping(summary["settings"], summary["run"])
+    run = PlannedTraining(summary["run"], config, tuple(summary["checkpoints"]), tuple(summary["axes"]))
+    return TrainingFiles(folder, run)
 
 
 def _entry(folder: Path, summary: Mapping[str, Any], checkpoint: str) -> str:
     """Return one [[model]] table."""
-    config = TrainingConfig.from_mapping(summary["settings"], summary["run"])
-    run = PlannedTraining(summary["run"], config, tuple(summary["checkpoints"]), tuple(summary["axes"]))
-    files, kept = TrainingFiles(folder, run), summary["checkpoints"][checkpoint]
+    files, kept = files_of(folder, summary), summary["checkpoints"][checkpoint]
+    run = files.run
+    config = run.config
     values: dict[str, Any] = {
         "id": f"{run.name}-{checkpoint}",
         "file": files.weights(checkpoint).relative_to(folder).as_posix(),

@@ -1,6 +1,5 @@
 """Many runs side by side: one single-threaded process per core, resumed run by run."""
 
-import json
 import os
 import sys
 import time
@@ -16,14 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
-from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.errors import BadInputError, DamageWarning, MeasurebenchError
+from measurebench.core.files import remove_temporaries
+from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
+from measurebench.core.whole_files import damage_of
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models.manifest import copy_beside
 from measurebench.store.journal import exclusive
-from measurebench.training.checkpoints import TrainingFiles, write_curves, write_manifest, write_summary, write_weights
+from measurebench.training.checkpoints import (
+    TrainingFiles,
+    read_summary,
+    write_curves,
+    write_manifest,
+    write_summary,
+    write_weights,
+)
 from measurebench.training.grid import PlannedTraining
 
 if TYPE_CHECKING:
@@ -125,6 +134,8 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         (folder / "states").mkdir(parents=True, exist_ok=True)
         with exclusive(folder / "states" / "lock", str(folder)):
+            for name in (".", "weights", "runs", "states"):
+                remove_temporaries(folder / name)
             yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise BadInputError(str(folder), "a folder that can be written to", str(error.strerror)) from error
@@ -186,7 +197,10 @@ def train_one(
     device: str,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingOutcome:
-    """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason."""
+    """Train one run, write its checkpoints, curves and summary; what goes wrong becomes its reason.
+
+    A full disk, a lost drive or memory that ran out is no property of the run: it raises OSError or MachineError.
+    """
     from measurebench.compute.devices import choose_device
 
     files, started, device = TrainingFiles(folder, run), time.perf_counter(), choose_device(device, _place)
@@ -194,7 +208,8 @@ def train_one(
         summary = _train(run, _loaded(source), files, device, on_epoch)
     except OSError:  # a full disk is nothing of this run's
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's network raises; the other runs go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's network raises; the others go on
+        raise_machine_fault(error, run.name)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         summary = _summary(run, _loaded(source), device) | {"status": "failed", "reason": reason}
     write_summary(files.summary, summary)
@@ -234,6 +249,7 @@ def _train(
             "sha256": digest_file(files.weights(name)),
         }
     results = {"status": "finished", "checkpoints": checkpoints, "seconds": round(trained.seconds, 2)}
+    results |= {"initial_sha256": digest_file(files.initial), "curves_sha256": digest_file(files.curves)}
     return _summary(run, dataset, device) | results
 
 
@@ -258,15 +274,20 @@ def _summary(run: PlannedTraining, dataset: Dataset, device: str) -> dict[str, A
 
 
 def _is_finished(files: TrainingFiles) -> bool:
-    """Whether the summary says so and the weights are there."""
+    """Whether the summary says so and its files are there as it says; what is damaged is trained again."""
     summary = files.read_summary()
-    return (
-        summary is not None
-        and summary["status"] == "finished"
-        and files.initial.is_file()
-        and all(files.weights(name).is_file() for name in files.run.checkpoints)
-        and set(files.run.checkpoints) <= set(summary["checkpoints"])
-    )
+    if (
+        summary is None
+        or summary["status"] != "finished"
+        or not set(files.run.checkpoints) <= {*summary["checkpoints"]}
+    ):
+        return False
+    # Curves are told of by ``verify``; they are not worth hours of training.
+    damages = [(path, damage) for path, damage in files.damages(summary) if path != files.curves]
+    for path, damage in damages:
+        if damage != "missing":
+            warnings.warn(f"{path} is {damage}; the run is trained again", DamageWarning, stacklevel=2)
+    return not damages
 
 
 def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Dataset) -> None:
@@ -276,7 +297,8 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Datas
     """
     from measurebench.training.trainer import check_state, training_identity
 
-    others = {json.loads(path.read_text())["dataset"] for path in (folder / "runs").glob("*.json")} - {dataset.name}
+    summaries = [read_summary(path) for path in sorted((folder / "runs").glob("*.json"))]
+    others = {summary["dataset"] for summary in summaries if summary is not None} - {dataset.name}
     if others:
         raise BadInputError(
             str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"
@@ -294,5 +316,8 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Datas
                 )
             files.state.unlink(missing_ok=True)
             files.summary.unlink()
+        if files.state.is_file() and (damage := damage_of(files.state)):
+            warnings.warn(f"{files.state} is damaged, the run starts afresh: {damage}", DamageWarning, stacklevel=2)
+            files.state.unlink()
         if files.state.is_file():
             check_state(files.state, identity)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from measurebench import read_records, run
-from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.errors import BadInputError, DamageWarning, MeasurebenchError
+from measurebench.core.machine_faults import MachineError
 from measurebench.core.records import Record
+from measurebench.engine.runner import Quiet
 from measurebench.measures.value import MeasureValue
 from measurebench.store.examples import read_arrays
 from measurebench.store.folder import ResultsFolder
@@ -723,3 +725,143 @@ def test_a_config_file_and_python_resume_each_other(manifest: Path, images_file:
         reference, dataset(images_file), tmp_path / "out", measures="num_params", attacks="none", train_examples=20
     )
     assert (again.n_recorded, again.n_resumed) == (0, 3)
+
+
+def raising(error: BaseException) -> Any:
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
+def test_a_network_that_ends_the_process_is_a_failed_model(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "models"
+    shutil.copytree(manifest.parent, folder)
+    for name, line in {"net0": "import sys; sys.exit(0)", "net1": "raise SystemExit('strange')"}.items():
+        (folder / f"{name}.py").write_text(f"def small(width=6):\n    {line}\n")
+    text = (folder / "models.toml").read_text()
+    for number in (0, 1):
+        text = text.replace(
+            f'"net{number}.pt"\narchitecture = "nets.py', f'"net{number}.pt"\narchitecture = "net{number}.py'
+        )
+    (folder / "models.toml").write_text(text)
+    summary = run(str(folder), dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert summary.exit_status == 1
+    assert {model: reason for model, _, reason in summary.failures} == {
+        "net0": "SystemExit: 0",
+        "net1": "SystemExit: strange",
+    }
+
+
+FAULTS = [
+    OSError(28, "No space left on device"),
+    OSError(122, "Disk quota exceeded"),
+    OSError(5, "Input/output error"),
+    OSError(116, "Stale file handle"),
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__ + str(getattr(fault, "errno", "")))
+@pytest.mark.parametrize("where", ["measure", "load", "verdicts", "wrapped"])
+def test_a_fault_of_the_machine_stops_the_run_and_is_no_record(
+    fault: BaseException, where: str, manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.engine import model_run
+    from measurebench.measures.margins.average_ce import AverageCrossEntropy
+
+    def wrapped(*_: object, **__: object) -> None:
+        try:
+            raising(fault)()
+        except BaseException as error:  # noqa: BLE001 - as a reader of checkpoints does
+            raise BadInputError("net0.pt", "a whole checkpoint", str(error)) from None
+
+    with monkeypatch.context() as patch:
+        if where == "measure":
+            patch.setattr(AverageCrossEntropy, "__call__", raising(fault))
+        elif where == "verdicts":
+            patch.setattr(model_run, "write_arrays", raising(fault))
+        else:
+            patch.setattr(model_run, "load_model", raising(fault) if where == "load" else wrapped)
+        with pytest.raises(MachineError, match=r"net0.*; .* and run the same command again") as caught:
+            run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
+        assert caught.value.exit_status == 1
+    assert all(line["status"] == "measured" for line in lines(tmp_path / "out"))
+    summary = run(f"{manifest.parent}#net0", dataset(images_file), tmp_path / "out", **OPTIONS)
+    assert (summary.exit_status, len(lines(tmp_path / "out"))) == (0, N_PAIRS)
+
+
+def test_a_fault_in_a_worker_stops_the_run(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full.py").write_text("def full(network, images, labels):\n    raise OSError(28, 'No space left')\n")
+    options = OPTIONS | {"attacks": f"{tmp_path / 'full.py'}:full", "measures": "num_params", "workers": 2}
+    with pytest.raises(MachineError, match="the disk is full"):
+        run(str(manifest), dataset(images_file), tmp_path / "out", **options)
+    assert all(line["status"] == "measured" for line in lines(tmp_path / "out"))
+
+
+def test_models_on_a_drive_that_is_lost_during_a_run_are_no_failures(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    drive = tmp_path / "drive"
+    shutil.copytree(manifest.parent, drive)
+
+    class Unmount(Quiet):
+        def finished(self, model_id: str) -> None:
+            drive.rename(tmp_path / "gone")
+
+    options = OPTIONS | {"measures": "num_params", "attacks": "none"}
+    with pytest.raises(MachineError, match=r"net1: the folder .*drive is gone: mount the drive again"):
+        run(str(drive / "models.toml"), dataset(images_file), tmp_path / "out", progress=Unmount(), **options)
+    assert {line["model_id"] for line in lines(tmp_path / "out")} == {"net0"}
+
+
+@pytest.mark.parametrize("lost", ["models.jsonl", "configs.jsonl", "environments.jsonl"])
+def test_a_lost_catalogue_is_made_again_by_the_same_command(
+    whole: Path, lost: str, manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    before = read_table(out)
+    (out / lost).unlink()
+    summary = run(str(manifest), dataset(images_file), out, **OPTIONS)
+    assert (summary.exit_status, summary.n_recorded) == (0, 0)
+    assert read_table(out).equals(before)
+    assert lost == "environments.jsonl" or (out / lost).is_file()
+
+
+def test_a_damaged_line_is_measured_again_and_nothing_else(
+    whole: Path, manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    content = (out / "records.jsonl").read_bytes()
+    (out / "records.jsonl").write_bytes(content.replace(b'"value": 0.', b'"value": 1.', 1))
+    with pytest.warns(DamageWarning, match="its checksum does not match"):
+        summary = run(str(manifest), dataset(images_file), out, **OPTIONS)
+    assert (summary.exit_status, summary.n_recorded) == (0, 1)
+    assert numbers(out) == numbers(whole)
+
+
+def test_damaged_verdicts_are_measured_again(whole: Path, manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    import shutil
+
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    path = next((out / "examples" / "net0").glob("*/test-pgd_accuracy.npz"))
+    good = path.read_bytes()
+    path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    with pytest.warns(DamageWarning, match="test-pgd_accuracy.npz is damaged"):
+        summary = run(str(manifest), dataset(images_file), out, **OPTIONS)
+    assert (summary.exit_status, summary.n_recorded) == (0, 1)
+    assert path.read_bytes() == good

@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import TEMPORARY, write_atomically
+from measurebench.core.machine_faults import LostFolderError
 from measurebench.core.records import Record
 from measurebench.store.examples import file_name, read_arrays, write_arrays
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.journal import Journal
 from tests.core.test_records import VALUES
 
 
@@ -124,13 +126,58 @@ def test_a_damaged_mark_is_named(tmp_path: Path, content: str) -> None:
         ResultsFolder.open(tmp_path)
 
 
-def test_a_bad_record_is_named_with_file_and_line(tmp_path: Path) -> None:
+def test_a_record_that_lacks_a_field_is_named_with_file_and_line(tmp_path: Path) -> None:
     with ResultsFolder.writing(tmp_path / "out", "0") as folder:
-        folder.add_record(record())
-        with (tmp_path / "out" / "records.jsonl").open("a") as file:
-            file.write('{"model_id": "a"}\n')
-        with pytest.raises(BadInputError, match=r"records\.jsonl, line 2: expected the field"):
+        Journal(tmp_path / "out" / "records.jsonl").append({"model_id": "a"})
+        with pytest.raises(BadInputError, match=r"records\.jsonl, line 1: expected the field"):
             folder.records()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("value", bad) for bad in ("1.0", [1.0], {}, True)),
+        *(("n", bad) for bad in (1.5, "40", None, False)),
+        *((name, bad) for name in ("model_id", "measure", "config_digest", "status") for bad in (1, None, [])),
+        ("seconds", "long"),
+        ("diagnostics", [1]),
+        ("diagnostics", {"a": {"b": 1}}),
+    ],
+)
+def test_a_record_with_a_value_of_another_type_is_named(field: str, value: object, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=rf"line 3: {field}"):
+        Record.from_json(VALUES | {field: value}, "line 3")
+
+
+def test_a_damaged_record_is_told_set_aside_and_open_again(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        for measure in ("a", "b", "c"):
+            folder.add_record(record(measure=measure, value=1.0))
+    path = tmp_path / "out" / "records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"measure": "b"', b'"measure": "x"'))
+    with pytest.warns(DamageWarning, match="line 2 is damaged"):
+        assert [r.measure for r in ResultsFolder.open(tmp_path / "out").records()] == ["a", "c"]
+    with pytest.warns(DamageWarning, match="line 2"), ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_record(record(measure="b", value=1.0))
+    assert [r.measure for r in ResultsFolder.open(tmp_path / "out").records()] == ["a", "c", "b"]
+    assert path.with_name("records.jsonl.damaged").is_file()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_folder_that_is_lost_while_it_is_written_to_is_not_made_again(back: bool, tmp_path: Path) -> None:
+    """As when a drive is unmounted: what is written then would lie beside what was measured before."""
+    out = tmp_path / "out"
+    with ResultsFolder.writing(out, "0") as folder:
+        folder.add_record(record())
+        out.rename(tmp_path / "elsewhere")
+        if back:
+            out.mkdir()
+        for write in (lambda: folder.add_record(record(measure="b")), lambda: folder.add_model({"model_id": "a"})):
+            with pytest.raises(LostFolderError, match="out: the folder was removed, replaced or unmounted"):
+                write()
+        assert out.exists() == back
+        assert not list(out.glob("*"))
+    assert len(ResultsFolder.open(tmp_path / "elsewhere").records()) == 1
 
 
 def test_what_a_kill_left_half_written_is_removed_and_does_not_block(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.store.journal import Journal, exclusive
 
 
@@ -31,12 +31,36 @@ def test_a_torn_last_line_is_dropped_wherever_it_was_torn(tmp_path: Path, cut: i
     assert journal.read() == [{"n": 1}, {"n": 3}]
 
 
-def test_a_damaged_line_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     journal.path.write_text('{"n": 1}\n{"n": oops}\n{"n": 3}\n')
-    with pytest.raises(BadInputError, match=r"j\.jsonl, line 2: expected one JSON object, got .*oops"):
-        journal.read()
+    with pytest.warns(DamageWarning, match=r"j\.jsonl, line 2 is damaged and not used: no JSON"):
+        assert journal.read() == [{"n": 1}, {"n": 3}]
     assert journal.path.read_text().count("\n") == 3
+
+
+def test_a_file_that_is_damaged_all_over_is_told_in_few_lines(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.path.write_text("oops\n" * 1000)
+    with pytest.warns(DamageWarning) as told:
+        assert journal.read() == []
+    assert len(told) == 6
+    assert "995 more lines" in str(told[-1].message)
+
+
+def test_damaged_lines_are_set_aside_once_and_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for number in range(3):
+        journal.append({"n": number})
+    content = journal.path.read_bytes()
+    journal.path.write_bytes(content.replace(b'{"n": 1', b'{"n": 7'))
+    _, damages = journal.examine()
+    assert [(damage.number, damage.reason) for damage in damages] == [(2, "its checksum does not match")]
+    journal.set_aside(damages)
+    assert journal.read() == [{"n": 0}, {"n": 2}]
+    assert (tmp_path / "j.jsonl.damaged").read_bytes().startswith(b'{"n": 7')
+    journal.append({"n": 3})
+    assert journal.examine() == ([(1, {"n": 0}), (2, {"n": 2}), (3, {"n": 3})], [])
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +127,70 @@ def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     journal.path.write_text('{"n": 1}\n\n[2]\n')
-    with pytest.raises(BadInputError, match=r"line 3: expected one JSON object, got list; something else changed"):
-        journal.read()
+    with pytest.warns(DamageWarning, match=r"line 3 is damaged and not used: no JSON object but list"):
+        assert journal.read() == [{"n": 1}]
+
+
+VALUES = [{"n": 1, "text": "ä"}, {"n": 22}, {"value": 0.125, "zz": None}]
+
+
+def harmless(before: list[dict], after: list[dict], n_damages: int, torn: bytes) -> bool:
+    """Tell whether what is read after a change is right, or what is missing was noticed."""
+    missing = [value for value in before if value not in after]
+    return all(value in before for value in after) and (not missing or n_damages > 0 or bool(torn))
+
+
+@pytest.mark.parametrize("change", [1, 2, 4, 8, 16, 32, 64, 128, 0xFF, 0x2A])
+def test_a_changed_byte_anywhere_is_noticed_or_changes_nothing(change: int, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for value in VALUES:
+        journal.append(value)
+    content, bad = journal.path.read_bytes(), []
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= change
+        journal.path.write_bytes(changed)
+        found, damages = journal.examine()
+        if not harmless(VALUES, [value for _, value in found], len(damages), journal.torn()):
+            bad.append(place)
+    assert not bad
+
+
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_lost_and_added_bytes_are_noticed(n: int, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    values = [value | {"long": "x" * 60} for value in VALUES]
+    for value in values:
+        journal.append(value)
+    content = journal.path.read_bytes()
+    for place in range(content.index(b"\n"), len(content) - n):
+        for changed in (content[:place] + content[place + n :], content[:place] + b"0" * n + content[place:]):
+            journal.path.write_bytes(changed)
+            found, damages = journal.examine()
+            assert harmless(values, [value for _, value in found], len(damages), journal.torn()), place
+
+
+def test_a_page_of_zeros_is_noticed_and_the_lines_around_it_are_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    for number in range(200):
+        journal.append({"n": number, "text": "x" * 50})
+    content = bytearray(journal.path.read_bytes())
+    content[4096:8192] = bytes(4096)
+    journal.path.write_bytes(content)
+    found, damages = journal.examine()
+    assert 100 < len(found) < 180
+    assert len(damages) == 1
+
+
+def test_lines_of_earlier_versions_have_no_checksum_and_are_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.path.write_text('{"n": 1}\n{"n": 2}\n')
+    journal.append({"n": 3})
+    assert journal.read() == [{"n": 1}, {"n": 2}, {"n": 3}]
+    with journal.path.open("a") as file:
+        file.write('{"n": 4}\n')
+    with pytest.warns(DamageWarning, match="line 4 .*: its checksum is missing"):
+        assert journal.read() == [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
 HOLDER = """

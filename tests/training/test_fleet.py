@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, DamageWarning, MeasurebenchError
+from measurebench.core.files import TEMPORARY
 from measurebench.datasets import load_dataset
 from measurebench.models import load_model, resolve
 from measurebench.training import trainer
@@ -265,3 +266,103 @@ def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
     while not done():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def _flip(path: Path, place: int = -9) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _copied(trained: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize("damage", [_flip, _emptied])
+@pytest.mark.parametrize(
+    "name", ["weights/resnet-at-1-b64-aug-s0-best.safetensors", "runs/resnet-at-1-b64-aug-s0.json"]
+)
+def test_a_finished_run_whose_files_were_damaged_is_trained_again(
+    damage: Callable, name: str, trained: Path, tmp_path: Path
+) -> None:
+    folder = _copied(trained, tmp_path)
+    damage(folder / name)
+    with pytest.warns(DamageWarning, match=name):
+        outcomes = train_all(_runs(defense=["Standard", "AT"]), SOURCE, folder)
+    assert [outcome.status for outcome in outcomes] == ["finished before", "finished"]
+    files = (*(trained / "weights").iterdir(), trained / "models.toml")
+    assert all((folder / path.relative_to(trained)).read_bytes() == path.read_bytes() for path in files)
+
+
+def test_damaged_initial_weights_are_made_again(trained: Path, tmp_path: Path) -> None:
+    folder = _copied(trained, tmp_path)
+    initial = sorted((folder / "weights").glob("initial-*"))[0]
+    before = initial.read_bytes()
+    _flip(initial)
+    with pytest.warns(DamageWarning, match="initial-"):
+        train_all(_runs(defense=["Standard", "AT"]), SOURCE, folder)
+    assert initial.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"run": 1}', "null", '{"run": "x", "dataset": "digits", "status": "finished"}']
+)
+def test_broken_summaries_of_other_runs_do_not_block_the_folder(text: str, trained: Path, tmp_path: Path) -> None:
+    folder = _copied(trained, tmp_path)
+    (folder / "runs" / "other.json").write_text(text)
+    with pytest.warns(DamageWarning, match=r"other\.json is damaged and not used"):
+        outcomes = train_all(_runs(defense=["Standard", "AT"]), SOURCE, folder)
+    assert [outcome.status for outcome in outcomes] == ["finished before"] * 2
+
+
+def test_what_a_kill_left_half_written_is_removed(trained: Path, tmp_path: Path) -> None:
+    folder = _copied(trained, tmp_path)
+    left = [folder / name / f".0123456789abcdef{TEMPORARY}" for name in (".", "weights", "runs", "states")]
+    for path in left:
+        path.write_text("half")
+    train_all(_runs(defense=["Standard", "AT"]), SOURCE, folder)
+    assert not any(path.exists() for path in left)
+
+
+def test_summaries_of_earlier_versions_have_no_checksum_and_are_read(trained: Path, tmp_path: Path) -> None:
+    folder = _copied(trained, tmp_path)
+    for path in (folder / "runs").glob("*.json"):
+        summary = json.loads(path.read_text())
+        for name in ("checksum", "initial_sha256", "curves_sha256"):
+            del summary[name]
+        path.write_text(json.dumps(summary))
+    outcomes = train_all(_runs(defense=["Standard", "AT"]), SOURCE, folder)
+    assert [outcome.status for outcome in outcomes] == ["finished before"] * 2
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), OSError(28, "No space left on device")])
+def test_a_fault_of_the_machine_is_no_property_of_a_run(
+    fault: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from measurebench.core.machine_faults import machine_fault
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.TrainingRun, "epoch", fail)
+        with pytest.raises((MeasurebenchError, OSError)) as caught:
+            train_all(_runs(defense=["Standard"]), SOURCE, tmp_path)
+    assert machine_fault(caught.value) is not None
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_network_that_ends_the_process_is_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(trainer.TrainingRun, "epoch", leave)
+    (outcome,) = train_all(_runs(defense=["Standard"]), SOURCE, tmp_path)
+    assert (outcome.status, outcome.reason) == ("failed", "SystemExit: 0")

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from measurebench.core.files import write_atomically
 
 __all__ = ["Arrays", "FolderStore", "Store", "decoded", "encoded"]
 
@@ -72,10 +73,4 @@ class FolderStore:
 
     def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the block, arrays of any shape, beside its place, then move it there."""
-        path = self._path(name)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        with beside.open("wb") as file:
-            file.write(encoded(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_atomically(self._path(name), encoded(arrays))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import write_atomically
+from measurebench.core.file_sets import write_set
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.html.bundle import VEGA_LITE
 from measurebench.reporting.html.embedding import columns as embedded
@@ -39,10 +39,10 @@ def write_figures(figures: Iterable[Figure], folder: Path, formats: Sequence[str
     """
     chosen = check_formats(formats)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [
-            _write(standalone(figure), folder / f"{figure.id}.{kind}", kind) for figure in figures for kind in chosen
-        ]
+        return write_set(
+            folder,
+            {f"{figure.id}.{kind}": _drawn(standalone(figure), kind) for figure in figures for kind in chosen},
+        )
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written to", error.strerror or str(error)) from error
 
@@ -98,14 +98,12 @@ def _rows(table: pd.DataFrame, figure: Figure) -> list[dict[str, Any]]:
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
-def _write(spec: dict[str, Any], path: Path, kind: str) -> Path:
+def _drawn(spec: dict[str, Any], kind: str) -> bytes:
+    """Return a chart as the content of a file of this kind."""
     import vl_convert
 
     if kind == "svg":
-        content = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode()
-    elif kind == "png":
-        content = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE)
-    else:
-        content = vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE)
-    write_atomically(path, content)
-    return path
+        return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode()
+    if kind == "png":
+        return bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=PNG_SCALE))
+    return bytes(vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE))

@@ -2,17 +2,19 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.files import write_atomically
+from measurebench.core.file_sets import finish_set, write_set
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
 PICTURES = ("clean", "perturbation", "adversarial")
+_OURS = re.compile(r"\d{3,}-(clean|perturbation|adversarial)\.png")
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,17 @@ def write_gallery(
 ) -> Path:
     """Write ``folder/gallery.json`` and three PNG files per entry (clean, perturbation, adversarial); return its path.
 
-    ``entries`` hold the fields of ``GalleryItem`` except for the pictures.
+    ``entries`` hold the fields of ``GalleryItem`` except for the pictures. An earlier gallery is replaced, all at once.
     """
-    rows = []
+    rows, contents = [], {}
     for i, (entry, files) in enumerate(zip(entries, pictures, strict=True)):
         names = {kind: f"{i:03d}-{kind}.png" for kind in PICTURES}
-        for name, content in zip(names.values(), files, strict=True):
-            write_atomically(folder / name, content)
+        contents |= dict(zip(names.values(), files, strict=True))
         rows.append({**entry, **names})
-    path = folder / "gallery.json"
-    write_atomically(path, json.dumps(rows, indent=1, ensure_ascii=False).encode() + b"\n")
-    return path
+    contents["gallery.json"] = json.dumps(rows, indent=1, ensure_ascii=False).encode() + b"\n"
+    earlier = [path.name for path in folder.glob("*.png") if _OURS.fullmatch(path.name)]
+    write_set(folder, contents, earlier)
+    return folder / "gallery.json"
 
 
 def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
@@ -75,6 +77,7 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     picture that is missing or not a PNG.
     """
     path = folder / "gallery.json"
+    finish_set(folder)
     if not path.is_file():
         return ()
     try:

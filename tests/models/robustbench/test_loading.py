@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from measurebench.core.download import DownloadError, Patience, Remote
-from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.errors import BadInputError, DamageWarning, MeasurebenchError
 from measurebench.models import load_model, resolve
 from measurebench.models.identity import model_digest
 from measurebench.models.robustbench import loading
@@ -79,13 +79,15 @@ def test_weights_are_downloaded_checked_and_loaded_strictly(mirror: Path, monkey
     assert load_model(spec_of("Wong2020Fast"), offline=True).digest == model.digest
 
 
-def test_file_that_changed_since_its_first_use_is_refused(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_changed_since_its_first_use_is_fetched_again(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, network())
     (mirror / "Wong2020Fast.pt").write_bytes(saved(state()))
-    load_zoo_model(spec_of("Wong2020Fast"))
+    before = load_zoo_model(spec_of("Wong2020Fast")).digest
     (weights_folder("cifar10", "Linf") / "Wong2020Fast.pt").write_bytes(saved(state(seed=1)))
-    with pytest.raises(BadInputError, match="has it been replaced"):
-        load_zoo_model(spec_of("Wong2020Fast"))
+    with pytest.raises(DownloadError, match="not as it was fetched, and the network is not to be used"):
+        load_zoo_model(spec_of("Wong2020Fast"), offline=True)
+    with pytest.warns(DamageWarning, match="it is fetched again"):
+        assert load_zoo_model(spec_of("Wong2020Fast")).digest == before
 
 
 def test_file_put_there_by_hand_is_used_and_its_hash_noted(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,144 @@
+"""Checks what is stored against its checksums: the files of a results folder, line by line and block by block."""
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from measurebench.core.errors import DamageWarning, MeasurebenchError
+from measurebench.core.files import is_temporary
+from measurebench.core.records import Record
+from measurebench.store.examples import is_intact, verdict_path
+from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.journal import Journal
+
+__all__ = ["Fault", "verify_results", "with_whole_verdicts"]
+
+_DIGEST = 32  # bytes of a SHA-256 at the end of a block
+_WHAT = {
+    "records.jsonl": "the same run command measures again what is missing",
+    "models.jsonl": "the same run command loads the model again and makes its entry",
+    "configs.jsonl": "the same run command writes the configuration again",
+    "environments.jsonl": "the environment is known only where it is recorded again",
+    "runs.jsonl": "the command line of an earlier run is lost; no value is",
+    "measures.jsonl": "the same run command writes it again",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is damaged or missing: the file (and line), what is wrong, and what mends it."""
+
+    place: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}; {self.remedy}"
+
+
+def verify_results(path: Path) -> list[Fault]:
+    """Return what is damaged or missing in a results folder, and what the same command will measure again.
+
+    Nothing is changed. Raises BadInputError where the folder is no results folder.
+    """
+    folder = ResultsFolder.open(path)
+    faults = [fault for journal in folder.journals for fault in _journal_faults(journal)]
+    records = _records(folder, faults)
+    faults += _catalogue_faults(folder, records)
+    faults += _verdict_faults(folder.path, records)
+    for block in sorted((path / "blocks").rglob("*.block")):
+        content = block.read_bytes()
+        if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+            faults.append(Fault(str(block), "damaged", "the attack searches these examples again if it needs them"))
+    return faults + _left_over(path)
+
+
+def _left_over(path: Path) -> list[Fault]:
+    """Return the temporary files of killed processes, which hold nothing that counts, as faults."""
+    found = [child for child in sorted(path.rglob("*")) if is_temporary(child)]
+    return [Fault(str(child), "left over from a killed process", "it does no harm; remove it") for child in found]
+
+
+def _journal_faults(journal: Journal) -> list[Fault]:
+    """Return damaged lines and a torn end."""
+    remedy, (_, damages) = _WHAT[journal.path.name], journal.examine()
+    faults = [Fault(f"{journal.path}, line {item.number}", f"damaged: {item.reason}", remedy) for item in damages]
+    if torn := journal.torn():
+        text = f"{len(torn)} bytes without an end of line, of a process that was killed or of damage"
+        faults.append(Fault(str(journal.path), text, remedy))
+    return faults
+
+
+def _records(folder: ResultsFolder, faults: list[Fault]) -> list[Record]:
+    """Return the records that can be read; add those that cannot to the faults."""
+    journal, found = folder.journals[0], {}
+    for number, line in journal.examine()[0]:
+        try:
+            record = Record.from_json(line, f"{journal.path}, line {number}")
+        except MeasurebenchError as error:
+            faults.append(Fault(f"{journal.path}, line {number}", str(error), "correct the line or remove it"))
+        else:
+            found[record.key] = record
+    return list(found.values())
+
+
+def _catalogue_faults(folder: ResultsFolder, records: Sequence[Record]) -> list[Fault]:
+    """Return models, configurations and environments that records name and that are not there."""
+    entries = folder.models.examine()[0]
+    try:
+        known = {model_key(entry) for _, entry in entries}
+    except (KeyError, TypeError) as error:
+        return [Fault(str(folder.models.path), f"an entry without {error}", _WHAT["models.jsonl"])]
+    lost = sorted({record.model_id for record in records if record.model_key not in known and record.measure != "load"})
+    faults = [
+        Fault(str(folder.models.path), f"no entry of the model {name!r}, which has records", _WHAT["models.jsonl"])
+        for name in lost
+    ]
+    for journal, named in (
+        (folder.configs, {record.config_digest for record in records}),
+        (folder.environments, {record.environment_digest for record in records}),
+    ):
+        there = {line.get("digest") for _, line in journal.examine()[0]}
+        remedy = _WHAT[journal.path.name]
+        faults += [Fault(str(journal.path), f"no entry {digest!r}", remedy) for digest in sorted(named - there)]
+    return faults
+
+
+def _verdict_faults(path: Path, records: Iterable[Record]) -> list[Fault]:
+    """Return damaged verdicts, and accuracies under attack whose verdicts are missing."""
+    faults, expected = [], set()
+    again = "the same run command measures this accuracy again"
+    for record in records:
+        if not _has_verdicts(record):
+            continue
+        file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
+        expected.add(file)
+        if not file.is_file():
+            faults.append(
+                Fault(str(file), "missing", "the value is kept; to have the verdicts, measure in a new folder")
+            )
+    for file in sorted((path / "examples").rglob("*.npz")):
+        if not is_intact(file.read_bytes()):
+            faults.append(Fault(str(file), "damaged", again if file in expected else "nothing reads it"))
+    return faults
+
+
+def _has_verdicts(record: Record) -> bool:
+    return record.measure.endswith("_accuracy") and record.measure != "clean_accuracy" and record.status == "measured"
+
+
+def with_whole_verdicts(records: Iterable[Record], path: Path) -> list[Record]:
+    """Return the records without those of attacks whose verdicts for each image are damaged, with a DamageWarning.
+
+    Verdicts that are missing do not count: a folder may be kept without them.
+    """
+    found = []
+    for record in records:
+        file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
+        if _has_verdicts(record) and file.is_file() and not is_intact(file.read_bytes()):
+            warnings.warn(f"{file} is damaged; {record.measure} is measured again", DamageWarning, stacklevel=2)
+        else:
+            found.append(record)
+    return found
