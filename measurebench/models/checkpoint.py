@@ -10,6 +10,7 @@ import torch
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
+from measurebench.core.importing import search_working_folder
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
 from measurebench.models.storages import check_storages
@@ -74,6 +75,8 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
             f"a pickle that would run {', '.join(refused[:6])}",
             "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
         )
+    if refused:
+        search_working_folder()  # its classes may be defined in the user's own files
     try:
         if kind.name == "torch-zip" and not refused:
             check_storages(path, kind)

@@ -150,6 +150,7 @@ def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
         run=entry.run,
         cluster=entry.cluster,
         expected_clean_accuracy=entry.expected_clean_accuracy,
+        manifest=str(path),
     )
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.trust import NamedCode, demand_word
 from measurebench.training.training_config import TrainingConfig, recipe
 
 __all__ = ["Checkpoint", "PlannedTraining", "expand", "read_grid", "training_name"]
@@ -44,12 +45,21 @@ class PlannedTraining:
     axes: tuple[str, ...] = ()
 
 
-def read_grid(path: Path, dataset: str) -> list[PlannedTraining]:
+def read_grid(path: Path, dataset: str, *, trust_code: bool = False) -> list[PlannedTraining]:
     """Return the runs of a grid file for a dataset, in the file's order, each once.
 
-    Raises BadInputError naming the file and the key, with near names where one is misspelt.
+    ``trust_code`` is the user's leave to run code that the file names (``core.trust``). Raises BadInputError naming the
+    file and the key, with near names where one is misspelt.
     """
-    return expand(_parsed(path), dataset, str(path))
+    runs = expand(_parsed(path), dataset, str(path))
+    named = {run.config.architecture: run for run in runs if ":" in run.config.architecture}
+    calls = [f"{name}({_arguments(run.config.architecture_kwargs)})" for name, run in named.items()]
+    demand_word([NamedCode(str(path), "architecture", call) for call in calls], trust_code)
+    return runs
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
 
 
 def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTraining]:
