@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.files import file_name, write_atomically
+from measurebench.core.npz import check_arrays
 
 __all__ = ["Arrays", "block_path", "file_name", "read_arrays", "verdict_path", "write_arrays"]
 
@@ -33,7 +34,9 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """Return the arrays of an .npz file, of any shape, or None where it is missing or damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            check_arrays(file, str(path))
+            archive = np.load(file, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError):
         return None

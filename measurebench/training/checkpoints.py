@@ -20,6 +20,8 @@ from torch import Tensor
 
 from measurebench.core.digests import digest_json
 from measurebench.core.files import write_atomically
+from measurebench.core.limits import TEXT_BYTES
+from measurebench.core.reading import read_text
 from measurebench.core.toml import to_key, to_toml
 from measurebench.models.manifest import name_beside
 from measurebench.training.grid import PlannedTraining
@@ -91,7 +93,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 def write_manifest(folder: Path) -> int:
     """Write models.toml with every checkpoint of every finished run in the folder, and return how many there are."""
     paths = sorted((folder / "runs").glob("*.json"))
-    summaries = [json.loads(path.read_text()) for path in paths]
+    summaries = [json.loads(read_text(path, TEXT_BYTES, "a summary of a run")) for path in paths]
     entries = [
         _entry(folder, summary, checkpoint)
         for summary in summaries

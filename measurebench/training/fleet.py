@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
+from measurebench.core.reading import read_text
 from measurebench.core.trust import trust
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models.manifest import copy_beside
@@ -279,7 +281,8 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Datas
     """
     from measurebench.training.trainer import check_state, training_identity
 
-    others = {json.loads(path.read_text())["dataset"] for path in (folder / "runs").glob("*.json")} - {dataset.name}
+    texts = [read_text(path, TEXT_BYTES, "a summary of a run") for path in (folder / "runs").glob("*.json")]
+    others = {json.loads(text)["dataset"] for text in texts} - {dataset.name}
     if others:
         raise BadInputError(
             str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"

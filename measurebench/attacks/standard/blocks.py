@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from measurebench.core.errors import BadInputError
+from measurebench.core.files import write_atomically
+from measurebench.core.limits import ARRAYS_BYTES
+from measurebench.core.reading import read_bytes
 
 __all__ = ["Arrays", "FolderStore", "Store", "decoded", "encoded"]
 
@@ -66,16 +70,10 @@ class FolderStore:
     def get(self, name: str) -> Arrays | None:
         """Return the block, or None where there is none that is whole."""
         try:
-            return decoded(self._path(name).read_bytes())
-        except FileNotFoundError:
+            return decoded(read_bytes(self._path(name), ARRAYS_BYTES, "a block of examples"))
+        except (FileNotFoundError, BadInputError):
             return None
 
     def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the block, arrays of any shape, beside its place, then move it there."""
-        path = self._path(name)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        with beside.open("wb") as file:
-            file.write(encoded(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_atomically(self._path(name), encoded(arrays))
