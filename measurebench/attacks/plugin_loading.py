@@ -9,24 +9,15 @@ from types import ModuleType
 from typing import Any
 
 from measurebench.attacks.plugin import OFFERED, PluginAttack
+from measurebench.attacks.references import reference_parts
 from measurebench.attacks.settings import check_names, read_settings, typed
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.importing import import_by_name, import_file
 
-__all__ = ["is_plugin", "load_plugin"]
+__all__ = ["load_plugin"]
 
 _POSITIONAL = 3  # network, images, labels
-
-
-def is_plugin(reference: str) -> bool:
-    """Tell whether a reference names a function, not a registered attack with settings.
-
-    >>> is_plugin("pgd:steps=50"), is_plugin("my_attacks:pgd"), is_plugin("my_attacks:pgd:steps=50")
-    (False, True, True)
-    """
-    place, name, _ = _parts(reference)
-    return bool(place and name and "=" not in name)
 
 
 def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
@@ -35,7 +26,7 @@ def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
     Raises BadInputError for a module, function or setting that is not there, or a function that needs more arguments
     than it is given.
     """
-    place, name, settings = _parts(reference)
+    place, name, settings = reference_parts(reference)
     module = _file_module(place, subject) if place.endswith(".py") else import_by_name(place, subject)
     function = getattr(module, name, None)
     if not callable(function) or inspect.isclass(function):
@@ -54,14 +45,6 @@ def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
     values = tuple((key, _value(text, parameters[key], f"{label}: {key}")) for key, text in sorted(given.items()))
     takes = tuple(key for key in parameters if key in OFFERED)
     return PluginAttack(function, name, label, _code_digest(function, module), values, takes)
-
-
-def _parts(reference: str) -> tuple[str, str, str]:
-    """Split a reference into module or file, callable and settings; a file's path may hold colons."""
-    head, dot_py, tail = reference.partition(".py:")
-    place, rest = (f"{head}.py", tail) if dot_py else reference.partition(":")[::2]
-    name, _, settings = rest.partition(":")
-    return place, name, settings
 
 
 def _file_module(place: str, subject: str) -> ModuleType:

@@ -1,6 +1,6 @@
 """A list of attacks as text, such as ``pgd:steps=50,restarts=5,autoattack``, without importing any of them."""
 
-__all__ = ["split_references"]
+__all__ = ["names_code", "reference_parts", "split_references"]
 
 
 def split_references(text: str) -> tuple[str, ...]:
@@ -22,3 +22,25 @@ def split_references(text: str) -> tuple[str, ...]:
             found.append(part)
     unique = tuple(dict.fromkeys(found))
     return () if unique == ("none",) else unique
+
+
+def names_code(reference: str) -> bool:
+    """Tell whether a reference names a function, not a registered attack with settings.
+
+    >>> names_code("pgd:steps=50"), names_code("my_attacks:pgd"), names_code("my_attacks:pgd:steps=50")
+    (False, True, True)
+    """
+    place, name, _ = reference_parts(reference)
+    return bool(place and name and "=" not in name)
+
+
+def reference_parts(reference: str) -> tuple[str, str, str]:
+    """Split a reference into module or file, callable and settings; a file's path may hold colons.
+
+    >>> reference_parts("my_attacks.py:pgd:steps=50")
+    ('my_attacks.py', 'pgd', 'steps=50')
+    """
+    head, dot_py, tail = reference.partition(".py:")
+    place, rest = (f"{head}.py", tail) if dot_py else reference.partition(":")[::2]
+    name, _, settings = rest.partition(":")
+    return place, name, settings

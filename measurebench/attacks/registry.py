@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import measurebench.attacks as package
 from measurebench.attacks.plugin import PluginAttack
-from measurebench.attacks.plugin_loading import is_plugin, load_plugin
+from measurebench.attacks.plugin_loading import load_plugin
 from measurebench.attacks.protocol import Attack
+from measurebench.attacks.references import names_code
 from measurebench.attacks.settings import read_settings, with_settings
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.importing import import_submodules
@@ -65,12 +66,12 @@ def find_attack(reference: str, subject: str = "attack") -> Attack:
     """
     known = all_attacks()
     name, colon, rest = reference.partition(":")
-    if name in known and not (colon and is_plugin(reference)):
+    if name in known and not (colon and names_code(reference)):
         attack = known[name]
         return with_settings(attack, read_settings(rest, name), name) if colon else attack
     if name in known and not Path(f"{name}.py").exists() and find_spec(name) is None:
         raise BadInputError(f"settings of {name}", "name=value, separated by commas", repr(rest))
-    if colon and is_plugin(reference):
+    if colon and names_code(reference):
         plugin = load_plugin(reference, subject)
         # Its columns are called by its function, unless that would make it one of the registered attacks.
         return plugin.named_in_full() if plugin.name in known else plugin

@@ -70,6 +70,7 @@ def compare_with_stock(
     seed: int = 0,
     device: str = "auto",
     allow_pickle: bool = False,
+    trust_code: bool = False,
     offline: bool = False,
 ) -> Agreement:
     """Attack the first test images of a model with AutoAttack and with pyautoattack, and count their verdicts.
@@ -78,9 +79,8 @@ def compare_with_stock(
     no data set is known.
     """
     chosen = dataset if model.startswith("robustbench:") else None
-    specs = resolve(
-        [model], architecture=architecture, normalization=normalization, dataset=chosen, allow_pickle=allow_pickle
-    )
+    named: dict[str, Any] = {"architecture": architecture, "normalization": normalization, "dataset": chosen}
+    specs = resolve([model], **named, allow_pickle=allow_pickle, trust_code=trust_code)
     if len(specs) != 1:
         raise BadInputError(model, "a reference to one model", f"{len(specs)}")
     if (name := dataset or specs[0].dataset) is None:

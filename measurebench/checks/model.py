@@ -16,8 +16,10 @@ from measurebench.core.config import choose_threat
 from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.specs import NORMALIZATIONS, ModelSpec, Normalization
 from measurebench.core.threat import ThreatModel
+from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models import LoadedModel, load_model, resolve
+from measurebench.models.identity import named_code
 from measurebench.models.verify import check_images
 
 __all__ = ["check_model", "check_models"]
@@ -39,13 +41,15 @@ def check_model(
     autoattack: bool = False,
     device: str = "auto",
     allow_pickle: bool = False,
+    trust_code: bool = False,
     offline: bool = False,
 ) -> ModelCheck:
     """Load a model, test it on images, attack it, and return what was found.
 
     Clean accuracy is taken on ``examples`` test images; of those that are classified correctly, ``attack_examples`` are
     attacked. ``dataset`` is the model's own unless given, ``norm`` and ``radius`` its own threat model or else Linf
-    8/255. ``architecture`` and ``normalization`` are for a checkpoint without a manifest. What is wrong with the model
+    8/255. ``architecture`` and ``normalization`` are for a checkpoint without a manifest. ``trust_code`` lets code run
+    that a manifest names. What is wrong with the model
     is in the result; raises BadInputError for a reference that names no model or several, and for options that cannot
     be used.
 
@@ -56,10 +60,11 @@ def check_model(
     effort = Effort(examples, attack_examples, autoattack, choose_device(device), offline, norm, radius)
     spec = model
     if isinstance(spec, str):
-        specs = _resolved(spec, dataset, architecture, normalization, allow_pickle)
+        specs = _resolved(spec, dataset, architecture, normalization, allow_pickle, trust_code)
         if len(specs) != 1:
             raise BadInputError(spec, "a reference to one model", f"{len(specs)}", "check_models checks several")
         spec = specs[0]
+    demand_word(named_code([spec]), spec.trust_code or trust_code)
     return ModelCheck(spec.reference, spec.id, tuple(_lines(spec, dataset, data_dir, effort)))
 
 
@@ -70,13 +75,14 @@ def check_models(
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
     allow_pickle: bool = False,
+    trust_code: bool = False,
     **options: Any,
 ) -> Iterator[ModelCheck]:
     """Yield the result of ``check_model`` for each model that a reference names, as soon as it is known.
 
     ``options`` are those of ``check_model``.
     """
-    for spec in _resolved(reference, dataset, architecture, normalization, allow_pickle):
+    for spec in _resolved(reference, dataset, architecture, normalization, allow_pickle, trust_code):
         yield check_model(spec, dataset, **options)
 
 
@@ -86,6 +92,7 @@ def _resolved(
     architecture: str | None,
     normalization: str | Normalization | None,
     allow_pickle: bool,
+    trust_code: bool,
 ) -> list[ModelSpec]:
     """Return the specifications of a reference; for RobustBench the data set chooses the list of models."""
     return resolve(
@@ -94,6 +101,7 @@ def _resolved(
         normalization=normalization,
         dataset=dataset if reference.startswith("robustbench:") else None,
         allow_pickle=allow_pickle,
+        trust_code=trust_code,
     )
 
 

@@ -16,7 +16,7 @@ __all__ = ["agreement"]
 
 @takes(
     *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "seed", "device"),
-    *("allow_pickle", "offline"),
+    *("allow_pickle", "trust_code", "offline"),
     dataset="the model's own",
 )
 def agreement(

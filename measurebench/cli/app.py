@@ -44,8 +44,6 @@ _SETTINGS = {"help_option_names": ["--help", "-h"]}
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status: 0, 1 (something failed), 2 (bad input) or 130 (interrupted)."""
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as ``python -m`` does, so that module:callable finds the user's files
-        sys.path.append(here)
     called = arguments[0] if arguments else ""
     if called and not called.startswith("-") and called not in COMMANDS:
         hint = near_names(called, COMMANDS) or "measurebench --help lists them"

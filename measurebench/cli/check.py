@@ -15,7 +15,8 @@ __all__ = ["check"]
 
 
 @takes(
-    *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "device", "allow_pickle", "offline"),
+    *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "device"),
+    *("allow_pickle", "trust_code", "offline"),
     dataset="the model's own",
 )
 def check(

@@ -8,7 +8,7 @@ import typer
 from measurebench.cli.declared import takes
 from measurebench.cli.printing import say
 from measurebench.core.errors import BadInputError
-from measurebench.core.option_fields import options_of, read_toml
+from measurebench.core.option_fields import options_of
 from measurebench.engine.options import RunOptions
 
 if TYPE_CHECKING:
@@ -43,9 +43,12 @@ def run(
     again to resume. Exit status: 0 if all is measured, 1 if a model or a measure failed, 2 for bad input.
     """
     from measurebench.cli.progress import terminal_progress
+    from measurebench.engine.config_file import read_config
     from measurebench.engine.from_python import run as run_study
 
-    options = _with_dataset(({} if config is None else read_toml(RunOptions, config, "run")) | given)
+    trusted = given.get("trust_code", False)
+    in_file = {} if config is None else read_config(config, overridden=given, trust_code=trusted)
+    options = _with_dataset(in_file | given)
     with terminal_progress() as progress:
         summary = run_study(models, out=out, progress=progress, **options)
     _tell(summary, bool(options.get("retry_failed")))

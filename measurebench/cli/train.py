@@ -32,7 +32,7 @@ _RECIPE = "the data set's recipe"
 
 
 @takes(
-    *("dataset", "data_dir", "norm", "radius", "seed", "device", "workers", "shard"),
+    *("dataset", "data_dir", "norm", "radius", "seed", "device", "workers", "shard", "trust_code"),
     dataset="digits",
     norm=_RECIPE,
     radius=_RECIPE,
@@ -91,7 +91,9 @@ def train(
     values = {**locals(), **given}
     settings = {name: values[name] for name in _SETTINGS if values.get(name) is not None}
     dataset = given.get("dataset", "digits")
-    runs = _chosen(_runs(grid, settings, dataset, extra_data is not None, checkpoint), only or [])
+    trusted = given.get("trust_code", False)
+    planned = _runs(grid, settings, dataset, trusted, extra_data=extra_data is not None, checkpoint=checkpoint)
+    runs = _chosen(planned, only or [])
     runs = part(runs, given.get("shard", "1/1"), "--shard")
     if plan:
         _print_plan(runs)
@@ -126,7 +128,13 @@ def _train(
 
 
 def _runs(
-    grid: Path | None, settings: dict[str, Any], dataset: str, extra_data: bool, checkpoint: str | None
+    grid: Path | None,
+    settings: dict[str, Any],
+    dataset: str,
+    trust_code: bool,
+    *,
+    extra_data: bool,
+    checkpoint: str | None,
 ) -> "list[PlannedTraining]":
     """Return the runs of the grid file, or the one run that the settings mean."""
     if grid is None:
@@ -138,7 +146,7 @@ def _runs(
     if settings or checkpoint:
         name = next(iter(settings), "checkpoint").replace("_", "-")
         raise BadInputError("--grid", "all settings in the grid file", f"--{name} on the command line")
-    return read_grid(grid, dataset)
+    return read_grid(grid, dataset, trust_code=trust_code)
 
 
 def _chosen(runs: "list[PlannedTraining]", only: Sequence[str]) -> "list[PlannedTraining]":

@@ -1,17 +1,26 @@
 """Imports code that is found at run time: a Python file, a module by name, all modules of a package."""
 
 import importlib
+import importlib.machinery
 import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["import_by_name", "import_file", "import_submodules", "names_on_first_use"]
+__all__ = [
+    "import_by_name",
+    "import_file",
+    "import_submodules",
+    "module_file",
+    "names_on_first_use",
+    "search_working_folder",
+]
 
 
 def import_file(path: Path, name: str) -> ModuleType:
@@ -41,11 +50,49 @@ def import_by_name(name: str, subject: str) -> ModuleType:
 
     Raises BadInputError, which names the ``subject``, where there is no such module or importing it fails.
     """
-    _search(Path.cwd())  # a console script searches the folder that it is installed in instead
+    search_working_folder()
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise BadInputError(subject, f"a module that can be imported as {name!r}", str(error)) from error
+
+
+def search_working_folder() -> None:
+    """Let Python find modules in the current folder, after all others, as ``python -m`` does; a script does not.
+
+    Only where the user names code: an optional dependency of some library must not be taken from a folder of data.
+    """
+    _search(Path.cwd())
+
+
+def module_file(name: str) -> Path | None:
+    """Return the file of a module by its name, or None, without importing it or the packages that it lies in.
+
+    The current folder is searched too.
+
+    >>> module_file("json.decoder").name
+    'decoder.py'
+    """
+    place: list[str] | None = [*sys.path, str(Path.cwd())]
+    found, parts = None, name.split(".")
+    for number in range(1, len(parts) + 1):
+        if place is None:
+            return None
+        found = importlib.machinery.PathFinder.find_spec(".".join(parts[:number]), place)
+        found = found or _by_other_finders(".".join(parts[:number]), place)
+        place = None if found is None else found.submodule_search_locations and [*found.submodule_search_locations]
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
+
+
+def _by_other_finders(name: str, place: list[str]) -> ModuleSpec | None:
+    """Ask the finders that packages add, such as those of editable installs."""
+    for finder in sys.meta_path:
+        try:
+            if found := finder.find_spec(name, place if "." in name else None):
+                return found
+        except (ImportError, AttributeError, ValueError):
+            continue
+    return None
 
 
 def _search(folder: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.option_kinds import Kind
+from measurebench.core.reading import check_nesting, read_text
 
 __all__ = ["Option", "check_names", "checked", "option", "options_of", "read_toml", "validate"]
 
@@ -92,7 +94,10 @@ def read_toml(declaration: Any, path: Path, command: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path, TEXT_BYTES, "a TOML file"))
+        check_nesting(content, str(path))
+    except BadInputError:
+        raise
     except OSError as error:
         raise BadInputError(str(path), "a TOML file that can be read", error.strerror or str(error)) from None
     except (ValueError, RecursionError) as error:

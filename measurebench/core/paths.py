@@ -1,11 +1,11 @@
-"""Finds the shipped data, inside the installed package or beside it in a checkout, and the folder for downloads."""
+"""Finds the shipped data, inside the installed package or beside it in a checkout, and the user's own folders."""
 
 import os
 from pathlib import Path
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["cache_folder", "data_folder"]
+__all__ = ["cache_folder", "config_folder", "data_folder"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -29,3 +29,12 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("measurebench"))
+
+
+def config_folder() -> Path:
+    """Return the folder of the user's settings: ``MEASUREBENCH_CONFIG``, else the user's configuration folder."""
+    if chosen := os.environ.get("MEASUREBENCH_CONFIG"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("measurebench"))

@@ -93,7 +93,8 @@ class ModelSpec:
     ``source`` is where it comes from (digits, robustbench, local, memory), ``locator`` the file or the id there,
     ``weights`` the path of keys to the state dict inside the file, ``initial`` the file with the weights at
     epoch 0, ``run`` the training run that checkpoints share, ``cluster`` the paper or base network,
-    ``allow_pickle`` the user's leave to run the code in this file.
+    ``allow_pickle`` the user's leave to run the code in this file. ``manifest`` is the file that names all this, None
+    where the user did; ``trust_code`` is the user's leave to run code that it names.
     """
 
     id: str
@@ -115,6 +116,8 @@ class ModelSpec:
     cluster: str | None = None
     expected_clean_accuracy: float | None = None
     allow_pickle: bool = False
+    manifest: str | None = None
+    trust_code: bool = False
 
     def digest(self, initial_sha256: str | None = None, code_sha256: str | None = None) -> str:
         """Digest of all that determines the network's function: weights, architecture, normalisation.

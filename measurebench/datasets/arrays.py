@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.limits import ARRAYS_BYTES, CLASSES
+from measurebench.core.npz import check_arrays
+from measurebench.core.reading import check_file
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.datasets.registry import register_dataset
 
@@ -31,6 +34,7 @@ def load(path: Path) -> Dataset:
     if len(set(shapes.values())) > 1:
         raise BadInputError(str(path), "images of one shape", ", ".join(f"{k} {v}" for k, v in shapes.items()))
     n_classes = int(max(split.labels.max() for split in parts.values())) + 1
+    CLASSES.check(n_classes, f"{path}: labels")
     names = tuple(str(i) for i in range(n_classes))
     return Dataset(
         f"arrays:{path.name}",
@@ -50,7 +54,9 @@ def _named(argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:  
 def _read(path: Path) -> dict[str, Array]:
     """Read the arrays. Pickled objects are refused, since they could run code."""
     try:
+        check_file(path, ARRAYS_BYTES, "an .npz file")
         with path.open("rb") as file:
+            check_arrays(file, str(path))
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadInputError(str(path), f"an .npz file with {', '.join(REQUIRED)}", "a single array")

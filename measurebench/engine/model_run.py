@@ -110,7 +110,9 @@ class _ModelRun:
         self.task, self.options, self.dataset, self.out = task, options, dataset, out
         self.device, self.environment_digest = device, environment_digest
         self.device_lost = False
-        self.model = load_model(task.spec, allow_pickle=options.allow_pickle, offline=options.offline)
+        self.model = load_model(
+            task.spec, allow_pickle=options.allow_pickle, trust_code=options.trust_code, offline=options.offline
+        )
         self.measures = {item.info.id: item for item in chosen_measures(options)}
         self._verify()
 

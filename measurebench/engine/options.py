@@ -136,6 +136,9 @@ class RunOptions:
         {}, _TABLES, "Parameters of measures, by id.", in_file="measure"
     )
     allow_pickle: bool = option(False, flag(), "Load checkpoints that may run code when opened. Only your own!")
+    trust_code: bool = option(
+        False, flag(), "Run code that a manifest or another data file names; the answer is kept for its folder."
+    )
     offline: bool = option(False, flag(), "Download nothing.")
     retry_failed: bool = option(False, flag(), "Measure again what failed in an earlier run.")
 

@@ -15,6 +15,7 @@ from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
+from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import Event, measure_model
@@ -30,7 +31,7 @@ from measurebench.engine.plan import (
 )
 from measurebench.engine.workers import measure_in_workers
 from measurebench.measures.registry import origin_of_measure
-from measurebench.models.identity import model_digest
+from measurebench.models.identity import code_sha256, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
 from measurebench.store.verification import with_whole_verdicts
@@ -117,6 +118,7 @@ def run(
     chosen_measures(options)
     if not models:
         raise BadInputError("models", "at least one", "none")
+    demand_word(named_code(models), options.trust_code)
     with ResultsFolder.writing(Path(out), own_version()) as folder:
         plan = _plan(models, options, dataset, folder)
         recorder = _Recorder(folder, plan, progress or Quiet())
@@ -262,5 +264,16 @@ def _run_entry(models: Sequence[ModelSpec], options: RunOptions, command: Sequen
         "models": [spec.reference or spec.id for spec in models],
         "measures": options.measures,
         "attacks": options.attacks,
+        "code": _code_entries(models),
+        "trust_code": options.trust_code,
         "version": own_version(),
     }
+
+
+def _code_entries(models: Sequence[ModelSpec]) -> list[dict[str, str | None]]:
+    """Return the code outside measurebench that builds networks: its name, its file's hash, and who named it."""
+    found = {}
+    for spec in models:
+        if ":" in (name := spec.architecture or "") and (spec.manifest, name) not in found:
+            found[spec.manifest, name] = {"name": name, "sha256": code_sha256(spec), "named_by": spec.manifest}
+    return list(found.values())

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.limits import TEXT_BYTES
+from measurebench.core.reading import read_text
 from measurebench.datasets import load_dataset
 from measurebench.models import LoadedModel
 from measurebench.models.inputs import refusal, usual_shape
@@ -93,7 +95,7 @@ def read_class_names(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        return tuple(line.strip() for line in read_text(path, TEXT_BYTES, "a file of class names").splitlines())
     except FileNotFoundError:
         raise BadInputError(str(path), "a file with one class name per line", "no such file") from None
     except UnicodeDecodeError:

@@ -10,6 +10,8 @@ import torch
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
+from measurebench.core.importing import search_working_folder
+from measurebench.core.limits import HEADER_BYTES, TENSORS, LimitError
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
 from measurebench.models.storages import check_storages
@@ -52,6 +54,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     import safetensors
     from safetensors.torch import load_file
 
+    TENSORS.check(_n_entries(path), str(path))
     try:
         return dict(load_file(path))
     except (safetensors.SafetensorError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
@@ -61,6 +64,13 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             f"{type(error).__name__}: {_first_line(error)}",
             "it was cut short or damaged: fetch it again",
         ) from None
+
+
+def _n_entries(path: Path) -> int:
+    """Return how many tensors the header of a safetensors file describes, at most: each has one ``data_offsets``."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return file.read(min(length, HEADER_BYTES.allowed)).count(b"data_offsets")
 
 
 def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
@@ -74,6 +84,8 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
             f"a pickle that would run {', '.join(refused[:6])}",
             "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
         )
+    if refused:
+        search_working_folder()  # its classes may be defined in the user's own files
     try:
         if kind.name == "torch-zip" and not refused:
             check_storages(path, kind)
@@ -89,6 +101,8 @@ def _needed_globals(path: Path, kind: Format) -> set[str]:
     """Return what unpickling would import; a stream that cannot be followed counts as damaged."""
     try:
         return globals_of(path, kind)
+    except LimitError:
+        raise
     except Exception as error:  # noqa: BLE001 - what a damaged file raises has no common class
         raise _damaged(path, kind, error, False) from None
 

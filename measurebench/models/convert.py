@@ -13,6 +13,8 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.files import file_name, remove_temporaries, write_atomically, write_beside
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.core.toml import to_key, to_toml
+from measurebench.core.trust import demand_word, trust
+from measurebench.models.identity import named_code
 from measurebench.models.loaded import LoadedModel
 from measurebench.models.loading import load_model
 from measurebench.models.manifest import copy_beside, name_beside, read_manifest
@@ -32,20 +34,25 @@ def convert_checkpoint(
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
     allow_pickle: bool = False,
+    trust_code: bool = False,
 ) -> list[ModelSpec]:
     """Write weights as safetensors under the folder ``out``, add the models to its models.toml, and return them.
 
     ``model`` is a checkpoint or any reference to local models. No file that exists is replaced but the manifest, which
     keeps its entries; a file with the very same weights that the manifest does not name, which a killed conversion
     left, is used. Raises BadInputError for a model of RobustBench, which needs RobustBench's own code, and for an
-    id or a file name that is taken; then nothing has been written.
+    id or a file name that is taken; then nothing has been written. ``trust_code`` lets code run
+    that a manifest names.
     """
     folder = Path(out)
-    specs = resolve([model], architecture=architecture, normalization=normalization, allow_pickle=allow_pickle)
+    named: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
+    specs = resolve([model], **named, allow_pickle=allow_pickle, trust_code=trust_code)
     if specs[0].source == "robustbench":
         raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")
     manifest = folder / "models.toml"
+    demand_word(named_code(specs), trust_code)
     _check_new([spec.id for spec in specs], manifest)
+    is_new = not manifest.exists()
     _check_files(specs, folder)
     staged: dict[Path, Path] = {}
     moved: list[Path] = []
@@ -63,6 +70,8 @@ def convert_checkpoint(
             with suppress(OSError):
                 file.unlink(missing_ok=True)
         raise
+    if is_new and any(":" in (spec.architecture or "") for spec in specs):
+        trust(folder)  # all code that the new manifest names is code that the user has let run
     ids = {spec.id for spec in specs}
     return [spec for spec in read_manifest(manifest, prefix=f"{folder}#") if spec.id in ids]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.limits import HEADER_BYTES, PICKLE_BYTES
 
 __all__ = ["LEGACY_MAGIC", "Format", "recognise"]
 
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_LONGEST_HEADER = 100_000_000  # bytes; the safetensors library refuses longer ones
 # torch.save does not compress: an archive that unpacks to much more than its size could fill the memory.
 _EXPANSION = 4
 
@@ -96,6 +96,7 @@ def _zip_format(path: Path) -> Format:
             "a checkpoint of torch.save, which is not compressed",
             f"an archive that unpacks to {unpacked:,} bytes",
         )
+    PICKLE_BYTES.check(max((m.file_size for m in members if m.filename.endswith("data.pkl")), default=0), str(path))
     names = [member.filename for member in members]
     pickled = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
     if any("/code/" in name or name.endswith("/constants.pkl") for name in names):
@@ -114,7 +115,7 @@ def _zip_format(path: Path) -> Format:
 def _is_safetensors(head: bytes, size: int) -> bool:
     """Tell a safetensors file: the header's length in eight bytes, then JSON."""
     length = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= length <= _LONGEST_HEADER and size >= 10
+    return head[8:9] == b"{" and 2 <= length <= HEADER_BYTES.allowed and size >= 10
 
 
 def _foreign(path: Path, head: bytes) -> BadInputError:
@@ -127,6 +128,8 @@ def _foreign(path: Path, head: bytes) -> BadInputError:
         return BadInputError(str(path), expected, "a tar archive", "unpack it first")
     if head[8:9] == b"{":
         length = int.from_bytes(head[:8], "little")
+        if length <= path.stat().st_size:
+            HEADER_BYTES.check(length, str(path))
         return BadInputError(str(path), expected, f"a safetensors file whose header claims {length:,} bytes")
     if head[:1] == b"\x80":
         return BadInputError(

@@ -1,15 +1,17 @@
 """The digest of a model before it is loaded, so that a run finds the records that exist already. Without torch."""
 
-import importlib.util
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from measurebench.core.digests import digest_file
+from measurebench.core.importing import module_file
 from measurebench.core.origins import BUILT_IN
 from measurebench.core.plugins import has_plugins
 from measurebench.core.specs import ModelSpec
+from measurebench.core.trust import NamedCode
 
-__all__ = ["architecture_file", "code_sha256", "identified", "model_digest"]
+__all__ = ["architecture_file", "code_sha256", "identified", "model_digest", "named_code"]
 
 
 def identified(spec: ModelSpec) -> ModelSpec:
@@ -57,6 +59,21 @@ def _registered_sha256(spec: ModelSpec) -> str | None:
     return None if origin.is_built_in else origin.sha256
 
 
+def named_code(specs: Iterable[ModelSpec]) -> list[NamedCode]:
+    """Return the code that manifests name for these models, each once; what the user named is not among it.
+
+    >>> named_code([ModelSpec("net", "local", "net.pt", architecture="resnet-18", manifest="models.toml")])
+    []
+    """
+    found: dict[tuple[str, str], NamedCode] = {}
+    for spec in specs:
+        if spec.manifest is not None and ":" in (spec.architecture or ""):
+            arguments = ", ".join(f"{name}={value!r}" for name, value in spec.architecture_kwargs.items())
+            code = NamedCode(spec.manifest, f'model "{spec.id}": architecture', f"{spec.architecture}({arguments})")
+            found.setdefault((spec.manifest, code.call), code)
+    return list(found.values())
+
+
 def architecture_file(spec: ModelSpec) -> Path | None:
     """Return the user's file that defines the architecture, or None; it is not imported."""
     place, colon, _ = (spec.architecture or "").rpartition(":")
@@ -64,8 +81,5 @@ def architecture_file(spec: ModelSpec) -> Path | None:
         return None
     if place.endswith(".py"):
         return Path(spec.architecture_folder or ".").joinpath(place).resolve()
-    try:
-        found = importlib.util.find_spec(place)
-    except (ImportError, ValueError):
-        return None
-    return Path(found.origin) if found and found.origin and Path(found.origin).is_file() else None
+    found = module_file(place)
+    return found if found and found.is_file() else None

@@ -38,20 +38,22 @@ def load_model(
     normalization: str | Normalization | None = None,
     dataset: str | None = None,
     allow_pickle: bool = False,
+    trust_code: bool = False,
     offline: bool = False,
 ) -> LoadedModel:
     """Return the network that a reference or a specification names, ready to be measured.
 
     It is in evaluation mode, float32, on the CPU, and its parameters take no gradients. Every key of the weights must
-    match. Raises BadInputError if the reference or its file cannot be used, ModelError if the network cannot.
+    match. ``trust_code`` is the user's leave to run code that a manifest names. Raises BadInputError if the reference
+    or its file cannot be used, ModelError if the network cannot.
 
     >>> load_model("digits:resnet-at-10-b64-s0-last").n_parameters
     16426
     """
     options: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
-    options |= {"dataset": dataset, "allow_pickle": allow_pickle}
+    options |= {"dataset": dataset, "allow_pickle": allow_pickle, "trust_code": trust_code}
     spec = reference if isinstance(reference, ModelSpec) else _single(reference, **options)
-    spec = replace(spec, allow_pickle=spec.allow_pickle or allow_pickle)
+    spec = replace(spec, allow_pickle=spec.allow_pickle or allow_pickle, trust_code=spec.trust_code or trust_code)
     if spec.source == "robustbench":
         from measurebench.models.robustbench.loading import load_zoo_model
 
@@ -76,7 +78,7 @@ def _load_local(spec: ModelSpec) -> LoadedModel:
     used = chosen_normalization(spec, kept_normalization(fitted.extras))
     initial, initial_sha256 = _initial(spec, used)
     digest = spec.digest(initial_sha256, code_sha256(spec))
-    notes = _notes(checkpoint, fitted, place)
+    notes = (*_notes(checkpoint, fitted, place), *_code_note(spec))
     spec = replace(spec, normalization=used, weights=place)
     return LoadedModel(spec, frozen(normalized(network, used)), initial, digest, notes)
 
@@ -223,6 +225,16 @@ def _notes(checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...])
     if kinds != {"float32"}:
         notes.append(f"stored as {', '.join(sorted(kinds))}")
     return tuple(notes)
+
+
+def _code_note(spec: ModelSpec) -> tuple[str, ...]:
+    """Say which code built the network, and who named it."""
+    if ":" not in (spec.architecture or ""):
+        return ()
+    digest = code_sha256(spec)
+    content = f" (SHA-256 {digest})" if digest else ""
+    who = "the user" if spec.manifest is None else f"{spec.manifest} with the user's word"
+    return (f"code of {spec.architecture}{content}, named by {who}",)
 
 
 def _kinds(state: Mapping[str, Tensor]) -> set[str]:

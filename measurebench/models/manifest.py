@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.files import write_atomically
+from measurebench.core.limits import NAME_LENGTH, TEXT_BYTES
+from measurebench.core.reading import check_nesting, read_text
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
 
@@ -65,6 +67,7 @@ def read_manifest(path: Path, source: str = "local", prefix: str | None = None) 
     """
     manifest = _validated(_parsed(path), path)
     ids = [entry.id for entry in manifest.model]
+    NAME_LENGTH.check(max(map(len, ids)), f"{path}: id")
     if repeated := sorted(name for name, count in Counter(ids).items() if count > 1):
         raise BadInputError(f"{path}: id", "a different id for every model", f"{repeated[0]!r} twice")
     start = f"{path}#" if prefix is None else prefix
@@ -74,13 +77,16 @@ def read_manifest(path: Path, source: str = "local", prefix: str | None = None) 
 def _parsed(path: Path) -> dict[str, Any]:
     """Read the TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path, TEXT_BYTES, "a manifest models.toml"))
+        return dict(check_nesting(content, str(path)))
     except FileNotFoundError:
         raise BadInputError(str(path), "a manifest models.toml", "no such file") from None
     except OSError as error:
         raise BadInputError(str(path), "a manifest that can be read", error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise BadInputError(str(path), "a manifest in UTF-8 text", "bytes that are not text") from None
+    except RecursionError:
+        raise BadInputError(str(path), "valid TOML", "values nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(str(path), "valid TOML", str(error)) from None
 
@@ -151,6 +157,7 @@ def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
         run=entry.run,
         cluster=entry.cluster,
         expected_clean_accuracy=entry.expected_clean_accuracy,
+        manifest=str(path),
     )
 
 

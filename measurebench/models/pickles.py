@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from measurebench.core.limits import PICKLE_BYTES
 from measurebench.models.formats import Format
 
 __all__ = ["globals_of", "harmless_globals"]
@@ -37,7 +38,10 @@ def _imports(stream: IO[bytes]) -> Iterator[str]:
     texts: list[str] = []
     memo: dict[int, str] = {}
     top = ""
-    for opcode, argument, _ in pickletools.genops(stream):
+    start, allowed = stream.tell(), PICKLE_BYTES.allowed
+    for opcode, argument, position in pickletools.genops(stream):
+        if (position or 0) - start > allowed:
+            PICKLE_BYTES.check((position or 0) - start, getattr(stream, "name", "pickle"))
         if opcode.name in _TEXT:
             top = str(argument)
             texts.append(top)

@@ -25,12 +25,13 @@ def resolve(
     normalization: str | Normalization | None = None,
     dataset: str | None = None,
     allow_pickle: bool = False,
+    trust_code: bool = False,
 ) -> list[ModelSpec]:
     """Return the specifications that the references name, in order, each model once.
 
     ``architecture`` and ``normalization`` are those of a single checkpoint. ``dataset`` is noted for models that name
-    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code. Raises
-    BadInputError, with near names, for a reference that names nothing.
+    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code, ``trust_code`` lets
+    code run that manifests name. Raises BadInputError, with near names, for a reference that names nothing.
 
     >>> [spec.id for spec in resolve(["digits:resnet-at-10-b64-s0-*"])]
     ['resnet-at-10-b64-s0-best', 'resnet-at-10-b64-s0-last']
@@ -43,9 +44,7 @@ def resolve(
         for spec in _resolve_one(reference, architecture, normalization, dataset, read):
             found.setdefault(spec.reference, spec if spec.dataset else replace(spec, dataset=dataset))
     _check_ids(list(found.values()))
-    if allow_pickle:
-        return [replace(spec, allow_pickle=True) for spec in found.values()]
-    return list(found.values())
+    return [replace(spec, allow_pickle=allow_pickle, trust_code=trust_code) for spec in found.values()]
 
 
 def _resolve_one(

@@ -1,6 +1,7 @@
 """Finds the state dict inside a checkpoint and fits it, key by key, to the names of a network."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,20 +45,49 @@ class Fitted:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def candidates(content: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, State]]:
-    """Yield every place (a path of keys) in a checkpoint that holds a state dict, outermost first."""
+def candidates(content: Any) -> Iterator[tuple[KeyPath, State]]:
+    """Yield every place (a path of keys) in a checkpoint that holds a state dict, outermost first.
+
+    A list or dictionary that lies in several places is looked into once: a small file may name one a million times.
+    """
+    level: list[tuple[KeyPath, Any]] = [((), content)]
+    seen: set[int] = set()
+    states: dict[int, State | None] = {}
+    for depth in range(_DEPTH + 1):
+        inside: list[tuple[KeyPath, Any]] = []
+        for place, value in level:
+            if id(value) not in states:
+                states[id(value)] = _state_of(value)
+            if state := states[id(value)]:
+                yield place, state
+            elif depth < _DEPTH and id(value) not in seen:
+                seen.add(id(value))
+                inside += [((*place, key), item) for key, item in _items(value)]
+        level = inside
+
+
+def _state_of(content: Any) -> State | None:
+    """Return the weights of a module or of a mapping that holds tensors alone; None for anything else."""
     if isinstance(content, nn.Module):
-        yield place, dict(content.state_dict())
-    elif isinstance(content, Mapping):
-        if state := as_state(content):
-            yield place, state
-        elif len(place) < _DEPTH:
-            for key, value in content.items():
-                if isinstance(key, str) and not key.lower().startswith(_NOT_WEIGHTS):
-                    yield from candidates(value, (*place, key))
-    elif isinstance(content, (list, tuple)) and len(place) < _DEPTH:
-        for number, value in enumerate(content):
-            yield from candidates(value, (*place, number))
+        return dict(content.state_dict())
+    return as_state(content) if isinstance(content, Mapping) else None
+
+
+def _items(content: Any) -> Iterable[tuple[str | int, Any]]:
+    """Return what may hold weights inside a dictionary or a list, with its key."""
+    if isinstance(content, Mapping):
+        return (
+            (key, value)
+            for key, value in content.items()
+            if isinstance(key, str) and not key.lower().startswith(_NOT_WEIGHTS) and _is_container(value)
+        )
+    if isinstance(content, list | tuple):
+        return ((number, value) for number, value in enumerate(content) if _is_container(value))
+    return ()
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, nn.Module | Mapping | list | tuple)
 
 
 def as_state(content: Mapping[Any, Any]) -> State | None:
@@ -148,8 +178,11 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
 
 def _is_copy(key: str, value: Tensor, found: State) -> bool:
     """Tell whether weights are a second copy, as a wrapper writes that holds the network twice."""
-    parts = key.split(".")
-    names = (".".join(parts[i:]) for i in range(1, len(parts)))
+    longest = max(map(len, found), default=0)
+    tail, names = key[-longest - 1 :], []  # a longer end is no name of the network, whatever a file calls its tensors
+    while tail:
+        _, dot, tail = tail.partition(".")
+        names += [tail] * bool(dot)
     return any(name in found and torch.equal(found[name], value) for name in names)
 
 
@@ -177,15 +210,14 @@ def wrapper_prefix(names: list[str], state: State) -> str:
 
 
 def _common_wrapper(state: State) -> str:
-    """Return the wrappers' names that all keys begin with."""
-    prefix = ""
-    while True:
-        for name in ("module.", "model.", "_orig_mod.", "net.", "network.", "module", "1."):
-            if name.endswith(".") and all(key.startswith(prefix + name) or is_extra(key) for key in state):
-                prefix += name
-                break
-        else:
-            return prefix
+    """Return the wrappers' names that all keys begin with; buffers of a normalisation need not."""
+    keys = [key for key in state if not is_extra(key)] or [""]
+    first, last = min(keys), max(keys)  # what these two begin with, all between them do
+    n_common = next(
+        (n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    wrappers = re.match(r"(?:(?:module|model|_orig_mod|net|network|1)\.)*", first[:n_common])
+    return wrappers[0] if wrappers else ""
 
 
 def _misfit(

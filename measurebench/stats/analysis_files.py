@@ -11,6 +11,8 @@ import pandas as pd
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
+from measurebench.core.limits import JSON_BYTES
+from measurebench.core.reading import read_text
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
@@ -85,10 +87,12 @@ def read_analysis(folder: Path | str) -> Analysis:
     path = Path(folder) / "analysis.json"
     try:
         finish_set(Path(folder))
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(read_text(path, JSON_BYTES, "an analysis"))
     except FileNotFoundError:
         raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None
-    except (OSError, ValueError) as error:
+    except BadInputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(str(path), "an analysis as JSON", str(error)) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         came = plain.get("format") if isinstance(plain, dict) else type(plain).__name__

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.files import file_name, write_atomically
+from measurebench.core.npz import check_arrays
 
 __all__ = [
     "Arrays",
@@ -66,6 +67,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
         content = path.read_bytes()
         if not is_intact(content):
             return None
+        check_arrays(io.BytesIO(content), str(path))
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError):

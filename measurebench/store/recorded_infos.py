@@ -15,7 +15,9 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import info_from_json, measure_infos
+from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.origins import Origin
+from measurebench.core.reading import read_text
 from measurebench.store.journal import Journal
 
 __all__ = ["FILE", "add_infos", "infos_of", "recorded_infos", "write_infos_beside"]
@@ -76,7 +78,9 @@ def _rows(file: Path) -> list[Any]:
     if file.name == FILE:
         return list(Journal(file).read())
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        rows = json.loads(read_text(file, TEXT_BYTES, "a list of infos of measures"))
+    except BadInputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInputError(str(file), "a list of infos of measures", str(error)) from None
     return rows if isinstance(rows, list) else [rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from measurebench.core.columns import (
 )
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
+from measurebench.core.limits import COLUMNS, NAME_LENGTH, TABLE_BYTES, TABLE_CELLS
+from measurebench.core.reading import check_file
 from measurebench.core.records import Record
 from measurebench.store.folder import ResultsFolder, model_key
 
@@ -79,15 +81,18 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return export(ResultsFolder.open(source))
     if not source.exists():
         raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", "no such file")
-    readers: dict[str, Any] = {".csv": _read_csv, ".parquet": pd.read_parquet, ".json": _read_json}
+    readers: dict[str, Any] = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}
     if source.suffix not in readers:
         raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", repr(source.suffix))
     try:
+        check_file(source, TABLE_BYTES, "a results folder or a table (.csv, .parquet, .json)")
         table = readers[source.suffix](source)
     except BadInputError:
         raise
     except (ValueError, OSError, RecursionError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
         raise BadInputError(str(source), f"a {source.suffix[1:]} table", f"{type(error).__name__}: {error}") from error
+    if isinstance(table, pd.DataFrame):
+        _check_size(len(table), list(map(str, table.columns)), source)
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise BadInputError(str(source), "a table with a row per model", "an empty one")
     return table
@@ -138,10 +143,39 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
+def _check_size(n_rows: int, names: Sequence[str], path: Path) -> None:
+    """Refuse tables that are too large, and columns whose names are."""
+    COLUMNS.check(len(names), str(path))
+    TABLE_CELLS.check(n_rows * len(names), str(path))
+    NAME_LENGTH.check(max(map(len, names), default=0), f"{path}: a column")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table whose size was looked at before: repeated values take no room in the file, but do in memory."""
+    import pandas as pd
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        _check_size(file.metadata.num_rows, file.schema_arrow.names, path)
+    return pd.read_parquet(path)
+
+
+def _check_csv(path: Path) -> None:
+    """Count columns and cells before pandas makes a name and a type for each; commas in quotes count too."""
+    n_cells = 0
+    with path.open("rb") as file:
+        COLUMNS.check(file.readline(NAME_LENGTH.allowed * COLUMNS.allowed).count(b",") + 1, str(path))
+        file.seek(0)
+        while block := file.read(1 << 20):
+            n_cells += block.count(b",") + block.count(b"\n")
+    TABLE_CELLS.check(n_cells, str(path))
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read names as they are written: a defense may be called None, and 001 is an id."""
     import pandas as pd
 
+    _check_csv(path)
     texts = dict.fromkeys(_TEXTS, str)
     table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], dtype=texts)
     usual = pd.read_csv(path, dtype=texts)  # NA and None are missing here, which is right among numbers alone

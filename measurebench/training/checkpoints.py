@@ -22,6 +22,8 @@ from torch import Tensor
 from measurebench.core.digests import digest_file, digest_json
 from measurebench.core.errors import DamageWarning
 from measurebench.core.files import write_atomically
+from measurebench.core.limits import TEXT_BYTES
+from measurebench.core.reading import read_text
 from measurebench.core.toml import to_key, to_toml
 from measurebench.core.whole_files import damage_of
 from measurebench.models.manifest import name_beside
@@ -129,7 +131,7 @@ def read_summary(path: Path) -> dict[str, Any] | None:
     if damage := summary_damage(path):
         warnings.warn(f"{path} is damaged and not used: {damage}", DamageWarning, stacklevel=2)
         return None
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary: dict[str, Any] = json.loads(read_text(path, TEXT_BYTES, "a summary of a run"))
     summary.pop("checksum", None)
     return summary
 

@@ -3,10 +3,12 @@
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.npz import check_arrays
 from measurebench.datasets.base import Dataset, ImageSplit
 
 __all__ = ["with_extra_file"]
@@ -29,7 +31,7 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
     if not path.is_file():
         raise BadInputError("--extra-data", "an .npz file with images and labels", f"{file}: no such file")
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        with path.open("rb") as opened, _checked(opened, path) as arrays:
             images, labels = _array(arrays, _IMAGE_KEYS, path), _array(arrays, _LABEL_KEYS, path)
     except BadInputError:
         raise
@@ -39,6 +41,13 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
         _images(images, dataset, path), _labels(labels, len(images), dataset, path), np.arange(len(images))
     )
     return replace(dataset, extra=split)
+
+
+def _checked(opened: IO[bytes], path: Path) -> "np.lib.npyio.NpzFile":
+    """Return the arrays of an open file, of which none is read yet."""
+    check_arrays(opened, str(path))
+    arrays: np.lib.npyio.NpzFile = np.load(opened, allow_pickle=False)
+    return arrays
 
 
 def _array(arrays: "np.lib.npyio.NpzFile", names: tuple[str, ...], path: Path) -> np.ndarray:

@@ -21,6 +21,7 @@ from measurebench.core.machine_faults import raise_machine_fault
 from measurebench.core.packages import installed_version
 from measurebench.core.plugins import PluginWarning, load_plugins, plugin_files
 from measurebench.core.processes import end_with
+from measurebench.core.trust import trust
 from measurebench.core.whole_files import damage_of
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.models.manifest import copy_beside
@@ -93,6 +94,8 @@ def train_all(
     dataset = _loaded(source)
     _check(runs, dataset, device)
     with _writing(folder):
+        if not (folder / "runs").exists() and any(":" in run.config.architecture for run in runs):
+            trust(folder)  # its manifest will name no other code than what the user has let run here
         _refuse_others(folder, runs, dataset)
         for run in runs:
             copy_beside(run.config.architecture, Path.cwd(), folder)

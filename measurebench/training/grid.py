@@ -16,6 +16,7 @@ set = { epochs = 30 }           # or change settings; ``skip = true`` leaves the
 """
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.limits import GRID_RUNS, TEXT_BYTES
+from measurebench.core.reading import check_nesting, read_text
+from measurebench.core.trust import NamedCode, demand_word
 from measurebench.training.training_config import TrainingConfig, recipe
 
 __all__ = ["Checkpoint", "PlannedTraining", "expand", "read_grid", "training_name"]
@@ -44,12 +48,21 @@ class PlannedTraining:
     axes: tuple[str, ...] = ()
 
 
-def read_grid(path: Path, dataset: str) -> list[PlannedTraining]:
+def read_grid(path: Path, dataset: str, *, trust_code: bool = False) -> list[PlannedTraining]:
     """Return the runs of a grid file for a dataset, in the file's order, each once.
 
-    Raises BadInputError naming the file and the key, with near names where one is misspelt.
+    ``trust_code`` is the user's leave to run code that the file names (``core.trust``). Raises BadInputError naming the
+    file and the key, with near names where one is misspelt.
     """
-    return expand(_parsed(path), dataset, str(path))
+    runs = expand(_parsed(path), dataset, str(path))
+    named = {run.config.architecture: run for run in runs if ":" in run.config.architecture}
+    calls = [f"{name}({_arguments(run.config.architecture_kwargs)})" for name, run in named.items()]
+    demand_word([NamedCode(str(path), "architecture", call) for call in calls], trust_code)
+    return runs
+
+
+def _arguments(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
 
 
 def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTraining]:
@@ -60,6 +73,7 @@ def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTra
     _check_grid(grid, dataset, where)
     common = recipe(dataset) | grid.get("settings", {})
     blocks = ([grid["axes"]] if "axes" in grid else []) + list(grid.get("runs", []))
+    GRID_RUNS.check(sum(map(_n_combinations, blocks)), where)  # before any is made: a short file may mean 10^9
     found: dict[str, PlannedTraining] = {}
     for number, block in enumerate(blocks, 1):
         place = f"{where}: runs, number {number}" if "axes" not in grid or number > 1 else f"{where}: axes"
@@ -80,11 +94,14 @@ def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTra
 def _parsed(path: Path) -> dict[str, Any]:
     """Read the TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(path, TEXT_BYTES, "a grid file"))
+        return dict(check_nesting(content, str(path)))
     except FileNotFoundError:
         raise BadInputError(str(path), "a grid file", "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(str(path), "a grid file in TOML that can be read", str(error)) from None
+    except RecursionError:
+        raise BadInputError(str(path), "valid TOML", "values nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise BadInputError(str(path), "valid TOML", str(error)) from None
 
@@ -148,6 +165,11 @@ def _combinations(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     choices = [value if _is_axis(name, value) else [value] for name, value in settings.items()]
     for values in itertools.product(*choices):
         yield dict(zip(settings, values, strict=True))
+
+
+def _n_combinations(block: Mapping[str, Any]) -> int:
+    """Return how many combinations of its axes a block means."""
+    return math.prod(len(value) for name, value in block.items() if name != "checkpoint" and _is_axis(name, value))
 
 
 def _ruled(

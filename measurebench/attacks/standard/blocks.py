@@ -10,7 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
+from measurebench.core.limits import ARRAYS_BYTES
+from measurebench.core.reading import read_bytes
 
 __all__ = ["Arrays", "FolderStore", "Store", "decoded", "encoded"]
 
@@ -67,8 +70,8 @@ class FolderStore:
     def get(self, name: str) -> Arrays | None:
         """Return the block, or None where there is none that is whole."""
         try:
-            return decoded(self._path(name).read_bytes())
-        except FileNotFoundError:
+            return decoded(read_bytes(self._path(name), ARRAYS_BYTES, "a block of examples"))
+        except (FileNotFoundError, BadInputError):
             return None
 
     def put(self, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -20,7 +20,8 @@ from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
 from measurebench.core.registry import Registry
 from measurebench.core.specs import ModelSpec
-from measurebench.models.identity import architecture_file
+from measurebench.core.trust import demand_word
+from measurebench.models.identity import architecture_file, named_code
 
 __all__ = [
     "REGISTRY",
@@ -153,7 +154,8 @@ def _arguments(kwargs: dict[str, Any]) -> str:
 
 
 def _user_callable(name: str, spec: ModelSpec) -> Builder:
-    """Import ``module:callable`` or ``file.py:callable``."""
+    """Import ``module:callable`` or ``file.py:callable``, with the user's word where a manifest names it."""
+    demand_word(named_code([spec]), spec.trust_code)
     place, colon, attribute = name.rpartition(":")
     if not colon:
         known = list(all_architectures())

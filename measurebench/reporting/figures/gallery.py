@@ -10,6 +10,8 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
+from measurebench.core.limits import TEXT_BYTES
+from measurebench.core.reading import read_text
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
@@ -81,7 +83,9 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     if not path.is_file():
         return ()
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(read_text(path, TEXT_BYTES, "a gallery"))
+    except BadInputError:
+        raise
     except ValueError as error:
         raise BadInputError(str(path), "a list of attacked images as JSON", str(error)) from error
     if not isinstance(entries, list):

@@ -1,6 +1,8 @@
 """Turns images into pictures: arrays to PNG, and strips of clean image, perturbation and adversarial image."""
 
 import io
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.limits import PICTURE_PIXELS, PICTURE_SIDE
+from measurebench.core.reading import check_file
 
 __all__ = ["GREY", "SIDE", "Image", "amplified", "png_bytes", "read_picture", "strip"]
 
@@ -51,12 +55,23 @@ def read_picture(path: Path, size: int | None) -> Image:
     from PIL import Image as Pillow
     from PIL import ImageOps, UnidentifiedImageError
 
+    if size is not None:
+        PICTURE_SIDE.check(size, "--size")
     try:
-        with Pillow.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+        check_file(path, None, "a picture (PNG, JPEG, ...)")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # our own limit is lower
+            with Pillow.open(path) as opened:
+                PICTURE_PIXELS.check(opened.width * opened.height, str(path))
+                picture = ImageOps.exif_transpose(opened).convert("RGB")
     except FileNotFoundError:
         raise BadInputError(str(path), "a picture", "no such file") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except BadInputError:
+        raise
+    except Pillow.DecompressionBombError as error:  # Pillow's own limit is seven times as high, and comes first
+        PICTURE_PIXELS.check(int("".join(re.findall(r"\((\d+) pixels\)", str(error))) or 0), str(path))
+        raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from None
+    except (UnidentifiedImageError, OSError, ValueError) as error:
         raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)

@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.packages import description_of
+from measurebench.core.reading import read_text
 from measurebench.core.threat import ThreatModel
 
 __all__ = [
@@ -137,8 +139,10 @@ def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
 
 def _info(path: Path, norm: str) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        raw = json.loads(read_text(path, TEXT_BYTES, "a leaderboard entry as JSON"))
+    except BadInputError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
         raise BadInputError(str(path), "a leaderboard entry as JSON", str(error)) from error
     if not isinstance(raw, dict) or "autoattack_acc" not in raw:
         raise BadInputError(str(path), "an entry with the field 'autoattack_acc'", "none")
