@@ -73,6 +73,11 @@ JUDGEMENTS = (
     "partial_tau",
     "partial_ci_low",
     "partial_ci_high",
+    "added",
+    "added_ci_low",
+    "added_ci_high",
+    "detectable_tau",
+    "edge",
 )
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
@@ -116,7 +121,7 @@ MIXED = (
 )
 MULTIVARIABLE = ("measure", "coefficient", "selection_frequency", "n_models", "n_draws")
 AXES_R2 = ("axis", "n_models", "r2", "r2_without", "drop")
-POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence")
+POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence", "too_few")
 STANDING = (
     "model_id",
     "measure",
@@ -179,7 +184,7 @@ class Analysis:
     ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
     with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
     Slopes are in target units per standard deviation of the measure over the models used.
-    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.judgements.VERDICTS``,
+    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.verdict.VERDICTS``,
     ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
     ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
     for other populations (axis "without", level "Standard") and for test robust accuracy as the target.

@@ -37,6 +37,7 @@ _TEXT = frozenset(
         "method",
         "note",
         "scope",
+        "edge",
     }
 )
 
@@ -111,7 +112,7 @@ def _from_json(plain: dict[str, Any]) -> Analysis:
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Give the columns of numbers their type again: JSON's null is NaN there."""
     for name in table.columns:
-        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable"}:
+        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable", "too_few"}:
             table[name] = pd.to_numeric(table[name])
     return table
 

@@ -16,6 +16,7 @@ from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
@@ -52,6 +53,7 @@ def analyze(
     partial: Sequence[str] = (),
     model: str | None = None,
     infos: Mapping[str, MeasureInfo] | None = None,
+    margin: float = MARGIN,
 ) -> Analysis:
     """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
@@ -59,7 +61,8 @@ def analyze(
     accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
     ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
     ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
-    ``infos`` what is known of the measures (title, hypothesis).
+    ``infos`` what is known of the measures (title, hypothesis), ``margin`` the |tau| up to which an association counts
+    as small.
     ``permutations`` defaults to ``enough_permutations``. The same table, options and seed give the same
     numbers. Ties count as in tau_b; missing and infinite values leave a model out of that measure alone; what
     cannot be computed is NaN with its reason in ``undefined``. Raises BadInputError, naming what was expected.
@@ -87,8 +90,17 @@ def analyze(
     if population.too_few:
         findings = findings.without_inference(population.too_few)
     correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
+    powers = power_notes(population)
     judged = judgements(
-        correlations, tuple(population.measures), population.defense, control, infos, is_gap(population.target)
+        correlations,
+        tuple(population.measures),
+        population.defense,
+        control,
+        infos,
+        is_gap(population.target),
+        power=powers,
+        margin=margin,
+        draws=(bootstrap, permutations),
     )
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
     kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
