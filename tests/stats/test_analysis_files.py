@@ -67,7 +67,7 @@ def test_missing_and_infinite_numbers_are_null(analysis: Analysis) -> None:
 def test_filters_are_written_with_the_models_that_they_left_out(analysis: Analysis, tmp_path: Path) -> None:
     write_analysis(analysis, tmp_path)
     step = read_analysis(tmp_path).filters[1]
-    assert step == FilterStep("failed", 48, 47, (("AT-plain-False-64-best", "no robust_gap_pgd"),))
+    assert step == FilterStep("no target", 48, 47, (("AT-plain-False-64-best", "no robust_gap_pgd"),))
 
 
 @pytest.mark.parametrize(

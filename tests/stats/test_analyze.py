@@ -170,7 +170,7 @@ def test_filters_count_and_name_what_they_leave_out() -> None:
     table.loc[2, "pgd_accuracy_train"] = 0.0
     table = pd.concat([table, table.tail(1)])
     steps = {s.name: s for s in analyze(table, exclude_standard=True, measures=["signal"], **QUICK).filters}
-    assert steps["failed"].left_out == ((table["model_id"].iloc[0], "no robust_gap_pgd: out of memory"),)
+    assert steps["no target"].left_out == ((table["model_id"].iloc[0], "no robust_gap_pgd: out of memory"),)
     assert [s.n_after for s in steps.values()] == [49, 48, 47, 46, 43]
     assert steps["not converged"].left_out[0][0] == table["model_id"].iloc[1]
 
@@ -238,7 +238,7 @@ def test_the_top_weighted_tau_equals_a_loop_over_pairs(found) -> None:
         ({}, {"where": "signal + 1"}, "true or false for each model"),
         ({}, {"where": "@exit()"}, "an expression over columns"),
         ({"model_id": "same"}, {}, "each model once, got 'same'"),
-        ({"robust_gap_pgd": np.nan}, {}, "at least two models, got 0 after the filters; failed left out 48"),
+        ({"robust_gap_pgd": np.nan}, {}, "at least two models, got 0 after the filters; no target left out 48"),
         ({}, {"bootstrap": 3}, "bootstrap: expected at least 20 draws, got 3"),
         ({}, {"measures": ["robust_gap_pgd"]}, "a column other than the target"),
         ({}, {"model": "AT-plain"}, "one of the models that are analysed"),

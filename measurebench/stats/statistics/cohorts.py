@@ -25,7 +25,7 @@ class Findings:
     matchings: list[Matching] = field(default_factory=list)
 
     def without_inference(self, reason: str) -> "Findings":
-        """Return the estimates without intervals and p-values; the reason stands where there was none."""
+        """Return the estimates without intervals and p-values, and with the reason why."""
 
         def bare(rows: dict[str, list[Estimate]]) -> dict[str, list[Estimate]]:
             return defaultdict(list, {name: [_bare(row, reason) for row in of] for name, of in rows.items()})
@@ -34,7 +34,7 @@ class Findings:
 
 
 def _bare(row: Estimate, reason: str) -> Estimate:
-    return replace(row, low=NAN, high=NAN, p_value=NAN, reason=row.reason or reason)
+    return replace(row, low=NAN, high=NAN, p_value=NAN, reason=reason if np.isfinite(row.estimate) else row.reason)
 
 
 def find(population: Population, draws: Draws, question: Question) -> Findings:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.statistics.estimates import Draws
