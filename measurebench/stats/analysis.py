@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 __all__ = [
+    "ADDED",
     "AXES_R2",
     "CORRELATIONS",
     "ENVIRONMENTS",
@@ -134,6 +135,19 @@ STANDING = (
     "residual",
     "n_models",
 )
+ADDED = (
+    "measure",
+    "variant",
+    "axis",
+    "n_models",
+    "n_units",
+    "mse_settings",
+    "mse_with",
+    "gain",
+    "ci_low",
+    "ci_high",
+    "reason",
+)
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -151,6 +165,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     "power": POWER,
     "standing": STANDING,
     "undefined": UNDEFINED,
+    "added": ADDED,
+    "controls": CORRELATIONS,
+    "control_judgements": JUDGEMENTS,
 }
 
 
@@ -193,6 +210,9 @@ class Analysis:
     (level empty) and per defense; the band at x is
     ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``. ``standing``: the what-if for one model,
     empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
+    ``added``: what each measure, and each control, adds to the settings on held-out models; variant is runs or levels.
+    ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
+    alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 
@@ -217,6 +237,9 @@ class Analysis:
     power: pd.DataFrame = field(default_factory=_empty("power"))
     standing: pd.DataFrame = field(default_factory=_empty("standing"))
     undefined: pd.DataFrame = field(default_factory=_empty("undefined"))
+    added: pd.DataFrame = field(default_factory=_empty("added"))
+    controls: pd.DataFrame = field(default_factory=_empty("controls"))
+    control_judgements: pd.DataFrame = field(default_factory=_empty("control_judgements"))
     gap_error: dict[str, Any] = field(default_factory=dict)
     multivariable_fit: dict[str, Any] = field(default_factory=dict)
     filters: tuple[FilterStep, ...] = ()

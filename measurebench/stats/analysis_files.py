@@ -38,6 +38,7 @@ _TEXT = frozenset(
         "note",
         "scope",
         "edge",
+        "variant",
     }
 )
 
@@ -49,9 +50,9 @@ def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
     Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
+    tables = {"correlations": _with_controls(analysis), "regressions": analysis.regressions}
     contents = {
-        folder / f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
-        for name in ("correlations", "regressions")
+        folder / f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()
     }
     contents[folder / "analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     try:
@@ -60,6 +61,12 @@ def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
     return list(contents)
+
+
+def _with_controls(analysis: Analysis) -> pd.DataFrame:
+    """Return the correlations of the measures, then those of the negative controls, told apart by a last column."""
+    measures, controls = analysis.correlations.assign(control=False), analysis.controls.assign(control=True)
+    return pd.concat([measures, controls], ignore_index=True) if len(controls) else measures
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:
@@ -97,7 +104,9 @@ def read_analysis(folder: Path | str) -> Analysis:
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:
-    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis)}
+    later = {"added", "controls", "control_judgements"}  # tables that analyses of the first release lack
+    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis) if each.name not in later}
+    values |= {name: plain.get(name, []) for name in later}
     for name, columns in TABLES.items():
         values[name] = _numbers(tidy(values[name], columns))
     values["filters"] = tuple(

@@ -14,6 +14,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
+from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
 from measurebench.stats.judging.verdict import MARGIN
@@ -21,6 +22,7 @@ from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
+from measurebench.stats.regressions.added import added, added_rows
 from measurebench.stats.regressions.linear import Regressions, settings_importance
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
@@ -86,28 +88,38 @@ def analyze(
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
-    findings = find(population, Draws.of(population, bootstrap, permutations, seed), question)
+    all_draws = Draws.of(population, bootstrap, permutations, seed)
+    findings = find(population, all_draws, question)
     if population.too_few:
         findings = findings.without_inference(population.too_few)
     correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
-    powers = power_notes(population)
-    judged = judgements(
-        correlations,
-        tuple(population.measures),
-        population.defense,
-        control,
-        infos,
-        is_gap(population.target),
-        power=powers,
-        margin=margin,
-        draws=(bootstrap, permutations),
-    )
+    gains = added(population, all_draws)
+    beside = controls(population, all_draws, question, correlations)
+
+    def judged(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        found = judgements(
+            rows,
+            names,
+            population.defense,
+            control,
+            infos,
+            is_gap(population.target),
+            added=added_rows([*gains, *beside.added]) if gains else None,
+            power=power_notes(population),
+            margin=margin,
+            draws=(bootstrap, permutations),
+        )
+        return tidy(found, TABLES["judgements"])
+
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
     kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     return Analysis(
         target=target,
         correlations=correlations,
-        judgements=tidy(judged, TABLES["judgements"]),
+        judgements=judged(correlations, tuple(population.measures)),
+        added=tidy([*gains, *beside.added], TABLES["added"]),
+        controls=beside.correlations,
+        control_judgements=judged(beside.correlations, beside.names),
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
         notes=_notes(population, question),

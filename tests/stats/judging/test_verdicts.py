@@ -104,7 +104,10 @@ def test_the_sentence_says_what_a_defense_could_have_shown() -> None:
 
 
 def test_the_sentence_says_what_the_measure_adds_to_the_settings() -> None:
-    assert "squared error on held-out runs by 10.0% [5.0%, 20.0%]." in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
+    assert (
+        "squared error on held-out runs by 10.0% [5.0%, 20.0%]."
+        in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
+    )
     assert "which cannot be told from nothing." in judged(total("m", 0.5), added={"m": NONE})["sentence"]
     found = judged(total("m", 0.5), added={"m": UNKNOWN})
     assert "What it adds to the settings is unknown: 3 runs are too few." in found["sentence"]

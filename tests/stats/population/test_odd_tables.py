@@ -1,7 +1,6 @@
 """Tables that were judged wrongly, or not at all, without a word."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from measurebench.core.errors import BadInputError
