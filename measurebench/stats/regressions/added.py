@@ -20,7 +20,7 @@ _SPLIT_FOLDS = 5  # folds of runs where a level divides runs, each met with each
 
 
 Refit = Callable[[Design, Ints, Split], Floats]
-"""From settings, the rows of the population that they belong to, and a split to a column [n] fitted on its first part."""
+"""From settings, their rows in the population and a split to a column [n] that is fitted on the models of the split."""
 
 
 def added(population: Population, draws: Draws, refits: Mapping[str, Refit] | None = None) -> list[dict[str, Any]]:

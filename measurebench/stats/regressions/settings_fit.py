@@ -83,7 +83,7 @@ class Beside:
         center = both[train].mean(axis=0)
         mains, mains_test = _bent(design, y, split)
         inverse = np.asarray(np.linalg.pinv(mains, rcond=1e-9), dtype=np.float64)
-        n_mains = int(round(float(np.trace(inverse @ mains))))
+        n_mains = round(float(np.trace(inverse @ mains)))
         effects = inverse @ (both[train] - center)
         left = both[train] - center - mains @ effects
         pairs, pairs_test = _beside_mains(design, split, inverse, mains, mains_test)
