@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 __all__ = [
+    "ADDED",
     "AXES_R2",
     "CORRELATIONS",
     "ENVIRONMENTS",
@@ -73,6 +74,11 @@ JUDGEMENTS = (
     "partial_tau",
     "partial_ci_low",
     "partial_ci_high",
+    "added",
+    "added_ci_low",
+    "added_ci_high",
+    "detectable_tau",
+    "edge",
 )
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
@@ -116,7 +122,7 @@ MIXED = (
 )
 MULTIVARIABLE = ("measure", "coefficient", "selection_frequency", "n_models", "n_draws")
 AXES_R2 = ("axis", "n_models", "r2", "r2_without", "drop")
-POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence")
+POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence", "too_few")
 STANDING = (
     "model_id",
     "measure",
@@ -128,6 +134,19 @@ STANDING = (
     "predicted_high",
     "residual",
     "n_models",
+)
+ADDED = (
+    "measure",
+    "variant",
+    "axis",
+    "n_models",
+    "n_units",
+    "mse_settings",
+    "mse_with",
+    "gain",
+    "ci_low",
+    "ci_high",
+    "reason",
 )
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
@@ -146,6 +165,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     "power": POWER,
     "standing": STANDING,
     "undefined": UNDEFINED,
+    "added": ADDED,
+    "controls": CORRELATIONS,
+    "control_judgements": JUDGEMENTS,
 }
 
 
@@ -179,7 +201,7 @@ class Analysis:
     ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
     with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
     Slopes are in target units per standard deviation of the measure over the models used.
-    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.judgements.VERDICTS``,
+    ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.verdict.VERDICTS``,
     ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
     ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
     for other populations (axis "without", level "Standard") and for test robust accuracy as the target.
@@ -188,6 +210,9 @@ class Analysis:
     (level empty) and per defense; the band at x is
     ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``. ``standing``: the what-if for one model,
     empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
+    ``added``: what each measure, and each control, adds to the settings on held-out models; variant is runs or levels.
+    ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
+    alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 
@@ -212,6 +237,9 @@ class Analysis:
     power: pd.DataFrame = field(default_factory=_empty("power"))
     standing: pd.DataFrame = field(default_factory=_empty("standing"))
     undefined: pd.DataFrame = field(default_factory=_empty("undefined"))
+    added: pd.DataFrame = field(default_factory=_empty("added"))
+    controls: pd.DataFrame = field(default_factory=_empty("controls"))
+    control_judgements: pd.DataFrame = field(default_factory=_empty("control_judgements"))
     gap_error: dict[str, Any] = field(default_factory=dict)
     multivariable_fit: dict[str, Any] = field(default_factory=dict)
     filters: tuple[FilterStep, ...] = ()

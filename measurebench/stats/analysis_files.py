@@ -39,6 +39,8 @@ _TEXT = frozenset(
         "method",
         "note",
         "scope",
+        "edge",
+        "variant",
     }
 )
 
@@ -53,9 +55,9 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
     Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
+    tables = {"correlations": _with_controls(analysis), "regressions": analysis.regressions}
     contents = {
-        f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
-        for name in ("correlations", "regressions")
+        f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()
     }
     contents["analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     if claims is not None:
@@ -64,6 +66,12 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
         return write_set(folder, {name: content.encode() for name, content in contents.items()}, ("claims.csv",))
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
+
+
+def _with_controls(analysis: Analysis) -> pd.DataFrame:
+    """Return the correlations of the measures, then those of the negative controls, told apart by a last column."""
+    measures, controls = analysis.correlations.assign(control=False), analysis.controls.assign(control=True)
+    return pd.concat([measures, controls], ignore_index=True) if len(controls) else measures
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:
@@ -104,7 +112,9 @@ def read_analysis(folder: Path | str) -> Analysis:
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:
-    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis)}
+    later = {"added", "controls", "control_judgements"}  # tables that analyses of the first release lack
+    values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis) if each.name not in later}
+    values |= {name: plain.get(name, []) for name in later}
     for name, columns in TABLES.items():
         values[name] = _numbers(tidy(values[name], columns))
     values["filters"] = tuple(
@@ -119,7 +129,7 @@ def _from_json(plain: dict[str, Any]) -> Analysis:
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Give the columns of numbers their type again: JSON's null is NaN there."""
     for name in table.columns:
-        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable"}:
+        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable", "too_few"}:
             table[name] = pd.to_numeric(table[name])
     return table
 

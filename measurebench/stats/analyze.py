@@ -14,12 +14,15 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
+from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
+from measurebench.stats.regressions.added import added, added_rows
 from measurebench.stats.regressions.linear import Regressions, settings_importance
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
@@ -52,6 +55,7 @@ def analyze(
     partial: Sequence[str] = (),
     model: str | None = None,
     infos: Mapping[str, MeasureInfo] | None = None,
+    margin: float = MARGIN,
 ) -> Analysis:
     """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
@@ -59,7 +63,8 @@ def analyze(
     accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
     ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
     ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
-    ``infos`` what is known of the measures (title, hypothesis).
+    ``infos`` what is known of the measures (title, hypothesis), ``margin`` the |tau| up to which an association counts
+    as small.
     ``permutations`` defaults to ``enough_permutations``. The same table, options and seed give the same
     numbers. Ties count as in tau_b; missing and infinite values leave a model out of that measure alone; what
     cannot be computed is NaN with its reason in ``undefined``. Raises BadInputError, naming what was expected.
@@ -83,19 +88,38 @@ def analyze(
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
-    findings = find(population, Draws.of(population, bootstrap, permutations, seed), question)
+    all_draws = Draws.of(population, bootstrap, permutations, seed)
+    findings = find(population, all_draws, question)
     if population.too_few:
         findings = findings.without_inference(population.too_few)
     correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
-    judged = judgements(
-        correlations, tuple(population.measures), population.defense, control, infos, is_gap(population.target)
-    )
+    gains = added(population, all_draws)
+    beside = controls(population, all_draws, question, correlations)
+
+    def judged(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        found = judgements(
+            rows,
+            names,
+            population.defense,
+            control,
+            infos,
+            is_gap(population.target),
+            added=added_rows([*gains, *beside.added]) if gains else None,
+            power=power_notes(population),
+            margin=margin,
+            draws=(bootstrap, permutations),
+        )
+        return tidy(found, TABLES["judgements"])
+
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
     kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     return Analysis(
         target=target,
         correlations=correlations,
-        judgements=tidy(judged, TABLES["judgements"]),
+        judgements=judged(correlations, tuple(population.measures)),
+        added=tidy([*gains, *beside.added], TABLES["added"]),
+        controls=beside.correlations,
+        control_judgements=judged(beside.correlations, beside.names),
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
         notes=_notes(population, question),

@@ -170,7 +170,7 @@ def test_filters_count_and_name_what_they_leave_out() -> None:
     table.loc[2, "pgd_accuracy_train"] = 0.0
     table = pd.concat([table, table.tail(1)])
     steps = {s.name: s for s in analyze(table, exclude_standard=True, measures=["signal"], **QUICK).filters}
-    assert steps["failed"].left_out == ((table["model_id"].iloc[0], "no robust_gap_pgd: out of memory"),)
+    assert steps["no target"].left_out == ((table["model_id"].iloc[0], "no robust_gap_pgd: out of memory"),)
     assert [s.n_after for s in steps.values()] == [49, 48, 47, 46, 43]
     assert steps["not converged"].left_out[0][0] == table["model_id"].iloc[1]
 
@@ -238,7 +238,7 @@ def test_the_top_weighted_tau_equals_a_loop_over_pairs(found) -> None:
         ({}, {"where": "signal + 1"}, "true or false for each model"),
         ({}, {"where": "@exit()"}, "an expression over columns"),
         ({"model_id": "same"}, {}, "each model once, got 'same'"),
-        ({"robust_gap_pgd": np.nan}, {}, "at least two models, got 0 after the filters; failed left out 48"),
+        ({"robust_gap_pgd": np.nan}, {}, "at least two models, got 0 after the filters; no target left out 48"),
         ({}, {"bootstrap": 3}, "bootstrap: expected at least 20 draws, got 3"),
         ({}, {"measures": ["robust_gap_pgd"]}, "a column other than the target"),
         ({}, {"model": "AT-plain"}, "one of the models that are analysed"),
@@ -287,7 +287,7 @@ def test_degenerate_tables_explain_every_missing_number(change: dict) -> None:
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_tiny_tables_are_judged_with_the_words_that_n_allows(n: int) -> None:
     analysis = analyze(grid().iloc[:: 48 // n].head(n), measures=["signal"], **QUICK)
-    assert analysis.judgements["verdict"].iloc[0] in {"indistinguishable", "undetermined"}
+    assert analysis.judgements["verdict"].iloc[0] == "too_few"
     assert "too few" in analysis.power["sentence"].iloc[0]
 
 
@@ -319,7 +319,7 @@ def test_fewer_than_four_runs_allow_no_inference() -> None:
     )
     analysis = analyze(table, bootstrap=50, permutations=99)
     assert analysis.correlations[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
-    assert analysis.judgements["verdict"].tolist() == ["indistinguishable"]
+    assert analysis.judgements["verdict"].tolist() == ["too_few"]
     reasons = set(analysis.undefined.query("statistic == 'tau_b'")["reason"])
     assert reasons == {"3 values of run are too few to resample: no intervals and no p-values"}
 
@@ -338,7 +338,7 @@ def test_what_holds_inside_defenses_is_shown_in_large_tables_too() -> None:
     analysis = analyze(table.assign(**noise), bootstrap=60)
     verdicts = analysis.judgements.set_index("measure")["verdict"]
     assert verdicts["signal"] == "holds_everywhere"
-    assert verdicts["noise3"] == "indistinguishable"
+    assert verdicts["noise3"] == "unknown"
 
 
 def test_papers_of_unlike_size_are_exchanged_inside_defenses() -> None:

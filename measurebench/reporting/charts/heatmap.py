@@ -19,7 +19,8 @@ def figure(study: Study) -> Figure:
     levels = [level for level in study.defenses if level != ALL and _any(study, level)]
     columns = {level: f"{level}\nn = {_n(study, level)}" for level in ["", *levels]}
     columns[""] = f"all\nn = {study.analysis.n_models}"
-    rows = [row for i, name in enumerate(study.ranked) for row in _rows(study, name, i, columns)]
+    drawn = [*study.ranked, *study.controls]
+    rows = [row for i, name in enumerate(drawn) for row in _rows(study, name, i, columns)]
     turning = turning_measures(study)
     title = (
         f"{len(turning)} of {count(len(study.ranked), 'measure')} {'changes' if len(turning) == 1 else 'change'} sign "
@@ -37,16 +38,25 @@ def figure(study: Study) -> Figure:
         f"Over all models an association with {study.target.the} is shown for {len(sure)} of "
         f"{count(len(study.ranked), 'measure')}. "
         + (f"The sign changes between defenses for {names}." if turning else "No change of sign is shown."),
-        specification(matrix("tau", [EXPECTED, *columns.values()], len(study.ranked), "Kendall's τ")),
+        specification(matrix("tau", [EXPECTED, *columns.values()], len(drawn), "Kendall's τ")),
         {"tau": pd.DataFrame(rows)},
         "tau",
         COLUMNS,
         f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
         "means a smaller one, and 0 where it tells nothing. Bold: the association is shown, that is, the 95 % interval "
-        "excludes 0 and the adjusted p is at most 0.05. Choose a cell to see its models.",
+        "excludes 0 and the adjusted p is at most 0.05. Choose a cell to see its models." + _about_controls(study),
         picks=True,
-        rows=len(study.ranked),
+        rows=len(drawn),
         min_width=matrix_width(len(columns) + 1),
+    )
+
+
+def _about_controls(study: Study) -> str:
+    if not study.controls:
+        return ""
+    return (
+        " The last rows are negative controls, which know nothing of the networks: random numbers, and what the training "
+        "settings alone predict for runs that they have not seen. A measure that does no better tells what they tell."
     )
 
 

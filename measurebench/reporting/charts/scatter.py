@@ -24,11 +24,14 @@ from measurebench.reporting.html.wording import (
     measure_name,
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
+from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = ["STEPS", "TITLE", "figure", "fit_lines", "inside", "sentence", "template"]
 
 TITLE = "@title"
 STEPS = 24
+# Verdicts that one direction over all models would contradict.
+_NEITHER_WAY = frozenset({"turns_with_defense", "within_defenses_only", "too_few"})
 
 
 def figure(study: Study, measure: str) -> Figure:
@@ -74,9 +77,13 @@ def sentence(study: Study, measure: str) -> str:
     if not row:
         return f"{name}: no rank correlation with {target.the} can be computed"
     told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
+    if (code := study.verdicts.get(measure)) in _NEITHER_WAY:
+        return f"{name} {VERDICTS[code]} {told}"
     if not is_sure(row):
         return f"{name}: no association with {target.the} is shown {told}"
-    return f"{name}: larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many} {told}"
+    way = f"larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many}"
+    beyond = ", as the settings predict" if code == "tells_settings" else ""
+    return f"{name}: {way}{beyond} {told}"
 
 
 def inside(study: Study, measure: str) -> str:

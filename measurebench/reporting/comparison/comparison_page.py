@@ -140,15 +140,21 @@ def comparison_page(first: Study, second: Study) -> str:
         description="Which conclusions about measures changed between two studies.",
         kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} "
         f"({count(len(second.table), 'model')})",
-        sentence=f"{count(len(changed), 'conclusion')} of {len(table)} changed"
-        if len(changed)
-        else f"No conclusion of {len(table)} changed",
+        sentence=_sentence(table, len(changed)),
         lead=_lead(best, changed),
         changes=[(CHANGES[name], int(counts[name])) for name in CHANGES if name in counts],
         figure=figure,
         sections=[("compared", "Measures"), ("models", "Table"), ("methods", "Studies")],
         studies=[_about(study) for study in (first, second)],
     )
+
+
+def _sentence(table: pd.DataFrame, n_changed: int) -> str:
+    """Count the conclusions that changed among the measures that both studies have, and name how many have one only."""
+    alone = int((table["change"] == "one side").sum())
+    both = len(table) - alone
+    changed = f"{count(n_changed, 'conclusion')} of {both} changed" if n_changed else f"No conclusion of {both} changed"
+    return changed + (f"; {count(alone, 'measure')} {'is' if alone == 1 else 'are'} in one study only" if alone else "")
 
 
 def _lead(best: list[str], changed: pd.DataFrame) -> str:

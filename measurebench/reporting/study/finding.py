@@ -142,7 +142,11 @@ def _best_inside(study: Study) -> Number:
                 f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
             )
     if not lines:
-        return Number("best predictor inside each defense", "one defense only", "nothing to compare")
+        apart = len(study.defenses) > 1
+        value, told = (
+            ("none", "no rank correlation inside a defense") if apart else ("one defense only", "nothing to compare")
+        )
+        return Number("best predictor inside each defense", value, told)
     return Number("best predictor inside each defense", _agreement(names, len(lines)), "", tuple(lines))
 
 

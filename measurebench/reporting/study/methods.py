@@ -11,6 +11,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.mathematics import SYMBOLS, UnreadableFormulaError, mathml, mathml_parts
 from measurebench.reporting.html.wording import count, fixed, listed, setting_name
 from measurebench.reporting.subject.study import Study
+from measurebench.stats.population.threat_models import radius_text
 
 __all__ = ["glossary", "limits", "methods", "provenance", "symbols", "terms"]
 
@@ -132,7 +133,7 @@ def _uniform(table: pd.DataFrame, names: tuple[str, ...]) -> list[tuple[str, str
     found = []
     for name in names:
         if name in table.columns and table[name].notna().any():
-            values = sorted({str(value) for value in table[name].dropna()})
+            values = sorted({radius_text(v) if name == "radius" else str(v) for v in table[name].dropna()})
             found.append((describe(name).label, listed(values)))
     return found
 

@@ -76,6 +76,18 @@ class Study:
         return tuple(sorted(self.analysis.measures, key=lambda name: known.get(name, len(order))))
 
     @cached_property
+    def controls(self) -> tuple[str, ...]:
+        """The negative controls that are shown beside the measures: random numbers, and what all settings predict."""
+        known = list(dict.fromkeys(self.analysis.controls["measure"]))
+        return tuple(known[:1] + known[-1:]) if len(known) > 1 else tuple(known)
+
+    @cached_property
+    def verdicts(self) -> Mapping[str, str]:
+        """The verdict of each measure, a key of ``VERDICTS``."""
+        judged = self.analysis.judgements
+        return dict(zip(judged["measure"], judged["verdict"], strict=True))
+
+    @cached_property
     def target(self) -> Target:
         """What is predicted, as it is worded and drawn."""
         return Target(self.analysis.target)
@@ -111,7 +123,8 @@ class Study:
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-        rows = self.analysis.correlations.fillna({"axis": "", "level": ""}).to_dict("records")
+        tables = [self.analysis.correlations, self.analysis.controls]
+        rows = [row for table in tables for row in table.fillna({"axis": "", "level": ""}).to_dict("records")]
         return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
 
 

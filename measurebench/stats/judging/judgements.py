@@ -1,6 +1,6 @@
 """Says in one sentence per measure what the numbers show, and nothing that they do not show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,71 +8,81 @@ import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import p_value_text
-from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, significant
+from measurebench.stats.judging.power import POWER, detectable_tau
+from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, on_the_edge, significant
+from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict
 
 __all__ = ["VERDICTS", "judgements"]
 
-VERDICTS = {
-    "holds_everywhere": "holds over all models and inside every defense",
-    "holds_overall": "holds over all models, and inside some defenses",
-    "holds_undivided": "holds over all models, not divided by defense",
-    "between_defenses_only": "holds over all models, but is shown inside no defense",
-    "within_defenses_only": "holds inside defenses, not over all models",
-    "turns_with_defense": "changes sign from one defense to another",
-    "explained_by_train_accuracy": "is explained by train robust accuracy",
-    "indistinguishable": "shows no association that differs from chance",
-    "undetermined": "cannot be judged",
-}
+_DIRECTIONS = {"+": "a larger gap with larger values", "-": "a smaller gap with larger values"}
+_NAN = float("nan")
 
 
 def judgements(
     correlations: pd.DataFrame,
-    measures: tuple[str, ...],
+    measures: Sequence[str],
     defense: str | None,
     control: str | None,
     infos: Mapping[str, MeasureInfo],
     of_gap: bool = True,
+    *,
+    added: Mapping[str, Row] | None = None,
+    power: Sequence[Mapping[str, Any]] = (),
+    margin: float = MARGIN,
+    draws: tuple[int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one judgement per measure, as rows of ``JUDGEMENTS``.
 
     ``correlations`` are those of the analysis, ``control`` is the column of train robust accuracy or None. Hypotheses
-    are about the gap, so they are left out where the target is none (``of_gap`` False).
+    are about the gap, so they are left out where the target is none (``of_gap`` False). ``added`` says by measure what
+    it adds to the settings (None where there are no settings), ``power`` are the rows of that table. ``draws`` counts
+    bootstrap draws and permutations: with it the sentence says where another seed might decide otherwise.
     """
     by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
-    return [_judge(name, by_measure[name], defense, control, infos.get(name), of_gap) for name in measures]
+    units = {str(row["level"]): int(row["n_units"]) for row in power}
+    alpha = float(power[0]["alpha"]) if power else ALPHA
+    rows = []
+    for name in measures:
+        own = by_measure[name]
+        within = own[(own["statistic"] == "tau_within") & (own["axis"] == (defense or "?"))]
+        inside = [{str(k): v for k, v in row.items()} for row in within.to_dict("records")]
+        total, held = _one(own, "tau_b", ""), _one(own, "partial_tau", control or "?")
+        found = Evidence(total, inside, held, None if added is None else added[name], units, alpha, margin)
+        rows.append(_judge(name, found, defense, control, infos.get(name), of_gap, draws))
+    return rows
 
 
 def _judge(
-    name: str, rows: pd.DataFrame, defense: str | None, control: str | None, info: MeasureInfo | None, of_gap: bool
+    name: str,
+    of: Evidence,
+    defense: str | None,
+    control: str | None,
+    info: MeasureInfo | None,
+    of_gap: bool,
+    draws: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    total = _one(rows, "tau_b", "")
-    within = rows[(rows["statistic"] == "tau_within") & (rows["axis"] == (defense or "?"))]
-    inside = [{str(k): v for k, v in row.items()} for row in within.to_dict("records")]
-    held = _one(rows, "partial_tau", control or "?")
-    verdict, reversal = _verdict(total, inside, held)
-    found = _sign(total["estimate"]) if total and significant(total) else ""
+    code, reversal = verdict(of)
+    found = sign(of.total["estimate"]) if of.total and significant(of.total) else ""
     hypothesis = info.hypothesis if info and of_gap else ""
-    agrees = found == hypothesis if found and hypothesis else None
+    edge = _edge(of, draws)
     title = info.title if info else name
-    sentence = " ".join(
-        part
-        for part in (
-            _overall_words(title, total, verdict),
-            _inside_words(inside, reversal, defense),
-            _control_words(total, held, control, verdict),
-            _direction_words(hypothesis, found),
-        )
-        if part
+    parts = (
+        _overall_words(title, of, code),
+        _settings_words(of, code),
+        _inside_words(of, reversal, defense),
+        _control_words(of, control, code),
+        _direction_words(hypothesis, found),
+        f"On the edge: another seed of the resampling may decide {edge} otherwise." if edge else "",
     )
-    total, held = total or {}, held or {}
+    total, held, more = of.total or {}, of.held or {}, of.added or {}
     return {
         "measure": name,
         "title": title,
-        "verdict": verdict,
-        "sentence": sentence,
+        "verdict": code,
+        "sentence": " ".join(part for part in parts if part),
         "hypothesis": hypothesis,
         "found": found,
-        "agrees": agrees,
+        "agrees": found == hypothesis if found and hypothesis else None,
         "reversal": reversal,
         "n_models": total.get("n_models", 0),
         "tau_b": total.get("estimate"),
@@ -83,69 +93,78 @@ def _judge(
         "partial_tau": held.get("estimate"),
         "partial_ci_low": held.get("ci_low"),
         "partial_ci_high": held.get("ci_high"),
+        "added": more.get("gain", _NAN),
+        "added_ci_low": more.get("ci_low", _NAN),
+        "added_ci_high": more.get("ci_high", _NAN),
+        "detectable_tau": _detectable(of),
+        "edge": edge,
     }
 
 
-def _verdict(total: Row | None, inside: list[dict[str, Any]], held: Row | None) -> tuple[str, bool]:
-    """Return the verdict, and whether all models together contradict every defense (a Simpson reversal)."""
-    if total is None or not np.isfinite(total["estimate"]):
-        return "undetermined", False
-    shown = [row for row in inside if significant(row)]
-    signs = {_sign(row["estimate"]) for row in shown}
-    overall = significant(total)
-    reversal = overall and bool(signs) and signs == {_opposite(_sign(total["estimate"]))}
-    if len(signs) == 2 or reversal:
-        return "turns_with_defense", reversal
-    if not overall:
-        return ("within_defenses_only" if shown else "indistinguishable"), False
-    if _explained(total, held):
-        return "explained_by_train_accuracy", False
-    if not inside:
-        return "holds_undivided", False
-    judged = [row for row in inside if np.isfinite(row["estimate"])]
-    if len(judged) > 1 and len(shown) == len(judged) == len(inside):
-        return "holds_everywhere", False
-    return ("holds_overall" if shown else "between_defenses_only"), False
+def _detectable(of: Evidence) -> float:
+    n = of.n_units(of.total) if of.total else None
+    return detectable_tau(n, of.alpha) if n is not None else _NAN
 
 
-def _explained(total: Row, held: Row | None) -> bool:
-    """Say whether tau changes sign with train accuracy held fixed, or falls below half and is not shown any more."""
-    if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
-        return False
-    turned = _sign(held["estimate"]) != _sign(total["estimate"])
-    return turned or (not significant(held) and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
+    """Name the parts of a judgement that stand on the edge of being shown."""
+    if draws is None:
+        return ""
+    named = [("all models", of.total)] if of.total else []
+    named += [(str(row["level"]), row) for row in of.inside]
+    return ", ".join(name for name, row in named if on_the_edge(row, *draws))
 
 
-def _overall_words(title: str, total: Row | None, verdict: str) -> str:
-    if total is None or verdict == "undetermined":
+def _overall_words(title: str, of: Evidence, code: str) -> str:
+    total = of.total
+    if total is None or code == "undetermined":
         return f"{title} cannot be judged: no rank correlation with the target exists."
-    interval = _interval(total)
+    if code == "too_few":
+        n = of.n_units(total)
+        tau = f" (tau_b = {_number(total['estimate'])} over {total['n_models']:,} models)" if of.has_total else ""
+        return f"{title} {VERDICTS[code]}: {n} independent units could not show even a perfect order{tau}."
+    words = f"{title} {VERDICTS[code]}: tau_b = {_number(total['estimate'])}{_interval(total)}"
     p = total["p_adjusted"]
-    words = (
-        f"{title} {VERDICTS[verdict]}: tau_b = {_number(total['estimate'])}{interval} over {total['n_models']:,} models"
-    )
-    return words + (f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value).") + _doubt_words(total, verdict)
+    words += f" over {total['n_models']:,} models"
+    words += f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value)."
+    return words + _doubt_words(total, code) + _power_words(of, code)
 
 
-def _doubt_words(total: Row, verdict: str) -> str:
+def _doubt_words(total: Row, code: str) -> str:
     """Say why an association whose interval leaves out zero is still not shown."""
-    if verdict != "indistinguishable" or not excludes_zero(total):
+    if code not in {"small", "unknown", "underpowered"} or not excludes_zero(total):
         return ""
     if total["p_value"] <= ALPHA:
         return f" Taken alone it would be shown (p {_p(total['p_value'])}), but not among so many measures."
     return f" The interval leaves out zero, but randomly exchanged values do as well (p {_p(total['p_value'])})."
 
 
-def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | None) -> str:
-    if defense is None or not inside:
+def _power_words(of: Evidence, code: str) -> str:
+    """Say what a table could have shown where nothing was."""
+    if code == "small":
+        return f" The interval lies within -{of.margin:g} and {of.margin:g}."
+    tau = _detectable(of)
+    if code not in {"unknown", "underpowered"} or not np.isfinite(tau):
+        return ""
+    return f" So many models show a tau of {tau:.2f} or more {POWER:.0%} of the time."
+
+
+def _settings_words(of: Evidence, code: str) -> str:
+    """Say what the measure adds to the settings, where it was tested."""
+    if of.added is None or code in {"undetermined", "too_few"}:
+        return ""
+    if not np.isfinite(of.added["ci_low"]):
+        reason = of.added.get("reason")
+        return f"What it adds to the settings is unknown: {reason}." if reason else ""
+    gain, low, high = (f"{of.added[key]:.1%}" for key in ("gain", "ci_low", "ci_high"))
+    words = f"Beside the settings it lowers the squared error on held-out runs by {gain} [{low}, {high}]"
+    return words + ("." if of.added["ci_low"] > 0 else ", which cannot be told from nothing.")
+
+
+def _inside_words(of: Evidence, reversal: bool, defense: str | None) -> str:
+    if defense is None or not of.inside:
         return "There are no defenses to compare."
-    parts = [
-        f"{row['level']} {_number(row['estimate'])}{'' if significant(row) else ' (not shown)'}"
-        if np.isfinite(row["estimate"])
-        else f"{row['level']} undefined"
-        for row in inside
-    ]
-    words = f"Inside the defenses: {', '.join(parts)}."
+    words = f"Inside the defenses: {', '.join(_inside(of, row) for row in of.inside)}."
     if reversal:
         words += (
             " This is a Simpson reversal: inside every defense that shows an association, it has the opposite sign."
@@ -153,13 +172,27 @@ def _inside_words(inside: list[dict[str, Any]], reversal: bool, defense: str | N
     return words
 
 
-def _control_words(total: Row | None, held: Row | None, control: str | None, verdict: str) -> str:
+def _inside(of: Evidence, row: dict[str, Any]) -> str:
+    level = str(row["level"])
+    if not np.isfinite(row["estimate"]):
+        return f"{level} undefined"
+    told = f"{level} {_number(row['estimate'])}"
+    if significant(row):
+        return told
+    if of.too_few(row, level):
+        return f"{told} (too few to show anything)"
+    n = of.n_units(row, level)
+    tau = detectable_tau(n, of.alpha) if n is not None else _NAN
+    return f"{told} (not shown; {tau:.2f} would be)" if np.isfinite(tau) else f"{told} (not shown)"
+
+
+def _control_words(of: Evidence, control: str | None, code: str) -> str:
     if control is None:
         return "Train robust accuracy is not in the table, so the association was not controlled for it."
-    if total is None or held is None or not np.isfinite(held["estimate"]):
+    if of.total is None or of.held is None or not np.isfinite(of.held["estimate"]):
         return ""
-    words = f"With train robust accuracy held fixed, tau is {_number(held['estimate'])}{_interval(held)}"
-    if verdict == "explained_by_train_accuracy" and _sign(held["estimate"]) != _sign(total["estimate"]):
+    words = f"With train robust accuracy held fixed, tau is {_number(of.held['estimate'])}{_interval(of.held)}"
+    if code == "explained_by_train_accuracy" and sign(of.held["estimate"]) != sign(of.total["estimate"]):
         return words + ", of the opposite sign."
     return words + "."
 
@@ -167,22 +200,14 @@ def _control_words(total: Row | None, held: Row | None, control: str | None, ver
 def _direction_words(hypothesis: str, found: str) -> str:
     if not hypothesis:
         return ""
-    words = {"+": "a larger gap with larger values", "-": "a smaller gap with larger values"}[hypothesis]
     outcome = "the opposite was found" if found and found != hypothesis else "that was found"
-    return f"The hypothesis predicts {words}; {outcome if found else 'no direction was shown over all models'}."
+    told = outcome if found else "no direction was shown over all models"
+    return f"The hypothesis predicts {_DIRECTIONS[hypothesis]}; {told}."
 
 
 def _one(rows: pd.DataFrame, statistic: str, axis: str) -> Row | None:
     found = rows[(rows["statistic"] == statistic) & (rows["axis"] == axis)]
     return {str(k): v for k, v in found.iloc[0].to_dict().items()} if len(found) else None
-
-
-def _sign(value: float) -> str:
-    return "+" if value > 0 else "-" if value < 0 else ""
-
-
-def _opposite(sign: str) -> str:
-    return {"+": "-", "-": "+"}.get(sign, "")
 
 
 def _number(value: float) -> str:

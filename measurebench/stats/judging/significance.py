@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALPHA", "Row", "excludes_zero", "significant"]
+from measurebench.stats.resampling.intervals import is_perfect
+
+__all__ = ["ALPHA", "Row", "excludes_zero", "on_the_edge", "significant"]
 
 ALPHA = 0.05
 """The level of every test and, as 1 - ALPHA, of every interval."""
@@ -18,7 +20,8 @@ def significant(row: Row) -> bool:
 
     Its adjusted p is at most 0.05 (0.05 itself counts), and its 95 % interval leaves out 0. Both are asked for: a
     percentile interval of few runs is too narrow, and a permutation test says nothing of how large the association
-    is. Where the p-value or the interval is missing (None, NaN, no such key), nothing is shown.
+    is. Where the p-value or the interval is missing (None, NaN, no such key), nothing is shown. One case is decided
+    by p alone: a perfect order, +1 or -1, of so few units that it has no interval.
 
     >>> significant({"p_adjusted": 0.05, "ci_low": 0.1, "ci_high": 0.4})
     True
@@ -26,7 +29,12 @@ def significant(row: Row) -> bool:
     False
     """
     p = row.get("p_adjusted")
-    return p is not None and bool(p <= ALPHA) and excludes_zero(row)
+    return p is not None and bool(p <= ALPHA) and (excludes_zero(row) or _is_perfect_without_interval(row))
+
+
+def _is_perfect_without_interval(row: Row) -> bool:
+    estimate, low = row.get("estimate"), row.get("ci_low")
+    return estimate is not None and is_perfect(estimate) and (low is None or not np.isfinite(low))
 
 
 def excludes_zero(row: Row) -> bool:
@@ -39,3 +47,24 @@ def excludes_zero(row: Row) -> bool:
     if low is None or high is None or not (np.isfinite(low) and np.isfinite(high)):
         return False
     return bool(low > 0 or high < 0)
+
+
+def on_the_edge(row: Row, bootstrap: int, permutations: int) -> bool:
+    """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
+
+    An end of a percentile interval from B draws has a standard error of about 0.015 sqrt(2000 / B) of the interval's
+    width (the 2.5 % quantile of a normal sample), a p-value of 0.05 one of sqrt(0.05 0.95 / permutations). Two of them
+    are near.
+
+    >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
+    True
+    >>> on_the_edge({"estimate": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p_adjusted": 0.001}, 2000, 1000)
+    False
+    """
+    p, low, high = row.get("p_adjusted"), row.get("ci_low"), row.get("ci_high")
+    if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
+        return False
+    near_end = min(abs(low), abs(high)) <= 2 * 0.015 * np.sqrt(2000 / bootstrap) * (high - low)
+    slack = 2 * float(np.sqrt(ALPHA * (1 - ALPHA) / permutations))
+    near_p = abs(p - ALPHA) <= slack
+    return bool((near_end and p <= ALPHA + slack) or (near_p and (excludes_zero(row) or near_end)))

@@ -9,7 +9,9 @@ import pandas as pd
 from measurebench.core.columns import accuracy_column
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.analysis import FilterStep
-from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns
+from measurebench.stats.population.percent import fractions
+from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns, unread_columns
+from measurebench.stats.population.threat_models import check_one_threat_model
 from measurebench.stats.resampling.draws import Floats, Ints
 
 __all__ = [
@@ -38,6 +40,7 @@ MIN_RUNS = 4
 
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def read_population(
 
     In this order models are left out that do not meet ``where``, have no target, repeat another row, did not converge,
     and, with ``exclude_standard``, that were trained without an attack. Raises BadInputError for a missing or textual
-    column, an expression that cannot be evaluated, one id on different rows, or fewer than two models left.
+    column, an expression that cannot be evaluated, one id on different rows, models of several threat models, a target
+    too large or small to be squared, or fewer than two models left.
     """
-    table = identified(table)
+    table, percent = fractions(identified(table), target)
     require(table, target, "target")
     names = measure_columns(table, target, measures, [*(settings or ()), defense, run, cluster])
     for name, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster")):
@@ -105,7 +109,7 @@ def read_population(
     steps: list[FilterStep] = []
     for label, step in (
         ("where", lambda t: _where(t, where)),
-        ("failed", lambda t: _failed(t, target)),
+        ("no target", lambda t: _without_target(t, target)),
         ("duplicates", _duplicates),
         ("not converged", lambda t: _not_converged(t, defense, converged_at)),
         ("without Standard", lambda t: _standard(t, defense) if exclude_standard else {}),
@@ -115,7 +119,11 @@ def read_population(
         table = table.drop(index=list(reasons))
     if len(table) < 2:
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
-    notes: list[str] = []
+    notes = [percent] if percent else []
+    if measures is None:
+        notes += unread_columns(table, [target, *axes, run, cluster])
+    _check_target(numbers(table, target, "target"), target)
+    check_one_threat_model(table, axes)
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
     unit, units, too_few = _units(table, run, cluster, notes)
     return Population(
@@ -131,6 +139,13 @@ def read_population(
         notes,
         too_few,
     )
+
+
+def _check_target(y: Floats, target: str) -> None:
+    """Raise BadInputError for a target that cannot be squared without leaving the range of float64."""
+    size = float(np.abs(y).max())
+    if size > _LARGEST or 0 < size < 1 / _LARGEST:
+        raise BadInputError(f"target {target!r}", f"values of at most {_LARGEST:g} in size", f"{size:g}", "rescale it")
 
 
 def level_names(column: pd.Series) -> list[str]:
@@ -203,7 +218,7 @@ def _where(table: pd.DataFrame, expression: str | None) -> dict[int, str]:
     return {int(i): f"does not meet {expression}" for i in table.index[~kept.fillna(False).astype(bool)]}
 
 
-def _failed(table: pd.DataFrame, target: str) -> dict[int, str]:
+def _without_target(table: pd.DataFrame, target: str) -> dict[int, str]:
     missing = np.isnan(numbers(table, target, "target"))
     said = table["reason"] if "reason" in table.columns else pd.Series("", index=table.index)
     return {

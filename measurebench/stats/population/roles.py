@@ -9,7 +9,10 @@ from measurebench.core.columns import describe
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.resampling.draws import Floats
 
-__all__ = ["measure_columns", "numbers", "require", "setting_columns"]
+__all__ = ["measure_columns", "numbers", "require", "setting_columns", "unread_columns"]
+
+# The difference of two numbers of this size would leave the range of float64.
+_INFINITE = 1e300
 
 
 def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
@@ -50,7 +53,7 @@ def require(table: pd.DataFrame, name: str, role: str) -> None:
 
 
 def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
-    """Return a column as float64 [n], NaN for what is missing or infinite.
+    """Return a column as float64 [n], NaN for what is missing or infinite (above 1e300 in size).
 
     Raises BadInputError, which names the first one, where the column holds text that is no number.
     """
@@ -63,8 +66,32 @@ def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
         first = column[wrong].iloc[0]
         raise BadInputError(f"{role} {name!r}", "numbers", repr(first), "leave a missing value empty")
     result = values.astype("float64").to_numpy(copy=True)
-    result[~np.isfinite(result)] = np.nan
+    result[~(np.abs(result) < _INFINITE)] = np.nan
     return np.asarray(result, dtype=np.float64)
+
+
+def unread_columns(table: pd.DataFrame, others: Sequence[str]) -> list[str]:
+    """Return a note for every column that might be a measure, but holds text where most entries are numbers.
+
+    Decimal commas count as numbers that cannot be read. ``others`` are columns that are taken for something else.
+    """
+    notes = []
+    for name in map(str, table.columns):
+        kind = table[name].dtype
+        if name in others or describe(name, table.columns).role != "measure" or pd.api.types.is_numeric_dtype(kind):
+            continue
+        entries = table[name].dropna().astype(str).str.strip()
+        entries = entries[entries != ""]
+        plain = pd.to_numeric(entries, errors="coerce").notna()
+        comma = ~plain & entries.str.fullmatch(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+        wrong = entries[~plain]
+        if len(wrong) and (plain | comma).mean() > 0.5:
+            hint = "write decimals with a point" if comma.any() else "leave a missing value empty"
+            notes.append(
+                f"Column {name} was not judged: {len(wrong)} of {len(entries)} entries are no numbers, such as "
+                f"{wrong.iloc[0]!r}; {hint}."
+            )
+    return notes
 
 
 def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:

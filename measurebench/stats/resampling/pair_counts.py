@@ -211,7 +211,8 @@ class MidRanks:
     def among(cls, values: Floats, drawn: Drawn) -> "MidRanks":
         """Rank ``values`` [n] in every draw."""
         order = np.argsort(values, kind="stable")
-        first = np.r_[True, np.diff(values[order]) != 0]
+        ordered = values[order]
+        first = np.r_[True, ordered[1:] != ordered[:-1]]
         groups, cubes = drawn.by_model[order], drawn.cubes
         if not first.all():
             groups = np.add.reduceat(groups, np.flatnonzero(first), axis=0)

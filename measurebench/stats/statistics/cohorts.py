@@ -1,6 +1,7 @@
 """All statistics of all measures; measures that have values on the same models share the work."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,7 +26,7 @@ class Findings:
     matchings: list[Matching] = field(default_factory=list)
 
     def without_inference(self, reason: str) -> "Findings":
-        """Return the estimates without intervals and p-values; the reason stands where there was none."""
+        """Return the estimates without intervals and p-values, and with the reason why."""
 
         def bare(rows: dict[str, list[Estimate]]) -> dict[str, list[Estimate]]:
             return defaultdict(list, {name: [_bare(row, reason) for row in of] for name, of in rows.items()})
@@ -34,11 +35,11 @@ class Findings:
 
 
 def _bare(row: Estimate, reason: str) -> Estimate:
-    return replace(row, low=NAN, high=NAN, p_value=NAN, reason=row.reason or reason)
+    return replace(row, low=NAN, high=NAN, p_value=NAN, reason=reason if np.isfinite(row.estimate) else row.reason)
 
 
-def find(population: Population, draws: Draws, question: Question) -> Findings:
-    """Compute every registered statistic of every measure.
+def find(population: Population, draws: Draws, question: Question, only: Collection[str] = ()) -> Findings:
+    """Compute every registered statistic of every measure, or ``only`` those named.
 
     A measure with a value on fewer than two models has rows that say so, and nothing else.
     """
@@ -46,7 +47,7 @@ def find(population: Population, draws: Draws, question: Question) -> Findings:
     by_models: dict[bytes, list[str]] = defaultdict(list)
     for name, x in population.measures.items():
         by_models[np.isfinite(x).tobytes()].append(name)
-    statistics = [found for _, found in all_statistics().items()]
+    statistics = [found for name, found in all_statistics().items() if not only or name in only]
     for names in by_models.values():
         rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
         if len(rows) < 2:
@@ -56,21 +57,24 @@ def find(population: Population, draws: Draws, question: Question) -> Findings:
             continue
         cohort = Cohort.of(population, rows, draws)
         samples = [Sample(name, population.measures[name][rows], cohort) for name in names]
-        _find(Asked(population, question, samples), statistics, findings)
+        _find(Asked(population, question, samples), statistics, findings, is_whole=not only)
     return findings
 
 
 _OVERALL = ("tau_b", "tau_a", "spearman")
 
 
-def _find(asked: Asked, statistics: list[Statistic], findings: Findings) -> None:
-    """Compute the statistics of the measures of one cohort."""
+def _find(asked: Asked, statistics: list[Statistic], findings: Findings, *, is_whole: bool) -> None:
+    """Compute the statistics of the measures of one cohort; with all of them, also what psi and sign errors rest on."""
     ordered = sorted(statistics, key=lambda found: (found.place, found.name))
     for sample in asked.samples:
         for each in ordered:
             into = findings.rows if each.table == "correlations" else findings.supplement
             into[sample.name] += each(sample, asked)
-        findings.environments += environment_rows(sample, asked)
+        if is_whole:
+            findings.environments += environment_rows(sample, asked)
+    if not is_whole:
+        return
     complete = len(asked.cohort.y) == len(asked.population.y)
     if complete or not findings.matchings:  # what psi rests on is told of all models, if any measure has all
         findings.matchings = asked.shared(matchings)

@@ -18,8 +18,9 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
+from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import collapsed, pair_counts, point_counts
-from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, interval_reason, n_pairs
+from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = [
@@ -184,8 +185,9 @@ def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Flo
     p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
-        low, high = percentile_interval(drawn)
-        reason = interval_reason(cohort.drawn.n_units) if np.isnan(low) else ""
+        n_units = cohort.drawn.n_units
+        low, high = rank_interval(float(value[0]), drawn, n_units)
+        reason = why_no_interval(float(value[0]), n_units) if np.isnan(low) else ""
         reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
         estimates.append(Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason))
     scale = float(point.tau_b[0] / point.concordance[0]) if point.concordance[0] else _scale(x, y)
@@ -211,7 +213,7 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
     draws = mean_defined(np.stack([level.draws for level in defined]))
     permuted = np.mean([level.permuted for level in defined], axis=0)
     low, high = percentile_interval(draws)
-    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    reason = why_no_interval(estimate, sample.cohort.drawn.n_units) if np.isnan(low) else ""
     p = permutation_p(estimate, permuted, sample.n)
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate("pi", axis, "", n_models, pairs, estimate, low, high, p, reason), draws
@@ -229,7 +231,7 @@ def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
     estimate = float(np.mean([row.estimate for row, _ in defined]))
     draws = mean_defined(np.stack([drawn for _, drawn in defined]))
     low, high = percentile_interval(draws)
-    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    reason = why_no_interval(estimate, sample.cohort.drawn.n_units) if np.isnan(low) else ""
     pairs = sum(row.n_pairs for row, _ in defined)
     return Estimate("pi_mean", "", "", sample.n, pairs, estimate, low, high, bootstrap_p(draws), reason)
 

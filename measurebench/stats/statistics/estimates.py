@@ -18,7 +18,7 @@ from measurebench.stats.resampling.draws import (
 )
 from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
 
-__all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "interval_reason", "n_pairs"]
+__all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "n_pairs"]
 
 NAN = float("nan")
 
@@ -206,8 +206,3 @@ def n_pairs(n: int) -> int:
     1128
     """
     return n * (n - 1) // 2
-
-
-def interval_reason(n_units: int) -> str:
-    """Say why a bootstrap gave no interval."""
-    return f"{n_units} units resample to no interval: all draws agree or too few are defined"

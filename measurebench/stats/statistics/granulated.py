@@ -17,6 +17,7 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
+from measurebench.stats.resampling.intervals import is_perfect, perfect_interval
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -171,7 +172,10 @@ def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Si
     estimate = float(terms.sum() / len(groups))
     components, inner = np.unique(match.component, return_inverse=True)
     sums, counts = summed(inner, terms), summed(inner, weight)
-    low, high = _interval(sums, counts, draws, match.axis)
+    if is_perfect(estimate):
+        low, high = perfect_interval(estimate, len(components))
+    else:
+        low, high = _interval(sums, counts, draws, match.axis)
     p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups), len(match.i))
     reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
@@ -205,6 +209,8 @@ def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
     n_models = len(np.unique(np.concatenate([np.r_[m.i, m.j] for m, _ in defined])))
     pairs = sum(psi.row.n_pairs for _, psi in defined)
     error, n_units = _shared_error(defined)
+    if is_perfect(estimate):
+        return _perfect_mean(estimate, n_models, pairs, max(len(psi.components) for _, psi in defined))
     if not error > 0:
         reason = "too few independent comparisons for an interval"
         return Estimate("psi_mean", "", "", n_models, pairs, estimate, reason=reason)
@@ -214,6 +220,17 @@ def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
     p = float(2 * t.sf(abs(estimate) / error, n_units - 1))
     low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
     return Estimate("psi_mean", "", "", n_models, pairs, estimate, low, high, p)
+
+
+def _perfect_mean(estimate: float, n_models: int, pairs: int, n_comparisons: int) -> Estimate:
+    """Judge a mean psi of 1 or -1 by the setting with the most independent comparisons, all of which agree.
+
+    Each goes one way with a probability of at most 1/2 where nothing is there: a sign test.
+    """
+    low, high = perfect_interval(estimate, n_comparisons)
+    reason = "" if np.isfinite(low) else f"{n_comparisons} independent comparisons, all alike, give no interval"
+    p = min(1.0, 2 * 0.5**n_comparisons)
+    return Estimate("psi_mean", "", "", n_models, pairs, estimate, low, high, p, reason)
 
 
 def _shared_error(defined: list[tuple[Matching, Granulated]]) -> tuple[float, int]:

@@ -4,6 +4,7 @@ import numpy as np
 
 from measurebench.stats.resampling.concordance import concordances, ranks_of
 from measurebench.stats.resampling.draws import Floats, percentile_interval, permutation_p
+from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import (
     Drawn,
     MidRanks,
@@ -12,10 +13,12 @@ from measurebench.stats.resampling.pair_counts import (
     point_counts,
     weighted_spearman,
 )
-from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, interval_reason, n_pairs
+from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = ["bootstrapped", "kendall", "kendall_of", "overall", "permuted_overall"]
+
+_TAUS = frozenset({"tau_b", "tau_a"})
 
 
 @statistic(
@@ -62,13 +65,14 @@ def bootstrapped(
 ) -> Estimate:
     """Return an estimate over a whole sample with the percentile interval of its draws [draws] and the p-value p.
 
-    Where the sample has a flaw, or the draws give no interval, the row says why.
+    tau takes ``rank_interval``. Where the sample has a flaw, or the draws give no interval, the row says why.
     """
     flaw = sample.flaw
     if flaw:
         return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), NAN, reason=flaw)
-    low, high = percentile_interval(draws)
-    reason = interval_reason(sample.cohort.drawn.n_units) if np.isnan(low) else ""
+    n_units = sample.cohort.drawn.n_units
+    low, high = rank_interval(estimate, draws, n_units) if statistic in _TAUS else percentile_interval(draws)
+    reason = why_no_interval(estimate, n_units) if np.isnan(low) else ""
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), float(estimate), low, high, p, reason)
 

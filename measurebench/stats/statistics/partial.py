@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints, bootstrap_p, percentile_interval
+from measurebench.stats.resampling.intervals import FEW_UNITS, why_no_interval
 from measurebench.stats.resampling.pair_counts import (
     Signs,
     collapsed,
@@ -15,7 +16,7 @@ from measurebench.stats.resampling.pair_counts import (
     sign_matrix,
     ties,
 )
-from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, interval_reason, n_pairs
+from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -73,7 +74,8 @@ class Control:
 def partial(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return Kendall's partial tau of measure and target for each control held fixed (Kendall 1942).
 
-    Models without a control are left out. The p-value inverts the bootstrap interval.
+    Models without a control are left out. The p-value inverts the bootstrap interval. With fewer than 12 units both are
+    withheld: the bootstrap of a ratio of such few units excludes 0 far too often.
     """
     taus = asked.shared(kendall_of)[sample.name][1].tau_b
     return [_partial(sample, control, taus) for control in asked.shared(_controls) if control.name != sample.name]
@@ -99,7 +101,10 @@ def _partial(sample: Sample, control: Control, taus: Floats) -> Estimate:
         return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
     if known is not sample:
         taus = pair_counts(known.x, cohort.y, cohort.drawn, known.pairs, known.ties_x, cohort.ties_y).tau_b
+    if (n_units := cohort.drawn.n_units) < FEW_UNITS:
+        reason = f"{n_units} units are too few for an interval or a test of a partial tau"
+        return Estimate("partial_tau", name, "", n, n_pairs(n), float(point), reason=reason)
     draws = partial_tau(taus, draws_xz, draws_yz)
     low, high = percentile_interval(draws)
-    reason = interval_reason(cohort.drawn.n_units) if np.isnan(low) else ""
+    reason = why_no_interval(float(point), n_units) if np.isnan(low) else ""
     return Estimate("partial_tau", name, "", n, n_pairs(n), float(point), low, high, bootstrap_p(draws), reason)

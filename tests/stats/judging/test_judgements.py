@@ -35,8 +35,8 @@ REVERSED = ({"AT": -1.0, "TRADES": -1.0, "MART": -1.0}, {"AT": 0.0, "TRADES": 9.
         ({"AT": 1.0, "TRADES": 1.0}, SAME, "holds_everywhere"),
         ({"AT": 1.0, "TRADES": -1.0}, SAME, "turns_with_defense"),
         (*REVERSED, "turns_with_defense"),
-        ({"AT": 0.0, "TRADES": 0.0}, SAME, "indistinguishable"),
-        ({"AT": 0.0, "TRADES": 0.0}, {"AT": 0.0, "TRADES": 9.0}, "between_defenses_only"),
+        ({"AT": 0.0, "TRADES": 0.0}, SAME, "unknown"),
+        ({"AT": 0.0, "TRADES": 0.0}, {"AT": 0.0, "TRADES": 9.0}, "tells_settings"),
         ({"AT": 1.0, "TRADES": 0.0}, SAME, "holds_overall"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.judgements import VERDICTS, judgements
+from measurebench.stats.judging.power import detectable_tau
 from tests.stats.judging.handmade import NAN, held, inside, total
 
 SURE: dict[str, Any] = {}
@@ -24,9 +25,9 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
     [
         ("undetermined", [inside("m", "AT", 0.5)]),
         ("undetermined", [total("m", NAN)]),
-        ("indistinguishable", [total("m", 0.5, **UNSURE)]),
-        ("indistinguishable", [total("m", 0.05)]),
-        ("indistinguishable", [total("m", 0.05), inside("m", "AT", 0.5, **UNSURE), inside("m", "MART", 0.05)]),
+        ("unknown", [total("m", 0.5, **UNSURE)]),
+        ("unknown", [total("m", 0.05)]),
+        ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, **UNSURE), inside("m", "MART", 0.05)]),
         ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", 0.05)]),
         ("turns_with_defense", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", -0.5)]),
         ("turns_with_defense", [total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", -0.5)]),
@@ -56,8 +57,69 @@ def test_the_verdict_follows_from_the_rows(verdict: str, rows: list[dict[str, An
 
 
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
-    assert len(set(VERDICTS.values())) == len(VERDICTS) == 9
-    assert all(text.split()[0] in {"holds", "changes", "is", "shows", "cannot"} for text in VERDICTS.values())
+    assert len(set(VERDICTS.values())) == len(VERDICTS) == 15
+    assert all(text.split()[0] in {"holds", "changes", "is", "shows", "tells", "cannot"} for text in VERDICTS.values())
+
+
+POWER = [{"level": "", "n_units": 48, "alpha": 0.05}, *({"level": d, "n_units": 3, "alpha": 0.05} for d in "ABC")]
+FEW = {"half": NAN, "p": 0.4, "n": 3}
+GAIN = {"gain": 0.1, "ci_low": 0.05, "ci_high": 0.2, "reason": ""}
+NONE = {"gain": 0.01, "ci_low": -0.02, "ci_high": 0.04, "reason": ""}
+UNKNOWN = {"gain": NAN, "ci_low": NAN, "ci_high": NAN, "reason": "3 runs are too few"}
+DEFENSES = [inside("m", d, 0.9, **FEW) for d in "ABC"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rows", "options"),
+    [
+        # 27 published models, 9 methods of 3 each: nothing could have been shown inside a method.
+        ("holds_untested_inside", [total("m", 0.5), *DEFENSES], {"added": {"m": GAIN}, "power": POWER}),
+        ("between_defenses_only", [total("m", 0.5), *DEFENSES], {"added": {"m": GAIN}}),
+        ("tells_settings", [total("m", 0.5), *DEFENSES], {"added": {"m": NONE}, "power": POWER}),
+        ("untested_beside_settings", [total("m", 0.5), *DEFENSES], {"added": {"m": UNKNOWN}}),
+        ("tells_settings", [total("m", 0.5), held("m", 0.0)], {"added": {"m": NONE}}),
+        ("turns_with_defense", [total("m", 0.5), inside("m", "A", -0.5)], {"added": {"m": NONE}}),
+        ("small", [total("m", 0.02, half=0.05, **UNSURE)], {}),
+        ("unknown", [total("m", 0.02, half=0.05, **UNSURE)], {"margin": 0.05}),
+        ("unknown", [total("m", 0.2, **UNSURE)], {"power": POWER}),
+        ("underpowered", [total("m", 0.2, **UNSURE)], {"power": [{"level": "", "n_units": 8, "alpha": 0.01}]}),
+        ("too_few", [total("m", 1.0, half=NAN, p=NAN)], {"power": [{"level": "", "n_units": 2, "alpha": 0.05}]}),
+        ("too_few", [total("m", NAN)], {"power": [{"level": "", "n_units": 2, "alpha": 0.05}]}),
+        ("undetermined", [total("m", NAN)], {"power": POWER}),
+        ("holds_undivided", [total("m", 1.0, half=NAN)], {"power": POWER}),  # decided by p
+    ],
+)
+def test_what_could_have_been_shown_decides_the_words(verdict: str, rows: list, options: dict) -> None:
+    found = judged(*rows, **options)
+    assert found["verdict"] == verdict
+    assert "cannot be judged" in found["sentence"] or VERDICTS[verdict] in found["sentence"]
+
+
+def test_the_sentence_says_what_a_defense_could_have_shown() -> None:
+    rows = [total("m", 0.5), inside("m", "A", 0.9, **FEW), inside("m", "X", 0.1, **UNSURE)]
+    power = [{"level": d, "n_units": n, "alpha": 0.05} for d, n in (("", 48), ("A", 3), ("X", 40))]
+    found = judged(*rows, power=power)
+    assert "A +0.90 (too few to show anything), X +0.10 (not shown; 0.30 would be)." in found["sentence"]
+    assert found["detectable_tau"] == pytest.approx(detectable_tau(48, 0.05))
+
+
+def test_the_sentence_says_what_the_measure_adds_to_the_settings() -> None:
+    assert (
+        "squared error on held-out runs by 10.0% [5.0%, 20.0%]."
+        in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
+    )
+    assert "which cannot be told from nothing." in judged(total("m", 0.5), added={"m": NONE})["sentence"]
+    found = judged(total("m", 0.5), added={"m": UNKNOWN})
+    assert "What it adds to the settings is unknown: 3 runs are too few." in found["sentence"]
+    assert judged(total("m", 0.5), added={"m": GAIN})["added"] == 0.1
+
+
+def test_a_judgement_on_the_edge_says_so() -> None:
+    near = inside("m", "MART", 0.1, half=0.0999)
+    found = judged(total("m", 0.5), inside("m", "AT", 0.5), near, draws=(2000, 1000))
+    assert found["edge"] == "MART"
+    assert "another seed of the resampling may decide MART otherwise" in found["sentence"]
+    assert judged(total("m", 0.5), inside("m", "AT", 0.5), draws=(2000, 1000))["edge"] == ""
 
 
 def test_a_reversal_needs_every_shown_defense_against_the_whole() -> None:
@@ -138,6 +200,6 @@ def test_each_measure_is_judged_by_its_own_rows() -> None:
     rows = pd.DataFrame([total("a", 0.5), total("b", 0.02), inside("a", "AT", 0.5)])
     found = judgements(rows, ("b", "a"), "defense", None, {})
     assert [(each["measure"], each["verdict"]) for each in found] == [
-        ("b", "indistinguishable"),
+        ("b", "unknown"),
         ("a", "holds_overall"),
     ]

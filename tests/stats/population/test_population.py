@@ -35,7 +35,7 @@ def test_filters_run_in_their_order_and_count_what_they_leave_out() -> None:
     table = pd.concat([table, table.tail(2)])
     found = population(table, where='architecture == "plain"')
     steps = [(s.name, s.n_before, s.n_after) for s in found.filters]
-    names = ["where", "failed", "duplicates", "not converged", "without Standard"]
+    names = ["where", "no target", "duplicates", "not converged", "without Standard"]
     assert [name for name, _, _ in steps] == names
     assert all(after == before for (_, _, after), (_, before, _) in itertools.pairwise(steps))
     assert steps[0][1] == 50
@@ -63,7 +63,7 @@ def test_standard_models_need_not_converge_and_can_be_left_out() -> None:
     table.loc[0, "pgd_accuracy_train"] = 0.149
     assert left_out(population(table)) == {
         "where": 0,
-        "failed": 0,
+        "no target": 0,
         "duplicates": 0,
         "not converged": 1,
         "without Standard": 0,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.statistics.estimates import Draws
@@ -67,7 +68,9 @@ def test_a_mean_of_psi_without_comparisons_or_error_says_why() -> None:
     match = matching("a", LEVELS, UNITS)
     x = np.arange(8.0)
     perfect = granulated(match, x, x, DRAWS, permuted_signs(match, x, moves(match, DRAWS)))
-    assert psi_mean([(match, perfect)]).reason == "too few independent comparisons for an interval"
+    assert psi_mean([(match, perfect)]).reason == "4 independent comparisons, all alike, give no interval"
+    mean = psi_mean([(match, perfect)])
+    assert mean.p_value == pytest.approx(binomtest(4, 4).pvalue)  # a sign test
 
 
 def test_weights_grow_with_the_difference_and_the_number_of_images() -> None:

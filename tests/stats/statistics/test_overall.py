@@ -92,7 +92,8 @@ def test_a_perfect_order_has_tau_one_and_an_interval_up_to_it() -> None:
     x = np.arange(20.0)
     rows = rows_of("overall", sample_of(x, x, n_draws=100))
     assert rows["tau_b"].estimate == rows["tau_a"].estimate == rows["spearman"].estimate == 1
-    assert "resample to no interval" in rows["tau_b"].reason  # every draw has tau_b = 1
+    assert rows["tau_b"].low == pytest.approx(2 * 0.025 ** (1 / 10) - 1)  # ten disjoint pairs, all concordant
+    assert "its p-value decides" in rows["spearman"].reason  # every draw has rho = 1
     assert rows["tau_b"].p_value == pytest.approx(1 / 40)  # the smallest that 39 permutations can give
 
 

@@ -1,0 +1,140 @@
+"""Decides what is said of one measure, from its rows, its power and what it adds to the settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.judging.power import chance_to_show, detectable_tau
+from measurebench.stats.judging.significance import ALPHA, Row, significant
+
+__all__ = ["EFFECT", "HALF", "MARGIN", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
+
+MARGIN = 0.1
+"""|tau| up to which an association counts as small; the caller may state another margin."""
+
+EFFECT, HALF = 0.5, 0.5
+"""A table that shows a tau of 0.5 less than half of the time is underpowered."""
+
+VERDICTS = {
+    "holds_everywhere": "holds over all models and inside every defense",
+    "holds_overall": "holds over all models, and inside some defenses",
+    "holds_undivided": "holds over all models, not divided by defense",
+    "holds_untested_inside": "holds over all models, while each defense has too few models to show anything",
+    "between_defenses_only": "holds over all models, but is shown inside no defense",
+    "within_defenses_only": "is shown inside defenses, but not over all models",
+    "turns_with_defense": "changes sign from one defense to another",
+    "explained_by_train_accuracy": "is explained by train robust accuracy",
+    "tells_settings": "tells what the settings tell",
+    "untested_beside_settings": "is associated with the target, but could not be tested beside the settings",
+    "small": "shows that any association is small",
+    "unknown": "shows no association that differs from chance, and does not rule one out",
+    "underpowered": "shows nothing, but is known on too few models to show even a strong association",
+    "too_few": "cannot be judged on so few models",
+    "undetermined": "cannot be judged",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a judgement rests on.
+
+    ``total`` is tau_b over all models, ``inside`` tau in each defense, ``held`` the partial tau given train robust
+    accuracy, ``added`` what the measure adds to the settings on held-out runs (None without settings). ``units`` says
+    how many independent units there are over all models ("") and in each defense, empty where that is unknown;
+    ``alpha`` is the level that one measure among many must reach.
+    """
+
+    total: Row | None
+    inside: Sequence[dict[str, Any]]
+    held: Row | None
+    added: Row | None = None
+    units: Mapping[str, int] = field(default_factory=dict)
+    alpha: float = ALPHA
+    margin: float = MARGIN
+
+    @property
+    def has_total(self) -> bool:
+        """Whether a rank correlation over all models exists."""
+        return self.total is not None and bool(np.isfinite(self.total["estimate"]))
+
+    def n_units(self, row: Row, level: str = "") -> int | None:
+        """Return how many units a row rests on at most; None where that is unknown."""
+        return min(self.units[level], int(row["n_models"])) if level in self.units else None
+
+    def too_few(self, row: Row, level: str = "") -> bool:
+        """Say whether so few units could have shown nothing at all, even a perfect order."""
+        n = self.n_units(row, level)
+        return n is not None and not significant(row) and bool(np.isnan(detectable_tau(n, self.alpha)))
+
+    def underpowered(self, row: Row, level: str = "") -> bool:
+        """Say whether a tau of 0.5 would have been shown less than half of the time."""
+        n = self.n_units(row, level)
+        return n is not None and chance_to_show(EFFECT, n, self.alpha) < HALF
+
+
+def verdict(of: Evidence) -> tuple[str, bool]:
+    """Return the verdict, and whether all models together contradict every defense (a Simpson reversal)."""
+    if not of.has_total or of.total is None:
+        return ("too_few" if of.total is not None and of.too_few(of.total) else "undetermined"), False
+    shown = [row for row in of.inside if significant(row)]
+    signs = {sign(row["estimate"]) for row in shown}
+    overall = significant(of.total)
+    reversal = overall and bool(signs) and sign(of.total["estimate"]) not in signs
+    if len(signs) == 2 or reversal:
+        return "turns_with_defense", reversal
+    if shown and not overall:
+        return "within_defenses_only", False
+    return (_shown(of, of.total, shown) if overall else _not_shown(of, of.total)), False
+
+
+def _not_shown(of: Evidence, total: Row) -> str:
+    if of.too_few(total):
+        return "too_few"
+    if is_small(total, of.margin):
+        return "small"
+    return "underpowered" if of.underpowered(total) else "unknown"
+
+
+def is_small(row: Row, margin: float = MARGIN) -> bool:
+    """Say whether the 95 % interval lies within the margin: two one-sided tests at 2.5 % each (Schuirmann 1987).
+
+    >>> is_small({"ci_low": -0.04, "ci_high": 0.09}), is_small({"ci_low": -0.2, "ci_high": 0.09})
+    (True, False)
+    """
+    low, high = row.get("ci_low"), row.get("ci_high")
+    return low is not None and high is not None and bool(low > -margin and high < margin)
+
+
+def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
+    if of.added is not None and not of.added["ci_low"] > 0:
+        return "tells_settings" if np.isfinite(of.added["ci_low"]) else "untested_beside_settings"
+    if _explained(total, of.held):
+        return "explained_by_train_accuracy"
+    if not of.inside:
+        return "holds_undivided"
+    judged = [row for row in of.inside if np.isfinite(row["estimate"])]
+    if len(judged) > 1 and len(shown) == len(judged) == len(of.inside):
+        return "holds_everywhere"
+    if shown:
+        return "holds_overall"
+    untested = all(of.too_few(row, str(row["level"])) for row in of.inside)
+    return "holds_untested_inside" if untested else "between_defenses_only"
+
+
+def _explained(total: Row, held: Row | None) -> bool:
+    """Say whether tau changes sign with train accuracy held fixed, or falls below half and is not shown any more."""
+    if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
+        return False
+    turned = sign(held["estimate"]) != sign(total["estimate"])
+    return turned or (not significant(held) and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+
+
+def sign(value: float) -> str:
+    """Return "+", "-", or nothing for 0.
+
+    >>> sign(0.5), sign(-0.5), sign(0.0)
+    ('+', '-', '')
+    """
+    return "+" if value > 0 else "-" if value < 0 else ""

@@ -1,0 +1,203 @@
+"""What each measure adds to the training settings, on models that the fit has not seen."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.population.population import UNSTATED, Population
+from measurebench.stats.regressions.settings_fit import Beside, Design, Split, folds
+from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
+from measurebench.stats.resampling.intervals import FEW_UNITS
+from measurebench.stats.statistics.estimates import NAN, Draws, flaw
+
+__all__ = ["FOLDS", "added", "added_rows", "proxy_refits", "settings_proxies"]
+
+FOLDS = 10
+_REPEATS_BELOW, _REPEATS = 100, 3  # few runs: one division into folds is a matter of luck, so three are averaged
+_SPLIT_FOLDS = 5  # folds of runs where a level divides runs, each met with each level
+
+
+Refit = Callable[[Design, Ints, Split], Floats]
+"""From settings, their rows in the population and a split to a column [n] that is fitted on the models of the split."""
+
+
+def added(population: Population, draws: Draws, refits: Mapping[str, Refit] | None = None) -> list[dict[str, Any]]:
+    """Return by measure how much less the squared error is beside the settings than with the settings alone.
+
+    ``variant`` "runs": whole training runs are held out, ten folds. ``variant`` "levels": each level of the setting in
+    ``axis`` is held out whole, so that it must be predicted from the others. ``gain`` is 1 - mse_with / mse_settings;
+    its interval resamples runs. The measure enters by its mid-rank. Nothing without settings.
+
+    ``refits`` make the columns of measures that were fitted to the target: they are fitted again on the models of each
+    split. Values from another division into folds would leak: what a model's value lacks tells its own target.
+    """
+    if not population.levels:
+        return []
+    by_models: dict[bytes, list[str]] = defaultdict(list)
+    for name, x in population.measures.items():
+        by_models[np.isfinite(x).tobytes()].append(name)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for names in by_models.values():
+        rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
+        found |= _of_cohort(population, rows, names, draws, refits or {})
+    return [row for name in population.measures for row in found[name]]
+
+
+def added_rows(rows: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the row of each measure in which whole runs are held out: the one that the judgement rests on."""
+    return {str(row["measure"]): row for row in rows if row["variant"] == "runs"}
+
+
+def _of_cohort(
+    population: Population, rows: Ints, names: list[str], draws: Draws, refits: Mapping[str, Refit]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of measures that have values on the same models."""
+    y, units = population.y[rows], population.units[rows]
+    n_units = len(np.unique(units))
+    result: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    usable = [name for name in names if not flaw(population.measures[name][rows], y)]
+    variants = [("runs", ""), *(("levels", axis) for axis in population.levels)]
+    few = f"{n_units} units are too few to hold some out" if n_units < FEW_UNITS else ""
+    for name in names:
+        if few or name not in usable:
+            reason = few or flaw(population.measures[name][rows], y)
+            result[name] = [_row(name, *variant, len(rows), n_units, reason=reason) for variant in variants]
+    if few or not usable:
+        return result
+    design = Design.of(population, rows)
+    x = np.stack([_mid_ranks(population.measures[name][rows]) for name in usable], axis=1)
+    fitted = [(k, refits[name]) for k, name in enumerate(usable) if name in refits]
+
+    def columns(split: Split) -> Floats:
+        for k, refit in fitted:
+            x[:, k] = _mid_ranks(refit(design, rows, split))
+        return x
+
+    for variant, axis in variants:
+        rounds = _splits(population, rows, axis, draws)
+        for name, row in zip(usable, _gains(design, y, columns, units, rounds, draws), strict=True):
+            result[name].append(_row(name, variant, axis, len(rows), n_units) | row)
+    return result
+
+
+def _mid_ranks(x: Floats) -> Floats:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(x)
+    return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
+
+
+def _splits(population: Population, rows: Ints, axis: str, draws: Draws) -> list[list[Split]]:
+    """Return divisions into models to fit on and to predict; the models of one unit never part."""
+    units = population.units[rows]
+    if not axis:
+        n_units = len(np.unique(units))
+        repeats = _REPEATS if n_units < _REPEATS_BELOW else 1
+        return [folds(units, FOLDS, draws.stream("added", "runs", str(k))) for k in range(repeats)]
+    names = np.array(population.levels[axis], dtype=object)[rows]
+    levels = sorted(set(names.tolist()) - {UNSTATED})
+    wanted: list[Ints] = [np.flatnonzero(names == level) for level in levels]
+    if any(np.isin(units[names != level], units[names == level]).any() for level in levels):
+        parts = folds(units, _SPLIT_FOLDS, draws.stream("added", "levels", axis))
+        wanted = [np.intersect1d(inside, test) for inside in wanted for _, test in parts]
+    splits = []
+    for test in wanted:
+        own = np.isin(names, list({names[k] for k in test}))
+        splits.append((np.flatnonzero(~own & ~np.isin(units, units[test])), test))
+    return [[(train, test) for train, test in splits if len(test)]]
+
+
+def _gains(
+    design: Design,
+    y: Floats,
+    columns: Callable[[Split], Floats],
+    units: Ints,
+    rounds: list[list[Split]],
+    draws: Draws,
+) -> list[dict[str, Any]]:
+    """Return the mean squared errors and the gain of every measure, whose values for a split ``columns`` gives."""
+    n, m = columns(rounds[0][0]).shape
+    alone, beside, counted = np.zeros(n), np.zeros((n, m)), np.zeros(n)
+    for split in (split for splits in rounds for split in splits):
+        if len(split[0]) < FEW_UNITS or np.ptp(y[split[0]]) == 0:
+            continue
+        found = Beside.predicted(design, y, columns(split), split)
+        alone[split[1]] += found.alone
+        beside[split[1]] += found.beside
+        counted[split[1]] += 1
+    if not counted.any() or not alone.sum() > 0:
+        reason = "too few models are left to fit on" if not counted.any() else "the settings determine the target"
+        return [{"reason": reason}] * m
+    known = counted > 0
+    each = np.where(known, 1 / np.maximum(counted, 1), 0.0)
+    alone, beside = alone * each, beside * each[:, None]
+    weights = draws.weights.astype(np.float64)
+    n_all = weights.shape[1]
+    total = weights @ np.bincount(units, alone, minlength=n_all)
+    by_unit = np.stack([np.bincount(units, column, minlength=n_all) for column in beside.T], axis=1)
+    shares = 1 - (weights @ by_unit) / np.where(total > 0, total, np.nan)[:, None]
+    mse, with_measure = alone.sum() / known.sum(), beside.sum(axis=0) / known.sum()
+    rows = []
+    for k in range(m):
+        low, high = _interval(shares[:, k])
+        reason = "" if np.isfinite(low) else "all resamples agree"
+        values = {"mse_settings": float(mse), "mse_with": float(with_measure[k])}
+        rows.append(
+            values | {"gain": float(1 - with_measure[k] / mse), "ci_low": low, "ci_high": high, "reason": reason}
+        )
+    return rows
+
+
+def _interval(shares: Floats) -> tuple[float, float]:
+    """Return the percentile interval; [0, 0] where the settings determine the measure, so that nothing is added."""
+    return (0.0, 0.0) if float(np.nanmax(np.abs(shares))) < 1e-9 else percentile_interval(shares)
+
+
+def _row(measure: str, variant: str, axis: str, n_models: int, n_units: int, reason: str = "") -> dict[str, Any]:
+    numbers = dict.fromkeys(("mse_settings", "mse_with", "gain", "ci_low", "ci_high"), NAN)
+    told = {"measure": measure, "variant": variant, "axis": axis, "n_models": n_models, "n_units": n_units}
+    return told | numbers | {"reason": reason}
+
+
+def proxy_refits(population: Population) -> dict[str, Refit]:
+    """Return the makers of columns that know nothing but the settings: each one's best fit to the target, and of all.
+
+    One setting orders its levels by their mean target; its values are the places in that order, so that models of one
+    level stay tied.
+    """
+
+    def of_one(names: list[str]) -> Refit:
+        level = np.unique(names, return_inverse=True)[1]
+        return lambda _, rows, split: _places(level[rows], population.y[rows], split[0])[level[rows]]
+
+    def of_all(design: Design, rows: Ints, split: Split) -> Floats:
+        n = len(rows)
+        return Beside.predicted(design, population.y[rows], np.empty((n, 0)), (split[0], np.arange(n))).fitted
+
+    one = {axis: of_one(names) for axis, names in population.levels.items()}
+    return one | ({"all settings": of_all} if len(one) > 1 else {})
+
+
+def settings_proxies(population: Population, seed: int) -> dict[str, Floats]:
+    """Return the columns [n] of ``proxy_refits`` out of fold: no value has seen the target of its own run."""
+    rows = np.arange(len(population.y))
+    design = Design.of(population, rows)
+    splits = folds(population.units, FOLDS, stream("settings proxies", seed=seed))
+    result = {}
+    for name, refit in proxy_refits(population).items():
+        values = np.zeros(len(rows))
+        for train, test in splits:
+            values[test] = refit(design, rows, (train, test))[test]
+        result[name] = values
+    return result
+
+
+def _places(level: Ints, y: Floats, train: Ints) -> Floats:
+    """Return each level's place by the mean target of the models fitted on; a level without any is in the middle."""
+    size = int(level.max()) + 1
+    counts = np.bincount(level[train], minlength=size)
+    means = np.bincount(level[train], y[train], minlength=size) / np.maximum(counts, 1)
+    means = np.where(counts > 0, means, y[train].mean())
+    return np.unique(means, return_inverse=True)[1].astype(np.float64)

@@ -1,0 +1,194 @@
+"""Predicts the target from the training settings alone, on models that the fit has not seen."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import Floats, Ints
+
+__all__ = ["MAX_PAIRS", "Beside", "Design", "Split", "folds"]
+
+MAX_PAIRS = 400
+"""Columns for pairs of settings; those with the fewest levels come first, and what exceeds this is left out."""
+
+# From nearly none to as good as no pair of settings at all, in units of the largest eigenvalue.
+_PENALTIES = np.geomspace(1e-6, 1e3, 28)
+
+# So many models for each column of the settings allow the square and the cube of a first fit besides.
+_ENOUGH = 3
+
+Split = tuple[Ints, Ints]
+"""The models to fit on and the models to predict: row numbers [train], [test]."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """The settings of n models as numbers: one column for each level, and one for each pair of levels.
+
+    ``mains`` [n, p] are fitted by least squares, ``pairs`` [n, q] by ridge regression.
+    """
+
+    mains: Floats
+    pairs: Floats
+
+    @classmethod
+    def of(cls, population: Population, rows: Ints) -> "Design":
+        """Take the settings of the models at these rows."""
+        coded = [np.unique(names, return_inverse=True)[1][rows] for names in population.levels.values()]
+        single = [_one_hot(levels) for levels in coded]
+        pairs, width = [np.empty((len(rows), 0))], 0
+        by_size = sorted(itertools.combinations(single, 2), key=lambda two: two[0].shape[1] * two[1].shape[1])
+        for a, b in by_size:
+            both = (a[:, :, None] * b[:, None, :]).reshape(len(rows), -1)
+            both = both[:, both.any(axis=0)]
+            width += both.shape[1]
+            if width > MAX_PAIRS:
+                break
+            pairs.append(both)
+        mains = np.concatenate(single, axis=1) if single else np.empty((len(rows), 0))
+        return cls(mains, np.concatenate(pairs, axis=1))
+
+
+def _one_hot(levels: Ints) -> Floats:
+    return np.asarray(levels[:, None] == np.unique(levels)[None, :], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Squared errors of the models that were predicted, in the order of ``test``.
+
+    ``alone`` [test] is that of the settings, ``beside`` [test, measures] that of the settings and one measure,
+    ``fitted`` [test] the prediction of the settings alone, less the mean of the models fitted on.
+    """
+
+    alone: Floats
+    beside: Floats
+    fitted: Floats
+
+    @classmethod
+    def predicted(cls, design: Design, y: Floats, x: Floats, split: Split) -> "Beside":
+        """Fit y [n] on the settings, and on the settings and each column of x [n, measures]; predict the test models.
+
+        The effects of single settings are not penalised, so that a measure that only restates them adds nothing.
+        Their pairs are shrunk by generalised cross-validation (Golub, Heath and Wahba 1979): for the settings alone as
+        is best for the target, and beside a measure as is best for the target or for the measure, whichever shrinks
+        less. A measure that restates pairs of settings is then removed as well (double selection, Belloni,
+        Chernozhukov and Hansen 2014). The square and the cube of a first fit stand beside the effects of the settings,
+        since a gap that levels off is no sum of effects: a monotone function of that sum would seem to add to it.
+        """
+        train, test = split
+        both = np.column_stack([y, x])
+        center = both[train].mean(axis=0)
+        mains, mains_test = _bent(design, y, split)
+        inverse = np.asarray(np.linalg.pinv(mains, rcond=1e-9), dtype=np.float64)
+        n_mains = round(float(np.trace(inverse @ mains)))
+        effects = inverse @ (both[train] - center)
+        left = both[train] - center - mains @ effects
+        pairs, pairs_test = _beside_mains(design, split, inverse, mains, mains_test)
+        ridge = _Ridge.of(pairs, left)
+        best = ridge.best(len(train) - 1 - n_mains)
+        fitted = mains_test @ effects
+        alone = fitted[:, 0] + pairs_test @ ridge.coefficients(int(best[0]))[:, 0]
+        beside = np.empty((len(test), x.shape[1]))
+        truth = both[test] - center
+        for k in np.unique(np.minimum(best[1:], best[0])):
+            mine = np.flatnonzero(np.minimum(best[1:], best[0]) == k)
+            smooth = fitted + pairs_test @ ridge.coefficients(int(k))
+            slope = ridge.slopes(int(k), mine + 1)
+            missed = truth[:, 1:][:, mine] - smooth[:, 1:][:, mine]
+            beside[:, mine] = (truth[:, :1] - smooth[:, :1] - slope * missed) ** 2
+        return cls((truth[:, 0] - alone) ** 2, beside, alone)
+
+
+def _bent(design: Design, y: Floats, split: Split) -> tuple[Floats, Floats]:
+    """Return the effects of the settings, and the square and cube of a first fit: [train, p + 2], [test, p + 2]."""
+    train, test = split
+    middle = design.mains[train].mean(axis=0)
+    mains, mains_test = design.mains[train] - middle, design.mains[test] - middle
+    inverse = np.linalg.pinv(mains, rcond=1e-9)
+    center = float(y[train].mean())
+    left = y[train] - center
+    effects = inverse @ left
+    pairs, pairs_test = _beside_mains(design, split, inverse, mains, mains_test)
+    ridge = _Ridge.of(pairs, (left - mains @ effects)[:, None])
+    of_pairs = ridge.coefficients(int(ridge.best(len(train) - 1 - mains.shape[1])[0]))[:, 0]
+    first, first_test = mains @ effects + pairs @ of_pairs, mains_test @ effects + pairs_test @ of_pairs
+    scale = float(np.abs(first).max())
+    if len(train) < _ENOUGH * mains.shape[1] or not scale > 0:
+        return mains, mains_test
+    first, first_test = first / scale, np.clip(first_test / scale, -1, 1)
+    bent, bent_test = np.stack([first**2, first**3], axis=1), np.stack([first_test**2, first_test**3], axis=1)
+    return np.column_stack([mains, bent - bent.mean(axis=0)]), np.column_stack(
+        [mains_test, bent_test - bent.mean(axis=0)]
+    )
+
+
+def _beside_mains(
+    design: Design, split: Split, inverse: Floats, mains: Floats, mains_test: Floats
+) -> tuple[Floats, Floats]:
+    """Return the pairs of settings without what a constant and the mains explain of them: [train, q], [test, q]."""
+    train, test = split
+    middle = design.pairs[train].mean(axis=0)
+    pairs, pairs_test = design.pairs[train] - middle, design.pairs[test] - middle
+    onto = inverse @ pairs
+    return pairs - mains @ onto, pairs_test - mains_test @ onto
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """Ridge regressions of every column of ``left`` [train, 1 + measures] on the pairs, for every penalty at once."""
+
+    left: Floats
+    vectors: Floats
+    values: Floats
+    onto: Floats
+
+    @classmethod
+    def of(cls, pairs: Floats, left: Floats) -> "_Ridge":
+        values, vectors = np.linalg.eigh(pairs.T @ pairs)
+        kept = values > 1e-9 * max(1e-300, float(values.max(initial=0.0)))
+        values, vectors = values[kept], vectors[:, kept]
+        return cls(left, vectors, values, vectors.T @ (pairs.T @ left))
+
+    def _penalty(self, k: int) -> float:
+        return float(_PENALTIES[k] * self.values.max(initial=1.0))
+
+    def coefficients(self, k: int) -> Floats:
+        """Return the coefficients of the pairs under penalty k: [pairs, 1 + measures]."""
+        return np.asarray(self.vectors @ (self.onto / (self.values + self._penalty(k))[:, None]))
+
+    def best(self, freedom: int) -> Ints:
+        """Return the number of the penalty with the least generalised cross-validation error: [1 + measures]."""
+        total = (self.left**2).sum(axis=0)
+        errors = []
+        for k in range(len(_PENALTIES)):
+            shrunk = self.values + self._penalty(k)
+            squares = self.onto**2 / shrunk[:, None]
+            # |(I - H) v|^2 with H = U d U', d = s / (s + penalty): |v|^2 - sum (2 d - d^2) (u'v)^2.
+            rest = total - (squares * (2 - self.values / shrunk)[:, None]).sum(axis=0)
+            spent = freedom - float((self.values / shrunk).sum())
+            errors.append(rest / spent**2 if spent > 1 else np.full(len(total), np.inf))
+        return np.asarray(np.argmin(np.stack(errors), axis=0), dtype=np.int64)
+
+    def slopes(self, k: int, columns: Ints) -> Floats:
+        """Return the slope of the target on each measure beside the settings: x'(I-H)y / x'(I-H)x; 0 where x is gone.
+
+        The same as one ridge regression on the pairs and the measure, the measure not penalised (Frisch, Waugh and
+        Lovell).
+        """
+        weight = 1 / (self.values + self._penalty(k))
+        own, of_y = self.onto[:, columns], self.onto[:, :1]
+        x, y = self.left[:, columns], self.left[:, :1]
+        above = (x * y).sum(axis=0) - (own * of_y * weight[:, None]).sum(axis=0)
+        below = (x * x).sum(axis=0) - (own * own * weight[:, None]).sum(axis=0)
+        there = below > 1e-9 * len(x)  # measures have unit variance: the settings determine what is left below this
+        return np.where(there, above / np.where(there, below, 1.0), 0.0)
+
+
+def folds(units: Ints, n_folds: int, seed: int) -> list[Split]:
+    """Split n models into folds at random, the models of one unit never apart; ``units`` [n]."""
+    present, local = np.unique(units, return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(present)) % min(n_folds, len(present))
+    return [(np.flatnonzero(fold[local] != k), np.flatnonzero(fold[local] == k)) for k in range(int(fold.max()) + 1)]

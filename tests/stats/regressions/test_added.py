@@ -1,0 +1,132 @@
+"""What a measure adds to the settings, beside dense reference solutions and tables whose answer is known."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from measurebench.stats import analyze
+from measurebench.stats.regressions import settings_fit
+from measurebench.stats.regressions.settings_fit import Beside, Design, folds
+from tests.stats.tables import grid
+
+QUICK = {"bootstrap": 200, "permutations": 99}
+
+
+def hats(mains: np.ndarray, pairs: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the projection on a constant and mains, and beside it the ridge smoother of the pairs, densely."""
+    base = np.column_stack([np.ones(len(mains)), mains])
+    h = base @ np.linalg.pinv(base)
+    z = pairs - h @ pairs
+    return h + z @ np.linalg.solve(z.T @ z + penalty * np.eye(z.shape[1]), z.T) @ (np.eye(len(h)) - h)
+
+
+def solved(mains, pairs, y, x, train, test, penalty):
+    """Predict by one penalised least squares problem: effects free, pairs penalised, the measure x (or none) free."""
+    free = [np.ones(len(y))[:, None], mains] + ([] if x is None else [x[:, None]])
+    free = np.column_stack(free)
+    n_free, everything = free.shape[1], np.column_stack([free, pairs])
+    a = everything[train]
+    penalties = np.diag(np.r_[np.zeros(n_free), np.full(pairs.shape[1], penalty)])
+    return everything[test] @ (np.linalg.pinv(a.T @ a + penalties, rcond=1e-11) @ (a.T @ y[train]))
+
+
+def test_both_predictions_equal_one_penalised_least_squares_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings_fit, "_ENOUGH", 10**6)  # without the square and cube of a first fit
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.integers(0, k, 90) for k in (3, 2, 4))
+    one = [np.eye(k)[v] for v, k in ((a, 3), (b, 2), (c, 4))]
+    mains = np.column_stack(one)
+    pairs = np.column_stack(
+        [(u[:, :, None] * v[:, None, :]).reshape(90, -1) for u, v in itertools.combinations(one, 2)]
+    )
+    y = a + b * c + 0.3 * rng.normal(size=90)
+    x = 0.5 * y + rng.normal(size=90)
+    x = (x - x.mean()) / x.std()
+    train, test = np.arange(70), np.arange(70, 90)
+    found = Beside.predicted(Design(mains, pairs), y, x[:, None], (train, test))
+    base = np.column_stack([np.ones(70), mains[train]])
+    z = pairs[train] - base @ np.linalg.pinv(base) @ pairs[train]
+    penalties = settings_fit._PENALTIES * np.linalg.eigvalsh(z.T @ z).max()
+
+    def best(v: np.ndarray) -> int:
+        errors = []
+        for penalty in penalties:
+            h = hats(mains[train], pairs[train], penalty)
+            errors.append((((np.eye(70) - h) @ v) ** 2).sum() / (70 - np.trace(h)) ** 2)
+        return int(np.argmin(errors))
+
+    of_y, of_x = best(y[train]), best(x[train])
+    alone = solved(mains, pairs, y, None, train, test, penalties[of_y])
+    beside = solved(mains, pairs, y, x, train, test, penalties[min(of_y, of_x)])
+    np.testing.assert_allclose(found.alone, (y[test] - alone) ** 2, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.beside[:, 0], (y[test] - beside) ** 2, rtol=1e-6, atol=1e-9)
+
+
+def test_a_level_that_the_fit_has_not_seen_is_predicted_by_the_other_settings() -> None:
+    a, b = np.repeat([0, 1, 2], 20), np.tile([0, 1], 30)
+    design = Design(np.column_stack([np.eye(3)[a], np.eye(2)[b]]), np.empty((60, 0)))
+    y = 10.0 * b
+    found = Beside.predicted(design, y, np.empty((60, 0)), (np.flatnonzero(a < 2), np.flatnonzero(a == 2)))
+    np.testing.assert_allclose(found.alone, 0, atol=1e-18)
+
+
+def test_the_models_of_a_unit_never_part_and_every_model_is_predicted_once() -> None:
+    units = np.random.default_rng(0).integers(0, 23, 80)
+    splits = folds(units, 10, 0)
+    assert sorted(np.concatenate([test for _, test in splits]).tolist()) == list(range(80))
+    assert all(not set(units[train]) & set(units[test]) for train, test in splits)
+
+
+def made(n_runs: int, seed: int, curved: bool = False) -> pd.DataFrame:
+    """Return runs of two checkpoints over 4 x 3 x 2 settings; the gap is theirs and what ``carrier`` alone knows."""
+    rng = np.random.default_rng(seed)
+    a, b, c = (np.repeat(rng.integers(0, k, n_runs), 2) for k in (4, 3, 2))
+    index = a + 0.7 * b - c + 0.5 * (a == 2) * b
+    own = np.repeat(rng.normal(size=n_runs), 2)
+    table = pd.DataFrame({"run": np.repeat(np.arange(n_runs), 2), "setting_a": a, "setting_b": b, "setting_c": c})
+    table["gap"] = (np.tanh(index / 3) * 4 if curved else index) + own + 0.2 * rng.normal(size=2 * n_runs)
+    table["oracle"] = np.exp(index)
+    table["proxy"] = index + 0.5 * rng.normal(size=2 * n_runs)
+    table["carrier"] = own + 0.5 * rng.normal(size=2 * n_runs)
+    return table
+
+
+@pytest.mark.parametrize("curved", [False, True])
+def test_what_knows_the_settings_adds_nothing_and_what_knows_more_adds_it(curved: bool) -> None:
+    analysis = analyze(made(168, 1, curved), target="gap", **QUICK)
+    rows = analysis.added[analysis.added["variant"] == "runs"].set_index("measure")
+    assert rows.loc["oracle", "ci_low"] <= 0
+    assert rows.loc["proxy", "ci_low"] <= 0
+    # Of the variance 1.04 that the settings leave, the carrier explains 1 / 1.25.
+    assert rows.loc["carrier", "gain"] == pytest.approx(0.8 / 1.04, abs=0.12)
+    verdicts = analysis.judgements.set_index("measure")["verdict"]
+    assert verdicts["carrier"] == "holds_undivided"
+    assert set(verdicts[["oracle", "proxy"]]) == {"tells_settings"}
+    assert rows.loc["carrier", "gain"] == pytest.approx(
+        1 - rows.loc["carrier", "mse_with"] / rows.loc["carrier", "mse_settings"]
+    )
+
+
+def test_whole_levels_are_held_out_setting_by_setting() -> None:
+    analysis = analyze(made(60, 2), target="gap", measures=["carrier"], **QUICK)
+    rows = analysis.added[(analysis.added["variant"] == "levels") & (analysis.added["measure"] == "carrier")]
+    assert rows["axis"].tolist() == ["setting_a", "setting_b", "setting_c"]
+    assert (rows["gain"] > 0.1).all()
+    assert (rows["mse_settings"] > analysis.added["mse_settings"].iloc[0]).any()  # an unseen level is harder
+
+
+def test_a_setting_that_divides_runs_is_held_out_with_whole_runs() -> None:
+    analysis = analyze(grid(), measures=["signal"], **QUICK)
+    rows = analysis.added[analysis.added["measure"] == "signal"].set_index("axis")
+    assert np.isfinite(rows.loc["setting_stop", "gain"])
+
+
+def test_few_units_constant_measures_and_tables_without_settings_say_why() -> None:
+    few = analyze(grid().head(22), measures=["signal"], **QUICK)
+    assert few.added["reason"].iloc[0] == "11 units are too few to hold some out"
+    constant = analyze(grid().assign(same=1.0), measures=["same", "signal"], **QUICK).added
+    assert constant.loc[constant["measure"] == "same", "reason"].iloc[0] == "the measure is constant"
+    bare = analyze(pd.DataFrame({"gap": np.arange(20.0), "m": np.arange(20.0)}), target="gap", **QUICK)
+    assert bare.added.empty
