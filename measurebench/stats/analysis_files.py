@@ -56,9 +56,7 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
     """
     folder = Path(folder)
     tables = {"correlations": _with_controls(analysis), "regressions": analysis.regressions}
-    contents = {
-        f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()
-    }
+    contents = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
     contents["analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     if claims is not None:
         contents["claims.csv"] = claims.to_csv(index=False)
