@@ -52,6 +52,7 @@ def _info(case: str, norm: str) -> MeasureInfo:
         hypothesis="+",
         inputs=("weights", "examples"),
         cost="20(F+B)+F on the first 128 examples" if worst else "10 F",
+        version=1 if worst else 2,  # since the noise is drawn from a counter
         explanation="Increase of the loss when each weight moves in proportion to its own size, "
         + ("in the worst direction." if worst else "in a random direction."),
         properties=("logit_shift_invariant", "rescale_invariant"),

@@ -45,6 +45,7 @@ INFO = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="10 x (10(F+B)+F) on the first 128 examples",
+    version=2,  # since the noise is drawn from a counter
     explanation="Mean increase of the adversarial loss when the weights of every layer move by half their norm in a"
     " random direction and the examples are attacked again.",
     properties=("logit_shift_invariant", "rescale_invariant"),

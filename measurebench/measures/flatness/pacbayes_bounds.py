@@ -48,6 +48,7 @@ def _info(noise: Noise, origin: Origin) -> MeasureInfo:
         hypothesis="+",
         inputs=("weights", "examples", *(("initial_weights",) if magnitude or origin == "init" else ())),
         cost=f"shared with pacbayes_{'mag_' if magnitude else ''}flat",
+        version=2,  # since the noise is drawn from a counter
         explanation=f"Distance of the weights from {prior}, relative to the weight noise that lowers the accuracy by a"
         " tenth. m is the number of examples.",
         properties=("logit_scale_invariant", "logit_shift_invariant"),

@@ -32,6 +32,7 @@ FLAT = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="about 60 F",
+    version=2,  # since the noise is drawn from a counter
     explanation="Large when little Gaussian noise on all weights lowers the accuracy by a tenth, as in a sharp"
     " minimum.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
@@ -55,6 +56,7 @@ MAGNITUDE = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="about 60 F",
+    version=2,  # since the noise is drawn from a counter
     explanation="Large when little Gaussian noise, in proportion to each weight, lowers the accuracy by a tenth.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
     variants={"reference": "passes sigma^2 w_j^2 + e^2 as the standard deviation, as the public code does"},

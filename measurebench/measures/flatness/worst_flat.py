@@ -35,6 +35,7 @@ INFO = MeasureInfo(
     hypothesis="+",
     inputs=("weights", "examples"),
     cost="n_restarts x (20(F+B)+F) on the first 128 examples",
+    version=2,  # since the noise is drawn from a counter
     explanation="Largest increase of the adversarial loss when weights and images are changed together, the weights of"
     " every layer by at most a small fraction of their norm.",
     properties=("logit_shift_invariant", "rescale_invariant"),
