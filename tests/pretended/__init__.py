@@ -27,6 +27,7 @@ __all__ = ["Counts", "counting", "pretended_gpu"]
 @contextmanager
 def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
     """Let ``cuda`` mean the pretended GPU inside the block; ``n_devices`` seem to be there, the first is used."""
+    from measurebench.measures.perturbation import normals
     from tests.pretended.cuda import patch_cuda
     from tests.pretended.dispatch import Dispatch
     from tests.pretended.factories import patch_factories
@@ -35,4 +36,7 @@ def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
         patch_cuda(patch, n_devices)
         patch_factories(patch)
         with Dispatch():
-            yield
+            try:
+                yield
+            finally:
+                normals._table.cache_clear()  # a copy on the pretended GPU is of no use to a real one
