@@ -232,7 +232,10 @@ def search_for(
     slack: Tensor | None = None,
     at_once: int = 1,
 ) -> Search:
-    """Return the search of this name; ``accept`` is None where the network that searches is the judge."""
+    """Return the search of this name; ``accept`` is None where the network that searches is the judge.
+
+    ``slack`` [n] bounds how far the margins of the two networks are apart at each example, with some room.
+    """
     common = (passes, threat, settings, (seed, "standard", attack), accept, slack)
     if attack == "apgd-ce":
         return APGDSearch(*common, loss=losses.cross_entropy)
