@@ -1,16 +1,15 @@
 """AutoAttack (Croce and Hein 2020), standard version, and an estimate of it from a sample, on the package's engine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from measurebench.attacks.on_engine import run_on_engine
+from measurebench.attacks.on_engine import COMMON, run_on_engine
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
 from measurebench.attacks.registry import register_attack
 from measurebench.attacks.settings import with_own_id
 from measurebench.attacks.standard import SearchNetwork, StandardSettings
-from measurebench.attacks.standard.settings import LEAST_CLASSES, VERSION
 from measurebench.core.errors import BadInputError
 
 __all__ = ["AutoAttack", "AutoAttackSampled"]
@@ -27,18 +26,13 @@ class AutoAttack:
 
     search: SearchNetwork = "folded"
 
-    base: ClassVar[AttackInfo] = AttackInfo(
+    base: ClassVar[AttackInfo] = replace(
+        COMMON,
         id="autoattack",
         title="AutoAttack",
         source="Croce and Hein 2020, standard version",
         explanation="Four attacks one after another; each takes the images that withstood those before it.",
         cost="about 10^4 F",
-        version=VERSION,
-        counted_by="autoattack",
-        min_classes=LEAST_CLASSES,
-        batch_independent=True,
-        whole=True,
-        exact=True,
     )
 
     @property
@@ -62,19 +56,15 @@ class AutoAttackSampled:
     share: float = 0.25
     search: SearchNetwork = "folded"
 
-    base: ClassVar[AttackInfo] = AttackInfo(
+    base: ClassVar[AttackInfo] = replace(
+        COMMON,
         id="autoattack-sampled",
         title="Sampled AutoAttack",
         source="Croce and Hein 2020, FAB-T and Square on a sample; hypergeometric bounds",
         explanation="An estimate of the accuracy under AutoAttack: two of its attacks take a sample of the images"
         " that the others left.",
         cost="about 4*10^3 F",
-        version=VERSION,
-        counted_by="autoattack",
-        min_classes=LEAST_CLASSES,
         batch_independent=False,  # who is sampled depends on who is there
-        whole=True,
-        exact=True,
         sampled=True,
     )
 

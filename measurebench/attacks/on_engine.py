@@ -3,11 +3,25 @@
 from torch import Tensor, nn
 
 from measurebench.attacks.isolation import frozen
-from measurebench.attacks.protocol import AttackContext, AttackResult
+from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
 from measurebench.attacks.standard import ATTACKS, SearchNetwork, StandardResult, StandardSettings, standard_attack
+from measurebench.attacks.standard.settings import LEAST_CLASSES, VERSION
 from measurebench.compute.precision import exact
 
-__all__ = ["run_on_engine"]
+__all__ = ["COMMON", "run_on_engine"]
+
+# What every attack on the engine says of itself.
+COMMON = AttackInfo(
+    id="",
+    title="",
+    source="",
+    version=VERSION,
+    counted_by="autoattack",
+    min_classes=LEAST_CLASSES,
+    batch_independent=True,
+    whole=True,
+    exact=True,
+)
 
 
 def run_on_engine(

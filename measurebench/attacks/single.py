@@ -5,26 +5,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from measurebench.attacks.on_engine import run_on_engine
+from measurebench.attacks.on_engine import COMMON, run_on_engine
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
 from measurebench.attacks.registry import register_attack
 from measurebench.attacks.settings import with_own_id
 from measurebench.attacks.standard import StandardSettings
-from measurebench.attacks.standard.settings import LEAST_CLASSES, VERSION
 
 __all__ = ["APGDCE", "APGDT", "FABT", "Square"]
-
-_COMMON = AttackInfo(
-    id="",
-    title="",
-    source="",
-    version=VERSION,
-    counted_by="autoattack",
-    min_classes=LEAST_CLASSES,
-    batch_independent=True,
-    whole=True,
-    exact=True,
-)
 
 
 class _Single:
@@ -62,7 +49,7 @@ class APGDCE(_Single):
     rho: float = 0.75
 
     base: ClassVar[AttackInfo] = replace(
-        _COMMON,
+        COMMON,
         id="apgd-ce",
         title="APGD-CE",
         source="Croce and Hein 2020, Algorithm 1; 100 steps",
@@ -85,7 +72,7 @@ class APGDT(_Single):
     rho: float = 0.75
 
     base: ClassVar[AttackInfo] = replace(
-        _COMMON,
+        COMMON,
         id="apgd-t",
         title="APGD-T",
         source="Croce and Hein 2020, section 4; 100 steps, 9 targets",
@@ -107,7 +94,7 @@ class FABT(_Single):
     targets: int = 9
 
     base: ClassVar[AttackInfo] = replace(
-        _COMMON,
+        COMMON,
         id="fab-t",
         title="FAB-T",
         source="Croce and Hein 2020 (ICML, Minimally distorted adversarial examples); 100 steps, 9 targets",
@@ -128,7 +115,7 @@ class Square(_Single):
     queries: int = 5000
 
     base: ClassVar[AttackInfo] = replace(
-        _COMMON,
+        COMMON,
         id="square",
         title="Square",
         source="Andriushchenko et al. 2020; 5000 queries",

@@ -59,8 +59,9 @@ def standard_attack(
     # Precision "fast" allows TF32 everywhere, but FAB's projections and the 16-bit network's last layer need float32.
     with torch.no_grad(), tf32(images.device, False):
         evaluation.prepare(search)
+        drawn = share is None
         for attack in settings.attacks:
-            if share is not None and attack in _LATER and not evaluation.n_survivors:
-                order = evaluation.draw(share)
+            if share is not None and attack in _LATER and not drawn:
+                order, drawn = evaluation.draw(share), True
             evaluation.run(attack, store, save_seconds, order)
         return evaluation.result()

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import hypergeom
 
-from measurebench.attacks.standard import StandardSettings, sampled, standard_attack
+from measurebench.attacks.standard import StandardSettings, evaluation, sampled, standard_attack
 from measurebench.attacks.standard.sampled import chosen, sample_size, sampled_accuracy, upper_bound
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import Norm, ThreatModel
@@ -79,13 +79,16 @@ def test_a_sampled_example_has_the_verdict_of_the_whole_evaluation(monkeypatch: 
     assert accuracy.low <= float(whole.robust.double().mean()) <= accuracy.high
 
 
-def test_nothing_is_sampled_where_nothing_is_left() -> None:
+def test_nothing_is_sampled_where_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws, draw = [], evaluation.Evaluation.draw
+    monkeypatch.setattr(evaluation.Evaluation, "draw", lambda self, share: draws.append(share) or draw(self, share))
     network = small_network()
     images, labels = examples(network, 4)
     everything = ThreatModel.parse("Linf", "1")
     options = {"keys": torch.arange(4), "seed": 0, "n_classes": 10, "settings": StandardSettings(apgd_steps=5)}
     result = standard_attack(network, images, labels, everything, share=0.25, **options)
     assert (result.sample.survivors, int(result.sample.chosen.sum()), result.sample.broken) == (0, 0, 0)
+    assert draws == [0.25]  # one sample for both attacks
     assert sampled_accuracy(4, 0, 0, 0).value == 0
 
 
