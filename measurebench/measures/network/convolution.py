@@ -61,8 +61,11 @@ def _candidates(kernel: Tensor, phases: Tensor, largest: float) -> tuple[float, 
 
 def _transfers(kernel: Tensor, phases: Tensor) -> Tensor:
     """Return the transfer matrices [F, groups, o, A * i] of a kernel [groups, o, i, taps] for phases [F, A, taps]."""
-    parts = [torch.einsum("goit,fat->fgoai", kernel, part) for part in (phases.real, phases.imag)]
-    return torch.complex(*parts).flatten(3)
+    (n, n_aliases, n_taps), taps = phases.shape, kernel.reshape(-1, kernel.shape[-1]).T
+    # a product with one row per frequency, so that each matrix lies in one piece: products with others are not slow
+    parts = [part.reshape(-1, n_taps) @ taps for part in (phases.real, phases.imag)]
+    made = torch.complex(*parts).reshape(n, n_aliases, *kernel.shape[:-1])
+    return made.permute(0, 2, 3, 1, 4).flatten(3).contiguous()
 
 
 def _convolution(layer: WeightLayer) -> _ConvNd:
