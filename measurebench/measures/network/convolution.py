@@ -28,8 +28,9 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
 
     The operator maps frequency f of the input to frequency f mod m of the output, where n = m * stride. Its blocks
     are the transfer matrices of all frequencies with the same image, side by side, divided by the square root of their
-    number (Sedghi et al. 2019 for stride 1). Only frequencies that may hold the largest norm are decomposed. An input size that the stride does not divide is rounded up. A transposed
-    convolution is treated as the adjoint of a convolution on its output.
+    number (Sedghi et al. 2019 for stride 1). Only those that may have the largest norm are decomposed. An input size
+    that the stride does not divide is rounded up. A transposed convolution is treated as the adjoint of a convolution
+    on its output.
     """
     module = _convolution(layer)
     grid, n_aliases = _grid(module, input_shape), math.prod(module.stride)
