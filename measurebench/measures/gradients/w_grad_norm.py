@@ -4,20 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from measurebench.compute.batching import Batches
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.gradients.per_example import per_example_norms
 from measurebench.measures.network.layers import weight_layers
 from measurebench.measures.network.lengths import length
 from measurebench.measures.perturbation.directional import directional_derivatives
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
-__all__ = ["Kind", "WeightGradientNorm", "per_example_norms"]
+__all__ = ["Kind", "WeightGradientNorm"]
 
 Kind = Literal["", "weights", "per_example"]
 _TITLES: dict[Kind, str] = {
@@ -35,8 +33,6 @@ _LATEX: dict[Kind, str] = {
     "weights": r"\left\lVert \nabla_W \frac{1}{n} \sum_x \ell(x) \right\rVert_2,\quad W\ \text{the layers' weights}",
     "per_example": r"\frac{1}{n} \sum_x \lVert \nabla_w \ell(x) \rVert_2",
 }
-# Numbers in the gradients held at a time: a quarter of a gigabyte in float64.
-_GRADIENTS_HELD = 1 << 25
 
 
 @register(kind="", examples="clean")
@@ -66,7 +62,7 @@ class WeightGradientNorm:
             source="Definition, with the gradient over all examples and never over minibatches",
             hypothesis="+",
             inputs=("weights", "examples", "gradient") if not each else ("weights", "examples"),
-            cost="F+B per example" if each else "shared + F + 2B",
+            cost="F+2B" if each else "shared + 2F",
             explanation="How strongly single examples still pull on the weights."
             if each
             else "How far the weights are from a stationary point of the loss on these examples.",
@@ -97,21 +93,3 @@ def _norm_of_mean(context: MeasureContext, examples: Examples, gradient: Mapping
     unit = {name: value / norm for name, value in gradient.items()}
     shares = MeasureValue.mean(directional_derivatives(context, examples, unit))
     return MeasureValue(norm, shares.standard_error, shares.per_example, n=context.n).checked()
-
-
-def per_example_norms(context: MeasureContext, examples: Examples) -> Tensor:
-    """Return the norm of each example's gradient in all trainable parameters, float64 [n]."""
-    parameters, images = context.parameters, context.examples(examples)
-
-    def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(context.logits_with(weights, image[None]), label[None])
-
-    gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
-
-    def norms(rows: slice) -> Tensor:
-        found = gradients(parameters, images[rows], context.labels[rows])
-        return torch.stack([value.double().flatten(1).square().sum(1) for value in found.values()]).sum(0).sqrt()
-
-    n_parameters = sum(value.numel() for value in parameters.values())
-    size = max(1, min(context.batches.size, _GRADIENTS_HELD // max(1, n_parameters)))
-    return Batches(size).cat(norms, context.n)

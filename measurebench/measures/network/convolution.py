@@ -28,16 +28,16 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
 
     The operator maps frequency f of the input to frequency f mod m of the output, where n = m * stride. Its blocks
     are the transfer matrices of all frequencies with the same image, side by side, divided by the square root of their
-    number (Sedghi et al. 2019 for stride 1). Only frequencies that may hold the largest norm are decomposed. An input
-    size that the stride does not divide is rounded up. A transposed convolution is treated as the adjoint of a
-    convolution on its output.
+    number (Sedghi et al. 2019 for stride 1). Only those that may have the largest norm are decomposed. An input size
+    that the stride does not divide is rounded up. A transposed convolution is treated as the adjoint of a convolution
+    on its output.
     """
     module = _convolution(layer)
     grid, n_aliases = _grid(module, input_shape), math.prod(module.stride)
     kernel = layer.weight.reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
     size = max(1, _CHUNK.get(kernel.device.type, 1 << 22) // (kernel[..., 0].numel() * n_aliases))
     largest = 0.0
-    for part in torch.split(_half(grid, module.stride), size):
+    for part in _half(grid, module.stride).split(size):
         phases = _phases(part, grid, module).to(kernel.device)
         if min(kernel.shape[1], kernel.shape[2] * n_aliases) > _DIRECT:
             largest, phases = _candidates(kernel, phases, largest)
@@ -62,8 +62,11 @@ def _candidates(kernel: Tensor, phases: Tensor, largest: float) -> tuple[float, 
 
 def _transfers(kernel: Tensor, phases: Tensor) -> Tensor:
     """Return the transfer matrices [F, groups, o, A * i] of a kernel [groups, o, i, taps] for phases [F, A, taps]."""
-    parts = [torch.einsum("goit,fat->fgoai", kernel, part) for part in (phases.real, phases.imag)]
-    return torch.complex(*parts).flatten(3)
+    (n, n_aliases, n_taps), taps = phases.shape, kernel.reshape(-1, kernel.shape[-1]).T
+    # a product with one row per frequency, so that each matrix lies in one piece: products with others are not slow
+    parts = [part.reshape(-1, n_taps) @ taps for part in (phases.real, phases.imag)]
+    made = torch.complex(*parts).reshape(n, n_aliases, *kernel.shape[:-1])
+    return made.permute(0, 2, 3, 1, 4).flatten(3).contiguous()
 
 
 def _convolution(layer: WeightLayer) -> _ConvNd:

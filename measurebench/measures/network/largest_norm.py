@@ -2,8 +2,8 @@
 
 If the largest eigenvalue of A A* is at least L, then a Chebyshev polynomial p for the interval [0, a], with a < L,
 makes the Rayleigh quotient of p(A A*) x exceed almost a, unless the vector x happens to be almost orthogonal to the
-eigenvector. For eight random vectors of n entries at once, all overlaps |<u, x>|^2 are below 0.1 / n with a
-probability of 1e-8, and below that the polynomial still multiplies the eigenvector's share to 1,000 times the rest.
+eigenvector u. The polynomial multiplies an overlap |<u, x>|^2 of 0.1 / n, for n entries, to 1,000 times the rest. For
+eight random complex vectors at once, all overlaps are smaller than that with a probability of 1e-8.
 """
 
 import math
@@ -18,7 +18,7 @@ __all__ = ["largest_square", "may_reach", "reach"]
 _VECTORS = 8
 # The square of the factor by which the polynomial multiplies an overlap of 0.1 / n, so that it becomes 1,000 times 1.
 _GAIN = 1e4
-# The share of the rest, 1e-3, and the rounding of float32 over all steps, far below 1e-3.
+# Room for the share of the rest, 1e-3, and for the rounding of float32 over all steps, far below 1e-3.
 _SLACK = 0.995
 
 
@@ -41,16 +41,16 @@ def reach(size: int, n_steps: int) -> float:
 
 
 def may_reach(matrices: Tensor, threshold: float, n_steps: int) -> Tensor:
-    """Return which matrices [n, o, m] may have a squared singular value of ``threshold`` or more, bool [n].
+    """Return which complex matrices [n, o, m] may have a squared singular value of ``threshold`` or more, bool [n].
 
-    One that has is left out with a probability of about 1e-12; one whose largest is below about ``reach`` times the
-    threshold is left out always.
+    A matrix that has one is left out with a probability of 1e-8. A matrix without one above ``reach`` times the
+    threshold is left out.
     """
     short = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     size = short.shape[-2]
     end = threshold * reach(size, n_steps)
     numbers = torch.randn(size, 2 * _VECTORS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    start = torch.view_as_complex(numbers.reshape(size, _VECTORS, 2)) if short.is_complex() else numbers
+    start = torch.view_as_complex(numbers.reshape(size, _VECTORS, 2))
     before, now = torch.zeros(()).to(short), (start / math.sqrt(size)).to(short).expand(len(short), -1, -1)
     image = _gram(short, now)
     for step in range(1, n_steps):  # T_0 = 1, T_1 = x, T_{k+1} = 2 x T_k - T_{k-1}, with x = 2 A A* / a - 1
