@@ -37,7 +37,7 @@ def circular_norm(layer: WeightLayer, input_shape: Sequence[int]) -> float:
     kernel = layer.weight.reshape(layer.groups, len(layer.weight) // layer.groups, layer.weight.shape[1], -1)
     size = max(1, _CHUNK.get(kernel.device.type, 1 << 22) // (kernel[..., 0].numel() * n_aliases))
     largest = 0.0
-    for part in _half(grid, module.stride).split(size):
+    for part in torch.split(_half(grid, module.stride), size):
         phases = _phases(part, grid, module).to(kernel.device)
         if min(kernel.shape[1], kernel.shape[2] * n_aliases) > _DIRECT:
             largest, phases = _candidates(kernel, phases, largest)
