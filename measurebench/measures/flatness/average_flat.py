@@ -121,14 +121,14 @@ class _Spheres:
 
     def __init__(self, context: MeasureContext, xi: float) -> None:
         self.layers = layer_tensors(context)
-        self.noise = WeightNoise(self.layers, context.settings.seed, "average_flat")
+        self.seed = context.settings.seed
         self.reach = [xi * squared_length(weight).sqrt() for weight in self.layers.values()]
         self.moved = {name: torch.empty_like(weight) for name, weight in self.layers.items()}
         self.perturbed = Perturbed(context.network, self.moved)
 
     def network(self, draw: int) -> nn.Module:
         """Return the network moved by one draw; the next draw changes it."""
-        noise = self.noise[draw]
+        noise = WeightNoise(self.layers, self.seed, "average_flat")[draw]  # needed once, so not kept
         for (name, weight), reach in zip(self.layers.items(), self.reach, strict=True):
             # 1e-30 only guards a tensor without entries, whose noise has norm 0
             factor = reach / squared_length(noise[name]).sqrt().clamp_min(1e-30)
