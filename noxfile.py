@@ -136,6 +136,13 @@ def gpu(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Fail or kill at every write, fsync, rename and unlink of every command; prints promise | attempts | failures."""
+    install(session, "tests")
+    session.run("python", "-m", "tests.faults", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def slow(session: nox.Session) -> None:
     """Run the tests that take minutes."""
     install(session, "tests")

@@ -3,10 +3,9 @@
 The public names are imported on first use, so that importing the package takes no time.
 """
 
-from typing import TYPE_CHECKING
-
 from measurebench.core.importing import names_on_first_use
 
+TYPE_CHECKING = False  # as in typing, which takes milliseconds to import
 if TYPE_CHECKING:
     from measurebench.checks import check_model
     from measurebench.checks.plugin_listing import list_plugins

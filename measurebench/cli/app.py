@@ -4,6 +4,7 @@ import errno
 import functools
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -116,6 +117,9 @@ def _guarded(command: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        # Until now Ctrl-C ended the process at once (``__main__``); a command tells what it keeps.
+        if getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "leave_at_once":
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         raise typer.Exit(_status(lambda: command(*args, **kwargs), name))
 
     return guarded
@@ -125,8 +129,7 @@ def _status(call: Callable[[], Any], name: str) -> int:
     try:
         result = call()
     except KeyboardInterrupt:
-        kept = f" {_KEPT[name]} are kept; run the same command again to resume." if name in _KEPT else ""
-        return _say(f"Interrupted.{kept}", 130)
+        return _interrupted(name)
     except SystemExit as error:  # the commands themselves end with typer.Exit
         return _say(f"the code of a model, an attack or a plug-in ended the program: SystemExit({error.code!r})", 1)
     except MeasurebenchError as error:
@@ -139,7 +142,23 @@ def _status(call: Callable[[], Any], name: str) -> int:
         return 0
     except OSError as error:
         return _say(str(fault), 1) if (fault := machine_fault(error)) else _say(_system_message(error), 2)
+    except Exception as error:
+        if _hides_interrupt(error):
+            return _interrupted(name)
+        raise
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(name: str) -> int:
+    kept = f" {_KEPT[name]} are kept; run the same command again to resume." if name in _KEPT else ""
+    return _say(f"Interrupted.{kept}", 130)
+
+
+def _hides_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error was made of Ctrl-C, as some modules do when it comes while they are imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _system_message(error: OSError) -> str:

@@ -1,6 +1,5 @@
 """Errors for users: each message names what was expected and what came, and each class has an exit status."""
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["BadInputError", "DamageWarning", "MeasurebenchError", "ModelError", "near_names"]
@@ -53,6 +52,8 @@ def near_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     >>> near_names("PGD", ["pgd", "autoattack"])
     "did you mean 'pgd'?"
     """
+    import difflib  # here, so that importing the package takes no time
+
     names = list(known)
     same = [other for other in names if other.casefold() == name.casefold()]
     matches = same[:limit] or difflib.get_close_matches(name, names, n=limit, cutoff=0.6)

@@ -1,17 +1,22 @@
-"""Imports code that is found at run time: a Python file, a module by name, all modules of a package."""
+"""Imports code that is found at run time: a Python file, a module by name, all modules of a package.
+
+The package itself imports this module first. It imports nothing that takes time, since Ctrl-C before the command line
+has begun is answered by Python with a traceback.
+"""
+
+from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
-import pkgutil
+import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from measurebench.core.errors import BadInputError
+TYPE_CHECKING = False  # as in typing, which takes milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
+    from types import ModuleType
+    from typing import Any
 
 __all__ = [
     "import_by_name",
@@ -29,14 +34,18 @@ def import_file(path: Path, name: str) -> ModuleType:
     The file's folder is added to the end of the search path, for what the file itself imports. Raises BadInputError
     for a file that is not Python code, and whatever the code raises.
     """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    from measurebench.core.errors import BadInputError
+
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise BadInputError(str(path), "a Python file NAME.py", "a file that Python cannot import")
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules[name] = module
-    _search(path.parent)
+    _search(str(path.parent))
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -50,6 +59,8 @@ def import_by_name(name: str, subject: str) -> ModuleType:
 
     Raises BadInputError, which names the ``subject``, where there is no such module or importing it fails.
     """
+    from measurebench.core.errors import BadInputError
+
     search_working_folder()
     try:
         return importlib.import_module(name)
@@ -62,7 +73,7 @@ def search_working_folder() -> None:
 
     Only where the user names code: an optional dependency of some library must not be taken from a folder of data.
     """
-    _search(Path.cwd())
+    _search(os.getcwd())  # noqa: PTH109 - a console script searches the folder that it is installed in instead
 
 
 def module_file(name: str) -> Path | None:
@@ -73,6 +84,9 @@ def module_file(name: str) -> Path | None:
     >>> module_file("json.decoder").name
     'decoder.py'
     """
+    import importlib.machinery
+    from pathlib import Path
+
     place: list[str] | None = [*sys.path, str(Path.cwd())]
     found, parts = None, name.split(".")
     for number in range(1, len(parts) + 1):
@@ -95,10 +109,10 @@ def _by_other_finders(name: str, place: list[str]) -> ModuleSpec | None:
     return None
 
 
-def _search(folder: Path) -> None:
+def _search(folder: str) -> None:
     """Let Python find modules in a folder too, after all others."""
-    if str(folder) not in sys.path and not (folder == Path.cwd() and "" in sys.path):
-        sys.path.append(str(folder))
+    if folder not in sys.path and not (folder == os.getcwd() and "" in sys.path):  # noqa: PTH109 - pathlib takes time
+        sys.path.append(folder)
 
 
 def import_submodules(package: str, paths: Iterable[str]) -> None:
@@ -106,6 +120,8 @@ def import_submodules(package: str, paths: Iterable[str]) -> None:
 
     Modules of packages inside it are imported as well.
     """
+    import pkgutil
+
     for module in pkgutil.walk_packages(paths, f"{package}."):
         importlib.import_module(module.name)
 

@@ -1,4 +1,4 @@
-"""Tries every step of every operation: each fails once with each error of the disk, and is once where the kill comes."""
+"""Tries every step of every operation: it fails with each error of the disk, and the process is killed at it."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -27,6 +27,7 @@ class Attempt:
 def attempts(operation: Operation, out: Path, *, every: int = 1) -> Iterator[Attempt]:
     """Yield an attempt for each fault at every ``every``-th step of an operation that writes below ``out``."""
     assert operation.states
+    out.parent.mkdir(parents=True, exist_ok=True)
     operation.before(out)
     steps = count_calls(lambda: operation.do(out), out.parent)
     fresh(out)

@@ -31,11 +31,8 @@ class _Steps:
     def step(self, target: Any) -> None:
         """Count one call; ``target`` is a descriptor or a path."""
         try:
-            place = (
-                os.readlink(f"/proc/self/fd/{target}")
-                if isinstance(target, int)
-                else Path(os.fsdecode(target)).absolute()
-            )
+            named = isinstance(target, int)
+            place = Path(f"/proc/self/fd/{target}").readlink() if named else Path(os.fsdecode(target)).absolute()
         except (OSError, TypeError, ValueError):
             return
         if str(place).startswith(self.below):

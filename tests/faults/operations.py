@@ -43,10 +43,10 @@ class Operation(ABC):
         inputs.mkdir(parents=True, exist_ok=True)
         self.prepare()
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - some commands read nothing
         """Make what the command reads."""
 
-    def before(self, out: Path) -> None:
+    def before(self, out: Path) -> None:  # noqa: B027 - some commands go on with what is there
         """Put an earlier result in place."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Run(Operation):
         from measurebench.store.tables import read_table
 
         with suppress(ValueError):  # nothing there yet
-            return read_table(out).to_dict("records")
+            return read_table(out).to_csv()
         return None
 
     def unsound(self, out: Path) -> str:
@@ -178,7 +178,7 @@ class Analyze(Operation):
         generator = np.random.default_rng(0)
         rows = {name: generator.random(12) for name in ("a", "b", "robust_gap_pgd")}
         tables = [pd.DataFrame(rows), pd.DataFrame(rows | {"a": generator.random(12)})]
-        self.analyses = [analyze(table, measures=["a", "b"], bootstrap=10) for table in tables]
+        self.analyses = [analyze(table, measures=["a", "b"], bootstrap=20) for table in tables]
 
     def before(self, out: Path) -> None:
         from measurebench.stats import write_analysis
