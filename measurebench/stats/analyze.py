@@ -19,6 +19,7 @@ from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
+from measurebench.stats.population.memory import check_memory
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
@@ -27,7 +28,8 @@ from measurebench.stats.regressions.linear import Regressions, settings_importan
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
 from measurebench.stats.regressions.multivariable import multivariable
-from measurebench.stats.resampling.draws import Floats
+from measurebench.stats.judging.significance import ALPHA
+from measurebench.stats.resampling.draws import NORMAL_FROM, Floats
 from measurebench.stats.statistics.cohorts import Findings, find
 from measurebench.stats.statistics.estimates import Draws, Estimate
 from measurebench.stats.statistics.granulated import matching_rows
@@ -35,6 +37,9 @@ from measurebench.stats.statistics.registry import Question
 from measurebench.stats.statistics.standing import standing
 
 __all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
+
+# From 400 measures on Holm's correction is beyond so many permutations in tables below 300 models; a note says so.
+_MOST_PERMUTATIONS = 20_000
 
 
 def analyze(
@@ -85,6 +90,7 @@ def analyze(
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
+    check_memory(population)
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
@@ -122,7 +128,7 @@ def analyze(
         control_judgements=judged(beside.correlations, beside.names),
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
-        notes=_notes(population, question),
+        notes=_notes(population, question, permutations),
         provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
         **_described(population),
         **_tables(population, findings, seed),
@@ -143,11 +149,11 @@ def _described(population: Population) -> dict[str, Any]:
 
 
 def enough_permutations(n_measures: int) -> int:
-    """Return how many permutations let Holm's smallest p over so many measures fall to 0.01; 1,000 at least.
+    """Return how many permutations let Holm's smallest p over so many measures fall to 0.01; 1,000 to 20,000.
 
     The smallest p-value that k permutations can give is 1 / (1 + k), and Holm multiplies it by the number of tests.
     """
-    return max(1000, 100 * n_measures)
+    return min(_MOST_PERMUTATIONS, max(1000, 100 * n_measures))
 
 
 def _check_counts(bootstrap: int, permutations: int, seed: int) -> None:
@@ -239,7 +245,7 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
     ]
 
 
-def _notes(population: Population, question: Question) -> tuple[str, ...]:
+def _notes(population: Population, question: Question, permutations: int) -> tuple[str, ...]:
     notes = list(population.notes)
     for name, values in population.measures.items():
         given = population.table[name].notna().sum()
@@ -257,6 +263,10 @@ def _notes(population: Population, question: Question) -> tuple[str, ...]:
     if question.error is None:
         notes.append(
             f"The sampling error of {population.target} is unknown: sign errors weigh all pairs that differ equally."
+        )
+    if len(population.y) < NORMAL_FROM and (m := len(population.measures)) / (permutations + 1) > ALPHA:
+        notes.append(
+            f"{permutations:,} permutations cannot give a p-value that is shown among {m:,} measures: choose some measures."
         )
     if population.defense is None:
         notes.append("No defenses to compare: nothing is said about what happens inside them.")

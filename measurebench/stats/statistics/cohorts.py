@@ -1,7 +1,7 @@
 """All statistics of all measures; measures that have values on the same models share the work."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from measurebench.stats.statistics.granulated import Matching, matchings
 from measurebench.stats.statistics.registry import Asked, Question, Statistic, all_statistics
 from measurebench.stats.statistics.sign_error import environment_rows
 
-__all__ = ["Findings", "find"]
+__all__ = ["Findings", "batched", "find"]
+
+_AT_A_TIME = 200  # measures: their concordances with 20,000 permutations take 32 MB
 
 
 @dataclass
@@ -56,9 +58,19 @@ def find(population: Population, draws: Draws, question: Question, only: Collect
                 findings.rows[name] += [Estimate(s, "", "", len(rows), 0, NAN, reason=reason) for s in _OVERALL]
             continue
         cohort = Cohort.of(population, rows, draws)
-        samples = [Sample(name, population.measures[name][rows], cohort) for name in names]
-        _find(Asked(population, question, samples), statistics, findings, is_whole=not only)
+        for block in batched(names, _AT_A_TIME):
+            samples = [Sample(name, population.measures[name][rows], cohort) for name in block]
+            _find(Asked(population, question, samples), statistics, findings, is_whole=not only)
     return findings
+
+
+def batched(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield names in blocks of at most so many.
+
+    >>> list(batched(["a", "b", "c"], 2))
+    [['a', 'b'], ['c']]
+    """
+    yield from (names[k : k + size] for k in range(0, len(names), size))
 
 
 _OVERALL = ("tau_b", "tau_a", "spearman")
