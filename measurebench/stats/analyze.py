@@ -15,8 +15,11 @@ from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.controls import controls
+from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.significance import ALPHA
+from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.memory import check_memory
@@ -28,7 +31,6 @@ from measurebench.stats.regressions.linear import Regressions, settings_importan
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
 from measurebench.stats.regressions.multivariable import multivariable
-from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.resampling.draws import NORMAL_FROM, Floats
 from measurebench.stats.statistics.cohorts import Findings, find
 from measurebench.stats.statistics.estimates import Draws, Estimate
@@ -124,6 +126,8 @@ def analyze(
         correlations=correlations,
         judgements=judged(correlations, tuple(population.measures)),
         added=tidy([*gains, *beside.added], TABLES["added"]),
+        stability=tidy(_stability(population, findings), TABLES["stability"]),
+        fragility=tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
         controls=beside.correlations,
         control_judgements=judged(beside.correlations, beside.names),
         standing=tidy(stands, TABLES["standing"]),
@@ -224,6 +228,12 @@ def adjusted_supplement(supplement: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
+def _stability(population: Population, findings: Findings) -> list[dict[str, Any]]:
+    """Judge which measure is best; not where units are too few for any inference."""
+    taus = {n: row.estimate for n in population.measures for row in findings.rows[n] if row.statistic == "tau_b"}
+    return [] if population.too_few else stability(taus, findings.tau_draws)
+
+
 def _best(population: Population, findings: Findings) -> str | None:
     """Return the measure with the largest |tau_b|."""
     sizes = {
@@ -266,7 +276,7 @@ def _notes(population: Population, question: Question, permutations: int) -> tup
         )
     if len(population.y) < NORMAL_FROM and (m := len(population.measures)) / (permutations + 1) > ALPHA:
         notes.append(
-            f"{permutations:,} permutations cannot give a p-value that is shown among {m:,} measures: choose some measures."
+            f"{permutations:,} permutations cannot give a p-value that is shown among {m:,} measures; name fewer."
         )
     if population.defense is None:
         notes.append("No defenses to compare: nothing is said about what happens inside them.")

@@ -55,8 +55,9 @@ def _about_controls(study: Study) -> str:
     if not study.controls:
         return ""
     return (
-        " The last rows are negative controls, which know nothing of the networks: random numbers, and what the training "
-        "settings alone predict for runs that they have not seen. A measure that does no better tells what they tell."
+        " The last rows are negative controls, which know nothing of the networks: random numbers, and what the "
+        "training settings alone predict for runs that they have not seen. A measure that does no better tells what "
+        "they tell."
     )
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.statistics.granulated import Matching, matchings
+from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, Question, Statistic, all_statistics
 from measurebench.stats.statistics.sign_error import environment_rows
 
@@ -20,12 +22,16 @@ _AT_A_TIME = 200  # measures: their concordances with 20,000 permutations take 3
 
 @dataclass
 class Findings:
-    """What was found about each measure: rows of the correlations and of the supplement, and what they rest on."""
+    """What was found about each measure: rows of the correlations and of the supplement, and what they rest on.
+
+    ``tau_draws`` [draws] are tau_b of each measure in the bootstrap draws, which all measures share.
+    """
 
     rows: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
     supplement: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
     environments: list[dict[str, Any]] = field(default_factory=list)
     matchings: list[Matching] = field(default_factory=list)
+    tau_draws: dict[str, Floats] = field(default_factory=dict)
 
     def without_inference(self, reason: str) -> "Findings":
         """Return the estimates without intervals and p-values, and with the reason why."""
@@ -87,6 +93,8 @@ def _find(asked: Asked, statistics: list[Statistic], findings: Findings, *, is_w
             findings.environments += environment_rows(sample, asked)
     if not is_whole:
         return
+    asked_taus = asked.shared(kendall_of)
+    findings.tau_draws |= {name: counts.tau_b for name, (_, counts) in asked_taus.items()}
     complete = len(asked.cohort.y) == len(asked.population.y)
     if complete or not findings.matchings:  # what psi rests on is told of all models, if any measure has all
         findings.matchings = asked.shared(matchings)

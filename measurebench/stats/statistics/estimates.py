@@ -188,7 +188,7 @@ class Sample:
 
     @cached_property
     def pairs(self) -> Singles | Signs:
-        """The product of both sign matrices summed by unit: [units, units]; int8 where the sums fit, a quarter as large."""
+        """The product of both sign matrices summed by unit: [units, units]; int8 where they fit."""
         sums = collapsed(self.signs, self.cohort.drawn.local)
         return sums.astype(np.int8) if float(np.abs(sums).max(initial=0.0)) < _INT8 else sums
 
