@@ -18,7 +18,7 @@ EFFECT, HALF = 0.5, 0.5
 """A table that shows a tau of 0.5 less than half of the time is underpowered."""
 
 GAIN = 0.1
-"""A measure that may lower the squared error beside the settings by this share, and may lower it by nothing, is open."""
+"""A share of the squared error beside the settings: a measure that may lower it by this, and by nothing, is open."""
 
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
@@ -30,7 +30,7 @@ VERDICTS = {
     "turns_with_defense": "changes sign from one defense to another",
     "explained_by_train_accuracy": "is explained by train robust accuracy",
     "tells_settings": "tells what the settings tell",
-    "untested_beside_settings": "is associated with the target, but too few models tell whether it says more than the settings",
+    "untested_beside_settings": "is associated with the target, but may tell no more than the settings",
     "small": "shows that any association is small",
     "unknown": "shows no association that differs from chance, and does not rule one out",
     "underpowered": "shows nothing, but is known on too few models to show even a strong association",
