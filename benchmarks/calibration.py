@@ -137,7 +137,11 @@ def main() -> None:
     for (n_models, n_tables), cell in itertools.product(zip(options.models, counts, strict=True), CELLS):
         rows.append(row_of(cell, n_models, run_cell(cell, n_models, n_tables)))
         sys.stderr.write(rows[-1] + "\n")
-    seconds = time.process_time() - start
+        write(rows, time.process_time() - start)
+
+
+def write(rows: list[str], seconds: float) -> None:
+    """Write the page with the rows that are known so far."""
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text("\n".join([*_head(seconds), *rows, ""]), encoding="utf-8")
 
@@ -147,9 +151,9 @@ def _head(seconds: float) -> list[str]:
     return [
         "# Calibration of the judgements",
         "",
-        f"{versions}; {processor()}; {seconds:,.0f} processor seconds, {os.cpu_count()} cores shared with other jobs.",
+        f"{versions}; {processor()}; {seconds:,.0f} processor seconds, on {os.cpu_count()} cores shared with others.",
         "",
-        "Each table has runs of two checkpoints (correlated 0.9), three defenses, two architectures and two batch sizes;",
+        "Each table has runs of two checkpoints (correlated 0.9), three defenses, two architectures, two batch sizes;",
         "half of the variance of the gap between runs is that of the settings. One measure is judged, with",
         f"{BOOTSTRAP} bootstrap draws and {PERMUTATIONS} permutations. The column *tables* says how many tables a row",
         "rests on: a share p is known to within 2 sqrt(p (1 - p) / tables).",
@@ -157,8 +161,8 @@ def _head(seconds: float) -> list[str]:
         *(f"- {name}: {told}" for name, told in CELLS.items()),
         "",
         "*False* are verdicts that say something untrue of the cell (null: any association; settings proxy: that it",
-        "holds, or turns; planted: that the association is small, turns, or lies between defenses only; reversal: that it",
-        "holds in every defense, or is small). *Right* are: null, small; settings proxy, tells what the settings tell;",
+        "holds, or turns; planted: that the association is small, turns, or lies between defenses only; reversal: that",
+        "it holds in every defense, or is small). *Right* are: null, small; settings proxy, tells what the settings tell;",
         "planted, holds; reversal, turns. What is neither says that it could not be decided.",
         "",
         "| cell | models | tables | false | right | commonest verdicts |",

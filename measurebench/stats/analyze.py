@@ -92,6 +92,7 @@ def analyze(
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
+    _check_margin(margin)
     check_memory(population)
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
@@ -158,6 +159,11 @@ def enough_permutations(n_measures: int) -> int:
     The smallest p-value that k permutations can give is 1 / (1 + k), and Holm multiplies it by the number of tests.
     """
     return min(_MOST_PERMUTATIONS, max(1000, 100 * n_measures))
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 < margin < 1:
+        raise BadInputError("margin", "a tau between 0 and 1", f"{margin:g}", "0.1 is the default")
 
 
 def _check_counts(bootstrap: int, permutations: int, seed: int) -> None:

@@ -14,8 +14,11 @@ __all__ = ["EFFECT", "GAIN", "HALF", "MARGIN", "VERDICTS", "Evidence", "is_small
 MARGIN = 0.1
 """|tau| up to which an association counts as small; the caller may state another margin."""
 
-EFFECT, HALF = 0.5, 0.5
-"""A table that shows a tau of 0.5 less than half of the time is underpowered."""
+EFFECT = 0.5
+"""The tau by which a table is called underpowered."""
+
+HALF = 0.5
+"""A table that shows a tau of ``EFFECT`` less often than this is underpowered."""
 
 GAIN = 0.1
 """A share of the squared error beside the settings: a measure that may lower it by this, and by nothing, is open."""
