@@ -38,6 +38,9 @@ def analyze(
         bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
     ] = False,
     model: Annotated[str, typer.Option(metavar="ID", help="Also show where this model stands among the others.")] = "",
+    margin: Annotated[
+        float, typer.Option(metavar="TAU", help="Size up to which an association that is not shown counts as small.")
+    ] = 0.1,
     claims: Annotated[
         bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
     ] = False,
@@ -66,6 +69,7 @@ def analyze(
         partial=_names(partial) or (),
         exclude_standard=without_standard,
         model=model or None,
+        margin=margin,
         infos=infos_of(source),
     )
     judged = _judged_claims(analysis) if claims else None
@@ -107,10 +111,27 @@ def _tell(analysis: "Analysis") -> None:
     judged = sorted(analysis.judgements.to_dict("records"), key=lambda row: order[row["measure"]])
     for row in judged:
         say(f"- {row['sentence']}")
+    for line in _controls_and_best(analysis):
+        say(line)
     for sentence in [*analysis.notes, *analysis.power["sentence"].head(1)]:
         say(f"Note: {sentence}")
     for row in analysis.standing.to_dict("records"):
         say(_stands({str(key): value for key, value in row.items()}))
+
+
+def _controls_and_best(analysis: "Analysis") -> list[str]:
+    """Return one line on the negative controls, and one on which measures may be the best."""
+    lines = []
+    if controls := analysis.control_judgements.to_dict("records"):
+        shown = [f"{row['measure'].removeprefix('control: ')} {row['tau_b']:+.2f}" for row in controls]
+        lines.append(f"Negative controls, which know nothing of the networks: tau_b of {', '.join(shown)}")
+    ranked = analysis.stability.sort_values("share_first", ascending=False, kind="stable")
+    if len(best := ranked[ranked["may_be_best"]]):
+        shown = [f"{row['measure']} ({row['share_first']:.0%})" for row in best.to_dict("records")]
+        lines.append(
+            f"Cannot be told from the best measure (share of resamples in which it is first): {', '.join(shown)}"
+        )
+    return lines
 
 
 def _stands(row: dict[str, float | str]) -> str:

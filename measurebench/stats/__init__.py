@@ -7,6 +7,7 @@ from measurebench.stats.analysis import Analysis, FilterStep
 from measurebench.stats.analysis_files import read_analysis, write_analysis
 from measurebench.stats.analyze import analyze
 from measurebench.stats.judging.claims import judged_claims
+from measurebench.stats.judging.paired import Paired, compare_pairs, paired, tiers
 from measurebench.stats.statistics.estimates import Estimate, Sample
 from measurebench.stats.statistics.registry import (
     Asked,
@@ -22,14 +23,18 @@ __all__ = [
     "Asked",
     "Estimate",
     "FilterStep",
+    "Paired",
     "Sample",
     "Statistic",
     "all_statistics",
     "analyze",
+    "compare_pairs",
     "find_statistic",
     "judged_claims",
+    "paired",
     "read_analysis",
     "register_statistic",
     "statistic",
+    "tiers",
     "write_analysis",
 ]

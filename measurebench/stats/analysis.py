@@ -13,6 +13,7 @@ __all__ = [
     "CORRELATIONS",
     "ENVIRONMENTS",
     "FITS",
+    "FRAGILITY",
     "JUDGEMENTS",
     "MATCHING",
     "MIXED",
@@ -20,6 +21,7 @@ __all__ = [
     "POWER",
     "REGRESSIONS",
     "RESIDUALS",
+    "STABILITY",
     "STANDING",
     "TABLES",
     "UNDEFINED",
@@ -148,6 +150,16 @@ ADDED = (
     "ci_high",
     "reason",
 )
+STABILITY = (
+    "measure",
+    "tau_b",
+    "share_first",
+    "p_best",
+    "may_be_best",
+    "simultaneous_low",
+    "simultaneous_high",
+)
+FRAGILITY = ("measure", "axis", "n_pairs", "n_alike", "moved", "share", "part")
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -166,6 +178,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "standing": STANDING,
     "undefined": UNDEFINED,
     "added": ADDED,
+    "stability": STABILITY,
+    "fragility": FRAGILITY,
     "controls": CORRELATIONS,
     "control_judgements": JUDGEMENTS,
 }
@@ -211,6 +225,8 @@ class Analysis:
     ``t_quantile * residual_sd * sqrt(1/n + (x-x_mean)^2/x_sum_squares)``. ``standing``: the what-if for one model,
     empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
     ``added``: what each measure, and each control, adds to the settings on held-out models; variant is runs or levels.
+    ``stability``: how often each measure is first, whether it may be the best, and intervals that hold for all measures
+    at once. ``fragility``: how often a measure moves between models that differ in one setting and have gaps alike.
     ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
     alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
@@ -238,6 +254,8 @@ class Analysis:
     standing: pd.DataFrame = field(default_factory=_empty("standing"))
     undefined: pd.DataFrame = field(default_factory=_empty("undefined"))
     added: pd.DataFrame = field(default_factory=_empty("added"))
+    stability: pd.DataFrame = field(default_factory=_empty("stability"))
+    fragility: pd.DataFrame = field(default_factory=_empty("fragility"))
     controls: pd.DataFrame = field(default_factory=_empty("controls"))
     control_judgements: pd.DataFrame = field(default_factory=_empty("control_judgements"))
     gap_error: dict[str, Any] = field(default_factory=dict)

@@ -110,7 +110,13 @@ def read_analysis(folder: Path | str) -> Analysis:
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:
-    later = {"added", "controls", "control_judgements"}  # tables that analyses of the first release lack
+    later = {
+        "added",
+        "stability",
+        "fragility",
+        "controls",
+        "control_judgements",
+    }  # tables that analyses of the first release lack
     values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis) if each.name not in later}
     values |= {name: plain.get(name, []) for name in later}
     for name, columns in TABLES.items():
@@ -127,7 +133,15 @@ def _from_json(plain: dict[str, Any]) -> Analysis:
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Give the columns of numbers their type again: JSON's null is NaN there."""
     for name in table.columns:
-        if name not in _TEXT and name not in {"agrees", "reversal", "kept", "converged", "computable", "too_few"}:
+        if name not in _TEXT and name not in {
+            "agrees",
+            "reversal",
+            "kept",
+            "converged",
+            "computable",
+            "too_few",
+            "may_be_best",
+        }:
             table[name] = pd.to_numeric(table[name])
     return table
 

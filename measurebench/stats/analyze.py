@@ -15,10 +15,14 @@ from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
 from measurebench.stats.judging.controls import controls
+from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.significance import ALPHA
+from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
+from measurebench.stats.population.memory import check_memory
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
@@ -27,7 +31,7 @@ from measurebench.stats.regressions.linear import Regressions, settings_importan
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
 from measurebench.stats.regressions.multivariable import multivariable
-from measurebench.stats.resampling.draws import Floats
+from measurebench.stats.resampling.draws import NORMAL_FROM, Floats
 from measurebench.stats.statistics.cohorts import Findings, find
 from measurebench.stats.statistics.estimates import Draws, Estimate
 from measurebench.stats.statistics.granulated import matching_rows
@@ -35,6 +39,9 @@ from measurebench.stats.statistics.registry import Question
 from measurebench.stats.statistics.standing import standing
 
 __all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
+
+# From 400 measures on Holm's correction is beyond so many permutations in tables below 300 models; a note says so.
+_MOST_PERMUTATIONS = 20_000
 
 
 def analyze(
@@ -85,6 +92,8 @@ def analyze(
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
+    _check_margin(margin)
+    check_memory(population)
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
@@ -118,11 +127,13 @@ def analyze(
         correlations=correlations,
         judgements=judged(correlations, tuple(population.measures)),
         added=tidy([*gains, *beside.added], TABLES["added"]),
+        stability=tidy(_stability(population, findings), TABLES["stability"]),
+        fragility=tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
         controls=beside.correlations,
         control_judgements=judged(beside.correlations, beside.names),
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
-        notes=_notes(population, question),
+        notes=_notes(population, question, permutations),
         provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
         **_described(population),
         **_tables(population, findings, seed),
@@ -143,11 +154,16 @@ def _described(population: Population) -> dict[str, Any]:
 
 
 def enough_permutations(n_measures: int) -> int:
-    """Return how many permutations let Holm's smallest p over so many measures fall to 0.01; 1,000 at least.
+    """Return how many permutations let Holm's smallest p over so many measures fall to 0.01; 1,000 to 20,000.
 
     The smallest p-value that k permutations can give is 1 / (1 + k), and Holm multiplies it by the number of tests.
     """
-    return max(1000, 100 * n_measures)
+    return min(_MOST_PERMUTATIONS, max(1000, 100 * n_measures))
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 < margin < 1:
+        raise BadInputError("margin", "a tau between 0 and 1", f"{margin:g}", "0.1 is the default")
 
 
 def _check_counts(bootstrap: int, permutations: int, seed: int) -> None:
@@ -218,6 +234,12 @@ def adjusted_supplement(supplement: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
+def _stability(population: Population, findings: Findings) -> list[dict[str, Any]]:
+    """Judge which measure is best; not where units are too few for any inference."""
+    taus = {n: row.estimate for n in population.measures for row in findings.rows[n] if row.statistic == "tau_b"}
+    return [] if population.too_few else stability(taus, findings.tau_draws)
+
+
 def _best(population: Population, findings: Findings) -> str | None:
     """Return the measure with the largest |tau_b|."""
     sizes = {
@@ -239,7 +261,7 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
     ]
 
 
-def _notes(population: Population, question: Question) -> tuple[str, ...]:
+def _notes(population: Population, question: Question, permutations: int) -> tuple[str, ...]:
     notes = list(population.notes)
     for name, values in population.measures.items():
         given = population.table[name].notna().sum()
@@ -257,6 +279,10 @@ def _notes(population: Population, question: Question) -> tuple[str, ...]:
     if question.error is None:
         notes.append(
             f"The sampling error of {population.target} is unknown: sign errors weigh all pairs that differ equally."
+        )
+    if len(population.y) < NORMAL_FROM and (m := len(population.measures)) / (permutations + 1) > ALPHA:
+        notes.append(
+            f"{permutations:,} permutations cannot give a p-value that is shown among {m:,} measures; name fewer."
         )
     if population.defense is None:
         notes.append("No defenses to compare: nothing is said about what happens inside them.")

@@ -68,7 +68,7 @@ def test_versions_of_what_computed_it_are_on_record_and_no_time_is(found: Analys
 
 def test_what_the_models_share_is_on_record() -> None:
     table = grid().assign(dataset="digits", norm="Linf", radius=[0.1, 0.2] * 24)
-    provenance = analyze(table, **QUICK).provenance
+    provenance = analyze(table, **QUICK, settings=["radius"]).provenance
     assert provenance["table_dataset"] == ["digits"]
     assert provenance["table_radius"] == ["0.1", "0.2"]
 

@@ -63,6 +63,8 @@ def _sentence(study: Study) -> str:
     found = f"{measure_name(name, study.infos)} follows {_the_long(study)} best (τ = {fixed(row['estimate'])})"
     if not is_sure(row):
         found += f", but over {count(int(row['n_models']), 'model')} this could be chance"
+    elif study.verdicts.get(name) == "tells_settings":
+        found += ", but tells no more than the training settings do"
     if len(study.defenses) < 2:
         return found
     if turning:

@@ -63,7 +63,7 @@ def controls(population: Population, draws: Draws, question: Question, correlati
     refits = {_name(name): refit for name, refit in proxy_refits(population).items()}
     kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau"}]
     table = tidy(kept, TABLES["correlations"])
-    return Controls(tuple(columns), _adjusted(table, correlations), added(alone, scoped, refits))
+    return Controls(tuple(columns), _adjusted(table, correlations), added(alone, scoped, refits, levels=False))
 
 
 def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:

@@ -9,13 +9,19 @@ import numpy as np
 from measurebench.stats.judging.power import chance_to_show, detectable_tau
 from measurebench.stats.judging.significance import ALPHA, Row, significant
 
-__all__ = ["EFFECT", "HALF", "MARGIN", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
+__all__ = ["EFFECT", "GAIN", "HALF", "MARGIN", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
 
 MARGIN = 0.1
 """|tau| up to which an association counts as small; the caller may state another margin."""
 
-EFFECT, HALF = 0.5, 0.5
-"""A table that shows a tau of 0.5 less than half of the time is underpowered."""
+EFFECT = 0.5
+"""The tau by which a table is called underpowered."""
+
+HALF = 0.5
+"""A table that shows a tau of ``EFFECT`` less often than this is underpowered."""
+
+GAIN = 0.1
+"""A share of the squared error beside the settings: a measure that may lower it by this, and by nothing, is open."""
 
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
@@ -27,7 +33,7 @@ VERDICTS = {
     "turns_with_defense": "changes sign from one defense to another",
     "explained_by_train_accuracy": "is explained by train robust accuracy",
     "tells_settings": "tells what the settings tell",
-    "untested_beside_settings": "is associated with the target, but could not be tested beside the settings",
+    "untested_beside_settings": "is associated with the target, but may tell no more than the settings",
     "small": "shows that any association is small",
     "unknown": "shows no association that differs from chance, and does not rule one out",
     "underpowered": "shows nothing, but is known on too few models to show even a strong association",
@@ -109,7 +115,7 @@ def is_small(row: Row, margin: float = MARGIN) -> bool:
 
 def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
     if of.added is not None and not of.added["ci_low"] > 0:
-        return "tells_settings" if np.isfinite(of.added["ci_low"]) else "untested_beside_settings"
+        return "tells_settings" if of.added["ci_high"] < GAIN else "untested_beside_settings"
     if _explained(total, of.held):
         return "explained_by_train_accuracy"
     if not of.inside:

@@ -85,11 +85,11 @@ def _residuals(
     rank = int(np.linalg.matrix_rank(design)) if len(rows) else 0
     if len(rows) < rank + 2:
         return []
-    hat = design @ np.linalg.pinv(design)
-    predicted = hat @ y
+    inverse = np.linalg.pinv(design)
+    predicted = design @ (inverse @ y)
     residual = y - predicted
     sd = float(np.sqrt((residual**2).sum() / (len(y) - rank)))
-    free = np.sqrt(np.maximum(1 - np.diag(hat), 0.0))
+    free = np.sqrt(np.maximum(1 - np.einsum("ij,ji->i", design, inverse), 0.0))
     scale = np.where(free > 1e-6, sd * free, np.nan)
     studentized = residual / np.where(scale > 0, scale, np.nan)
     order = np.argsort(-np.abs(np.nan_to_num(studentized)), kind="stable")

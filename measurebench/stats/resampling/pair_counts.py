@@ -139,7 +139,7 @@ def pair_counts(
     x: Floats,
     y: Floats,
     drawn: Drawn,
-    pairs: Singles | None = None,
+    pairs: Singles | Signs | None = None,
     ties_x: Floats | None = None,
     ties_y: Floats | None = None,
 ) -> PairCounts:
@@ -270,7 +270,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
 
-def quadratic(weights: Singles, matrix: Singles) -> Floats:
+def quadratic(weights: Singles, matrix: Singles | Signs) -> Floats:
     """Return w' S w for each row w: [draws]. S is symmetric, so that blocks above the diagonal count twice."""
     n = len(matrix)
     result = np.zeros(len(weights))
@@ -278,13 +278,13 @@ def quadratic(weights: Singles, matrix: Singles) -> Floats:
     kind = np.float32 if exact else np.float64
     blocks = min(_BLOCKS, max(1, n // 64))
     for start, stop in itertools.pairwise(n * k // blocks for k in range(blocks + 1)):
-        columns = matrix[:stop, start:stop].copy()
+        columns = matrix[:stop, start:stop].astype(np.float32)
         columns[:start] *= 2
         result += np.einsum("bu,bu->b", weights[:, :stop] @ columns, weights[:, start:stop], dtype=kind)
     return result
 
 
-def pair_sum(drawn: Drawn, pairs: Singles) -> Floats:
+def pair_sum(drawn: Drawn, pairs: Singles | Signs) -> Floats:
     """Sum a symmetric matrix over pairs of units [units, units] in every draw, as ``PairCounts`` counts: [draws]."""
     return np.asarray(quadratic(drawn.weights, pairs) - drawn.repeated @ np.diagonal(pairs).astype(np.float64))
 

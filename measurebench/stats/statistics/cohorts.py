@@ -1,29 +1,37 @@
 """All statistics of all measures; measures that have values on the same models share the work."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.estimates import NAN, Cohort, Draws, Estimate, Sample
 from measurebench.stats.statistics.granulated import Matching, matchings
+from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, Question, Statistic, all_statistics
 from measurebench.stats.statistics.sign_error import environment_rows
 
-__all__ = ["Findings", "find"]
+__all__ = ["Findings", "batched", "find"]
+
+_AT_A_TIME = 200  # measures: their concordances with 20,000 permutations take 32 MB
 
 
 @dataclass
 class Findings:
-    """What was found about each measure: rows of the correlations and of the supplement, and what they rest on."""
+    """What was found about each measure: rows of the correlations and of the supplement, and what they rest on.
+
+    ``tau_draws`` [draws] are tau_b of each measure in the bootstrap draws, which all measures share.
+    """
 
     rows: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
     supplement: dict[str, list[Estimate]] = field(default_factory=lambda: defaultdict(list))
     environments: list[dict[str, Any]] = field(default_factory=list)
     matchings: list[Matching] = field(default_factory=list)
+    tau_draws: dict[str, Floats] = field(default_factory=dict)
 
     def without_inference(self, reason: str) -> "Findings":
         """Return the estimates without intervals and p-values, and with the reason why."""
@@ -56,9 +64,19 @@ def find(population: Population, draws: Draws, question: Question, only: Collect
                 findings.rows[name] += [Estimate(s, "", "", len(rows), 0, NAN, reason=reason) for s in _OVERALL]
             continue
         cohort = Cohort.of(population, rows, draws)
-        samples = [Sample(name, population.measures[name][rows], cohort) for name in names]
-        _find(Asked(population, question, samples), statistics, findings, is_whole=not only)
+        for block in batched(names, _AT_A_TIME):
+            samples = [Sample(name, population.measures[name][rows], cohort) for name in block]
+            _find(Asked(population, question, samples), statistics, findings, is_whole=not only)
     return findings
+
+
+def batched(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield names in blocks of at most so many.
+
+    >>> list(batched(["a", "b", "c"], 2))
+    [['a', 'b'], ['c']]
+    """
+    yield from (names[k : k + size] for k in range(0, len(names), size))
 
 
 _OVERALL = ("tau_b", "tau_a", "spearman")
@@ -75,6 +93,8 @@ def _find(asked: Asked, statistics: list[Statistic], findings: Findings, *, is_w
             findings.environments += environment_rows(sample, asked)
     if not is_whole:
         return
+    asked_taus = asked.shared(kendall_of)
+    findings.tau_draws |= {name: counts.tau_b for name, (_, counts) in asked_taus.items()}
     complete = len(asked.cohort.y) == len(asked.population.y)
     if complete or not findings.matchings:  # what psi rests on is told of all models, if any measure has all
         findings.matchings = asked.shared(matchings)

@@ -19,7 +19,7 @@ from measurebench.stats.resampling.draws import (
     permutation_p,
 )
 from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
-from measurebench.stats.resampling.pair_counts import collapsed, pair_counts, point_counts
+from measurebench.stats.resampling.pair_counts import Signs, collapsed, pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -71,7 +71,7 @@ class Inside:
         present = np.unique(local[self.level.rows])
         return present if np.count_nonzero(np.isin(local, present)) == len(self.level.rows) else None
 
-    def pairs(self, sample: Sample) -> Singles:
+    def pairs(self, sample: Sample) -> Singles | Signs:
         """Return the products of the signs of measure and target summed by unit: [units, units] of the level."""
         if self._whole_units is not None:
             return sample.pairs[np.ix_(self._whole_units, self._whole_units)]

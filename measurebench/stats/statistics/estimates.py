@@ -21,6 +21,8 @@ from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, co
 __all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "n_pairs"]
 
 NAN = float("nan")
+_KEPT_UP_TO = 3000  # models; the matrices of 20 measures then take 180 MB
+_INT8 = 128
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,22 @@ class Sample:
 
     def __init__(self, name: str, x: Floats, cohort: Cohort) -> None:
         self.name, self.x, self.cohort = name, x, cohort
-        self.signs_x = sign_matrix(x)
-        self.signs = self.signs_x * cohort.signs_y
+        self._kept: Signs | None = None
+
+    @property
+    def signs_x(self) -> Signs:
+        """The measure's sign for every pair: [n, n]; computed anew each time where the table is large."""
+        if self._kept is not None:
+            return self._kept
+        signs = sign_matrix(self.x)
+        if self.n <= _KEPT_UP_TO:
+            self._kept = signs
+        return signs
+
+    @property
+    def signs(self) -> Signs:
+        """The product of both sign matrices: [n, n]."""
+        return self.signs_x * self.cohort.signs_y
 
     @property
     def n(self) -> int:
@@ -171,9 +187,10 @@ class Sample:
         return Estimate(statistic, axis, level, self.n, n_pairs(self.n), NAN, reason=reason)
 
     @cached_property
-    def pairs(self) -> Singles:
-        """The product of both sign matrices summed by unit: [units, units]."""
-        return collapsed(self.signs, self.cohort.drawn.local)
+    def pairs(self) -> Singles | Signs:
+        """The product of both sign matrices summed by unit: [units, units]; int8 where they fit."""
+        sums = collapsed(self.signs, self.cohort.drawn.local)
+        return sums.astype(np.int8) if float(np.abs(sums).max(initial=0.0)) < _INT8 else sums
 
     @cached_property
     def concordance(self) -> float:

@@ -77,6 +77,7 @@ DEFENSES = [inside("m", d, 0.9, **FEW) for d in "ABC"]
         ("between_defenses_only", [total("m", 0.5), *DEFENSES], {"added": {"m": GAIN}}),
         ("tells_settings", [total("m", 0.5), *DEFENSES], {"added": {"m": NONE}, "power": POWER}),
         ("untested_beside_settings", [total("m", 0.5), *DEFENSES], {"added": {"m": UNKNOWN}}),
+        ("untested_beside_settings", [total("m", 0.5)], {"added": {"m": NONE | {"ci_high": 0.2}}}),
         ("tells_settings", [total("m", 0.5), held("m", 0.0)], {"added": {"m": NONE}}),
         ("turns_with_defense", [total("m", 0.5), inside("m", "A", -0.5)], {"added": {"m": NONE}}),
         ("small", [total("m", 0.02, half=0.05, **UNSURE)], {}),

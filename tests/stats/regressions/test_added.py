@@ -124,8 +124,8 @@ def test_a_setting_that_divides_runs_is_held_out_with_whole_runs() -> None:
 
 
 def test_few_units_constant_measures_and_tables_without_settings_say_why() -> None:
-    few = analyze(grid().head(22), measures=["signal"], **QUICK)
-    assert few.added["reason"].iloc[0] == "11 units are too few to hold some out"
+    few = analyze(grid().head(38), measures=["signal"], **QUICK)
+    assert few.added["reason"].iloc[0] == "19 units are too few to hold some out"
     constant = analyze(grid().assign(same=1.0), measures=["same", "signal"], **QUICK).added
     assert constant.loc[constant["measure"] == "same", "reason"].iloc[0] == "the measure is constant"
     bare = analyze(pd.DataFrame({"gap": np.arange(20.0), "m": np.arange(20.0)}), target="gap", **QUICK)

@@ -1,0 +1,174 @@
+"""How often the judgements are right on simulated tables whose truth is known; writes results/calibration.md.
+
+Run as ``python -m benchmarks.calibration --tables 2000``; a cell of few tables can be run alone with ``--models 48``.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+import time
+import zlib
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.machine import processor
+from measurebench.stats.analysis import TABLES, tidy
+from measurebench.stats.judging.adjustment import adjusted
+from measurebench.stats.judging.judgements import judgements
+from measurebench.stats.judging.power import power_notes
+from measurebench.stats.population.axes import usable_settings
+from measurebench.stats.population.population import read_population
+from measurebench.stats.regressions.added import added, added_rows
+from measurebench.stats.statistics.cohorts import find
+from measurebench.stats.statistics.estimates import Draws
+from measurebench.stats.statistics.registry import Question
+
+RESULT = Path(__file__).parent / "results" / "calibration.md"
+SIZES = (24, 48, 336, 1344)
+BOOTSTRAP, PERMUTATIONS = 500, 199
+DEFENSES, ARCHITECTURES, BATCHES = ("AT", "MART", "TRADES"), ("plain", "wide"), (64, 128)
+WITHIN = 0.1  # share of the variance that lies between the two checkpoints of a run
+
+CELLS = {
+    "null": "the measure is independent of the gap and of the settings",
+    "settings proxy": "the measure is the settings' effect on the gap, and noise of a tenth of its variance",
+    "planted 0.3": "tau of 0.3 between measure and gap",
+    "planted 0.5": "tau of 0.5 between measure and gap",
+    "reversal": "tau of 0.5 inside two defenses, of -0.5 inside the third",
+}
+ASSOCIATED = {"within_defenses_only", "turns_with_defense", "explained_by_train_accuracy", "tells_settings"}
+ASSOCIATED |= {"untested_beside_settings"}
+HOLDS = {"holds_everywhere", "holds_overall", "holds_undivided", "holds_untested_inside", "between_defenses_only"}
+FALSE = {
+    "null": HOLDS | ASSOCIATED,
+    "settings proxy": HOLDS | {"turns_with_defense"},
+    "planted 0.3": {"small", "turns_with_defense", "between_defenses_only"},
+    "planted 0.5": {"small", "turns_with_defense", "between_defenses_only"},
+    "reversal": {"holds_everywhere", "small"},
+}
+RIGHT = {
+    "null": {"small"},
+    "settings proxy": {"tells_settings"},
+    "planted 0.3": HOLDS,
+    "planted 0.5": HOLDS,
+    "reversal": {"turns_with_defense"},
+}
+
+
+def simulated(cell: str, n_models: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return a table of runs of two checkpoints; half of the gap's variance between runs is that of the settings."""
+    n_runs = n_models // 2
+    combinations = list(itertools.product(range(3), range(2), range(2)))
+    codes = np.array([combinations[k % len(combinations)] for k in range(n_runs)])
+    effects = [rng.normal(size=k) for k in (3, 2, 2)]
+    by_settings = standard(sum(effect[codes[:, k]] for k, effect in enumerate(effects)))
+    run = np.repeat(np.arange(n_runs), 2)
+    settings = by_settings[run]
+    gap = standard(np.sqrt(0.5) * settings + np.sqrt(0.5) * both_checkpoints(n_runs, rng))
+    noise = both_checkpoints(n_runs, rng)
+    if cell == "null":
+        measure = noise
+    elif cell == "settings proxy":
+        measure = settings + np.sqrt(0.1) * noise
+    else:
+        rho = np.sin(np.pi / 2 * (0.3 if cell == "planted 0.3" else 0.5))  # tau of normal variables
+        way = np.where(codes[run, 0] == 2, -1.0, 1.0) if cell == "reversal" else 1.0
+        measure = way * rho * gap + np.sqrt(1 - rho**2) * noise
+    defense = np.array(DEFENSES)[codes[run, 0]]
+    table = {"model_id": [f"m{i}" for i in range(n_models)], "run": run, "gap": gap, "m": measure, "defense": defense}
+    table |= {
+        "architecture": np.array(ARCHITECTURES)[codes[run, 1]],
+        "setting_batch_size": np.array(BATCHES)[codes[run, 2]],
+    }
+    return pd.DataFrame(table | {"setting_stop": np.tile(["best", "last"], n_runs)})
+
+
+def both_checkpoints(n_runs: int, rng: np.random.Generator) -> np.ndarray:
+    between = np.repeat(rng.normal(size=n_runs), 2)
+    return np.sqrt(1 - WITHIN) * between + np.sqrt(WITHIN) * rng.normal(size=2 * n_runs)
+
+
+def standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / max(1e-12, float(values.std()))
+
+
+def judged(table: pd.DataFrame, seed: int) -> str:
+    """Return the verdict of the one measure, by the parts of ``analyze`` that it rests on."""
+    names = {"defense": "defense", "run": "run", "cluster": "cluster"}
+    population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
+    draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
+    found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional"))
+    rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]))
+    gains = added_rows(added(population, draws, levels=False))
+    power = power_notes(population)
+    return judgements(rows, ("m",), population.defense, None, {}, added=gains, power=power)[0]["verdict"]
+
+
+def run_cell(cell: str, n_models: int, n_tables: int) -> Counter[str]:
+    """Judge so many tables of a cell; the tables of each cell have a stream of their own."""
+    verdicts: Counter[str] = Counter()
+    for k in range(n_tables):
+        rng = np.random.default_rng([zlib.crc32(cell.encode()), n_models, k])
+        verdicts[judged(simulated(cell, n_models, rng), k)] += 1
+    return verdicts
+
+
+def row_of(cell: str, n_models: int, verdicts: Counter[str]) -> str:
+    """Return a row of the table: shares of false and of right verdicts, and the commonest."""
+    n = sum(verdicts.values())
+    false, right = (sum(verdicts[v] for v in group[cell]) / n for group in (FALSE, RIGHT))
+    common = ", ".join(f"{name} {count / n:.0%}" for name, count in verdicts.most_common(3))
+    return f"| {cell} | {n_models} | {n} | {false:.1%} | {right:.1%} | {common} |"
+
+
+def main() -> None:
+    """Run the cells and write the page of results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", type=int, nargs="+", default=[2000], help="tables per cell; one number per size")
+    parser.add_argument("--models", type=int, nargs="+", default=list(SIZES))
+    options = parser.parse_args()
+    counts = options.tables * len(options.models) if len(options.tables) == 1 else options.tables
+    start, rows = time.process_time(), []
+    for (n_models, n_tables), cell in itertools.product(zip(options.models, counts, strict=True), CELLS):
+        rows.append(row_of(cell, n_models, run_cell(cell, n_models, n_tables)))
+        sys.stderr.write(rows[-1] + "\n")
+        write(rows, time.process_time() - start)
+
+
+def write(rows: list[str], seconds: float) -> None:
+    """Write the page with the rows that are known so far."""
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text("\n".join([*_head(seconds), *rows, ""]), encoding="utf-8")
+
+
+def _head(seconds: float) -> list[str]:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas"))
+    return [
+        "# Calibration of the judgements",
+        "",
+        f"{versions}; {processor()}; {seconds:,.0f} processor seconds, on {os.cpu_count()} cores shared with others.",
+        "",
+        "Each table has runs of two checkpoints (correlated 0.9), three defenses, two architectures, two batch sizes;",
+        "half of the variance of the gap between runs is that of the settings. One measure is judged, with",
+        f"{BOOTSTRAP} bootstrap draws and {PERMUTATIONS} permutations. The column *tables* says how many tables a row",
+        "rests on: a share p is known to within 2 sqrt(p (1 - p) / tables).",
+        "",
+        *(f"- {name}: {told}" for name, told in CELLS.items()),
+        "",
+        "*False* are verdicts that say something untrue of the cell (null: any association; settings proxy: that it",
+        "holds, or turns; planted: that the association is small, turns, or lies between defenses only; reversal: that",
+        "it holds in every defense, or is small). *Right* are: null, small; settings proxy, tells what the settings",
+        "tell; planted, holds; reversal, turns. What is neither says that it could not be decided.",
+        "",
+        "| cell | models | tables | false | right | commonest verdicts |",
+        "|---|---|---|---|---|---|",
+    ]
+
+
+if __name__ == "__main__":
+    main()

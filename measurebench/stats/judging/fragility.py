@@ -1,0 +1,67 @@
+"""How far measures move between models that differ in one setting and whose gaps cannot be told apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from measurebench.stats.population.population import Population
+from measurebench.stats.population.target_error import TargetError
+from measurebench.stats.resampling.draws import Floats, Ints
+from measurebench.stats.statistics.granulated import Matching
+
+__all__ = ["PART", "SAME_SETTINGS", "fragility"]
+
+PART = 0.5
+"""A measure has moved if it differs by more than this part of its interquartile range over all models."""
+
+SAME_SETTINGS = "run"
+"""The axis of pairs that agree in every setting and differ in the run: another seed."""
+
+
+def fragility(
+    population: Population, matchings: Sequence[Matching], error: TargetError | None, part: float = PART
+) -> list[dict[str, Any]]:
+    """Return per setting and measure the share of pairs with gaps alike in which the measure moves.
+
+    Pairs differ in the setting of ``axis`` alone, or (axis "run") in none. Their gaps are alike where they differ by
+    less than two standard errors of the difference. ``n_pairs`` counts all pairs, ``n_alike`` those alike, in which the
+    measure is known, ``moved`` those of them in which it moves. Nothing where the error of the target is unknown.
+    """
+    if error is None:
+        return []
+    pairs = [(match.axis, match.i, match.j) for match in matchings if len(match.i)]
+    pairs += [(SAME_SETTINGS, *_repeated(population))] if population.levels else []
+    se, y = error.standard_error, population.y
+    rows = []
+    for axis, i, j in pairs:
+        alike = np.abs(y[i] - y[j]) < 2 * np.sqrt(se[i] ** 2 + se[j] ** 2)
+        for name, x in population.measures.items() if len(i) else ():
+            known = alike & np.isfinite(x[i]) & np.isfinite(x[j])
+            moved = np.abs(x[i] - x[j])[known] > part * _spread(x)
+            n = int(known.sum())
+            share = float(moved.mean()) if n else float("nan")
+            rows.append(
+                {"measure": name, "axis": axis, "n_pairs": len(i), "n_alike": n, "moved": int(moved.sum())}
+                | {"share": share, "part": part}
+            )
+    return rows
+
+
+def _spread(x: Floats) -> float:
+    low, high = np.nanquantile(x, [0.25, 0.75]) if np.isfinite(x).any() else (np.nan, np.nan)
+    return float(high - low)
+
+
+def _repeated(population: Population) -> tuple[Ints, Ints]:
+    """Return the pairs i < j of models that agree in every setting and belong to different units."""
+    coded = [np.unique(names, return_inverse=True)[1] for names in population.levels.values()]
+    cell = np.unique(np.stack(coded, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    left, right = [], []
+    for rows in (np.flatnonzero(cell == k) for k in np.flatnonzero(np.bincount(cell) > 1)):
+        a, b = np.triu_indices(len(rows), 1)
+        apart = population.units[rows[a]] != population.units[rows[b]]
+        left.append(rows[a[apart]])
+        right.append(rows[b[apart]])
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *left]), np.concatenate([none, *right])
