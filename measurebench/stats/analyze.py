@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial as partial_of
 from typing import Any
 
 import numpy as np
@@ -105,21 +106,8 @@ def analyze(
     gains = added(population, all_draws)
     beside = controls(population, all_draws, question, correlations)
 
-    def judged(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        found = judgements(
-            rows,
-            names,
-            population.defense,
-            control,
-            infos,
-            is_gap(population.target),
-            added=added_rows([*gains, *beside.added]) if gains else None,
-            power=power_notes(population),
-            margin=margin,
-            draws=(bootstrap, permutations),
-        )
-        return tidy(found, TABLES["judgements"])
-
+    found_added = added_rows([*gains, *beside.added]) if gains else None
+    judged = partial_of(_judged, population, control, infos, found_added, margin, (bootstrap, permutations))
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
     kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     return Analysis(
@@ -138,6 +126,32 @@ def analyze(
         **_described(population),
         **_tables(population, findings, seed),
     )
+
+
+def _judged(
+    population: Population,
+    control: str | None,
+    infos: Mapping[str, MeasureInfo],
+    gains: Mapping[str, Mapping[str, Any]] | None,
+    margin: float,
+    draws: tuple[int, int],
+    rows: pd.DataFrame,
+    names: Sequence[str],
+) -> pd.DataFrame:
+    """Return the judgements of measures, or of controls, from their correlations."""
+    found = judgements(
+        rows,
+        names,
+        population.defense,
+        control,
+        infos,
+        is_gap(population.target),
+        added=gains,
+        power=power_notes(population),
+        margin=margin,
+        draws=draws,
+    )
+    return tidy(found, TABLES["judgements"])
 
 
 def _described(population: Population) -> dict[str, Any]:
