@@ -13,7 +13,7 @@ from measurebench.attacks.references import split_references
 from measurebench.core.config import DEFAULT_THREAT, PGD_STEPS, Precision, choose_threat
 from measurebench.core.info import Split
 from measurebench.core.option_fields import option, validate
-from measurebench.core.option_kinds import Kind, auto_or_whole, flag, folder, names, one_of, text, whole
+from measurebench.core.option_kinds import Kind, auto_or_whole, flag, folder, names, one_of, paths, text, whole
 from measurebench.core.shards import parse_shard
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm, ThreatModel
@@ -89,6 +89,13 @@ class RunOptions:
         names("pgd, autoattack, none or module:callable"),
         "Attacks: pgd, autoattack or module:callable, with commas between; or none.",
     )
+    adversarial: tuple[Path, ...] | None = option(
+        None,
+        paths("files of adversarial images"),
+        "Adversarial images to take in place of PGD's: .npz files, one for each model and split.",
+        note="PGD's own",
+    )
+    save_adversarial: bool = option(False, flag(), "Keep the adversarial images of the attacks in the results folder.")
     norm: str | None = option(None, _NORM, "Norm of the perturbation: Linf or L2.", note="the model's own, else Linf")
     radius: str | None = option(
         None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from measurebench.compute.devices import choose_device, n_workers
+from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
@@ -20,17 +21,21 @@ from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import Event, measure_model, spec_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
+    Pair,
     Task,
     check_identities,
     chosen_measures,
     config_for,
+    n_attacked,
     n_examples,
     open_pairs,
     pairs_of,
 )
+from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
 from measurebench.engine.workers import measure_in_workers
-from measurebench.measures.registry import origin_of_measure
-from measurebench.models.identity import model_digest
+from measurebench.measures.registry import Measure, origin_of_measure
+from measurebench.models.identity import identified, model_digest
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
 
@@ -157,6 +162,8 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     }
     measures = chosen_measures(options)
     pairs = pairs_of(measures, options)
+    if (supplied := supplied_attack(options.adversarial)) is not None:
+        check_splits(supplied, pairs)
     records, catalogue = folder.records_by_model(), folder.catalogue()
     check_identities(measures, chain.from_iterable(records.values()))
     entries = folder.models.read()
@@ -165,16 +172,52 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
     )
     for spec in models:
-        config = config_for(options, dataset, spec.threat_model, digests)
-        task = Task(spec, model_digest(spec), config, ())
+        task = _task(spec, options, dataset, digests)
+        config = task.config
         found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
         open_now = open_pairs(pairs, found, options, dataset)
+        if options.save_adversarial:
+            open_now = _with_unsaved(open_now, task, pairs, found, options, dataset, folder.path)
         plan.summary.n_resumed += len(pairs) - len(open_now)
         if open_now:
             plan.tasks.append(replace(task, pairs=open_now))
         elif catalogue.get(spec.id, {}).get("config_digest") != config.digest():
             _restore(spec.id, task, folder, entries)
     return plan
+
+
+def _task(spec: ModelSpec, options: RunOptions, dataset: Dataset, digests: Mapping[Split, str]) -> Task:
+    """Return the task of a model, without pairs, with the adversarial images that are supplied for it."""
+    digest, threat = model_digest(spec), options.threat_of(spec.threat_model)
+    # The weights of a model that was never downloaded are not known yet; the files are tried again when they are.
+    known = digest if spec.source != "robustbench" or identified(spec).file_sha256 else ""
+    files = supplied_to(options.adversarial, spec.id, known)
+    shown = {split: digest_array(aligned(file, dataset.split(split), threat)) for split, file in files.items()}
+    config = config_for(options, dataset, spec.threat_model, digests, shown)
+    return Task(spec, digest, config, (), {split: file.path for split, file in files.items()})
+
+
+def _with_unsaved(
+    open_now: tuple[Pair, ...],
+    task: Task,
+    pairs: Sequence[tuple[Measure, Split]],
+    found: Sequence[Record],
+    options: RunOptions,
+    dataset: Dataset,
+    out: Path,
+) -> tuple[Pair, ...]:
+    """Return the open pairs together with attacks on record whose adversarial images are not all kept."""
+    saved = SavedImages(out, task.spec.id, task.model_digest, task.config)
+    on_record = {(record.measure, record.split) for record in found if record.status != "failed"}
+    return tuple(
+        (item.info.id, split)
+        for item, split in pairs
+        if (item.info.id, split) in open_now
+        or (
+            (item.info.id, split) in on_record
+            and saved.lacks(item, split, dataset.split(split).first(n_attacked(options, dataset, item, split)))
+        )
+    )
 
 
 def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence[Mapping[str, Any]]) -> None:

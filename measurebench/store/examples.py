@@ -33,9 +33,10 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """Return the arrays of an .npz file, of any shape, or None where it is missing or damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            return {name: archive[name] for name in archive.files} if hasattr(archive, "files") else None
+    except Exception:  # noqa: BLE001 - a damaged header reaches Python's tokenizer, which raises errors of many kinds
         return None
 
 

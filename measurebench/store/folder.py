@@ -22,8 +22,8 @@ class ResultsFolder:
     """Records, catalogue and per-example arrays of one study, under ``path``.
 
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
-    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), blocks/ (what AutoAttack
-    has done, by blocks of examples).
+    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), adversarial/
+    (adversarial images), blocks/ (what AutoAttack has done, by blocks of examples).
     """
 
     def __init__(self, path: Path) -> None:

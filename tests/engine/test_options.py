@@ -39,6 +39,8 @@ VALUES: dict[str, tuple[Any, Any, list[str] | None, Any]] = {
         "average_ce,path_norm",
     ),
     "attacks": ("pgd", ["pgd"], ["pgd"], "pgd"),
+    "adversarial": (Path("a.npz"), ["a.npz"], ["a.npz"], (Path("a.npz"),)),
+    "save_adversarial": (True, True, [], True),
     "norm": ("linf", "linf", ["LINF"], "Linf"),
     "radius": (0.05, 0.05, ["0.05"], "0.05"),
     "train_examples": (7, 7, ["7"], 7),
