@@ -239,11 +239,11 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
 
 
 def _flags(records: Iterable[Record]) -> dict[str, str]:
-    """Return the warnings of AutoAttack by column, each once; nothing where there are none."""
+    """Return the warnings of each attack by column, each once; nothing where there are none."""
     told: dict[str, list[str]] = {}
     for record in records:
         attack = describe(_column(record)).attack
-        if is_counted_apart(attack) and (text := str(record.diagnostics.get("flags", ""))):
+        if attack and (text := str(record.diagnostics.get("flags", ""))):
             told.setdefault(flags_column(attack), []).append(text)
     return {name: "; ".join(dict.fromkeys(texts)) for name, texts in told.items()}
 

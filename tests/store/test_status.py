@@ -71,3 +71,14 @@ def test_warnings_of_autoattack_stand_in_the_status_and_in_the_table(tmp_path: P
     table = read_table(tmp_path / "out")
     assert table["autoattack_flags"].tolist() == ["its outputs differ"]
     assert describe("autoattack_flags").role == "status"
+
+
+def test_warnings_of_any_attack_have_a_column(tmp_path: Path) -> None:
+    with ResultsFolder.writing(tmp_path / "out", "0") as folder:
+        folder.add_model(ENTRY)
+        for attack, told in (("pgd", "its outputs are NaN"), ("square", ""), ("fgsm", "it left the ball")):
+            folder.add_record(record(measure=f"{attack}_accuracy", split="test", diagnostics={"flags": told}))
+    table = read_table(tmp_path / "out")
+    assert table["pgd_flags"].tolist() == ["its outputs are NaN"]
+    assert table["fgsm_flags"].tolist() == ["it left the ball"]
+    assert "square_flags" not in table.columns

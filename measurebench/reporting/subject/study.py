@@ -17,6 +17,7 @@ from measurebench.core.infos import measure_infos
 from measurebench.reporting.figures.gallery import GalleryItem, read_gallery
 from measurebench.reporting.html.wording import defined
 from measurebench.reporting.subject.target import Target
+from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
@@ -34,7 +35,7 @@ class Study:
 
     ``table`` has one row per model (design of the contract, section 8) and, besides, the columns that charts rest on:
     ``_i`` (number of the row), ``_target`` (missing for a model that the analysis left out) and ``_defense``
-    (its name; the rarest beyond seven are "other").
+    (its name; the rarest beyond seven are "other"); where the target's attack warns about models also ``_warning``.
     """
 
     name: str
@@ -50,11 +51,13 @@ class Study:
         table = identified(table)
         target = pd.to_numeric(table[analysis.target], errors="coerce")
         target = target.where(_kept(table["model_id"], target, analysis))
-        added = {
+        added: dict[str, Any] = {
             "_i": range(len(table)),
             "_target": target,
             "_defense": _defenses(table, analysis.defense, target.notna()),
         }
+        if (warning := warned_by(table, analysis.target)) is not None:
+            added["_warning"] = warning.tolist()
         return cls(name, pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1), analysis, **parts)
 
     @cached_property
@@ -87,6 +90,11 @@ class Study:
         if not all(name in self.table.columns for name in names):
             return None
         return names if self.measured[list(names)].notna().all(axis=1).any() else None
+
+    @cached_property
+    def n_warned(self) -> int:
+        """How many of the measured models the target's attack warns about."""
+        return int((self.measured["_warning"] != "").sum()) if "_warning" in self.table.columns else 0
 
     @cached_property
     def measured(self) -> pd.DataFrame:
