@@ -113,3 +113,8 @@ def test_missing_file_and_unknown_dataset_are_named(tmp_path: Path) -> None:
         load_dataset(f"arrays:{tmp_path / 'none.npz'}")
     with pytest.raises(BadInputError, match="did you mean 'cifar10'"):
         load_dataset("cifar-10")
+
+
+def test_a_file_without_the_prefix_gets_a_hint() -> None:
+    with pytest.raises(BadInputError, match=r"got 'some/d.npz'; did you mean arrays:some/d.npz\?"):
+        load_dataset("some/d.npz")

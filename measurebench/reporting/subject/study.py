@@ -14,6 +14,7 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.core.infos import measure_infos
+from measurebench.core.threat import radius_text
 from measurebench.reporting.figures.gallery import GalleryItem, read_gallery
 from measurebench.reporting.html.wording import defined
 from measurebench.reporting.subject.target import Target
@@ -33,9 +34,10 @@ ALL = "all models"
 class Study:
     """Models and what was found about them.
 
-    ``table`` has one row per model (design of the contract, section 8) and, besides, the columns that charts rest on:
-    ``_i`` (number of the row), ``_target`` (missing for a model that the analysis left out) and ``_defense``
-    (its name; the rarest beyond seven are "other"); where the target's attack warns about models also ``_warning``.
+    ``table`` has one row per model (design of the contract, section 8), with the radius as text such as 8/255, and,
+    besides, the columns that charts rest on: ``_i`` (number of the row), ``_target`` (missing for a model that the
+    analysis left out) and ``_defense`` (its name; the rarest beyond seven are "other"); where the target's attack
+    warns about models also ``_warning``.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Study:
     def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
         """Return a study of a table as it was read."""
         table = identified(table)
+        if "radius" in table.columns:
+            table = table.assign(radius=table["radius"].map(radius_text, na_action="ignore"))
         target = pd.to_numeric(table[analysis.target], errors="coerce")
         target = target.where(_kept(table["model_id"], target, analysis))
         added: dict[str, Any] = {
