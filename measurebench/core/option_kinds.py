@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Kind", "auto_or_whole", "flag", "folder", "names", "one_of", "paths", "text", "whole"]
+__all__ = ["Kind", "auto_or_whole", "file", "flag", "folder", "names", "one_of", "paths", "text", "whole"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ def one_of(*choices: str) -> Kind:
 def folder() -> Kind:
     """Return the kind of a folder's path, as text or Path; it is kept as Path."""
     return Kind("a folder's path", lambda value: Path(_fit(value, isinstance(value, str | Path))), "DIR")
+
+
+def file(what: str) -> Kind:
+    """Return the kind of a file's path, as text or Path; it is kept as Path."""
+    return Kind(what, lambda value: Path(_fit(value, isinstance(value, str | Path) and str(value) != "")), "FILE")
 
 
 def paths(what: str) -> Kind:

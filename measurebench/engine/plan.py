@@ -149,7 +149,7 @@ def config_for(
     digests: Mapping[Split, str],
     adversarial: Mapping[Split, str] | None = None,
 ) -> RunConfig:
-    """Return the configuration under which a model with this threat model of its own is measured.
+    """Return the configuration under which a model is measured: within ``threat``, or else as the options say.
 
     ``digests`` are those of the images of each split, ``adversarial`` those of images supplied in place of PGD's.
     """
@@ -157,7 +157,7 @@ def config_for(
         dataset=dataset.name,
         train_digest=digests["train"],
         test_digest=digests["test"],
-        threat=options.threat_of(threat),
+        threat=threat or options.threat_of(None),
         seed=options.seed,
         precision=options.precision,
         pgd_steps=options.pgd_steps,

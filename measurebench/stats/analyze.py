@@ -52,12 +52,14 @@ def analyze(
     partial: Sequence[str] = (),
     model: str | None = None,
     infos: Mapping[str, MeasureInfo] | None = None,
+    radius: str | float | None = None,
 ) -> Analysis:
     """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
     ``table`` has one row per model. ``measures`` defaults to every numeric column that is no identity, setting or
     accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
     ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
+    ``radius`` keeps the models measured at it (a table of several threat models is refused otherwise),
     ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
     ``infos`` what is known of the measures (title, hypothesis).
     ``permutations`` defaults to ``enough_permutations``. The same table, options and seed give the same
@@ -76,6 +78,7 @@ def analyze(
             where=where,
             exclude_standard=exclude_standard,
             converged_at=converged_at,
+            radius=radius,
         )
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
@@ -91,7 +94,8 @@ def analyze(
         correlations, tuple(population.measures), population.defense, control, infos, is_gap(population.target)
     )
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
-    kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
+    kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
+    kept |= {} if radius is None else {"radius": str(radius)}
     return Analysis(
         target=target,
         correlations=correlations,

@@ -104,6 +104,20 @@ class ResultsFolder:
         latest = {str(entry["model_id"]): entry for entry in self.models.read()}
         return dict(sorted(latest.items()))
 
+    def configurations(self) -> list[dict[str, Any]]:
+        """Return the latest entry of each model and configuration, sorted by id, the newest of a model first.
+
+        Entries of other weights than a model's latest ones are superseded.
+        """
+        latest: dict[tuple[str, str], dict[str, Any]] = {}
+        for entry in self.models.read():
+            key = str(entry["model_id"]), str(entry["config_digest"])
+            latest.pop(key, None)  # so that an entry which was added again counts as the newest
+            latest[key] = entry
+        newest: dict[str, str] = {model: str(entry["model_digest"]) for (model, _), entry in latest.items()}
+        kept = [entry for (model, _), entry in reversed(latest.items()) if entry["model_digest"] == newest[model]]
+        return sorted(kept, key=lambda entry: str(entry["model_id"]))
+
     def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
         """Append a configuration or an environment under its digest, unless the journal has it."""
         if all(line.get("digest") != digest for line in journal.read()):

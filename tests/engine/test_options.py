@@ -45,6 +45,7 @@ VALUES: dict[str, tuple[Any, Any, list[str] | None, Any]] = {
     "radius": (0.05, 0.05, ["0.05"], "0.05"),
     "train_examples": (7, 7, ["7"], 7),
     "test_examples": (7, 7, ["7"], 7),
+    "examples_file": ("rows.txt", "rows.txt", ["rows.txt"], Path("rows.txt")),
     "autoattack_examples": (7, 7, ["7"], 7),
     "autoattack_train_examples": (7, 7, ["7"], 7),
     "split": ("both", "both", ["both"], "both"),

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from measurebench.core.threat import radius_text
 from measurebench.reporting.charts import (
     accuracies,
     by_setting,
     control,
     gap,
     heatmap,
+    radius_curve,
     regressions,
     residuals,
     scatter,
@@ -45,6 +47,14 @@ def sections(study: Study) -> tuple[Section, ...]:
     best, target = study.ranked[0], study.target
     planned = (
         Section("gap", *_opening(study), "pair", _present(accuracies.figure(study), gap.figure(study))),
+        Section(
+            "radii",
+            "How robustness falls with the radius",
+            "Radii",
+            f"The models were attacked at several radii. The rest of this page is about {_radius(study)}.",
+            "stack",
+            _present(radius_curve.figure(study)),
+        ),
         Section(
             "measures",
             f"Which measures predict {target.the}, and under which defenses",
@@ -83,6 +93,12 @@ def sections(study: Study) -> tuple[Section, ...]:
         ),
     )
     return tuple(section for section in planned if section.figures)
+
+
+def _radius(study: Study) -> str:
+    """Return the radius that the page's statistics rest on, in words."""
+    radius = study.analysis.provenance.get("radius")
+    return f"radius {radius_text(radius)}" if radius is not None else "one of them"
 
 
 def _opening(study: Study) -> tuple[str, str, str]:

@@ -48,7 +48,7 @@ def _attacks(table: pd.DataFrame) -> list[str]:
 
 def warning_columns(table: pd.DataFrame) -> dict[str, str]:
     """Return for each accuracy and gap that a table has under an attack that warns: the column of its warnings."""
-    found = {}
+    found: dict[str, str] = {}
     for attack in _attacks(table):
         about = (*(accuracy_column(attack, split) for split in ("train", "test")), gap_column(attack))
         found |= {name: flags_column(attack) for name in about if name in table.columns}

@@ -10,6 +10,7 @@ from measurebench.core.columns import accuracy_column
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.analysis import FilterStep
 from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns
+from measurebench.stats.population.threats import EARLIER, RADIUS, of_radius, require_one_threat, superseded
 from measurebench.stats.resampling.draws import Floats, Ints
 
 __all__ = [
@@ -88,12 +89,14 @@ def read_population(
     where: str | None = None,
     exclude_standard: bool = False,
     converged_at: float = CONVERGED_AT,
+    radius: str | float | None = None,
 ) -> Population:
     """Return the models of a table that the filters keep.
 
-    In this order models are left out that do not meet ``where``, have no target, repeat another row, did not converge,
-    and, with ``exclude_standard``, that were trained without an attack. Raises BadInputError for a missing or textual
-    column, an expression that cannot be evaluated, one id on different rows, or fewer than two models left.
+    In this order models are left out that do not meet ``where``, are not of ``radius``, have no target, were measured
+    again later under another configuration, repeat another row, did not converge, and, with ``exclude_standard``, that
+    were trained without an attack. Raises BadInputError for a missing or textual column, an expression that cannot be
+    evaluated, several threat models, one id on different rows, or fewer than two models left.
     """
     table = identified(table)
     require(table, target, "target")
@@ -105,13 +108,16 @@ def read_population(
     steps: list[FilterStep] = []
     for label, step in (
         ("where", lambda t: _where(t, where)),
+        (RADIUS, lambda t: of_radius(t, radius)),
         ("failed", lambda t: _failed(t, target)),
+        (EARLIER, _of_one_threat),
         ("duplicates", _duplicates),
         ("not converged", lambda t: _not_converged(t, defense, converged_at)),
         ("without Standard", lambda t: _standard(t, defense) if exclude_standard else {}),
     ):
         reasons = step(table)
-        steps.append(_step(label, table, reasons))
+        if reasons or label not in (RADIUS, EARLIER):
+            steps.append(_step(label, table, reasons))
         table = table.drop(index=list(reasons))
     if len(table) < 2:
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
@@ -210,6 +216,12 @@ def _failed(table: pd.DataFrame, target: str) -> dict[int, str]:
         int(i): f"no {target}" + (f": {said[i]}" if isinstance(said[i], str) and said[i] else "")
         for i in table.index[missing]
     }
+
+
+def _of_one_threat(table: pd.DataFrame) -> dict[int, str]:
+    """Name rows of earlier configurations, once it is sure that all rows are of one threat model."""
+    require_one_threat(table)
+    return superseded(table)
 
 
 def _duplicates(table: pd.DataFrame) -> dict[int, str]:
