@@ -209,17 +209,17 @@ def _is_plain_object(row: Any) -> bool:
 
 
 def export(folder: ResultsFolder) -> pd.DataFrame:
-    """Return one row per model of the folder: identity, settings, accuracies, gaps, measures, provenance, status.
+    """Return one row per model and configuration: identity, settings, accuracies, gaps, measures, provenance, status.
 
-    Each model counts with the configuration and the weights of its latest run. Accuracies and gaps are fractions. A gap
-    is train minus test accuracy, of every attack that has both. Empty means not measured; ``status`` and ``reason`` say
-    why. ``n_<attack>`` and ``n_<attack>_train`` say on how many images an attack was run, where those are not all
-    that other measures read. Raises BadInputError for a folder without a model.
+    Rows are sorted by model, the latest configuration first; each model counts with its latest weights. Accuracies and
+    gaps are fractions. A gap is train minus test accuracy, of every attack that has both. Empty means not measured;
+    ``status`` and ``reason`` say why. ``n_<attack>`` and ``n_<attack>_train`` say on how many images an attack was run,
+    where those are not all that other measures read. Raises BadInputError for a folder without a model.
     """
     import pandas as pd
 
     records = folder.records_by_model()
-    rows = [_row(entry, records[model_key(entry)]) for entry in folder.catalogue().values()]
+    rows = [_row(entry, records[model_key(entry)]) for entry in folder.configurations()]
     if not rows:
         raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
     _leave_out_usual_counts(rows)
@@ -273,11 +273,11 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
 
 
 def _flags(records: Iterable[Record]) -> dict[str, str]:
-    """Return the warnings of AutoAttack by column, each once; nothing where there are none."""
+    """Return the warnings of each attack by column, each once; nothing where there are none."""
     told: dict[str, list[str]] = {}
     for record in records:
         attack = describe(_column(record)).attack
-        if is_counted_apart(attack) and (text := str(record.diagnostics.get("flags", ""))):
+        if attack and (text := str(record.diagnostics.get("flags", ""))):
             told.setdefault(flags_column(attack), []).append(text)
     return {name: "; ".join(dict.fromkeys(texts)) for name, texts in told.items()}
 
