@@ -59,7 +59,8 @@ def write_gallery(
 
     ``entries`` hold the fields of ``GalleryItem`` except for the pictures. An earlier gallery is replaced, all at once.
     """
-    rows, contents = [], {}
+    rows: list[dict[str, Any]] = []
+    contents: dict[str, bytes] = {}
     for i, (entry, files) in enumerate(zip(entries, pictures, strict=True)):
         names = {kind: f"{i:03d}-{kind}.png" for kind in PICTURES}
         contents |= dict(zip(names.values(), files, strict=True))
