@@ -30,9 +30,9 @@ def read_verdicts(folder: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     results = ResultsFolder.open(Path(folder))
-    tables = []
+    tables, by_model = [], results.records_by_model()
     for model, entry in results.catalogue().items():
-        records = results.records_by_model()[model, entry["model_digest"], entry["config_digest"]]
+        records = by_model[model, entry["model_digest"], entry["config_digest"]]
         for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
             arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
             if arrays is not None:
