@@ -88,10 +88,22 @@ class ResultsFolder:
     def records(self) -> list[Record]:
         """Return the records in order; of several with one key, only the last, in the place of the first."""
         latest: dict[Any, Record] = {}
-        for number, line in self._records.numbered():
-            record = Record.from_json(line, f"{self._records.path}, line {number}")
+        for place, value in enumerate(self._records.read()):
+            try:
+                record = Record.from_json(value, "")
+            except BadInputError:
+                raise self._bad_record(place) from None
             latest[record.key] = record
         return list(latest.values())
+
+    def _bad_record(self, place: int) -> BadInputError:
+        """Return the error that names the line of a record, the ``place``-th that can be read."""
+        number, value = self._records.examine()[0][place]
+        try:
+            Record.from_json(value, f"{self._records.path}, line {number}")
+        except BadInputError as error:
+            return error
+        return BadInputError(str(self._records.path), "records", "a file that changes while it is read")
 
     def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
         """Return the records by model id, digest of the weights and digest of the configuration."""
