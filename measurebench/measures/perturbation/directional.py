@@ -51,7 +51,11 @@ class _Along:
     def carried(self, rows: slice) -> Tensor:
         """Return the derivatives [rows] as (p - e_y) . dz/dt, from the logits z and their derivatives."""
         with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel([SDPBackend.MATH]):
-            weights = {name: _dual(weight, self.tangents[name]) for name, weight in self.weights.items()}
+            # torch stands in for a missing derivative with a symbolic zero, which not every operation takes
+            weights = {
+                name: _dual(value, self.tangents[name] if name in self.tangents else torch.zeros_like(value))
+                for name, value in self.context.parameters.items()
+            }
             output = self.context.logits_with(weights, self.images[rows])
             logits, slopes = forward_ad.unpack_dual(output)  # type: ignore[no-untyped-call]
             if slopes is None:
