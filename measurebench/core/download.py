@@ -13,6 +13,7 @@ from pathlib import Path
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.foreign import for_terminal
 
 __all__ = ["DownloadError", "Patience", "Remote", "fetch", "is_offline", "note_sha256", "noted_sha256"]
 
@@ -190,7 +191,7 @@ class _Progress:
         if sys.stderr.isatty() and time.monotonic() - self.last > 0.2:
             self.last = time.monotonic()
             of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-            sys.stderr.write(f"\rdownloading {self.name}: {(self.start + received) / 1e6:,.0f}{of} MB ")
+            sys.stderr.write(f"\rdownloading {for_terminal(self.name)}: {(self.start + received) / 1e6:,.0f}{of} MB ")
             sys.stderr.flush()
 
     def end(self) -> None:

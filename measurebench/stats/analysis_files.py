@@ -14,6 +14,7 @@ from measurebench.core.files import write_atomically
 from measurebench.core.limits import JSON_BYTES
 from measurebench.core.reading import read_text
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
+from measurebench.store.csv_text import csv_text
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
 
@@ -50,10 +51,7 @@ def write_analysis(analysis: Analysis, folder: Path | str) -> list[Path]:
     Raises BadInputError for a folder that cannot be written to.
     """
     folder = Path(folder)
-    contents = {
-        folder / f"{name}.csv": getattr(analysis, name).to_csv(index=False, lineterminator="\n")
-        for name in ("correlations", "regressions")
-    }
+    contents = {folder / f"{name}.csv": csv_text(getattr(analysis, name)) for name in ("correlations", "regressions")}
     contents[folder / "analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     try:
         for path, content in contents.items():
