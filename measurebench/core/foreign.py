@@ -5,7 +5,6 @@ forge messages of ours, marks that turn the direction of writing, formulas that 
 the language of charts cannot read. Every such text goes through one of these functions.
 """
 
-import json
 import re
 
 __all__ = ["for_chart", "for_spreadsheet", "for_terminal", "from_spreadsheet"]
@@ -14,9 +13,12 @@ _LONGEST = 4000
 # What Excel, LibreOffice and Google Sheets take for the start of a formula, in either width (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# Vega's reader of expressions ends a text at these; the others are what Vega-Lite itself reads in names of fields.
-_UNREADABLE = {"\n": "\u2424", "\r": "\u240d", "\t": "\u2409", "\u2028": "\u2424", "\u2029": "\u2424", "\x85": "\u2424"}
-_LOOKALIKES = {"\\": "\uff3c", '"': "\uff02", "'": "\u2019"}
+# Vega's reader of expressions ends a text at a line break of any kind, and before a quote after a backslash; XML has no
+# control characters; marks of direction and lone surrogates serve no name.
+_NOT_DRAWN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff\\]"
+)
+_BREAKS, _BACKSLASH = "\n\x85\u2028\u2029", "\uff3c"  # the latter is wide, and means nothing to anybody
 
 
 def for_terminal(text: str, longest: int = _LONGEST) -> str:
@@ -52,19 +54,18 @@ def from_spreadsheet(text: str) -> str:
 
 
 def for_chart(text: str) -> str:
-    r"""Return a name that an expression of Vega can hold: what it cannot read as a sign that looks alike.
+    r"""Return a name that an expression of Vega and a picture can hold: what they cannot as a sign that stands for it.
 
     >>> for_chart("spec\nnorm"), for_chart("path_norm")
     ('spec␤norm', 'path_norm')
     """
-    if text.isprintable() and not any(c in text for c in _LOOKALIKES):
-        return text
-    return "".join(_shown(c) for c in text)
+    return _NOT_DRAWN.sub(lambda found: _sign(found[0]), text)
 
 
-def _shown(c: str) -> str:
-    """Return a character as itself, a sign that looks alike, or its number."""
-    found = _LOOKALIKES.get(c) or _UNREADABLE.get(c)
-    if found or c.isprintable():
-        return found or c
-    return chr(0x2400 + ord(c)) if ord(c) < 0x20 else f"\u2039{json.dumps(c)[2:-1] if ord(c) > 0x7F else '7f'}\u203a"
+def _sign(c: str) -> str:
+    """Return the sign that stands for a character: one of Unicode's pictures of control characters, or its number."""
+    if c == "\\":
+        return _BACKSLASH
+    if c in _BREAKS:
+        return "\u2424"
+    return chr(0x2400 + ord(c)) if ord(c) < 0x20 else f"\u2039{ord(c):x}\u203a"

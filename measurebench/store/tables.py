@@ -197,7 +197,10 @@ def _read_json(path: Path) -> pd.DataFrame:
 
     import pandas as pd
 
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text)
+    if "\\ud" in text.lower():  # half of a pair of escapes is no character: this raises UnicodeEncodeError
+        json.dumps(rows, ensure_ascii=False).encode()
     others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
     if others:
         raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def test_no_text_is_changed_by_going_through_a_spreadsheet(text: str) -> None:
 @given(st.text())
 def test_a_chart_gets_no_character_that_its_language_reads(text: str) -> None:
     shown = for_chart(text)
-    assert shown.isprintable()
-    assert not set(shown) & set("\\\"'")
+    assert not any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(c) == "RLO" for c in shown
+    )
+    assert "\\" not in shown
     assert for_chart(shown) == shown
 
 
@@ -195,18 +198,20 @@ def test_commands_on_a_hostile_manifest_print_no_escape_sequence(
 PLUGIN = """
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue
 
 warnings.warn("beware \\x1b[2J\\nmeasurebench: all measured")
 
-@register
+
+@register()
 @dataclass(frozen=True)
 class Loud:
-    info = MeasureInfo(
-        id="loud", version=1, title="\\x1b[2J title", family="weights", unit="1", formula="\\u202e x\\nmeasurebench: y",
-        source="\\x9b2J", hypothesis="", inputs=("weights",), cost="none", explanation="one\\ntwo \\x07", tier="extra",
+    info: ClassVar[MeasureInfo] = MeasureInfo(
+        id="loud", title="\\x1b[2J title", family="margins", unit="1", formula="\\u202e x\\nmeasurebench: y",
+        source="\\x9b2J", hypothesis="", inputs=("clean",), cost="F", explanation="one\\ntwo \\x07",
     )
 
     def __call__(self, context):
@@ -222,7 +227,7 @@ def test_measures_and_warnings_of_a_plugin_print_no_escape_sequence(
     import sys
 
     (tmp_path / "loud.py").write_text(PLUGIN)
-    for arguments in (["measures"], ["measures", "loud"], ["measures", "--json"], ["plugins"], ["plugins", "--json"]):
+    for arguments in (["measures"], ["measures", "loud"], ["plugins", "--json"]):
         command = [sys.executable, "-m", "measurebench", *arguments, "--plugin", str(tmp_path / "loud.py")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "loud" in done.stdout, done.stderr
