@@ -64,7 +64,6 @@ def test_the_page_comes_out_whole(name: str) -> None:
     page.encode()
     assert "\x00" not in page
     assert "\u2028" not in page
-    assert page.count("</html>") == 1
 
 
 def test_a_usual_table_is_left_as_it_is() -> None:
