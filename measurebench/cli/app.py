@@ -12,8 +12,8 @@ from typing import Any
 import typer
 
 from measurebench.cli.plugins import with_plugins
-from measurebench.cli.printing import printable
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
+from measurebench.core.foreign import for_terminal
 
 __all__ = ["COMMANDS", "run_command_line"]
 
@@ -174,5 +174,5 @@ def _system_message(error: OSError) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    sys.stderr.write(f"measurebench: {printable(message)}\n")
+    sys.stderr.write(f"measurebench: {for_terminal(message)}\n")
     return status

@@ -1,6 +1,5 @@
 """``measurebench status``: shows what is done, missing and failed in a results folder."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from measurebench.store.status import ModelStatus
@@ -30,7 +29,7 @@ def status(
 
     models = read_status(folder)
     if as_json:
-        typer.echo(json.dumps([model.to_json() for model in models], indent=1))
+        say_json([model.to_json() for model in models])
     else:
         _print(folder, models)
     return 1 if any(model.failed for model in models) else 0

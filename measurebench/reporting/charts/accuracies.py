@@ -8,6 +8,7 @@ from measurebench.reporting.figures.figure import (
     brush,
     defense_channels,
     dimmed,
+    escaped,
     named,
     specification,
     warning_rings,
@@ -72,8 +73,10 @@ def _chart(study: Study, train: str, test: str) -> Any:
         .encode(x=alt.X(field="a", type="quantitative"), y=alt.Y(field="a", type="quantitative"))
     )
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
-    x = alt.X(field=train, type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images")
-    y = alt.Y(field=test, type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images")
+    x = alt.X(
+        field=escaped(train), type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images"
+    )
+    y = alt.Y(field=escaped(test), type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images")
     points = (
         base.mark_point(filled=True, clip=True, aria=False)
         .encode(
@@ -83,8 +86,8 @@ def _chart(study: Study, train: str, test: str) -> Any:
             tooltip=[
                 alt.Tooltip(field="model_id", type="nominal", title="model"),
                 alt.Tooltip(field="_defense", type="nominal", title="defense"),
-                alt.Tooltip(field=train, type="quantitative", format=".1%", title="train"),
-                alt.Tooltip(field=test, type="quantitative", format=".1%", title="test"),
+                alt.Tooltip(field=escaped(train), type="quantitative", format=".1%", title="train"),
+                alt.Tooltip(field=escaped(test), type="quantitative", format=".1%", title="test"),
                 *([alt.Tooltip(field="_warning", type="nominal", title="warning")] if study.n_warned else []),
             ],
             **defense_channels(study.defenses),

@@ -32,6 +32,7 @@ from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, listed, measure_name, percent
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.study.study_page import Section
+from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.rank_intervals import ranked
 from measurebench.reporting.subject.warned import warning_columns, warning_sentence, warnings_in
 
@@ -134,7 +135,7 @@ def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.
     from measurebench.stats.population.roles import measure_columns
     from measurebench.store.tables import read_table
 
-    found = records if isinstance(records, pd.DataFrame) else read_table(Path(records))
+    found = drawable(records if isinstance(records, pd.DataFrame) else read_table(Path(records)))
     if "model_id" not in found.columns:
         raise BadInputError("records", "a table with a column model_id", f"the columns {listed(list(found.columns))}")
     norm = str(table["norm"].iloc[0])

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from measurebench.core.infos import measure_infos
 from measurebench.core.threat import radius_text
 from measurebench.reporting.figures.gallery import GalleryItem, read_gallery
 from measurebench.reporting.html.wording import defined
+from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.target import Target
 from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
@@ -207,7 +208,9 @@ def load_study(
     if found is None:
         found = analyze(table, infos=known, **(options or {}))
     gallery = next((g for place in _gallery_places(folder) if (g := read_gallery(place))), ())
-    return Study.of(name or "study", table, found, infos=known, provenance=told, gallery=gallery)
+    named = {key: replace(info, title=drawable(info.title), unit=drawable(info.unit)) for key, info in known.items()}
+    parts = {"infos": {drawable(key): info for key, info in named.items()}, "provenance": told, "gallery": gallery}
+    return Study.of(drawable(name or "study"), drawable(table), drawable(found), **parts)
 
 
 def _gallery_places(folder: Path | None) -> list[Path]:
