@@ -1,6 +1,5 @@
 """Measures one network in memory."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import get_args
@@ -17,6 +16,7 @@ from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure, select_measures
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+from measurebench.models.effective import copied, plain
 
 __all__ = ["evaluate", "measure", "shared_gradients"]
 
@@ -80,6 +80,8 @@ def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
 
     Raises BadInputError for a measure that returns something else.
     """
+    if context.no_weights and "weights" in item.info.inputs:
+        return MeasureValue.undefined(context.no_weights)
     try:
         value: object = item(context)
         if not isinstance(value, MeasureValue):
@@ -124,9 +126,13 @@ def _check(images: Tensor, labels: Tensor, adversarial: Tensor | None) -> None:
 def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
     """Return the network, or a copy, in the dtype and on the device of the images, in evaluation mode."""
     first = next(network.parameters(), None)
-    if first is None or (first.dtype == images.dtype and first.device == images.device):
+    if first is None:
         return network.eval()
-    return copy.deepcopy(network).to(images).eval()
+    # Before the copy changes its dtype, since computed weights are those of the network's own.
+    network = plain(network.eval(), images[:1].detach().to(first)).network
+    if first.dtype == images.dtype and first.device == images.device:
+        return network
+    return copied(network).to(images).eval()
 
 
 @contextmanager
