@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.checks.results import CheckLine, Effort
 from measurebench.core.specs import NORMALIZATIONS, Normalization
 from measurebench.models import LoadedModel
@@ -25,7 +26,7 @@ def correct_predictions(network: nn.Module, images: Tensor, labels: Tensor, batc
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
         parts = [
-            network(images[i : i + batch].to(device)).argmax(1).cpu() == labels[i : i + batch]
+            is_correct(network(images[i : i + batch].to(device)).cpu(), labels[i : i + batch])
             for i in range(0, len(images), batch)
         ]
     return torch.cat(parts)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.unit_range import is_unit_range
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.datasets.registry import register_dataset
 
@@ -106,7 +107,7 @@ def _in_unit_range(images: Array, where: str) -> npt.NDArray[np.float32]:
     if not np.issubdtype(images.dtype, np.floating):
         raise BadInputError(where, "uint8, or floats in [0, 1]", str(images.dtype))
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
+    if not is_unit_range(low, high):
         cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
         raise BadInputError(where, f"{images.dtype} in [0, 1]", f"[{low:.4g}, {high:.4g}]", cause)
-    return images.astype(np.float32)
+    return images.astype(np.float32).clip(0, 1)

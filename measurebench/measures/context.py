@@ -173,6 +173,10 @@ class MeasureContext:
             return self.gradients(kind).logits
         return self.shared(f"{kind} logits", lambda: self.forward(self.examples(kind)))
 
+    def n_nan(self, kind: Examples) -> int:
+        """Return for how many of the images, clean or PGD's, the network's output is NaN."""
+        return self.shared(f"{kind} nan outputs", lambda: int(self.logits(kind).isnan().any(1).sum()))
+
     @property
     def clean_logits(self) -> Tensor:
         """Logits [n, K] at the clean images."""

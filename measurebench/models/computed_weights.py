@@ -146,7 +146,9 @@ def _left_as_found(network: nn.Module) -> Iterator[None]:
     parameters = {p: (p.data, p.data.clone(), p.requires_grad) for p in network.parameters()}
     places = [place for module in network.modules() for place in (module._buffers, module._parameters)]
     registered = [(place, dict(place)) for place in places]
-    plain = {module: {k: v for k, v in module.__dict__.items() if isinstance(v, Tensor)} for module in network.modules()}
+    plain = {
+        module: {k: v for k, v in module.__dict__.items() if isinstance(v, Tensor)} for module in network.modules()
+    }
     network.requires_grad_(True)
     try:
         yield
@@ -155,10 +157,15 @@ def _left_as_found(network: nn.Module) -> Iterator[None]:
             place.clear()
             place.update(tensors)
         for module, tensors in plain.items():
-            for name in [k for k, v in module.__dict__.items() if isinstance(v, Tensor) and k not in tensors]:
+            for name in _attributes(module).keys() - tensors.keys():
                 del module.__dict__[name]
             module.__dict__.update(tensors)
         for parameter, (data, value, needed) in parameters.items():
             data.copy_(value)
             parameter.data = data
             parameter.requires_grad_(needed)
+
+
+def _attributes(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that are neither parameters nor buffers, by name."""
+    return {name: value for name, value in module.__dict__.items() if isinstance(value, Tensor)}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError, ModelError
+from measurebench.core.unit_range import is_unit_range
 from measurebench.models.loaded import LoadedModel
 
 __all__ = [
@@ -47,7 +48,7 @@ def preflight(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_
 
 
 def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
-    """Check that images [n, ...] are floats in [0, 1] and that labels [n] are classes.
+    """Check that images [n, ...] are floats in [0, 1], but for rounding, and that labels [n] are classes.
 
     Raises BadInputError, which says what is wrong with them.
     """
@@ -56,7 +57,7 @@ def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
     if len(images) == 0 or len(images) != len(labels):
         raise BadInputError("images", "one label for each image, at least one", f"{len(images)} and {len(labels)}")
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
+    if not is_unit_range(low, high):
         cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
         kind = str(images.dtype).removeprefix("torch.")
         raise BadInputError("images", f"{kind} in [0, 1]", f"{kind} in [{low:.4g}, {high:.4g}]", cause)

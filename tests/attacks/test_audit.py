@@ -65,3 +65,14 @@ def test_infinite_logits_are_numbers() -> None:
         True,
         False,
     ]
+
+
+def test_where_the_output_of_an_attack_is_not_finite_it_failed_and_the_example_is_not_robust() -> None:
+    images, labels = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3, dtype=torch.int64)
+    found = images.clone()
+    found[1, 0, 0, 0] = torch.nan
+    found[2, 0, 0, 0] = torch.inf
+    right = torch.tensor([[1.0, 0.0]] * 3)
+    outcome = audit(images, labels, found, right, right, ThreatModel.parse("Linf", "1/10"))
+    assert outcome.robust.tolist() == [True, False, False]
+    assert "the attack failed on 2 images with pixels that are not finite; they are not robust" in outcome.flags

@@ -119,7 +119,9 @@ def _values(network: nn.Module, initial: nn.Module, images: Tensor = IMAGES, n_i
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_are_those_of_the_network_with_the_computation_removed(kind: str) -> None:
     (network, twin), (initial, initial_twin) = _pair(kind), _pair(kind, initial=True)
-    assert _values(network, initial, n_ids=99) == pytest.approx(_values(twin, initial_twin, n_ids=99), rel=1e-6, abs=1e-9)
+    assert _values(network, initial, n_ids=99) == pytest.approx(
+        _values(twin, initial_twin, n_ids=99), rel=1e-6, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +144,9 @@ def test_the_network_is_left_as_found(kind: str) -> None:
 def test_a_network_with_computed_weights_is_measured_in_float64(kind: str) -> None:
     network, twin = _pair(kind)
     network(IMAGES)  # leaves computed weights that deepcopy refuses
-    assert _values(network, network, IMAGES.double()) == pytest.approx(_values(twin, twin, IMAGES.double()), rel=1e-9, abs=1e-12)
+    assert _values(network, network, IMAGES.double()) == pytest.approx(
+        _values(twin, twin, IMAGES.double()), rel=1e-9, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", ["old weight norm", "old spectral norm", "own hook"])
@@ -192,13 +196,13 @@ def test_a_weight_drawn_anew_at_every_pass_has_no_value() -> None:
 
     network = _network()
     parametrize.register_parametrization(network[0], "weight", Noise())
-    assert "'0.weight'" in measure(network, IMAGES, LABELS, ["path_norm"])["path_norm"].reason
+    assert "'0.weight'" in plain(network, IMAGES[:1]).reason
 
 
 def test_hooks_that_only_look_change_nothing() -> None:
     network, seen = _network(), []
     network[3].register_forward_pre_hook(lambda module, inputs: setattr(module, "last", inputs[0]))  # type: ignore[operator]
-    network[0].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    network[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     assert has_computed_weights(network)
     assert plain(network, IMAGES[:1]).network is network
     assert _values(network, network) == _values(_network(), _network())

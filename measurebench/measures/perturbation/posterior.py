@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.folding import folded_state
@@ -90,12 +91,12 @@ def accuracy_displacement(
 
         def right(rows: slice) -> Tensor:
             with torch.no_grad():
-                hits: Tensor = (network(images[rows]).argmax(1) == labels[rows]).sum()
+                hits: Tensor = is_correct(network(images[rows]), labels[rows]).sum()
                 return hits
 
         return float(sum(int(count) for count in context.batches.each(right, n))) / n
 
-    start = float((context.logits(examples)[:n].argmax(1) == labels).double().mean())
+    start = float(is_correct(context.logits(examples)[:n], labels).double().mean())
     return DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance).find()
 
 
