@@ -39,7 +39,7 @@ def test_pixels_that_are_not_finite_never_count() -> None:
     adversarial[0, 0, 0, 0] = float("nan")
     outcome = audit(IMAGES, LABELS, adversarial, RIGHT, WRONG, THREAT)
     assert outcome.violations.tolist() == [True, False, False, False]
-    assert bool(outcome.robust[0])
+    assert not bool(outcome.robust[0])
     assert "(largest distance 0; 1 with a pixel that is not finite)" in outcome.flags[0]
 
 

@@ -163,6 +163,7 @@ def test_gradients_that_are_not_finite_leave_no_norm_and_the_reason_says_so() ->
     assert found["x_grad_norm"].reason == "the loss has a gradient that is not finite at 2 of 20 clean images"
     assert found["average_ce"].status == "measured"
     share = found["pgd_accuracy"].diagnostics["share_nonfinite_gradients"]
-    assert isinstance(share, float) and 0 < share <= 1
+    assert isinstance(share, float)
+    assert 0 < share <= 1
     twin = measure(_network(), images, LABELS, ["pgd_accuracy"])["pgd_accuracy"].value
     assert found["pgd_accuracy"].value == pytest.approx(twin, abs=0.1)
