@@ -15,7 +15,18 @@ __all__ = ["check"]
 
 
 @takes(
-    *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "device", "allow_pickle", "offline"),
+    *(
+        "dataset",
+        "data_dir",
+        "classes",
+        "norm",
+        "radius",
+        "architecture",
+        "normalization",
+        "device",
+        "allow_pickle",
+        "offline",
+    ),
     dataset="the model's own",
 )
 def check(

@@ -1,6 +1,6 @@
 """A record: one measured value with its circumstances. Records are never edited, only superseded."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -52,7 +52,7 @@ class Record:
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
             raise BadInputError("record: status", " or ".join(get_args(Status)), repr(self.status))
-        has_value = self.value is not None and math.isfinite(self.value)
+        has_value = self.value is not None and _is_finite(self.value)
         if has_value != (self.status == "measured"):
             raise BadInputError(
                 f"record of {self.measure} of {self.model_id}",
@@ -86,16 +86,47 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> "Record":
-        """Return the record that JSON values hold.
+        """Return the record that JSON values hold; the checksum of its line is left out.
 
-        Raises BadInputError, which names ``where``, for an unknown or a missing field.
+        Raises BadInputError, which names ``where``, for an unknown or a missing field and for a value of another type.
         """
         if not isinstance(value, Mapping):
             raise BadInputError(where, "an object with a record's fields", type(value).__name__)
-        known = {f.name for f in fields(cls)}
-        required = known - {"reason", "diagnostics"}
-        if missing := sorted(required - set(value)):
+        if "checksum" in value:
+            value = {name: item for name, item in value.items() if name != "checksum"}
+        if missing := sorted(_REQUIRED - value.keys()):
             raise BadInputError(where, f"the field {missing[0]!r}", "a record without it")
-        if unknown := sorted(set(value) - known):
+        if unknown := sorted(value.keys() - _KINDS.keys()):
             raise BadInputError(where, "a record's fields", f"{unknown[0]!r} besides", "written by a later version?")
+        for name, item in value.items():
+            if not isinstance(item, _KINDS[name]) or item is True or item is False:
+                raise BadInputError(f"{where}: {name}", _expected(name), repr(item)[:80])
+        _check_diagnostics(value.get("diagnostics", {}), where)
         return cls(**value)
+
+
+# The types of each field; truth values, which Python counts among the numbers, are none of them.
+_KINDS: dict[str, Any] = (
+    dict.fromkeys((field.name for field in fields(Record)), str)
+    | dict.fromkeys(("measure_version", "n", "peak_memory_bytes", "seed"), int)
+    | dict.fromkeys(("value", "standard_error"), (int, float, type(None)))
+    | {"seconds": (int, float), "diagnostics": Mapping}
+)
+_REQUIRED = _KINDS.keys() - {"reason", "diagnostics"}
+_WORDS = {str: "text", int: "a whole number", (int, float): "a number", Mapping: "an object"}
+
+
+def _expected(name: str) -> str:
+    return _WORDS.get(_KINDS[name], "a number or null")
+
+
+def _check_diagnostics(diagnostics: Mapping[str, Any], where: str) -> None:
+    """Refuse nested values: diagnostics become cells of tables."""
+    for name, item in diagnostics.items():
+        if not isinstance(item, str | int | float | None):
+            raise BadInputError(f"{where}: diagnostics: {name}", "a number, text, truth value or null", repr(item)[:80])
+
+
+def _is_finite(value: float) -> bool:
+    """Tell finite numbers; an integer beyond the range of floats, which JSON may hold, is none."""
+    return -sys.float_info.max <= value <= sys.float_info.max

@@ -128,7 +128,7 @@ class _ModelRun:
         some = self.dataset.test.first(_PREFLIGHT_IMAGES)
         images, labels = torch.from_numpy(some.images).to(self.device), torch.from_numpy(some.labels).to(self.device)
         place(self.model.network, self.device, self.options.precision)
-        preflight(self.model, images, labels, self.dataset.n_classes)
+        preflight(self.model, images, labels, self.dataset.n_classes, not self.dataset.classes_known)
         self.model = _with_plain_weights(self.model, images[:1])
         network, initial = place(self.model.network, self.device, self.options.precision), self.model.initial
         self.network = network

@@ -146,7 +146,7 @@ def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
 
 def _images(options: RunOptions) -> Dataset:
     """Load the images that a run reads and no others, since every worker gets a copy."""
-    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline)
+    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline, classes=options.classes)
     return whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
@@ -159,7 +159,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     pairs = pairs_of(measures, options)
     records, catalogue = folder.records_by_model(), folder.catalogue()
     check_identities(measures, chain.from_iterable(records.values()))
-    entries = folder.models.read()
+    entries = folder.entries()
     loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
@@ -180,7 +180,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
 def _restore(model_id: str, task: Task, folder: ResultsFolder, entries: Sequence[Mapping[str, Any]]) -> None:
     """Make the model's earlier entry for this configuration the latest one again."""
     wanted = (model_id, task.config.digest())
-    matching = [entry for entry in entries if (entry["model_id"], entry["config_digest"]) == wanted]
+    matching = [entry for entry in entries if (entry["model_id"], entry.get("config_digest")) == wanted]
     folder.add_model(matching[-1] if matching else spec_entry(task, task.spec, None))
 
 

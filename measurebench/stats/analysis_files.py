@@ -11,6 +11,7 @@ import pandas as pd
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
+from measurebench.core.reading import parse_json, reading
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
@@ -80,19 +81,12 @@ def read_analysis(folder: Path | str) -> Analysis:
     Raises BadInputError, which names the file, for one that is missing, damaged or of another format.
     """
     path = Path(folder) / "analysis.json"
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None
-    except (OSError, ValueError) as error:
-        raise BadInputError(str(path), "an analysis as JSON", str(error)) from error
+    plain = parse_json(path, "an analysis", "" if path.exists() else "run `measurebench analyze` first")
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         came = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise BadInputError(str(path), f"an analysis of format {FORMAT}", repr(came), "another version wrote it")
-    try:
+    with reading(path, "every part of an analysis"):
         return _from_json(plain)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(str(path), "every part of an analysis", f"{type(error).__name__}: {error}") from error
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:

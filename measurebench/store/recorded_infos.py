@@ -16,6 +16,7 @@ from measurebench.core.files import write_atomically
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import info_from_json, measure_infos
 from measurebench.core.origins import Origin
+from measurebench.core.reading import parse_json
 from measurebench.store.journal import Journal
 
 __all__ = ["FILE", "add_infos", "infos_of", "recorded_infos", "write_infos_beside"]
@@ -75,8 +76,5 @@ def _beside(table: Path) -> Path:
 def _rows(file: Path) -> list[Any]:
     if file.name == FILE:
         return list(Journal(file).read())
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInputError(str(file), "a list of infos of measures", str(error)) from None
+    rows = parse_json(file, "a list of infos of measures")
     return rows if isinstance(rows, list) else [rows]

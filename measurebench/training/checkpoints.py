@@ -23,6 +23,7 @@ from measurebench.core.files import write_atomically
 from measurebench.core.toml import to_key, to_toml
 from measurebench.models.manifest import name_beside
 from measurebench.training.grid import PlannedTraining
+from measurebench.training.summaries import read_summaries, read_training_summary
 from measurebench.training.training_config import TrainingConfig
 
 __all__ = ["TrainingFiles", "write_curves", "write_manifest", "write_summary", "write_weights"]
@@ -64,7 +65,7 @@ class TrainingFiles:
 
     def read_summary(self) -> dict[str, Any] | None:
         """Return what is known of this run, or None when it has not ended yet."""
-        return json.loads(self.summary.read_text()) if self.summary.is_file() else None
+        return read_training_summary(self.summary) if self.summary.is_file() else None
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -90,8 +91,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 
 def write_manifest(folder: Path) -> int:
     """Write models.toml with every checkpoint of every finished run in the folder, and return how many there are."""
-    paths = sorted((folder / "runs").glob("*.json"))
-    summaries = [json.loads(path.read_text()) for path in paths]
+    summaries = read_summaries(folder)
     entries = [
         _entry(folder, summary, checkpoint)
         for summary in summaries

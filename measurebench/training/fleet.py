@@ -1,6 +1,5 @@
 """Many runs side by side: one single-threaded process per core, resumed run by run."""
 
-import json
 import os
 import sys
 import time
@@ -25,6 +24,7 @@ from measurebench.models.manifest import copy_beside
 from measurebench.store.journal import exclusive
 from measurebench.training.checkpoints import TrainingFiles, write_curves, write_manifest, write_summary, write_weights
 from measurebench.training.grid import PlannedTraining
+from measurebench.training.summaries import read_summaries
 
 if TYPE_CHECKING:
     from measurebench.training.trainer import Progress
@@ -276,7 +276,7 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Datas
     """
     from measurebench.training.trainer import check_state, training_identity
 
-    others = {json.loads(path.read_text())["dataset"] for path in (folder / "runs").glob("*.json")} - {dataset.name}
+    others = {summary["dataset"] for summary in read_summaries(folder)} - {dataset.name}
     if others:
         raise BadInputError(
             str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"

@@ -16,13 +16,13 @@ set = { epochs = 30 }           # or change settings; ``skip = true`` leaves the
 """
 
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.reading import parse_toml
 from measurebench.training.training_config import TrainingConfig, recipe
 
 __all__ = ["Checkpoint", "PlannedTraining", "expand", "read_grid", "training_name"]
@@ -49,7 +49,7 @@ def read_grid(path: Path, dataset: str) -> list[PlannedTraining]:
 
     Raises BadInputError naming the file and the key, with near names where one is misspelt.
     """
-    return expand(_parsed(path), dataset, str(path))
+    return expand(parse_toml(path, "a grid file"), dataset, str(path))
 
 
 def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTraining]:
@@ -75,18 +75,6 @@ def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTra
             where, "at least one run", "none: every run was skipped, or there is no [axes] and no [[runs]]"
         )
     return list(found.values())
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    """Read the TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a grid file", "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(str(path), "a grid file in TOML that can be read", str(error)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadInputError(str(path), "valid TOML", str(error)) from None
 
 
 def _check_grid(grid: Mapping[str, Any], dataset: str, where: str) -> None:

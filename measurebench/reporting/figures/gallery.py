@@ -9,6 +9,7 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
+from measurebench.core.reading import parse_json
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
@@ -77,10 +78,7 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     path = folder / "gallery.json"
     if not path.is_file():
         return ()
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInputError(str(path), "a list of attacked images as JSON", str(error)) from error
+    entries = parse_json(path, "a list of attacked images")
     if not isinstance(entries, list):
         raise BadInputError(str(path), "a list of attacked images", type(entries).__name__)
     return tuple(_item(entry, folder, f"{path}, entry {i + 1}") for i, entry in enumerate(entries))
@@ -97,8 +95,8 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
     for name, kind in _FIELDS.items():
         try:
             values[name] = kind(entry[name])
-        except (TypeError, ValueError):
-            raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])) from None
+        except (TypeError, ValueError, OverflowError):
+            raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])[:80]) from None
     for name in PICTURES:
         # Only the last part of the path counts, so that a gallery cannot embed files from outside its own folder.
         values[name] = _address(folder / Path(values[name]).name, where)

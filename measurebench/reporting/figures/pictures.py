@@ -1,6 +1,7 @@
 """Turns images into pictures: arrays to PNG, and strips of clean image, perturbation and adversarial image."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.reading import reading, require_file
+from measurebench.core.unit_range import is_unit_range
 
 __all__ = ["GREY", "SIDE", "Image", "amplified", "png_bytes", "read_picture", "strip"]
 
 Image = npt.NDArray[np.float32]
 SIDE = 224  # pixels; smaller images are enlarged by a whole factor up to this
 GREY = 0.5
+_DEEPEST = 65535  # the largest value of a 16-bit pixel
+# A photograph has 12 to 50 million pixels; as floats in three colours they take 600 MB.
+_MOST_PIXELS = 50_000_000
 
 
 def amplified(clean: Image, adversarial: Image) -> tuple[Image, float]:
@@ -46,22 +52,43 @@ def png_bytes(image: Image) -> bytes:
 def read_picture(path: Path, size: int | None) -> Image:
     """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given.
 
-    Raises BadInputError where there is no such file and where it is not a picture.
+    Grey pictures of 16 bits keep their depth, and pictures of floats must lie in [0, 1]. Raises BadInputError where
+    there is no such file, where it is not a picture, and for one of more than 50 million pixels.
     """
     from PIL import Image as Pillow
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    try:
+    if size is not None and not 1 <= size**2 <= _MOST_PIXELS:
+        raise BadInputError("size", f"a side from 1 to {int(_MOST_PIXELS**0.5)} pixels", str(size))
+    require_file(path, "a picture")
+    with reading(path, "a picture (PNG, JPEG, ...)"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about sizes that are refused here and odd metadata
         with Pillow.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a picture", "no such file") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
-    if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+            if opened.width * opened.height > _MOST_PIXELS:
+                got = f"{opened.width} x {opened.height}"
+                raise BadInputError(str(path), f"a picture of at most {_MOST_PIXELS:,} pixels", got)
+            picture = _unit_grey(ImageOps.exif_transpose(opened), path)
+        if size is not None:
+            picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+    if picture.mode == "F":
+        return np.repeat(np.asarray(picture, dtype=np.float32).clip(0, 1)[None], 3, axis=0)
     pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
+
+
+def _unit_grey(picture: Any, path: Path) -> Any:
+    """Return a deep grey picture as floats in [0, 1], any other in 8-bit colours: Pillow would clip the former."""
+    from PIL import Image as Pillow
+
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return picture.convert("RGB")
+    pixels = np.asarray(picture).astype(np.float64) / (1.0 if picture.mode == "F" else _DEEPEST)
+    low, high = float(pixels.min()), float(pixels.max())
+    if not is_unit_range(low, high):
+        scale = 1.0 if picture.mode == "F" else _DEEPEST
+        got = f"values from {low * scale:.6g} to {high * scale:.6g}"
+        raise BadInputError(str(path), "8 or 16 bits a pixel, or floats in [0, 1]", got)
+    return Pillow.fromarray(pixels.clip(0, 1).astype(np.float32))
 
 
 def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:
