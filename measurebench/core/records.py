@@ -101,6 +101,8 @@ class Record:
         for name, item in value.items():
             if not isinstance(item, _KINDS[name]) or item is True or item is False:
                 raise BadInputError(f"{where}: {name}", _expected(name), repr(item)[:80])
+            if isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
+                raise BadInputError(f"{where}: {name}", "text in UTF-8", ascii(item)[:80])
         _check_diagnostics(value.get("diagnostics", {}), where)
         return cls(**value)
 

@@ -1,6 +1,5 @@
 """Reads and checks the manifest ``models.toml``, which describes checkpoints."""
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.plain_values import plain_value
 from measurebench.core.reading import parse_toml
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
@@ -18,28 +18,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 # Tables, digests and JSON take no other numbers: neither NaN and infinity nor integers of more than 64 bits.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-_NESTED = 8  # depth of arrays and tables among the arguments of an architecture
 
-
-def _plain_value(value: Any, depth: int = 0) -> Any:
-    """Return a value of TOML that is text, a number, a truth value, or a list or table of such values."""
-    if isinstance(value, list | dict):
-        if depth == _NESTED:
-            raise ValueError(f"values nested at most {_NESTED} deep")
-        for item in value.values() if isinstance(value, dict) else value:
-            _plain_value(item, depth + 1)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError("a finite number")
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise ValueError("a whole number of at most 64 bits")
-    elif not isinstance(value, str):
-        raise ValueError("text, a number, a truth value, a list or a table")  # noqa: TRY004 - pydantic catches it
-    return value
-
-
-Plain = Annotated[Any, AfterValidator(_plain_value)]
+Plain = Annotated[Any, AfterValidator(plain_value)]
 
 
 class _Strict(BaseModel):

@@ -34,6 +34,8 @@ def checked_entry(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
             words = _WORDS.get(kinds, "an object" if name == "settings" else "a list")
             raise BadInputError(f"{where}: {name}", words, repr(item)[:80])
     for name, item in {**value, **value.get("settings", {})}.items():
+        if isinstance(item, str) and not _is_utf8(item):
+            raise BadInputError(f"{where}: {name}", "text in UTF-8", ascii(item)[:80])
         if isinstance(item, int | float) and not _is_plain(item):
             raise BadInputError(f"{where}: {name}", "a finite number of at most 64 bits", "another")
     for name, item in value.get("settings", {}).items():
@@ -43,6 +45,11 @@ def checked_entry(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         if not isinstance(item, str):
             raise BadInputError(f"{where}: notes", "a list of text", repr(item)[:80])
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell text that can be written to a file; JSON may hold halves of characters."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is_plain(number: int | float) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.plain_values import plain_value
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import ThreatModel
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP, WeightPerturbation
@@ -207,9 +208,26 @@ def _typed(subject: str, kind: Any, value: Any) -> Any:
     accepted, expected = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
         raise BadInputError(subject, expected, repr(value))
+    if value is not None:
+        try:
+            plain_value(value)
+        except ValueError as error:
+            raise BadInputError(subject, str(error), _shown(value)) from None
     if isinstance(value, int | float) and float in accepted:
         return float(value)
-    return tuple(float(item) for item in value) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+            raise BadInputError(subject, expected, repr(value))
+        return tuple(float(item) for item in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it; Python refuses to write out a long number."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 _DIGITS: dict[str, Any] = {

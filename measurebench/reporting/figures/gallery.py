@@ -9,7 +9,7 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
-from measurebench.core.reading import parse_json
+from measurebench.core.reading import parse_json, reading
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
@@ -104,8 +104,8 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
 
 
 def _address(path: Path, where: str) -> str:
-    if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
-        raise BadInputError(
-            where, f"the PNG file {path.name}", "no such file" if not path.is_file() else "another format"
-        )
+    expected = f"the PNG file {path.name}"
+    with reading(where, expected):
+        if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
+            raise BadInputError(where, expected, "no such file" if not path.is_file() else "another format")
     return "data:image/png;base64," + base64.b64encode(content).decode()
