@@ -79,7 +79,7 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
             check_storages(path, kind)
         named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
         # Sparse indices beyond the tensor's shape would be written outside its memory later on.
-        checked = torch.sparse.check_sparse_tensor_invariants()
+        checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]
         with warnings.catch_warnings(), torch.serialization.safe_globals(named), checked:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=not refused)

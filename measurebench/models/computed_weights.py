@@ -144,7 +144,9 @@ def _overwritten(module: nn.Module, run: Callable[[], Any]) -> set[str]:
 def _left_as_found(network: nn.Module) -> Iterator[None]:
     """Restore the tensors of the network, their values and whether they need gradients, whatever hooks do."""
     parameters = {p: (p.data, p.data.clone(), p.requires_grad) for p in network.parameters()}
-    places = [place for module in network.modules() for place in (module._buffers, module._parameters)]
+    places: list[dict[str, Any]] = [
+        place for module in network.modules() for place in (module._buffers, module._parameters)
+    ]
     registered = [(place, dict(place)) for place in places]
     plain = {
         module: {k: v for k, v in module.__dict__.items() if isinstance(v, Tensor)} for module in network.modules()
@@ -156,10 +158,10 @@ def _left_as_found(network: nn.Module) -> Iterator[None]:
         for place, tensors in registered:
             place.clear()
             place.update(tensors)
-        for module, tensors in plain.items():
-            for name in _attributes(module).keys() - tensors.keys():
+        for module, attributes in plain.items():
+            for name in _attributes(module).keys() - attributes.keys():
                 del module.__dict__[name]
-            module.__dict__.update(tensors)
+            module.__dict__.update(attributes)
         for parameter, (data, value, needed) in parameters.items():
             data.copy_(value)
             parameter.data = data

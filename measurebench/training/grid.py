@@ -96,7 +96,12 @@ def _check_grid(grid: Mapping[str, Any], dataset: str, where: str) -> None:
                 raise BadInputError(
                     f"{place}: {key}", "settings of a run", "'checkpoint', which names what is kept", hint
                 )
-        _check_names(dict.fromkeys(_list(rule.get("drop", []), f"{place}: drop")), _settings(), f"{place}: drop")
+        dropped = _list(rule.get("drop", []), f"{place}: drop")
+        if not all(isinstance(name, str) for name in dropped):
+            raise BadInputError(f"{place}: drop", "a list of names", repr(dropped)[:80])
+        _check_names(dict.fromkeys(dropped), _settings(), f"{place}: drop")
+        if not isinstance(rule.get("skip", False), bool):
+            raise BadInputError(f"{place}: skip", "true or false", repr(rule["skip"])[:80])
         if "when" not in rule:
             raise BadInputError(place, "the key 'when'", "a rule without it")
 
