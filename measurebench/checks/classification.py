@@ -27,7 +27,7 @@ def correct_predictions(network: nn.Module, images: Tensor, labels: Tensor, batc
 
 
 def n_outputs(network: nn.Module, images: Tensor) -> int:
-    """Return the number of classes that the network tells apart: the width of its answer to the first image."""
+    """Return the number of classes that the network tells apart: its width at the first of images [n, C, H, W]."""
     return _logits(network, images[:1]).shape[1]
 
 

@@ -52,6 +52,7 @@ def measure(
     cannot use: images outside [0, 1], labels beyond the network's classes, a network that does not answer with logits
     or answers differently each time.
 
+    >>> import torch
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> images, labels = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
     >>> measure(network, images, labels, "num_params")["num_params"].value

@@ -32,7 +32,7 @@ class Computed:
     unsteady: str = ""
 
     def add(self, place: Place, value: Tensor, steady: bool) -> None:
-        """Note a weight; one that is not steady is named."""
+        """Note a weight, of any shape [...]; one that is not steady is named."""
         self.values[place] = value
         if not steady:
             self.unsteady = self.unsteady or repr(".".join(filter(None, place)))

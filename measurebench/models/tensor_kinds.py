@@ -35,13 +35,13 @@ def ordinary(tensor: Tensor, wanted: Tensor, subject: str) -> Tensor:
 
 
 def kinds_converted(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return a note for each unusual kind among tensors, with their number."""
+    """Return a note for each unusual kind among tensors of any shapes [...], with their number."""
     kinds = Counter(_name(tensor) for tensor in state.values() if _is_unusual(tensor))
     return tuple(f"{number} tensors stored as {kind}, read as dense floats" for kind, number in sorted(kinds.items()))
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Tell whether two tensors of any kinds and shapes hold the same values."""
+    """Tell whether two tensors [...] of any kinds and shapes hold the same values."""
     if a.shape != b.shape or (a.layout, a.dtype) != (b.layout, b.dtype):
         return False
     if _is_unusual(a):

@@ -96,7 +96,7 @@ def _with_plain_titles(value: Any) -> Any:
 
 
 def _plain_title(text: str) -> str:
-    """Return a title in one line without backslashes, which a similar sign replaces.
+    r"""Return a title in one line without backslashes, which a similar sign replaces.
 
     >>> _plain_title("spec\nnorm")
     'spec norm'
