@@ -125,6 +125,8 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) <= largest or math.isinf(getattr(self, name)):
                 expected = "a number of at least 0" if math.isinf(largest) else f"a number from 0 to {largest:g}"
                 raise BadInputError(f"{where}: {name}", expected, str(getattr(self, name)))
+        if self.beta is not None and not math.isfinite(self.beta):
+            raise BadInputError(f"{where}: beta", "a finite number", str(self.beta))
         if any(not 0 < milestone < 1 for milestone in self.milestones):
             raise BadInputError(
                 f"{where}: milestones", "shares of the epochs, such as [0.5, 0.75]", str(self.milestones)
@@ -208,7 +210,7 @@ def _typed(subject: str, kind: Any, value: Any) -> Any:
     accepted, expected = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
         raise BadInputError(subject, expected, repr(value))
-    if value is not None:
+    if value is not None and not isinstance(value, float):  # the ranges of numbers are checked with their settings
         try:
             plain_value(value)
         except ValueError as error:
