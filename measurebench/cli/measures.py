@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.consoles import console_for_tables
 from measurebench.core.info import MeasureInfo
 
 __all__ = ["measures"]
@@ -91,7 +92,6 @@ _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")
 
 def _print(infos: Sequence[tuple[MeasureInfo, str]]) -> None:
     """Print a table with a row for each measure, and its origin where it is not built in."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -104,8 +104,6 @@ def _print(infos: Sequence[tuple[MeasureInfo, str]]) -> None:
     for info, origin in infos:
         values: list[Any] = [getattr(info, name) for name in _COLUMNS] + ([origin] if foreign else [])
         table.add_row(*(escape(str(value)) for value in values))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
+    console = console_for_tables()
     console.print(table)
     console.print(f"{len(infos)} measures; `measurebench measures ID` shows one in full")

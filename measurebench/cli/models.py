@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.consoles import console_for_tables
 from measurebench.cli.printing import printable
 
 __all__ = ["models"]
@@ -49,7 +50,6 @@ _COLUMNS = {
 
 def _print(rows: list[dict[str, Any]], source: str) -> None:
     """Print a table, without the columns that are empty for all rows."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -59,9 +59,7 @@ def _print(rows: list[dict[str, Any]], source: str) -> None:
         table.add_column(_COLUMNS[key], overflow="fold", no_wrap=key == "reference")
     for row in rows:
         table.add_row(*(escape(_cell(key, row.get(key))) for key in columns))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
+    console = console_for_tables()
     console.print(table)
     others = [name for name in ("robustbench", "digits", "architectures") if name != source]
     console.print(f"{len(rows)} in {escape(source)}; see also {', '.join(others)}, or a folder with a models.toml")

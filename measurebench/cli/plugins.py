@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from measurebench.cli.consoles import console_for_tables
 from measurebench.cli.printing import say
 from measurebench.core.errors import DamageWarning
 from measurebench.core.origins import GROUPS
@@ -89,7 +90,6 @@ def _shown(show: Callable[..., None]) -> Callable[..., None]:
 
 def _print(rows: list[dict[str, str]], *, all_kinds: bool) -> None:
     """Print a table, one thing to a row."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -98,9 +98,7 @@ def _print(rows: list[dict[str, str]], *, all_kinds: bool) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(row[name]) for name in ("kind", "name", "origin")))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
+    console = console_for_tables()
     more = "; `measurebench plugins KIND` lists the built-in ones too" if all_kinds else ""
     if rows:
         console.print(table)

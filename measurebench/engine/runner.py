@@ -149,7 +149,7 @@ def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
 
 def _images(options: RunOptions) -> Dataset:
     """Load the images that a run reads and no others, since every worker gets a copy."""
-    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline)
+    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline, classes=options.classes)
     return whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
@@ -163,7 +163,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     records, catalogue = folder.records_by_model(), folder.catalogue()
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
-    entries = folder.models.read()
+    entries = folder.entries()
     loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
