@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.limits import TEXT_BYTES
-from measurebench.core.reading import read_text
+from measurebench.core.reading import read_text, reading
 from measurebench.datasets import load_dataset
 from measurebench.models import LoadedModel
 from measurebench.models.inputs import refusal, usual_shape
@@ -94,12 +94,9 @@ def read_class_names(path: Path | None) -> tuple[str, ...]:
     """Return the lines of a file as names of classes; () without a file. Raises BadInputError where it is no text."""
     if path is None:
         return ()
-    try:
-        return tuple(line.strip() for line in read_text(path, TEXT_BYTES, "a file of class names").splitlines())
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a file with one class name per line", "no such file") from None
-    except UnicodeDecodeError:
-        raise BadInputError(str(path), "a file with one class name per line", "bytes that are not text") from None
+    expected = "a text file in UTF-8 with one class name per line"
+    with reading(path, expected):
+        return tuple(line.strip() for line in read_text(path, TEXT_BYTES, expected).splitlines())
 
 
 def _check_shape(loaded: LoadedModel, subjects: Subjects, subject: str, hint: str) -> None:

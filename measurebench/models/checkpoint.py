@@ -94,7 +94,9 @@ def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
         if kind.name == "torch-zip" and not refused:
             check_storages(path, kind)
         named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
-        with warnings.catch_warnings(), torch.serialization.safe_globals(named):
+        # Sparse indices beyond the tensor's shape would be written outside its memory later on.
+        checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(named), checked:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=not refused)
     except Exception as error:  # noqa: BLE001 - what a damaged file raises has no common class

@@ -12,7 +12,7 @@ import pandas as pd
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
 from measurebench.core.limits import JSON_BYTES
-from measurebench.core.reading import read_text
+from measurebench.core.reading import parse_json, reading
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 from measurebench.store.csv_text import csv_text
 
@@ -92,22 +92,14 @@ def read_analysis(folder: Path | str) -> Analysis:
     Raises BadInputError, which names the file, for one that is missing, damaged or of another format.
     """
     path = Path(folder) / "analysis.json"
-    try:
+    with reading(path, "an analysis"):
         finish_set(Path(folder))
-        plain = json.loads(read_text(path, JSON_BYTES, "an analysis"))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None
-    except BadInputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(str(path), "an analysis as JSON", str(error)) from error
+    plain = parse_json(path, JSON_BYTES, "an analysis", "" if path.exists() else "run `measurebench analyze` first")
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         came = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise BadInputError(str(path), f"an analysis of format {FORMAT}", repr(came), "another version wrote it")
-    try:
+    with reading(path, "every part of an analysis"):
         return _from_json(plain)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(str(path), "every part of an analysis", f"{type(error).__name__}: {error}") from error
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:
