@@ -144,7 +144,7 @@ class ResultsFolder:
         Entries of other weights than a model's latest ones are superseded.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
-        for entry in self.models.read():
+        for entry in map(dict, self.entries()):
             key = str(entry["model_id"]), str(entry["config_digest"])
             latest.pop(key, None)  # so that an entry which was added again counts as the newest
             latest[key] = entry
