@@ -73,7 +73,7 @@ def test_a_fast_run_finds_about_what_an_exact_one_finds_and_says_how_it_searched
     assert int((exact.robust != fast.robust).sum()) <= 2
     assert torch.equal(contexts[0].clean_logits, contexts[1].clean_logits)
     if torch.device(device).type == "cuda":
-        assert fast.search == "16-bit layers, float32 head"
+        assert fast.search == "bfloat16 layers, float32 head"
 
 
 def test_hints_at_gradient_masking_are_the_same(device: str) -> None:

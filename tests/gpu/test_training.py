@@ -20,7 +20,8 @@ def few_digits() -> Dataset:
 @pytest.mark.parametrize("defense", DEFENSES)
 @pytest.mark.parametrize("perturbation", ["plain", "global"])
 def test_one_step_gives_the_same_weights(device: str, defense: str, perturbation: str) -> None:
-    settings = {"defense": defense, **BETAS.get(defense, {}), **PERTURBATIONS[perturbation]}
+    # TRADES and MART start so near to the image that the gradient of their attack is rounding, whose signs differ.
+    settings = {"defense": defense, "random_start": "uniform", **BETAS.get(defense, {}), **PERTURBATIONS[perturbation]}
     plain, there = (step(few_digits(), place, **settings) for place in ("cpu", device))
     for name, value in plain.items():
         # a sign of the image's gradient that turns over moves single pixels of an attacked image
