@@ -38,8 +38,8 @@ def effective_rank(matrix: Tensor) -> Tensor:
 
     It is NaN for a matrix of zeros.
 
-    >>> effective_rank(torch.eye(4, dtype=torch.float64))
-    tensor(4.0000, dtype=torch.float64)
+    >>> round(float(effective_rank(torch.eye(4))), 5)
+    4.0
     """
     singular = torch.linalg.svdvals(matrix)
     shares = singular / singular.sum()

@@ -88,8 +88,8 @@ _RDI = MeasureInfo(
     explanation="Between -1 and 1: positive when the mean features mu of the classes lie farther from their"
     " centre than the features h lie from the mean of their class.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
-    departures="The features are what the last linear layer reads, and the classes are the labels. The standard error is"
-    " that of a jackknife over 20 groups of examples.",
+    departures="The features are what the last linear layer reads, and the classes are the labels. The standard error"
+    " is that of a jackknife over 20 groups of examples.",
 )
 
 
