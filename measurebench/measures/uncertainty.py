@@ -1,6 +1,7 @@
 """Standard errors of estimates other than means: square roots, order statistics, and the jackknife."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from measurebench.measures.value import MeasureValue
 __all__ = [
     "OrderStatistic",
     "correlation_error",
+    "grouped_jackknife",
     "jackknife_error",
     "order_statistic",
     "percentile_rank",
@@ -25,6 +27,23 @@ def jackknife_error(left_out: Tensor) -> float | None:
     if n < 2:
         return None
     return math.sqrt((n - 1) * float(left_out.double().var(correction=0)))
+
+
+def grouped_jackknife(estimate: Callable[[Tensor], float], keys: Tensor, n_groups: int = 20) -> float | None:
+    """Return the delete-a-group jackknife standard error of a statistic (Kott 2001); None for fewer than 2 examples.
+
+    ``estimate`` takes the index int64 [m] of the examples that stay. The groups follow from the rank of each example's
+    key, ``keys`` int64 [n], so that the order of the examples does not matter. A group without which the statistic is
+    not finite makes the error None.
+    """
+    n = len(keys)
+    if n < 2:
+        return None
+    n_groups = min(n, n_groups)
+    group = keys.argsort().argsort() % n_groups
+    left_out = torch.tensor([estimate((group != g).nonzero()[:, 0]) for g in range(n_groups)], dtype=torch.float64)
+    error = jackknife_error(left_out)
+    return error if error is not None and math.isfinite(error) else None
 
 
 def root_mean(squares: Tensor, **diagnostics: float | int | str | None) -> MeasureValue:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from measurebench.attacks import noise
 from measurebench.attacks.starts import keyed_start
 from measurebench.core.threat import ThreatModel
+from tests.golden.features_reference import OF_FEATURES, gradient_noise, jacobian_norm
 
 
 @dataclass(frozen=True)
@@ -314,8 +315,22 @@ BY_EXAMPLE = {
     "x_grad_norm_l1": lambda c, x, y: float(input_gradient(c, x, y).abs().sum()),
     "w_grad_norm_per_example": example_gradient_norm,
     "cure": cure,
+    "jacobian_norm": jacobian_norm,
     "clean_accuracy": accuracy,
 }
+
+
+def noise_accuracy(case: Case, _pgd: bool) -> float:
+    values = []
+    for i, (image, label) in enumerate(zip(case.images, case.labels.tolist(), strict=True)):
+        for draw in range(100):
+            stream = (0, "probabilistic robustness", draw)
+            key = case.keys[i : i + 1]
+            point = keyed_start("uniform", image[None], key, case.threat.norm, case.threat.radius, *stream)[0]
+            values.append(accuracy(case, point, label))
+    return mean(values)
+
+
 OF_CASE: dict[str, Callable[[Case, bool], float]] = {
     **{name: over_examples(function) for name, function in BY_EXAMPLE.items()},
     **{f"margin_p{p}": lambda c, pgd, p=p: percentile(c, pgd, p) for p in (10, 25, 50, 75, 90)},
@@ -328,10 +343,15 @@ OF_CASE: dict[str, Callable[[Case, bool], float]] = {
     ),
     "w_grad_norm": gradient_norm,
     "w_grad_norm_weights": lambda c, pgd: gradient_norm(c, pgd, layers_only=True),
+    "gradient_noise": lambda c, pgd: gradient_noise(
+        [weight_gradients(c, x, y) for x, y in zip(c.at(pgd), c.labels.tolist(), strict=True)]
+    ),
+    **OF_FEATURES,
     "fisher_rao": fisher_rao,
     "local_lip": local_lip,
     "llr_gamma": linearity_error,
     "boundary_thickness": boundary_thickness,
+    "probabilistic_robustness": noise_accuracy,
     "margin_consistency": margin_consistency,
     "num_params": parameter_count,
     "euclid_norm": lambda c, _: math.sqrt(sum(map(frobenius, matrices(c.net)))),

@@ -28,9 +28,19 @@ WITH_OWN_REFERENCE = {
     "path_norm_over_margin_pgd",
 }
 # tested in tests/measures/smoothness: the same search as local_lip on the divergence;
-# in tests/attacks: AutoAttack and its attacks, image by image against pyautoattack
+# in tests/attacks: AutoAttack and its attacks, image by image against pyautoattack;
+# in the tests of their families: measures with closed forms, exact bounds of scipy, or slow loops there
 ELSEWHERE = {
     "kl_divergence_tpgd",
+    "min_distance",
+    "min_distance_median",
+    "subspace_margin",
+    "hidden_margin",
+    "hidden_margin_pgd",
+    "augmented_accuracy",
+    "mixup_accuracy",
+    "certified_radius",
+    "estimated_robust_accuracy",
     "apgd_ce_accuracy",
     "apgd_t_accuracy",
     "autoattack_accuracy",

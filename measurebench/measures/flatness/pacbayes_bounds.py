@@ -9,7 +9,7 @@ from torch import Tensor
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
-from measurebench.measures.flatness.pacbayes_flat import Noise, Posterior
+from measurebench.measures.flatness.pacbayes_flat import DRAFT, Noise, Posterior
 from measurebench.measures.perturbation.posterior import Centre, centre
 from measurebench.measures.perturbation.weight_noise import Tensors, length
 from measurebench.measures.registry import register
@@ -54,7 +54,8 @@ def _info(noise: Noise, origin: Origin) -> MeasureInfo:
         properties=("logit_scale_invariant", "logit_shift_invariant"),
         variants={
             "reference": "the noise level of the public code, which passes the variance sigma^2 as the standard"
-            " deviation"
+            " deviation",
+            "draft": DRAFT,
         },
         departures="v contains the parameters that the noise moves, after batch norm is folded where that is exact;"
         " omega is their number. The sum is the published one before its scaling by the number of training examples.",
@@ -94,7 +95,7 @@ class PacBayesBound(Posterior):
         # the derivative in log sigma by a step of 0.1 %, small enough for a slope and large beside float64 rounding
         slope = (self._bound(here, first, found.level * 1.001, m) - value) / math.log(1.001)
         error = abs(slope) * found.log_level_error
-        return MeasureValue(value, error, None, {"sigma": found.level}, m)
+        return MeasureValue(value, error, None, {"sigma": found.level}, m).checked()
 
     def _bound(self, here: Centre, first: Centre | None, sigma: float, m: int) -> float:
         """Return the bound at a noise level, in float64."""

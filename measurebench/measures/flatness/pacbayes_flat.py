@@ -13,13 +13,19 @@ from measurebench.measures.perturbation.posterior import accuracy_displacement
 from measurebench.measures.registry import register
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
-__all__ = ["FLAT", "MAGNITUDE", "Noise", "PacBayesFlatness", "Posterior"]
+__all__ = ["DRAFT", "FLAT", "MAGNITUDE", "Noise", "PacBayesFlatness", "Posterior"]
 
 Noise = Literal["isotropic", "magnitude"]
 
 _ACCURACY_LATEX = (
     r"\frac{1}{\sigma^2},\quad \mathbb{E}_u \operatorname{acc}(w + u) = \operatorname{acc}(w) - 0.1,\quad "
 )
+
+DRAFT = (
+    "the settings in the draft of the study's code: at most 15 halvings of [0, 2] with 10 draws, until the accuracy has"
+    " fallen by 0.1 to within 0.01, and e = 1e-3; the draft's percentages and its squared deviation are not reproduced"
+)
+_DRAFT_HALVINGS, _DRAFT_TOLERANCE = 15, 0.01
 
 FLAT = MeasureInfo(
     id="pacbayes_flat",
@@ -38,7 +44,8 @@ FLAT = MeasureInfo(
     properties=("logit_scale_invariant", "logit_shift_invariant"),
     variants={
         "reference": "passes sigma^2 as the standard deviation, as the public code does, which gives 1 / (standard"
-        " deviation)"
+        " deviation)",
+        "draft": DRAFT,
     },
     departures="The ten draws of noise are the same at every level, so that the level is exact for these draws. The"
     " accuracy must fall; a rise by a tenth does not count. The adversarial examples remain those of the unperturbed"
@@ -59,7 +66,10 @@ MAGNITUDE = MeasureInfo(
     version=2,  # since the noise is drawn from a counter
     explanation="Large when little Gaussian noise, in proportion to each weight, lowers the accuracy by a tenth.",
     properties=("logit_scale_invariant", "logit_shift_invariant"),
-    variants={"reference": "passes sigma^2 w_j^2 + e^2 as the standard deviation, as the public code does"},
+    variants={
+        "reference": "passes sigma^2 w_j^2 + e^2 as the standard deviation, as the public code does",
+        "draft": DRAFT,
+    },
     departures=FLAT.departures,
 )
 
@@ -91,9 +101,9 @@ class Posterior:
         One per entry is written to ``out`` where it is given.
         """
         if self.noise == "isotropic":
-            return sigma if self.variant == "definition" else sigma**2
+            return sigma**2 if self.variant == "reference" else sigma
         variance = torch.mul(weight, weight, out=out).mul_(sigma**2).add_(self.magnitude_floor**2)
-        return variance.sqrt_() if self.variant == "definition" else variance
+        return variance if self.variant == "reference" else variance.sqrt_()
 
     def found(self, context: MeasureContext) -> Displacement:
         """Return sigma with its error, searched once for all measures with these parameters.
@@ -106,6 +116,7 @@ class Posterior:
         return outcome
 
     def _search(self, context: MeasureContext) -> Displacement | str:
+        draft = self.variant == "draft"
         try:
             return accuracy_displacement(
                 context,
@@ -114,8 +125,9 @@ class Posterior:
                 self.displacement,
                 self.largest_sigma,
                 self.n_draws,
-                self.tolerance,
+                _DRAFT_TOLERANCE if draft else self.tolerance,
                 self.n_examples,
+                _DRAFT_HALVINGS if draft else None,
             )
         except UndefinedMeasureError as undefined:
             return str(undefined)  # the error itself would keep its frames, and so the whole context, in memory
@@ -148,4 +160,4 @@ class PacBayesFlatness(Posterior):
             None,
             {"sigma": found.level, "sigma_relative_error": found.log_level_error, "n_passes": found.n_evaluations},
             min(self.n_examples, context.n),
-        )
+        ).checked()

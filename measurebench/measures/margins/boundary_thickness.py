@@ -17,6 +17,8 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 
 __all__ = ["BoundaryThickness"]
 
+_DRAFT_STEPS = 50
+
 
 @register()
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class BoundaryThickness:
     radius: float = 1.0
     steps: int = 20
     step_fraction: float = 0.2
-    info: ClassVar[MeasureInfo] = MeasureInfo(
+    variant: str = "definition"
+    base: ClassVar[MeasureInfo] = MeasureInfo(
         id="boundary_thickness",
         title="Boundary thickness",
         family="margins",
@@ -53,10 +56,20 @@ class BoundaryThickness:
         explanation="Width of the band between a confident and an undecided prediction, measured on the segment from"
         " an image to its attack towards a random other class.",
         properties=("logit_shift_invariant",),
+        variants={
+            "draft": "the settings in the draft of the study's code: an L2 attack with the radius of the threat model,"
+            " whatever its norm, in 50 steps of a fifth of it, from the image; the draft attacks away from the random"
+            " class, this variant towards it"
+        },
         departures="In pixel units: the attack has L2 radius 1 and 20 steps of 0.2, is clipped to [0, 1] and has no"
         " random start. i is the predicted class and t a random class other than the label, drawn for each example. An"
         " example with i = t contributes 0.",
     )
+
+    @property
+    def info(self) -> MeasureInfo:
+        """The description of the measure."""
+        return self.base.as_variant(self.variant)
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the mean thickness in pixel units (L2).
@@ -67,8 +80,10 @@ class BoundaryThickness:
         if context.n_classes < 2:
             raise UndefinedMeasureError("boundary thickness needs two classes or more")
         predicted, targets = context.clean_logits.argmax(1), self._targets(context)
-        attack = PGD(self.steps, self.step_fraction, start=False)
-        ends = context.attack(attack, threat=ThreatModel.parse("L2", self.radius), targets=targets)
+        draft = self.variant == "draft"
+        attack = PGD(_DRAFT_STEPS if draft else self.steps, self.step_fraction, start=False)
+        radius = context.threat.radius if draft else self.radius
+        ends = context.attack(attack, threat=ThreatModel.parse("L2", radius), targets=targets)
         differences = self._along(context, ends, predicted, targets)
         inside = (differences > self.alpha) & (differences < self.beta)
         lengths = (ends - context.images).double().flatten(1).norm(dim=1).cpu()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from measurebench.attacks import ascent
 from measurebench.attacks.starts import Start, keyed_start
+from measurebench.core.threat import Norm
 from measurebench.measures.context import MeasureContext
 
 __all__ = ["Ascent", "Objective", "Start"]
@@ -19,7 +20,8 @@ class Ascent:
     """``steps`` steepest steps of ``step_fraction`` times the radius; the last iterate counts.
 
     ``start`` is uniform in the ball, a Gaussian of deviation 0.001 around the image, or the image; ``sign`` -1
-    descends. The start depends on each example's key, the seed and the name alone.
+    descends. The start depends on each example's key, the seed and the name alone. ``norm`` stands in for that of the
+    threat model.
     """
 
     name: str
@@ -27,10 +29,11 @@ class Ascent:
     step_fraction: float = 0.25
     start: Start = "uniform"
     sign: float = 1.0
+    norm: Norm | None = None
 
     def __call__(self, context: MeasureContext, objective: Objective) -> Tensor:
         """Return the points [n, ...] where the ascent on ``objective(rows, points) -> [rows]`` ends."""
-        norm, radius, seed = context.threat.norm, context.threat.radius, context.settings.seed
+        norm, radius, seed = self.norm or context.threat.norm, context.threat.radius, context.settings.seed
         climb = ascent.Ascent(norm, radius, self.step_fraction * radius, self.steps, self.sign)
 
         def run(rows: slice) -> Tensor:

@@ -8,17 +8,18 @@ from measurebench.attacks.audit import is_correct
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import margins
 
-__all__ = ["input_margins"]
+__all__ = ["input_margins", "turned_within"]
 
 # As PGD by default. Ten steps of a quarter of the radius can cross the ball once.
 _STEPS = 10
 _STEP_FRACTION = 0.25
 
 
-def _turned(context: MeasureContext, index: Tensor, radius: Tensor) -> Tensor:
-    """Tell whether an attack within each radius [n] turns the prediction at any of its steps.
+def turned_within(context: MeasureContext, index: Tensor, radius: Tensor) -> Tensor:
+    """Tell whether an attack within each radius [n] turns the prediction at any of its steps, bool [n].
 
-    It climbs minus the logit margin, which never saturates as the cross-entropy does.
+    ``index`` [n] names the examples. It climbs minus the logit margin, which never saturates as the
+    cross-entropy does.
     """
     images, labels = context.images[index], context.labels[index]
     reach = radius.to(images)
@@ -41,10 +42,10 @@ def input_margins(context: MeasureContext, index: Tensor, largest: float, halvin
         chosen = index[rows]
         high = torch.full((len(chosen),), largest, dtype=torch.float64, device=index.device)
         low = torch.zeros_like(high)
-        turned = _turned(context, chosen, high)
+        turned = turned_within(context, chosen, high)
         for _ in range(halvings):
             middle = (low + high) / 2
-            down = _turned(context, chosen, middle)
+            down = turned_within(context, chosen, middle)
             low, high = torch.where(down, low, middle), torch.where(down, middle, high)
         return torch.where(turned, high, torch.inf)
 

@@ -90,6 +90,31 @@ class DisplacementSearch:
         level = low * (high / low) ** share
         return Displacement(level, self._log_slope(level, *octave), error, len(self._values))
 
+    def halved(self, depth: int, tolerance: float) -> Displacement:
+        """Return the displacement by plain bisection of [0, largest], as the public code searches.
+
+        It ends after ``depth`` halvings, or as soon as the fall is within ``tolerance`` of the target. Raises
+        UndefinedMeasureError if no level reaches the target, or the start lies below it.
+        """
+        if self.start < self.target:
+            raise UndefinedMeasureError(
+                f"accuracy {self.start:.4g} cannot fall by {self.target:g}, since it starts below that"
+            )
+        low, high, level = 0.0, self.largest, self.largest
+        for _ in range(depth):
+            level = (low + high) / 2
+            fall = self.fall(level)
+            if abs(fall - self.target) < tolerance:
+                break
+            low, high = (low, level) if fall > self.target else (level, high)
+        if self.fall(level) < self.target - tolerance and high == self.largest:
+            raise UndefinedMeasureError(self._saturated())
+        falls = self.falls(level, self.n_draws)
+        error = float(falls.std(correction=1)) / math.sqrt(self.n_draws) if self.n_draws > 1 else 0.0
+        # a tenth to either side, where the noise of a few draws does not hide the slope
+        slope = (self.fall(level * 1.1) - self.fall(level / 1.1)) / (2 * math.log(1.1))
+        return Displacement(level, slope if slope > 0 else math.nan, error, len(self._values))
+
     def _log_slope(self, level: float, low: float, high: float) -> float:
         """Return the slope of the fall in the logarithm of the level, from the parabola through a level on each side.
 

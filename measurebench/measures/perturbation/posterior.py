@@ -95,11 +95,13 @@ def accuracy_displacement(
     n_draws: int,
     tolerance: float,
     n_examples: int,
+    halvings: int | None = None,
 ) -> Displacement:
     """Return the level at which noise with standard deviation ``deviations(w, level)`` lowers accuracy by ``target``.
 
     The accuracy is that on the first examples; adversarial examples are not attacked again. The standard normal numbers
-    of a draw are the same at every level and for every measure that uses this search.
+    of a draw are the same at every level and for every measure that uses this search. With ``halvings`` the level is
+    bisected that often, and ``tolerance`` is one of the accuracy.
     """
     n = min(n_examples, context.n)
     images, labels = context.examples(examples)[:n], context.labels[:n]
@@ -118,4 +120,5 @@ def accuracy_displacement(
         return torch.stack(list(batches.each(right, n))).sum().double() / n
 
     start = float(is_correct(context.logits(examples)[:n], labels).double().mean())
-    return DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance).find()
+    search = DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance)
+    return search.find() if halvings is None else search.halved(halvings, tolerance)

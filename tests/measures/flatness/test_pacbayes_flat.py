@@ -14,6 +14,7 @@ from measurebench.measures.flatness.pacbayes_flat import PacBayesFlatness
 from measurebench.measures.perturbation.posterior import centre
 from measurebench.measures.perturbation.weight_noise import Perturbed
 from tests.golden import flatness_reference as reference
+from tests.measures.cases import context
 from tests.measures.flatness.nets import KINDS, examples, network, relu_pair
 
 FOLDS = {
@@ -154,3 +155,12 @@ def test_an_undefined_search_keeps_nothing_in_memory():
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_the_draft_s_level_lowers_the_accuracy_by_a_tenth_to_within_a_hundredth() -> None:
+    net = network("wide")
+    here = context(net, *examples(net, 200))
+    plain, draft = PacBayesFlatness()(here), PacBayesFlatness(variant="draft")(here)
+    assert draft.diagnostics["sigma"] == pytest.approx(plain.diagnostics["sigma"], rel=0.15)
+    ticks = draft.diagnostics["sigma"] / 2 * 2**15
+    assert ticks == int(ticks)  # a whole number of the smallest halves of [0, 2]

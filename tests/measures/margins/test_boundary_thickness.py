@@ -75,3 +75,12 @@ def test_a_single_class_has_no_boundary() -> None:
     net = nn.Linear(2, 1).requires_grad_(False)
     with pytest.raises(UndefinedMeasureError, match="two classes"):
         BoundaryThickness()(context(net, torch.rand(3, 2), torch.zeros(3, dtype=torch.int64)))
+
+
+def test_the_draft_attacks_in_fifty_steps_within_the_radius_of_the_threat_model() -> None:
+    # its ends lie on the L2 sphere whose radius is the Linf one, 1/16, and the whole way is below g = 3/4
+    net, images, labels, length = along_the_weight(4.0)
+    draft = BoundaryThickness(n_points=4096, variant="draft")(context(net, images, labels))
+    assert draft.diagnostics["mean_length"] == pytest.approx(1 / 16, rel=1e-9)
+    start = 4.0 / math.sqrt(WIDTH) * (images - 0.5).sum(1)
+    assert torch.allclose(draft.per_example, expected(length, start, start - length / 16), atol=1e-3)

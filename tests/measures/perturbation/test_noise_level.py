@@ -89,3 +89,24 @@ def test_draws_that_disagree_with_the_first_two_move_the_octave():
     # two draws cross at 1, the other eight at 1/64: the mean of ten falls by a tenth already near 1/64
     search = DisplacementSearch(lambda level, d: float(level < (1.0 if d < 2 else 1 / 64)), 1.0, 0.1, tolerance=1e-3)
     assert search.find().level == pytest.approx(1 / 64, rel=2e-3)
+
+
+def test_halving_ends_within_the_tolerance_of_the_target() -> None:
+    # 1, 1/2: the fall is level^2 = 1, then 1/4
+    search = DisplacementSearch(lambda level, _draw: 1 - level**2, start=1.0, target=0.26, n_draws=2)
+    found = search.halved(15, 0.02)
+    assert found.level == 0.5
+    assert found.log_slope == pytest.approx(2 * 0.25, rel=0.05)
+
+
+def test_halving_stops_at_its_depth() -> None:
+    search = DisplacementSearch(lambda level, _draw: 1 - level, start=1.0, target=0.3, n_draws=1)
+    assert search.halved(4, 1e-9).level == 0.375  # 1, 1/2, 1/4, 3/8
+
+
+def test_halving_has_no_level_where_none_falls_far_enough() -> None:
+    search = DisplacementSearch(lambda _level, _draw: 0.95, start=1.0, target=0.1, n_draws=1)
+    with pytest.raises(UndefinedMeasureError, match="short of"):
+        search.halved(15, 0.01)
+    with pytest.raises(UndefinedMeasureError, match="starts below"):
+        DisplacementSearch(lambda _level, _draw: 0.0, start=0.05, target=0.1).halved(15, 0.01)

@@ -72,3 +72,14 @@ def test_images_that_no_attack_moved_are_left_out() -> None:
     assert found.n == 4
     with pytest.raises(UndefinedMeasureError, match="moved no image"):
         LocalLipschitz("pgd")(context(net, images, labels, adversarial=images))
+
+
+def test_the_draft_divides_by_linf_and_climbs() -> None:
+    net = network("wide")
+    images, labels = examples(net)
+    flat = context(net, images, labels, threat=ThreatModel.parse("L2", 1 / 16))
+    cube = context(net, images, labels, threat=ThreatModel.parse("Linf", 1 / 16))
+    draft = LocalLipschitz(variant="draft")
+    assert draft(flat).value == draft(cube).value
+    assert draft(cube).value > LocalLipschitz(variant="reference")(cube).value
+    assert draft(cube).value == pytest.approx(LocalLipschitz()(cube).value, rel=0.1)
