@@ -1,11 +1,15 @@
 """Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md.
 
-Run as ``python -m benchmarks.statistics``.
+Run as ``python -m benchmarks.statistics``; with ``--keep-coverage`` the page keeps its figures of coverage, which take
+an hour.
 """
 
+import argparse
 import itertools
 import os
 import platform
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +30,8 @@ RESULT = Path(__file__).parent / "results" / "statistics.md"
 REPETITIONS = 400
 DRAWS = 500
 MEASURES = 20
+GROWTH = ((1344, 20, 2000), (1344, 20, 500), (1344, 132, 2000), (2688, 5, 2000), (5376, 5, 2000), (10000, 20, 2000))
+"""Models, measures and bootstrap draws of the analyses whose growth is shown."""
 
 
 def study_grid(seed: int = 0) -> pd.DataFrame:
@@ -53,6 +59,47 @@ def study_grid(seed: int = 0) -> pd.DataFrame:
         name = "average_ce_pgd" if k == 0 else f"measure_{k}"
         table[name] = latent * k / MEASURES + rng.normal(size=len(table))
     return table
+
+
+def larger_grid(n_models: int, n_measures: int) -> pd.DataFrame:
+    """Return the grid again and again, with other seeds, until it has so many models, and so many measures."""
+    grid, rng = study_grid(), np.random.default_rng(0)
+    seed = np.arange(n_models) // len(grid)
+    table = grid.iloc[np.arange(n_models) % len(grid)].reset_index(drop=True)
+    table["run"] += "-" + pd.Series(seed).astype(str)
+    table["model_id"] += "-" + pd.Series(seed).astype(str)
+    if seed.any():
+        table["setting_seed"] = seed
+    gap = table["robust_gap_pgd"] + 0.1 * table["robust_gap_pgd"].std() * rng.normal(size=n_models) * (seed > 0)
+    table["robust_gap_pgd"] = gap
+    measures = {f"measure_{k}": gap * (k % 5) / 5 + gap.std() * rng.normal(size=n_models) for k in range(n_measures)}
+    others = table.drop(columns=[name for name in table if str(name).startswith("measure_")])
+    return pd.concat([others, pd.DataFrame(measures)], axis=1)
+
+
+def growth_rows() -> list[str]:
+    """Time whole analyses of several sizes, each in a process of its own: processor seconds and largest memory."""
+    rows = []
+    for size in GROWTH:
+        command = [sys.executable, "-m", "benchmarks.statistics", "--one", *map(str, size)]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rows.append(growth_row(size, found.split()))
+    return rows
+
+
+def growth_row(size: tuple[int, int, int], found: list[str]) -> str:
+    models, measures, draws = size
+    time_taken, memory, load = map(float, found)
+    return f"| {models:,} | {measures} | {draws:,} | {time_taken:.1f} | {memory:.2f} | {load:.1f} |"
+
+
+def one_analysis(n_models: int, n_measures: int, draws: int) -> str:
+    """Return processor seconds, gigabytes at most and the load average of one analysis."""
+    table = larger_grid(n_models, n_measures)
+    analyze(table.head(60), bootstrap=20, permutations=19)  # imports
+    taken = seconds(lambda: analyze(table, bootstrap=draws))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return f"{taken:.1f} {memory:.2f} {os.getloadavg()[0]:.1f}"
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -148,27 +195,9 @@ def error_rows() -> list[str]:
     return rows
 
 
-def main() -> None:
-    """Run all parts and write the page of results."""
-    table = study_grid()
-    analyze(table.head(60), bootstrap=20, permutations=19)  # imports
-    start = time.perf_counter()
-    whole = seconds(lambda: analyze(table))
-    wall, load = time.perf_counter() - start, os.getloadavg()[0]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas", "statsmodels"))
-    lines = [
-        "# The statistics: speed and coverage",
-        "",
-        f"Python {platform.python_version()}, {versions}; {processor()}, one thread. Times are processor seconds;",
-        "other jobs may have shared the machine, so the ratios say more than the seconds.",
-        "",
-        f"The whole analysis of 1,344 models, {MEASURES} measures, 8 settings with 2,000 bootstrap draws: "
-        f"**{whole:.1f} s** (wall clock {wall:.1f} s; load average then {load:.1f} on {os.cpu_count()} cores).",
-        "",
-        "| statistic | here (s) | plain loop (s) | ratio |",
-        "|---|---|---|---|",
-        *speed_rows(table),
-        "",
+def coverage() -> list[str]:
+    """Return the sections on coverage and on errors of the first kind."""
+    return [
         "## Coverage",
         "",
         f"Share of 95 % intervals that hold the true tau_b; {REPETITIONS} tables, {DRAWS} draws",
@@ -184,6 +213,53 @@ def main() -> None:
         "|---|---|---|",
         *error_rows(),
         "",
+    ]
+
+
+def kept_coverage() -> list[str]:
+    """Return the same sections as they stand on the page."""
+    page = RESULT.read_text(encoding="utf-8")
+    return [*page[page.index("## Coverage") :].splitlines(), ""]
+
+
+def main() -> None:
+    """Run all parts and write the page of results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", type=int, nargs=3, metavar=("MODELS", "MEASURES", "DRAWS"))
+    parser.add_argument("--keep-coverage", action="store_true")
+    options = parser.parse_args()
+    if options.one:
+        sys.stdout.write(one_analysis(*options.one))
+        return
+    table = study_grid()
+    analyze(table.head(60), bootstrap=20, permutations=19)  # imports
+    start = time.perf_counter()
+    whole = seconds(lambda: analyze(table))
+    wall, load = time.perf_counter() - start, os.getloadavg()[0]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "scipy", "pandas", "statsmodels"))
+    lines = [
+        "# The statistics: speed and coverage",
+        "",
+        f"Python {platform.python_version()}, {versions}; {processor()}, one thread. Times are processor seconds;",
+        "other jobs may have shared the machine, so the ratios say more than the seconds.",
+        "",
+        f"The whole analysis of 1,344 models, {MEASURES} measures, 8 settings with 2,000 bootstrap draws: "
+        f"**{whole:.1f} s** (wall clock {wall:.1f} s; load average then {load:.1f} on {os.cpu_count()} cores).",
+        "",
+        "| statistic | here (s) | plain loop (s) | ratio |",
+        "|---|---|---|---|",
+        *speed_rows(table),
+        "",
+        "## Growth",
+        "",
+        "Whole analyses of the grid repeated with other seeds (a ninth setting), without start-up; each in a process",
+        "of its own. The load average is that of the machine's cores at the end.",
+        "",
+        "| models | measures | draws | processor seconds | GB at most | load |",
+        "|---|---|---|---|---|---|",
+        *growth_rows(),
+        "",
+        *(kept_coverage() if options.keep_coverage else coverage()),
     ]
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text("\n".join(lines), encoding="utf-8")

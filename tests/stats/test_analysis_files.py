@@ -123,3 +123,9 @@ def test_rows_are_selected_by_statistic_axis_and_level(analysis: Analysis) -> No
     assert len(analysis.select_within("signal")) > len(inside)
     ranked = analysis.ranking()["estimate"].abs()
     assert ranked.is_monotonic_decreasing
+
+
+def test_the_json_is_that_of_the_standard_encoder_with_an_indent_of_one(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path)
+    text = (tmp_path / "analysis.json").read_text(encoding="utf-8")
+    assert text == json.dumps(to_json(analysis), indent=1) + "\n"

@@ -5,7 +5,7 @@ import numpy as np
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.kernels import permuted_concordance
 
-__all__ = ["concordance_of", "concordances", "ranks_of"]
+__all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 
 def ranks_of(values: Floats) -> Ints:
@@ -23,7 +23,7 @@ def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
     ``xs`` [measures, n] without missing values; ``targets`` [versions, n], any integers in the target's order. The
     second array, [versions], counts the ordered pairs in which the target differs.
     """
-    return _summed(xs, targets), _untied(targets)
+    return concordance_sums(xs, targets), _untied(targets)
 
 
 def concordance_of(x: Floats, y: Floats) -> float:
@@ -32,10 +32,11 @@ def concordance_of(x: Floats, y: Floats) -> float:
     >>> concordance_of(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
     2.0
     """
-    return float(_summed(x[None], ranks_of(y)[None])[0, 0])
+    return float(concordance_sums(x[None], ranks_of(y)[None])[0, 0])
 
 
-def _summed(xs: Floats, targets: Ints) -> Floats:
+def concordance_sums(xs: Floats, targets: Ints) -> Floats:
+    """Return what ``concordances`` returns first: [measures, versions]."""
     orders = np.argsort(xs, axis=1, kind="stable")
     ordered = np.take_along_axis(xs, orders, axis=1)
     ends = np.ones(xs.shape, bool)

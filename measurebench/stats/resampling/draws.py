@@ -64,9 +64,9 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
     return weights
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=12)
 def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
-    """Return the same weights as float64 [draws, n_units], for products with float64; only the last four are kept."""
+    """Return the same weights as float64 [draws, n_units], for products with float64; the last twelve are kept."""
     weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
     weights.setflags(write=False)
     return weights

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from measurebench.stats.population.population import UNSTATED
-from measurebench.stats.resampling.concordance import concordances, ranks_of
+from measurebench.stats.resampling.concordance import concordance_sums, ranks_of
 from measurebench.stats.resampling.draws import (
     NORMAL_FROM,
     Floats,
@@ -70,7 +70,7 @@ class Inside:
         rows = self.level.rows
         if len(rows) < 2:
             return np.full((len(samples), len(permuted)), NAN)
-        return concordances(np.stack([s.x[rows] for s in samples]), permuted[:, rows])[0]
+        return concordance_sums(np.stack([s.x[rows] for s in samples]), permuted[:, rows])
 
     @property
     def is_small(self) -> bool:
@@ -88,7 +88,7 @@ class Inside:
         moved = moves(
             everywhere, self.cohort.units, draws.permutations, draws.stream("tau inside", self.axis, self.level.name)
         )
-        return concordances(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])[0]
+        return concordance_sums(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])
 
 
 @dataclass(frozen=True)
