@@ -13,6 +13,7 @@ from typing import Literal
 
 __all__ = [
     "CONTRACT",
+    "NOTES",
     "OUTCOMES",
     "Column",
     "Format",
@@ -38,6 +39,9 @@ Format = Literal["text", "integer", "number", "percent", "points"]
 
 OUTCOMES: frozenset[Role] = frozenset({"count", "outcome", "gap"})
 """The roles of columns that say how robust a model is, or on how many images: never judged as measures."""
+
+NOTES = "notes"
+"""The attribute of a table that holds notes on how it was read, as a list of sentences."""
 
 _SPLITS = ("train", "test")
 _IMAGES = {"train": "training images", "test": "test images"}
