@@ -254,6 +254,7 @@ def as_numbers(table: pd.DataFrame, *, european: bool = False) -> pd.DataFrame:
     >>> as_numbers(pd.DataFrame({"x": ["0,5", "n/a?", "1,25"]}))["x"].tolist()
     [0.5, nan, 1.25]
     """
+    import pandas as pd
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     texts = {
@@ -267,7 +268,8 @@ def as_numbers(table: pd.DataFrame, *, european: bool = False) -> pd.DataFrame:
     european = european or any(_is_european(cells) for cells in texts.values())
     told: list[str] = []
     changed = {name: found for name, cells in texts.items() if (found := _numbers(name, cells, european, told))}
-    return _with_notes(table.assign(**changed), told) if changed else table
+    new = {name: pd.Series(cells, index=table.index, dtype="float64") for name, cells in changed.items()}
+    return _with_notes(table.assign(**new), told) if new else table
 
 
 def _is_european(cells: Iterable[Any]) -> bool:
