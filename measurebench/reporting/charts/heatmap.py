@@ -89,7 +89,7 @@ def _rows(study: Study, name: str, order: int, columns: dict[str, str]) -> list[
     """Return the cells of one measure: the expected sign, all models, each defense."""
     expected = expected_sign(study, name)
     shared = {"measure": name, "title": measure_name(name, study.infos), "order": order, "expected": expected}
-    empty = dict.fromkeys(("estimate", "ci_low", "ci_high", "n_models", "p_adjusted"))
+    empty = dict.fromkeys(("estimate", "ci_low", "ci_high", "n_models", "n_pairs", "p_adjusted"))
     cells = [shared | empty | {"column": EXPECTED, "group": "expected sign", "sign": expected}]
     for level, label in columns.items():
         row = study.estimate(name, "tau_within", level) if level else study.estimate(name)
