@@ -1,12 +1,11 @@
 """Draws granulated psi and conditional pi of each measure per training setting, beside tau over all models."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from measurebench.reporting.charts.heatmap import expected_sign
-from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, FEW_PAIRS, matrix, matrix_width
+from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, FEW_PAIRS, few_pairs, matrix, matrix_width
 from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import fixed, interval, listed, measure_name, setting_name
 from measurebench.reporting.subject.study import Study, is_sure
@@ -79,11 +78,6 @@ def _summary(study: Study, statistic: str, axes: list[str]) -> str:
     return told + (f" Not comparable in this table: {listed(missing, 12)}." if missing else "")
 
 
-def _few(row: Mapping[str, Any]) -> bool:
-    """Say whether a cell rests on so few pairs that it must not look strong."""
-    return bool(row) and (row.get("n_pairs") or 0) < FEW_PAIRS
-
-
 def _rows(study: Study, name: str, order: int, statistic: str, labels: dict[str, str]) -> list[dict[str, Any]]:
     shared = {
         "measure": name,
@@ -103,6 +97,8 @@ def _rows(study: Study, name: str, order: int, statistic: str, labels: dict[str,
     for column, group, row in found:
         values = {key: row.get(key) for key in _KEYS}
         cells.append(
-            shared | values | {"column": column, "group": group, "sign": "", "sure": is_sure(row), "few": _few(row)}
+            shared
+            | values
+            | {"column": column, "group": group, "sign": "", "sure": is_sure(row), "few": few_pairs(row)}
         )
     return cells

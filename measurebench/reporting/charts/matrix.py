@@ -1,12 +1,13 @@
 """Draws a matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 from measurebench.reporting.figures.figure import Column, named
 from measurebench.reporting.html.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
 
-__all__ = ["COLUMNS", "EXPECTED", "FEW_PAIRS", "matrix", "matrix_width"]
+__all__ = ["COLUMNS", "EXPECTED", "FEW_PAIRS", "few_pairs", "matrix", "matrix_width"]
 
 FEW_PAIRS = 10
 """Cells that rest on fewer pairs than this are faded: of so few, chance alone gives plus or minus one."""
@@ -23,6 +24,11 @@ COLUMNS = (
     Column("ci_high", "high", "tau"),
     Column("p_adjusted", "adjusted p", "p"),
 )
+
+
+def few_pairs(row: Mapping[str, Any]) -> bool:
+    """Say whether a cell rests on so few pairs that it must not look strong."""
+    return bool(row) and (row.get("n_pairs") or 0) < FEW_PAIRS
 
 
 def matrix_width(n_columns: int) -> int:

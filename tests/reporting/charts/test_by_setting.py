@@ -123,8 +123,8 @@ def test_a_table_without_settings_has_no_chart() -> None:
 
 @pytest.mark.parametrize(("pairs", "few"), [(9, True), (10, False), (None, True)])
 def test_a_cell_of_few_pairs_is_faded(pairs: int | None, few: bool) -> None:
-    assert by_setting._few({"estimate": 1.0, "n_pairs": pairs}) is few
-    assert by_setting._few({}) is False
+    assert matrix.few_pairs({"estimate": 1.0, "n_pairs": pairs}) is few
+    assert matrix.few_pairs({}) is False
 
 
 def test_the_colours_are_labelled_by_the_middle_of_each_class() -> None:
