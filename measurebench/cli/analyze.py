@@ -67,9 +67,7 @@ def analyze(
     columns = chosen_columns(target, measures, settings, defense, id) | {"run": run, "cluster": cluster}
     if explain:
         return _explain(table, columns)
-    if out is None:
-        raise BadInputError("--out", "a folder to write to", "none", "or --explain for a first look")
-    for each, folder in _parts(table, radius, by, out):
+    for each, folder in _parts(table, radius, by, _given(out)):
         analysis = judge(
             table,
             **columns,
@@ -90,6 +88,13 @@ def analyze(
             _tell_claims(judged)
         say(f"Written: {', '.join(str(path) for path in written)}")
     return 0
+
+
+def _given(out: Path | None) -> Path:
+    """Return the folder to write to; raises BadInputError where none was named."""
+    if out is None:
+        raise BadInputError("--out", "a folder to write to", "none", "or --explain for a first look")
+    return out
 
 
 def _explain(table: Any, columns: dict[str, Any]) -> int:

@@ -31,7 +31,9 @@ def report(
     analysis: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that `analyze` wrote. [default: the table's folder]")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file; matrices also as LaTeX.")
+    ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="File formats of the charts: svg, png, pdf.")
     ] = "svg,png",
