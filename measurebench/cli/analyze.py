@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_table
+from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns
 from measurebench.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -16,17 +17,16 @@ __all__ = ["analyze"]
 
 def analyze(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .parquet, .json).")
+        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
-    ],
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict.")] = "robust_gap_pgd",
-    measures: Annotated[str, typer.Option(metavar="NAME,NAME", help="Columns to judge. [default: every measure]")] = "",
-    settings: Annotated[
-        str, typer.Option(metavar="NAME,NAME", help="Setting columns. [default: setting_*, architecture, defense]")
-    ] = "",
-    defense: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the defense.")] = "defense",
+        Path | None, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
+    ] = None,
+    target: Target = "",
+    measures: Measures = "",
+    settings: Settings = "",
+    defense: Defense = "",
+    id: Id = "",
     run: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the training run.")] = "run",
     cluster: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the paper or base network.")] = "cluster",
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Bootstrap samples.")] = 2000,
@@ -49,6 +49,9 @@ def analyze(
     claims: Annotated[
         bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only say what each column is taken for, and how to say otherwise.")
+    ] = False,
 ) -> int:
     """Test how well each measure predicts the target, and write correlations, regressions and the analysis to --out.
 
@@ -61,15 +64,13 @@ def analyze(
     from measurebench.store.tables import read_table
 
     table, infos = read_table(source), infos_of(source)
-    for each, folder in _parts(table, radius, by, out):
+    columns = chosen_columns(target, measures, settings, defense, id) | {"run": run, "cluster": cluster}
+    if explain:
+        return _explain(table, columns)
+    for each, folder in _parts(table, radius, by, _given(out)):
         analysis = judge(
             table,
-            target=target,
-            measures=_names(measures),
-            settings=_names(settings),
-            defense=defense,
-            run=run,
-            cluster=cluster,
+            **columns,
             bootstrap=bootstrap,
             seed=seed,
             where=where or None,
@@ -86,6 +87,27 @@ def analyze(
         if judged is not None:
             _tell_claims(judged)
         say(f"Written: {', '.join(str(path) for path in written)}")
+    return 0
+
+
+def _given(out: Path | None) -> Path:
+    """Return the folder to write to; raises BadInputError where none was named."""
+    if out is None:
+        raise BadInputError("--out", "a folder to write to", "none", "or --explain for a first look")
+    return out
+
+
+def _explain(table: Any, columns: dict[str, Any]) -> int:
+    """Print what each column is taken for, and what was changed when the table was read."""
+    from measurebench.core.columns import NOTES
+    from measurebench.stats.population.explain import explain
+
+    say(f"{len(table)} models, {len(table.columns)} columns")
+    found = explain(table, **columns)
+    rows = [[row.column, row.role, row.reason, row.option] for row in found]
+    say_table(["column", "taken for", "why", "otherwise"], rows)
+    for note in table.attrs.get(NOTES, []):
+        say(f"Note: {note}")
     return 0
 
 

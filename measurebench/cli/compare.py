@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from measurebench.cli.printing import say
+from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns
 
 __all__ = ["compare"]
 
@@ -16,14 +17,18 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for index.html. [default: print a table]")
     ] = None,
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="Column to predict. [default: robust_gap_pgd]")] = "",
+    target: Target = "",
+    measures: Measures = "",
+    settings: Settings = "",
+    defense: Defense = "",
+    id: Id = "",
 ) -> int:
     """Show for each measure whether its association with the gap changed sign, appeared, vanished or stayed."""
     from measurebench.reporting.comparison.comparison_page import CHANGES, comparison, write_comparison
     from measurebench.reporting.html.wording import fixed
     from measurebench.reporting.subject.study import load_study
 
-    options: dict[str, Any] | None = {"target": target} if target else None
+    options: dict[str, Any] | None = chosen_columns(target, measures, settings, defense, id) or None
     if out is not None:
         page = write_comparison(first, second, out, options=options)
         say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")

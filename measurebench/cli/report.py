@@ -6,19 +6,22 @@ from typing import Annotated, Any
 import typer
 
 from measurebench.cli.printing import say
+from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns
 
 __all__ = ["report"]
 
 
 def report(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or a table (.csv, .parquet, .json).")
+        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
     name: Annotated[str, typer.Option(metavar="TEXT", help="Name of the study. [default: the folder's]")] = "",
-    target: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column to predict; the table is then analysed again.")
-    ] = "",
+    target: Target = "",
+    measures: Measures = "",
+    settings: Settings = "",
+    defense: Defense = "",
+    id: Id = "",
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
     ] = "",
@@ -28,19 +31,22 @@ def report(
     analysis: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that `analyze` wrote. [default: the table's folder]")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for each chart as a file; matrices also as LaTeX.")
+    ] = None,
     format: Annotated[
         str, typer.Option(metavar="NAME,NAME", help="File formats of the charts: svg, png, pdf.")
     ] = "svg,png",
 ) -> int:
     """Write index.html, one self-contained page with the findings, charts, all models, methods and provenance.
 
-    A table without an analysis beside it is analysed first.
+    A table without an analysis beside it is analysed first, and so is any table where columns are named.
     """
     from measurebench.reporting import write_report
 
     options: dict[str, Any] = {
-        key: value for key, value in {"target": target, "where": where, "radius": radius}.items() if value
+        **chosen_columns(target, measures, settings, defense, id),
+        **{key: value for key, value in {"where": where, "radius": radius}.items() if value},
     }
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
     page = write_report(

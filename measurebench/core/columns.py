@@ -13,6 +13,7 @@ from typing import Literal
 
 __all__ = [
     "CONTRACT",
+    "NOTES",
     "OUTCOMES",
     "Column",
     "Format",
@@ -21,6 +22,8 @@ __all__ = [
     "accuracy_columns",
     "attack_title",
     "attacks_in",
+    "column_like",
+    "columns_like",
     "control_column",
     "count_columns",
     "describe",
@@ -28,6 +31,7 @@ __all__ = [
     "gap_column",
     "is_counted_apart",
     "is_gap",
+    "looks_like_outcome",
     "names_of",
     "outcome_columns",
     "own_count",
@@ -39,6 +43,9 @@ Format = Literal["text", "integer", "number", "percent", "points"]
 OUTCOMES: frozenset[Role] = frozenset({"count", "outcome", "gap"})
 """The roles of columns that say how robust a model is, or on how many images: never judged as measures."""
 
+NOTES = "notes"
+"""The attribute of a table that holds notes on how it was read, as a list of sentences."""
+
 _SPLITS = ("train", "test")
 _IMAGES = {"train": "training images", "test": "test images"}
 # Attacks whose name is not what a reader should see. Any other attack is called by its own name.
@@ -46,8 +53,24 @@ _ATTACKS = {"clean": "clean", "pgd": "PGD", "autoattack": "AutoAttack"}
 _SETTINGS = {"steps": "attack steps"}
 # pandas calls a column without a name so: it holds the numbers of the rows.
 _NAMELESS = "Unnamed:"
-# Names under which tables from elsewhere say which model a row is about.
-_ALIASES = ("id", "model", "name", "reference")
+# What columns of tables from elsewhere are called, in order of preference; compared by ``_plain``.
+_ALIASES = {
+    "id": ("modelid", "id", "model", "name", "modelname", "reference", "network", "checkpoint"),
+    "defense": ("defense", "defence", "defensemethod", "defencemethod", "trainingmethod", "method"),
+    "architecture": ("architecture", "arch"),
+    "run": ("run", "runid", "trainingrun"),
+    "cluster": ("cluster",),
+}
+# Choices of training, not properties of a trained network, under the names that people give them.
+_CHOICES = {
+    *("lr", "learningrate", "initiallr", "baselr", "maxlr", "lrschedule", "lrscheduler"),
+    *("schedule", "scheduler", "warmup", "warmupepochs", "seed", "randomseed", "batchsize"),
+    *("bs", "epoch", "epochs", "nepochs", "numepochs", "maxepochs", "iterations"),
+    *("weightdecay", "wd", "momentum", "optimizer", "optimiser", "optim", "dropout"),
+    *("droprate", "labelsmoothing", "augmentation", "augmentations", "dataaugmentation", "aug", "extradata"),
+    *("earlystopping", "activation", "trainsteps", "attacksteps", "pgdsteps", "nsteps", "numsteps"),
+    *("trainepsilon", "traineps", "epsilon", "eps", "beta", "patience", "ema"),
+}
 
 
 @dataclass(frozen=True)
@@ -194,7 +217,7 @@ CONTRACT: tuple[Column, ...] = (
 """The columns that every exported table has, in their order, settings and measures apart."""
 
 _FIXED = {column.name: column for column in CONTRACT}
-_FIXED |= {name: _named("identity", name, name) for name in _ALIASES}
+_FIXED |= {name: _named("identity", name, name) for name in ("id", "model", "name", "reference")}
 _ACCURACY = re.compile(r"(?P<attack>.+)_accuracy(?:_(?P<split>train|test))?")
 _FLAGS = re.compile(r"(?P<attack>.+)_flags")
 _COUNT = re.compile(r"n_(?P<attack>.+?)(?:_(?P<split>train))?")
@@ -215,6 +238,8 @@ def describe(name: str, among: Collection[str] = ()) -> Column:
     ('measure', 'count')
     >>> describe("setting_batch_size").label
     'batch size'
+    >>> describe("Learning rate").role, describe("Model Name").role
+    ('setting', 'identity')
     """
     if name in _FIXED:
         return _FIXED[name]
@@ -231,6 +256,10 @@ def describe(name: str, among: Collection[str] = ()) -> Column:
         return _flags(name, flagged["attack"])
     if name.startswith(_NAMELESS):
         return _named("identity", name, "row")
+    if (plain := _plain(name)) in _CHOICES:
+        return _named("setting", name, _spaced(name))
+    if any(plain in known for known in _ALIASES.values()):
+        return _named("identity", name, _spaced(name))
     return Column(name, "measure", _spaced(name), _spaced(name), _format(name), found["attack"] if found else "")
 
 
@@ -240,6 +269,11 @@ def _is_attack(name: str, among: Collection[str]) -> bool:
 
 def _format(name: str) -> Format:
     return "integer" if name.startswith("n_") else "percent" if "_accuracy_" in name else "number"
+
+
+def _plain(name: str) -> str:
+    """Return the letters and digits of a name in lower case."""
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 def _spaced(name: str) -> str:
@@ -253,6 +287,47 @@ def is_gap(name: str) -> bool:
     (True, False)
     """
     return name.startswith("robust_gap")
+
+
+def columns_like(names: Iterable[str], role: str) -> list[str]:
+    """Return the columns whose names mean "id", "defense", "architecture", "run" or "cluster", the likeliest first.
+
+    Upper and lower case, spaces and signs do not count.
+
+    >>> columns_like(["Name", "Training method", "Model-ID"], "id")
+    ['Model-ID', 'Name']
+    """
+    order = {alias: k for k, alias in enumerate(_ALIASES[role])}
+    found = [name for name in names if _plain(name) in order]
+    return sorted(found, key=lambda name: (name != role, order[_plain(name)]))
+
+
+def column_like(names: Collection[str], wanted: str, role: str) -> str:
+    """Return the column that was asked for; if it is just the usual name and not there, one whose name means the same.
+
+    >>> column_like(["Defence", "gap"], "defense", "defense"), column_like(["Defence", "gap"], "group", "defense")
+    ('Defence', 'group')
+    """
+    if wanted in names or wanted != role:
+        return wanted
+    return next(iter(columns_like(names, role)), wanted)
+
+
+def looks_like_outcome(name: str) -> bool:
+    """Say whether a name from elsewhere is that of an accuracy on a split, or of a generalization gap.
+
+    >>> looks_like_outcome("PGD-20 test acc. (%)"), looks_like_outcome("Robust Gap"), looks_like_outcome("accuracy")
+    (True, True, False)
+    """
+    words = set(re.findall(r"[a-z]+", name.casefold()))
+    accuracy = words & {"acc", "accuracy", "error", "err"} and words & {
+        "train",
+        "training",
+        "test",
+        "val",
+        "validation",
+    }
+    return bool(accuracy or ("gap" in words and words & {"robust", "generalization", "generalisation", "adversarial"}))
 
 
 def names_of(*roles: Role) -> tuple[str, ...]:

@@ -65,14 +65,15 @@ def analyze(
     infos: Mapping[str, MeasureInfo] | None = None,
     margin: float = MARGIN,
     radius: str | float | None = None,
+    id: str | None = None,
 ) -> Analysis:
     """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
-    ``table`` has one row per model. ``measures`` defaults to every numeric column that is no identity, setting or
-    accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
-    ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
-    ``radius`` keeps the models measured at it (a table of several threat models is refused otherwise),
-    ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
+    ``table`` has one row per model, named by the column ``id``. ``measures`` defaults to every numeric column that is
+    no identity, setting or accuracy; ``settings`` to ``setting_*``, names such as lr or seed, architecture and the
+    defense; the columns named by ``defense``, ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression
+    such as ``defense == "AT"``, ``radius`` keeps the models measured at it (a table of several threat models is refused
+    otherwise), ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
     ``infos`` what is known of the measures (title, hypothesis), ``margin`` the |tau| up to which an association counts
     as small.
     ``permutations`` defaults to ``enough_permutations``. The same table, options and seed give the same
@@ -92,6 +93,7 @@ def analyze(
             exclude_standard=exclude_standard,
             converged_at=converged_at,
             radius=radius,
+            id=id,
         )
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
@@ -114,6 +116,7 @@ def analyze(
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
     kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     kept |= {} if radius is None else {"radius": str(radius)}
+    kept |= {} if id is None else {"id": id}
     return Analysis(
         target=target,
         correlations=correlations,

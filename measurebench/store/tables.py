@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +22,12 @@ from measurebench.core.columns import (
 )
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
-from measurebench.core.limits import COLUMNS, NAME_LENGTH, TABLE_BYTES, TABLE_CELLS
+from measurebench.core.limits import TABLE_BYTES
 from measurebench.core.reading import check_file, reading
 from measurebench.core.records import Record
-from measurebench.store.csv_text import csv_text, without_marks
+from measurebench.store.csv_text import csv_text
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.table_reading import as_numbers, check_size, read_csv, read_excel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,16 +66,15 @@ def _core() -> tuple[str, ...]:
 
 CORE = _core()
 """The measures of the core tier: the first measure columns of a table, in this order."""
-_MISSING = ("", "N/A", "n/a", "NA", "<NA>", "#N/A", "NaN", "nan", "null", "None", "-")
 FORMATS = (".csv", ".parquet", ".json")
-_TEXTS = ("model_id", "run", "cluster", "config_digest")  # names that may look like numbers: 001 is not 1
-_NAMES = {name for name in (*names_of("identity"), *_TEXTS) if describe(name).format == "text"}
+_ANY = "a results folder or a table (.csv, .tsv, .txt, .xlsx, .parquet, .json; .csv.gz)"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Return the table of models of a results folder or of a .csv, .parquet or .json file.
+    """Return the table of models of a results folder or of a .csv, .tsv, .xlsx, .parquet or .json file.
 
-    Raises BadInputError for a file that is missing, of another kind, damaged or empty.
+    Text may be separated by commas, semicolons or tabs, have decimal commas, be UTF-8, UTF-16 or Latin-1, and be
+    compressed with gzip. Raises BadInputError for a file that is missing, of another kind, damaged or empty.
     """
     import pandas as pd
 
@@ -82,15 +82,19 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if source.is_dir():
         return export(ResultsFolder.open(source))
     if not source.exists():
-        raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", "no such file")
-    readers: dict[str, Any] = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}
-    if source.suffix not in readers:
-        raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", repr(source.suffix))
-    with reading(source, expected := f"a {source.suffix[1:]} table"):
-        check_file(source, TABLE_BYTES, expected)
-        table = readers[source.suffix](source)
+        raise BadInputError(str(source), _ANY, "no such file")
+    ending = source.name.lower().removesuffix(".gz").rpartition(".")[2]
+    text = dict.fromkeys(("csv", "tsv", "txt"), read_csv)
+    readers: dict[str, Any] = {**text, "xlsx": read_excel, "xlsm": read_excel}
+    if source.suffix.lower() != ".gz":
+        readers |= {"parquet": _read_parquet, "json": _read_json}
+    if ending not in readers:
+        raise BadInputError(str(source), _ANY, repr(source.suffix), "save an .xls as .xlsx" if ending == "xls" else "")
+    with reading(source, f"a {ending} table"):
+        check_file(source, TABLE_BYTES, _ANY)
+        table = readers[ending](source)
     if isinstance(table, pd.DataFrame):
-        _check_size(len(table), list(map(str, table.columns)), source)
+        check_size(len(table), list(map(str, table.columns)), source)
     if not isinstance(table, pd.DataFrame) or table.empty:
         raise BadInputError(str(source), "a table with a row per model", "an empty one")
     return table
@@ -141,51 +145,14 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 
-def _check_size(n_rows: int, names: Sequence[str], path: Path) -> None:
-    """Refuse tables that are too large, and columns whose names are."""
-    COLUMNS.check(len(names), str(path))
-    TABLE_CELLS.check(n_rows * len(names), str(path))
-    NAME_LENGTH.check(max(map(len, names), default=0), f"{path}: a column")
-
-
 def _read_parquet(path: Path) -> pd.DataFrame:
     """Read a table whose size was looked at before: repeated values take no room in the file, but do in memory."""
     import pandas as pd
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
-        _check_size(file.metadata.num_rows, file.schema_arrow.names, path)
+        check_size(file.metadata.num_rows, file.schema_arrow.names, path)
     return pd.read_parquet(path)
-
-
-def _check_csv(path: Path) -> None:
-    """Count columns and cells before pandas makes a name and a type for each; commas in quotes count too."""
-    n_cells = 0
-    with path.open("rb") as file:
-        COLUMNS.check(file.readline(NAME_LENGTH.allowed * COLUMNS.allowed).count(b",") + 1, str(path))
-        file.seek(0)
-        while block := file.read(1 << 20):
-            n_cells += block.count(b",") + block.count(b"\n")
-    TABLE_CELLS.check(n_cells, str(path))
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """Read names as they are written: a defense may be called None, and 001 is an id."""
-    import pandas as pd
-
-    _check_csv(path)
-    texts = dict.fromkeys(_TEXTS, str)
-    table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], dtype=texts)
-    usual = pd.read_csv(path, dtype=texts)  # NA and None are missing here, which is right among numbers alone
-    values = [name for name in map(str, usual.columns) if name not in _NAMES and _holds_values(usual[name])]
-    return without_marks(table.assign(**{name: usual[name] for name in values}))
-
-
-def _holds_values(column: pd.Series[Any]) -> bool:
-    """Tell a column of numbers or truth values, some perhaps missing, from names and from an empty one."""
-    from pandas.api.types import infer_dtype
-
-    return infer_dtype(column, skipna=True) in ("integer", "floating", "boolean") and bool(column.notna().any())
 
 
 def _read_json(path: Path) -> pd.DataFrame:
@@ -201,22 +168,7 @@ def _read_json(path: Path) -> pd.DataFrame:
     others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
     if others:
         raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])
-    table = pd.DataFrame.from_records(rows)
-    return table.assign(**{str(name): _with_missing(column) for name, column in table.items()})
-
-
-def _with_missing(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column with "N/A" and the like among numbers as missing, as in a CSV file; any other as it is."""
-    import pandas as pd
-    from pandas.api.types import infer_dtype
-
-    if column.dtype != object:
-        return column
-    written = column.map(lambda value: isinstance(value, str) and value.strip() in _MISSING)
-    rest = column[~written.astype(bool)]
-    if not written.any() or infer_dtype(rest, skipna=True) not in ("integer", "floating", "mixed-integer-float"):
-        return column
-    return pd.to_numeric(column.mask(written.astype(bool)))
+    return as_numbers(pd.DataFrame.from_records(rows))
 
 
 def _is_plain_object(row: Any) -> bool:

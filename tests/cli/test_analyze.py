@@ -68,3 +68,26 @@ def test_bad_options_end_with_status_2_and_one_message(table: Path, tmp_path: Pa
     said = capsys.readouterr().err
     assert expected in said
     assert "Traceback" not in said
+
+
+ODD = "Model Name;Method;lr;Robust gap;margin\n" + "".join(
+    f"net{k};M{k % 3};0,{1 + k % 2};0,{10 + k * 7 % 20};1,{10 + k * 11 % 23}\n" for k in range(12)
+)
+
+
+def test_explain_says_what_each_column_is_taken_for_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text(ODD)
+    assert run_command_line(["analyze", str(tmp_path / "mine.csv"), "--explain", "--target", "Robust gap"]) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    found = {" ".join(words[:-1]): words for words in said}
+    assert said[0] == ["12", "models,", "5", "columns"]
+    assert [line[-1] for line in said[2:7]] == ["--id", "--defense", "--settings", "--target", "--measures"]
+    assert any("read with commas in its numbers" in name for name in found)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.csv"]
+
+
+def test_analyze_needs_a_folder_or_explain(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["analyze", str(table)]) == 2
+    assert "--out: expected a folder to write to, got none; or --explain for a first look" in capsys.readouterr().err

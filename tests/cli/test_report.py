@@ -59,3 +59,29 @@ def test_leaderboard_refuses_records_without_model_ids(tmp_path: Path, capsys: p
     records.write_text("name,local_lip\nWong2020Fast,1.5\n")
     assert run_command_line(["leaderboard", "--out", str(tmp_path), "--records", str(records)]) == 2
     assert "records: expected a table with a column model_id" in capsys.readouterr().err
+
+
+def test_report_and_compare_take_a_table_with_any_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = {"model_id": "Network", "defense": "Group", "robust_gap_pgd": "Gap", "local_lip": "lipschitz"}
+    keep = study_table(18)[[*odd, "pgd_accuracy_train"]].rename(columns=odd).assign(other=range(18))
+    keep.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
+    named = [
+        "--target",
+        "Gap",
+        "--measures",
+        "lipschitz",
+        "--defense",
+        "Group",
+        "--settings",
+        "Group",
+        "--id",
+        "Network",
+    ]
+    assert run_command_line(["report", str(tmp_path / "t.csv"), "--out", str(tmp_path / "page"), *named]) == 0
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "lipschitz" in page
+    assert keep["Network"].iloc[0] in page
+    capsys.readouterr()
+    assert run_command_line(["compare", str(tmp_path / "t.csv"), str(tmp_path / "t.csv"), *named]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["lipschitz"]

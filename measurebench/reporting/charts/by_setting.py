@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.reporting.charts.heatmap import expected_sign
-from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
+from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, FEW_PAIRS, few_pairs, matrix, matrix_width
 from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import fixed, interval, listed, measure_name, setting_name
 from measurebench.reporting.subject.study import Study, is_sure
@@ -18,7 +18,7 @@ _READING = {
     "It asks whether the measure follows the effect of that setting.",
     "pi": "π compares models that share the value of one setting. A large π beside a small ψ points to a confounder.",
 }
-_KEYS = ("estimate", "ci_low", "ci_high", "n_models", "p_adjusted")
+_KEYS = ("estimate", "ci_low", "ci_high", "n_models", "n_pairs", "p_adjusted")
 
 
 def figure(study: Study, statistic: str) -> Figure | None:
@@ -38,7 +38,7 @@ def figure(study: Study, statistic: str) -> Figure | None:
         {statistic: pd.DataFrame(rows)},
         statistic,
         COLUMNS,
-        _READING[statistic],
+        f"{_READING[statistic]} Faded cells rest on fewer than {FEW_PAIRS} pairs of models.",
         picks=True,
         rows=len(study.ranked),
         min_width=matrix_width(len(columns)),
@@ -86,11 +86,19 @@ def _rows(study: Study, name: str, order: int, statistic: str, labels: dict[str,
         "expected": expected_sign(study, name),
     }
     blank: dict[str, Any] = dict.fromkeys(_KEYS)
-    cells = [shared | blank | {"column": EXPECTED, "group": "expected sign", "sign": shared["expected"], "sure": False}]
+    cells = [
+        shared
+        | blank
+        | {"column": EXPECTED, "group": "expected sign", "sign": shared["expected"], "sure": False, "few": False}
+    ]
     found = [("all\nτ", "all models, τ", study.estimate(name))]
     found += [(label, setting_name(axis), study.estimate(name, statistic, axis=axis)) for axis, label in labels.items()]
     found.append((f"mean\n{SYMBOLS[statistic]}", "mean over settings", study.estimate(name, f"{statistic}_mean")))
     for column, group, row in found:
         values = {key: row.get(key) for key in _KEYS}
-        cells.append(shared | values | {"column": column, "group": group, "sign": "", "sure": is_sure(row)})
+        cells.append(
+            shared
+            | values
+            | {"column": column, "group": group, "sign": "", "sure": is_sure(row), "few": few_pairs(row)}
+        )
     return cells

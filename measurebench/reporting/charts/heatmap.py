@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, matrix, matrix_width
+from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, FEW_PAIRS, few_pairs, matrix, matrix_width
 from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import MINUS, count, listed, measure_name
 from measurebench.reporting.subject.study import ALL, Study, is_sure
@@ -44,7 +44,8 @@ def figure(study: Study) -> Figure:
         COLUMNS,
         f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
         "means a smaller one, and 0 where it tells nothing. Bold: the association is shown, that is, the 95 % interval "
-        "excludes 0 and the adjusted p is at most 0.05. Choose a cell to see its models." + _about_controls(study),
+        "excludes 0 and the adjusted p is at most 0.05. Faded: fewer than "
+        f"{FEW_PAIRS} pairs of models. Choose a cell to see its models." + _about_controls(study),
         picks=True,
         rows=len(drawn),
         min_width=matrix_width(len(columns) + 1),
@@ -89,10 +90,14 @@ def _rows(study: Study, name: str, order: int, columns: dict[str, str]) -> list[
     """Return the cells of one measure: the expected sign, all models, each defense."""
     expected = expected_sign(study, name)
     shared = {"measure": name, "title": measure_name(name, study.infos), "order": order, "expected": expected}
-    empty = dict.fromkeys(("estimate", "ci_low", "ci_high", "n_models", "p_adjusted"))
-    cells = [shared | empty | {"column": EXPECTED, "group": "expected sign", "sign": expected}]
+    empty = dict.fromkeys(("estimate", "ci_low", "ci_high", "n_models", "n_pairs", "p_adjusted"))
+    cells = [shared | empty | {"column": EXPECTED, "group": "expected sign", "sign": expected, "few": False}]
     for level, label in columns.items():
         row = study.estimate(name, "tau_within", level) if level else study.estimate(name)
         values = {key: row.get(key) for key in empty}
-        cells.append(shared | values | {"column": label, "group": level or ALL, "sign": "", "sure": is_sure(row)})
+        cells.append(
+            shared
+            | values
+            | {"column": label, "group": level or ALL, "sign": "", "sure": is_sure(row), "few": few_pairs(row)}
+        )
     return cells

@@ -1,11 +1,16 @@
 """Draws a matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from measurebench.reporting.figures.figure import Column, named
 from measurebench.reporting.html.theme import TAU_FILLS, TAU_INKS, TAU_STEPS
 
-__all__ = ["COLUMNS", "EXPECTED", "matrix", "matrix_width"]
+__all__ = ["COLUMNS", "EXPECTED", "FEW_PAIRS", "few_pairs", "matrix", "matrix_width"]
+
+FEW_PAIRS = 10
+"""Cells that rest on fewer pairs than this are faded: of so few, chance alone gives plus or minus one."""
 
 EXPECTED = "expected\nsign"
 COLUMNS = (
@@ -13,11 +18,17 @@ COLUMNS = (
     Column("expected", "expected sign"),
     Column("group", "column"),
     Column("n_models", "n models", "integer"),
+    Column("n_pairs", "n pairs", "integer"),
     Column("estimate", "estimate", "tau"),
     Column("ci_low", "low", "tau"),
     Column("ci_high", "high", "tau"),
     Column("p_adjusted", "adjusted p", "p"),
 )
+
+
+def few_pairs(row: Mapping[str, Any]) -> bool:
+    """Say whether a cell rests on so few pairs that it must not look strong."""
+    return bool(row) and (row.get("n_pairs") or 0) < FEW_PAIRS
 
 
 def matrix_width(n_columns: int) -> int:
@@ -27,6 +38,8 @@ def matrix_width(n_columns: int) -> int:
 
 def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any:
     """Return the chart over rows ``title, column, estimate, ci_low, ci_high, n_models, p_adjusted, sign, sure, order``.
+
+    A row whose ``few`` is true rests on few pairs and is faded.
 
     ``columns`` are the values of ``column`` from left to right; a line break in them breaks the label.
     """
@@ -64,6 +77,7 @@ def matrix(dataset: str, columns: list[str], n_rows: int, statistic: str) -> Any
         .mark_rect(invalid="show", cornerRadius=2, stroke="var(--paper)", strokeWidth=2, cursor="pointer")
         .encode(
             color=_scale(TAU_FILLS, statistic, "var(--panel)"),
+            opacity=alt.condition("datum.few", alt.value(_FADED), alt.value(1)),
             tooltip=_tooltip(statistic),
         )
     )
@@ -95,17 +109,29 @@ def _scale(colors: tuple[str, ...], title: str, missing: str, legend: bool = Tru
         if legend
         else None
     )
+    unlike = [{"test": "!isValid(datum.estimate)", "value": missing}]
+    unlike += [] if legend else [{"test": "datum.few", "value": "var(--ink)"}]
     return alt.Color(
         field="estimate",
         type="quantitative",
         legend=shown,
         scale=alt.Scale(type="threshold", domain=list(TAU_STEPS), range=list(colors)),
-        condition={"test": "!isValid(datum.estimate)", "value": missing},
+        condition=unlike,
     )
 
 
+_FADED = 0.28  # the sign can still be seen, but no faded cell looks as strong as a full one
+
+
+def _middles() -> list[str]:
+    """Return the middle of each colour's range as a label."""
+    bounds = [-1 + (1 + TAU_STEPS[0]) / 3, *TAU_STEPS, 1 - (1 - TAU_STEPS[-1]) / 3]
+    middles = [(low + high) / 2 for low, high in pairwise(bounds)]
+    return ["0" if abs(m) < 0.05 else f"{m:.1f}".replace("-", "\u2212").replace("0.", ".") for m in middles]
+
+
 # A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
-_LEGEND = "datum.index == 0 ? '\u2212' : datum.index == 8 ? '+' : datum.index == 4 ? '0' : ''"
+_LEGEND = f"{_middles()}[datum.index]"
 
 
 def _numbers(base: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 from measurebench.reporting.charts import scatter
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.figures.figure_files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.latex import latex_table
 from measurebench.reporting.html.shell import write_text
 from measurebench.reporting.study.study_page import sections, study_page
 from measurebench.reporting.subject.study import Study, load_study
@@ -29,15 +30,19 @@ def write_report(
 ) -> Path:
     """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
 
-    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats``, ``analysis`` the folder of
-    an analysis made before, ``options`` go to ``measurebench.analyze``. Raises BadInputError for input that cannot
-    be used.
+    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats`` and every matrix of estimates
+    as a LaTeX table, ``analysis`` the folder of an analysis made before, ``options`` go to ``measurebench.analyze``.
+    Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
     study = load_study(source, name=name, analysis=analysis, options=options)
     page = write_text(Path(out) / "index.html", study_page(study))
     if figures is not None:
-        write_figures(static_figures(study), Path(figures), formats)
+        drawn = static_figures(study)
+        write_figures(drawn, Path(figures), formats)
+        for figure in drawn:
+            if (text := latex_table(figure)) is not None:
+                write_text(Path(figures) / f"{figure.id}.tex", text)
     return page
 
 

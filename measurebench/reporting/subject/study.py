@@ -53,7 +53,7 @@ class Study:
     @classmethod
     def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
         """Return a study of a table as it was read; of several radii it shows the one that was analysed."""
-        whole = identified(table)
+        whole = identified(table, analysis.provenance.get("id"))
         table = rows_shown(whole, analysis.provenance.get(RADIUS))
         hidden = Counter(whole["model_id"]) - Counter(table["model_id"])
         sweep = whole.drop(index=list(superseded(whole))) if len(radii_in(whole)) > 1 else None

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from measurebench.core.columns import accuracy_column
+from measurebench.core.columns import NOTES, accuracy_column, column_like, columns_like
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.analysis import FilterStep
 from measurebench.stats.population.percent import fractions
-from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns, unread_columns
+from measurebench.stats.population.roles import (
+    measure_columns,
+    numbers,
+    require,
+    setting_columns,
+    taken_notes,
+    unread_columns,
+)
 from measurebench.stats.population.threats import EARLIER, RADIUS, of_radius, require_one_threat, superseded
 from measurebench.stats.resampling.draws import Floats, Ints
 
@@ -23,6 +30,7 @@ __all__ = [
     "identified",
     "is_standard",
     "level_names",
+    "naming_column",
     "read_population",
 ]
 
@@ -93,6 +101,7 @@ def read_population(
     exclude_standard: bool = False,
     converged_at: float = CONVERGED_AT,
     radius: str | float | None = None,
+    id: str | None = None,
 ) -> Population:
     """Return the models of a table that the filters keep.
 
@@ -102,8 +111,13 @@ def read_population(
     evaluated, one id on different rows, models of several threat models, a target too large or small to be squared, or
     fewer than two models left.
     """
-    table, percent = fractions(identified(table), target)
+    told = [*table.attrs.get(NOTES, []), *_naming_notes(table, id)]
+    table, percent = fractions(identified(table, id), target)
     require(table, target, "target")
+    defense, run, cluster = (
+        _found(table, wanted, usual, told)
+        for wanted, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster"))
+    )
     names = measure_columns(table, target, measures, [*(settings or ()), defense, run, cluster])
     for name, usual in ((defense, "defense"), (run, "run"), (cluster, "cluster")):
         if name != usual:
@@ -125,8 +139,9 @@ def read_population(
         table = table.drop(index=list(reasons))
     if len(table) < 2:
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
-    notes = [percent] if percent else []
+    notes = [*told, *([percent] if percent else [])]
     if measures is None:
+        notes += taken_notes(table, [target, *axes, run, cluster], axes)
         notes += unread_columns(table, [target, *axes, run, cluster])
     _check_target(numbers(table, target, "target"), target)
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
@@ -187,26 +202,54 @@ def _natural(ids: pd.Series) -> pd.Series:
     return ids.str.replace(r"\d+", lambda match: match.group().zfill(12), regex=True)
 
 
-def identified(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a copy with a column model_id; rows without an id are named by their number.
+def _found(table: pd.DataFrame, wanted: str, usual: str, told: list[str]) -> str:
+    """Return the column for a role; one that only means the same as the usual name is told."""
+    found = column_like(list(map(str, table.columns)), wanted, usual)
+    if found != wanted:
+        told.append(f"Column {found} was taken for the {usual}.")
+    return found
 
-    Without that column, ``id``, ``model`` or ``name`` takes its place, if every row has another entry.
 
-    Raises BadInputError for a table that has two columns of one name.
+def _naming_notes(table: pd.DataFrame, id: str | None) -> list[str]:
+    """Return a note where rows are named by their number although a column looks like one of names."""
+    candidates = columns_like(map(str, table.columns), "id")
+    if id is not None or "model_id" in candidates or not candidates or naming_column(table) is not None:
+        return []
+    return [
+        f"Models are named by the numbers of their rows: column {candidates[0]} has missing or repeated entries, so"
+        " that it does not tell them apart."
+    ]
+
+
+def naming_column(table: pd.DataFrame) -> str | None:
+    """Return the column that names the models: model_id, else one called model, name or the like with unique entries.
+
+    None where there is none, so that rows are named by their number.
+    """
+    for name in columns_like(map(str, table.columns), "id"):
+        if name == "model_id" or (table[name].notna().all() and table[name].is_unique):
+            return name
+    return None
+
+
+def identified(table: pd.DataFrame, id: str | None = None) -> pd.DataFrame:
+    """Return a copy with a column model_id: that of ``id``, else of ``naming_column``, else the numbers of rows.
+
+    Raises BadInputError for a table that has two columns of one name, or that lacks the column ``id``.
     """
     table = table.copy()
     table.columns = [str(name) for name in table.columns]
     if duplicated := table.columns[table.columns.duplicated()].tolist():
         raise BadInputError("the table", "every column once", f"{duplicated[0]!r} twice")
+    if id is not None:
+        require(table, id, "id")
     numbered = pd.Series([f"row {i + 1}" for i in range(len(table))], index=table.index, dtype=object)
+    if (source := id or naming_column(table)) is not None:
+        given = table[source]
+        numbered = given.astype(object).where(given.notna(), numbered).astype(str)
     if "model_id" in table.columns:
-        given = table["model_id"]
-        table["model_id"] = given.astype(object).where(given.notna(), numbered).astype(str)
+        table["model_id"] = numbered
     else:
-        for name in _ID_COLUMNS:
-            if name in table.columns and table[name].notna().all() and table[name].is_unique:
-                numbered = table[name].astype(str)
-                break
         table.insert(0, "model_id", numbered)
     return table.reset_index(drop=True)
 

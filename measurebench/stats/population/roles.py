@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from measurebench.core.columns import describe
+from measurebench.core.columns import columns_like, describe, looks_like_outcome
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.resampling.draws import Floats
 
-__all__ = ["measure_columns", "numbers", "require", "setting_columns", "unread_columns"]
+__all__ = ["measure_columns", "numbers", "require", "setting_columns", "taken_notes", "unread_columns"]
 
 # The difference of two numbers of this size would leave the range of float64.
 _INFINITE = 1e300
 
 
 def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | None, others: Sequence[str]) -> list[str]:
-    """Return the columns to judge: those chosen, or every numeric column that the contract does not reserve.
+    """Return the columns to judge: those chosen, or every numeric column that has no other role.
 
     Accuracies, gaps and numbers of images are outcomes, of whatever attack: they are judged only where they are named.
     Raises BadInputError for a column that is missing or is the target, and where there is nothing to judge.
@@ -36,10 +36,14 @@ def measure_columns(table: pd.DataFrame, target: str, chosen: Sequence[str] | No
 
 
 def setting_columns(table: pd.DataFrame, chosen: Sequence[str] | None, defense: str) -> list[str]:
-    """Return the settings: those chosen, or ``setting_*`` and architecture; and the defense where the table has it."""
+    """Return the settings: those chosen, or ``setting_*``, names such as lr or seed, and architecture; and the defense.
+
+    The defense is among them where the table has it.
+    """
     if chosen is None:
         names = [str(n) for n in table.columns if describe(str(n)).role == "setting"]
-        return names + [n for n in dict.fromkeys(("architecture", defense)) if n in table.columns]
+        architecture = columns_like(map(str, table.columns), "architecture")[:1]
+        return list(dict.fromkeys([*names, *architecture, *([defense] if defense in table.columns else [])]))
     for name in chosen:
         require(table, name, "setting")
     return list(dict.fromkeys([*chosen, *([defense] if defense in table.columns else [])]))
@@ -70,6 +74,23 @@ def numbers(table: pd.DataFrame, name: str, role: str) -> Floats:
     return np.asarray(result, dtype=np.float64)
 
 
+def taken_notes(table: pd.DataFrame, others: Sequence[str], axes: Sequence[str]) -> list[str]:
+    """Return notes on columns of numbers that are judged nowhere since their names tell otherwise.
+
+    These are settings of training that are not called ``setting_*``, accuracies under other names, and empty columns.
+    """
+    names = list(map(str, table.columns))
+    numeric = [name for name in names if pd.api.types.is_numeric_dtype(table[name].dtype) and name not in set(others)]
+    settings = [n for n in axes if describe(n).role == "setting" and not n.startswith("setting_")]
+    measures = [name for name in numeric if describe(name, names).role == "measure"]
+    groups = {
+        "taken for settings of training, not judged": settings,
+        "taken for accuracies or gaps, not judged": [n for n in measures if looks_like_outcome(n)],
+        "empty, not judged": [n for n in measures if table[n].isna().all()],
+    }
+    return [f"Columns {what}: {', '.join(found)}; --measures names others." for what, found in groups.items() if found]
+
+
 def unread_columns(table: pd.DataFrame, others: Sequence[str]) -> list[str]:
     """Return a note for every column that might be a measure, but holds text where most entries are numbers.
 
@@ -95,7 +116,9 @@ def unread_columns(table: pd.DataFrame, others: Sequence[str]) -> list[str]:
 
 
 def _may_be_measure(table: pd.DataFrame, name: str, others: set[str]) -> bool:
-    if name in others or describe(name, table.columns).role != "measure":
+    if name in others or describe(name, table.columns).role != "measure" or looks_like_outcome(name):
+        return False
+    if table[name].isna().all():
         return False
     kind = table[name].dtype
     return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from measurebench.reporting.charts import by_setting
+from measurebench.reporting.charts import by_setting, matrix
 from measurebench.reporting.charts.by_setting import SYMBOLS
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
@@ -119,3 +119,13 @@ def test_a_table_without_settings_has_no_chart() -> None:
     study = Study.of("x", table, analyze(table, bootstrap=20, permutations=19, measures=["local_lip"]))
     assert by_setting.figure(study, "psi") is None
     assert by_setting.figure(study, "pi") is None
+
+
+@pytest.mark.parametrize(("pairs", "few"), [(9, True), (10, False), (None, True)])
+def test_a_cell_of_few_pairs_is_faded(pairs: int | None, few: bool) -> None:
+    assert matrix.few_pairs({"estimate": 1.0, "n_pairs": pairs}) is few
+    assert matrix.few_pairs({}) is False
+
+
+def test_the_colours_are_labelled_by_the_middle_of_each_class() -> None:
+    assert matrix._middles() == ["\u2212.8", "\u2212.6", "\u2212.4", "\u2212.2", "0", ".2", ".4", ".6", ".8"]

@@ -91,7 +91,7 @@ def test_the_table_of_the_chart_has_a_row_for_every_cell(wide: Study) -> None:
     figure = heatmap.figure(wide)
     cells = figure.data["tau"]
     assert len(cells) == (len(KEPT) + 2) * (2 + len(DEFENSES))
-    assert figure.rows == len(KEPT)
+    assert figure.rows == len(KEPT) + 2  # with two negative controls
     at = cells[(cells["measure"] == "local_lip") & (cells["group"] == "AT")].iloc[0]
     assert at["estimate"] == pytest.approx(tau(wide, "local_lip", "AT"))
     assert at["n_models"] == int((wide.table["defense"] == "AT").sum())

@@ -1,5 +1,6 @@
 """Draws the ranking with intervals, which show the neighbours that truly differ."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,9 @@ from measurebench.reporting.html.wording import percent
 
 __all__ = ["figure"]
 
+# The axis leaves out the weakest tenth where the others then fill at most this part of it.
+_ZOOM = 0.75
+_MANY = 30  # so few entries have room enough
 _COLUMNS = (
     Column("rank", "rank", "integer"),
     Column("model_id", "model"),
@@ -51,28 +55,45 @@ def figure(table: pd.DataFrame) -> Figure:
         "models",
         _COLUMNS,
         "Lines are Wilson's 95 % intervals. Two entries count as different where Newcombe's interval of their "
-        "difference excludes zero. This is conservative, because all entries were evaluated on the same images.",
+        "difference excludes zero. This is conservative, because all entries were evaluated on the same images."
+        + _below(known, _domain(known)[0]),
     )
+
+
+def _domain(known: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of the axis: without the weakest tenth, where that lets intervals of a percent be seen."""
+    lowest, tenth, highest = known["low"].min(), known["low"].quantile(0.1), known["high"].max()
+    apart = len(known) >= _MANY and (highest - tenth) < _ZOOM * (highest - lowest)
+    start = math.floor(20 * tenth) / 20 if apart else lowest - 0.01
+    return max(float(start), 0.0), min(float(highest) + 0.01, 1.0)
+
+
+def _below(known: pd.DataFrame, start: float) -> str:
+    """Return a sentence on the entries that the axis leaves out, or nothing."""
+    n = int((known["autoattack_accuracy"] < start).sum())
+    entries = "1 entry below" if n == 1 else f"{n} entries below"
+    return f" The axis begins at {start:.0%}, so that intervals can be seen; the table has {entries} it." if n else ""
 
 
 def _chart(table: pd.DataFrame) -> Any:
     import altair as alt
 
-    base = alt.Chart(named("models")).transform_filter("isValid(datum.autoattack_accuracy)")
+    domain = _domain(table.dropna(subset=["autoattack_accuracy"]))
+    base = alt.Chart(named("models")).transform_filter(f"datum.autoattack_accuracy >= {domain[0]}")
     x = alt.X(field="rank", type="quantitative", title="rank", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=8))
     channels = defense_channels(kinds(table))
-    spans = base.mark_rule(strokeWidth=1.4).encode(
+    spans = base.mark_rule(strokeWidth=1.4, clip=True).encode(
         x=x,
-        y=alt.Y(field="low", type="quantitative", scale=alt.Scale(zero=False)),
+        y=alt.Y(field="low", type="quantitative", scale=alt.Scale(domain=list(domain))),
         y2=alt.Y2(field="high"),
         color=channels["color"],
     )
     tips = tooltips(_COLUMNS)
     marks = base.mark_point(filled=True, size=34).encode(
         x=x,
-        y=percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"),
+        y=percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y", domain),
         opacity=dimmed(),
         tooltip=tips,
         **channels,
     )
-    return (spans + marks).properties(width="container", height=320)
+    return (spans + marks).properties(width="container", height=400)

@@ -46,3 +46,15 @@ def test_the_summary_is_the_median_number_of_ranks_that_are_open(board: pd.DataF
     assert ranking.figure(board).summary == "With 10,000 test images most ranks are certain."
     same = prepared(board.drop(columns=["rank", "rank_best", "rank_worst", "low", "high"]).iloc[1:3])
     assert "could hold any of 2 ranks" in ranking.figure(same).summary
+
+
+def test_the_axis_leaves_out_the_weakest_where_intervals_could_not_be_seen_otherwise() -> None:
+    spread = pd.Series([0.001, 0.002, 0.003, *(0.5 + 0.005 * k for k in range(37))])
+    known = pd.DataFrame({"autoattack_accuracy": spread, "low": spread - 0.01, "high": spread + 0.01})
+    assert ranking._domain(known) == pytest.approx((0.45, 0.70))
+    assert "begins at 45%, so that intervals can be seen; the table has 3 entries below it" in ranking._below(
+        known, 0.45
+    )
+    assert ranking._below(known, 0.0) == ""
+    few = known.iloc[::2]
+    assert ranking._domain(few)[0] == 0.0
