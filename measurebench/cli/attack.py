@@ -20,7 +20,7 @@ _CANDIDATES = 4  # images attacked for each one shown: the gallery shows first t
 
 
 @takes(
-    *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization"),
+    *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization", "weights"),
     *("allow_pickle", "trust_code", "offline"),
     dataset="the model's own, else digits",
 )
@@ -81,7 +81,7 @@ def _check_places(out: Path | None, gallery: Path | None) -> None:
 def _loaded(model: str, given: dict[str, Any]) -> "LoadedModel":
     from measurebench.models import load_model
 
-    names = ("architecture", "normalization", "allow_pickle", "trust_code", "offline")
+    names = ("architecture", "normalization", "weights", "allow_pickle", "trust_code", "offline")
     return load_model(model, **{name: given[name] for name in names if name in given})
 
 

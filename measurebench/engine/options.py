@@ -132,6 +132,11 @@ class RunOptions:
         _NORMALIZATION,
         "For a checkpoint without a manifest: none, cifar10, imagenet, or '{ mean = [...], std = [...] }'.",
     )
+    weights: str | None = option(
+        None,
+        text("a key, or keys such as '[\"state_dict\", 0]'", "KEY"),
+        "For a checkpoint without a manifest that holds several state dicts: the key of the one to load.",
+    )
     measure_settings: Mapping[str, Mapping[str, Any]] = option(
         {}, _TABLES, "Parameters of measures, by id.", in_file="measure"
     )
