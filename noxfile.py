@@ -140,6 +140,7 @@ def faults(session: nox.Session) -> None:
     """Fail or kill at every write, fsync, rename and unlink of every command; prints promise | attempts | failures."""
     install(session, "tests")
     session.run("python", "-m", "tests.faults", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "tests.faults.flips", env=ONE_THREAD)
 
 
 @nox.session

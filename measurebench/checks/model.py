@@ -167,6 +167,16 @@ def _short(numbers: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{number:.4g}" for number in numbers) + ")"
 
 
+def _threat_line(own: ThreatModel | None, used: ThreatModel) -> CheckLine:
+    """Say at which radius the model is attacked, and whether that is its own."""
+    if own is None:
+        text = f"attacked at {used}; the model names none of its own (another: --norm and --radius)"
+        return CheckLine("hint", "threat model", text)
+    if (own.norm, own.fraction) == (used.norm, used.fraction):
+        return CheckLine("ok", "threat model", f"attacked at {used}, the model's own")
+    return CheckLine("hint", "threat model", f"attacked at {used}, as asked for; the model's own is {own}")
+
+
 def _tested_lines(model: LoadedModel, data: Dataset, threat: ThreatModel, effort: Effort) -> list[CheckLine]:
     """Run the network on test images: preflight, clean accuracy, attacks."""
     test = data.test.first(effort.examples)
@@ -181,9 +191,7 @@ def _tested_lines(model: LoadedModel, data: Dataset, threat: ThreatModel, effort
     lines += accuracy_lines(published, int(correct.sum()), len(correct), data.n_classes)
     lines += normalization_lines(model, images, labels, correct, effort)
     if effort.attack_examples and bool(correct.any()):
-        if model.spec.threat_model is None and effort.radius is None:
-            text = f"the model names none: attacked at {threat}; say another with --norm and --radius"
-            lines.append(CheckLine("hint", "threat model", text))
+        lines.append(_threat_line(model.spec.threat_model, threat))
         chosen = correct.nonzero().flatten()[: effort.attack_examples]
         lines += robustness_lines(network, images[chosen], labels[chosen], threat, data.n_classes, effort)
     return lines

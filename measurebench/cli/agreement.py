@@ -1,12 +1,11 @@
 """``measurebench agreement``: compares AutoAttack's verdicts with pyautoattack's on the user's own model."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from measurebench.cli.declared import takes
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from measurebench.checks.agreement import Agreement
@@ -33,7 +32,7 @@ def agreement(
 
     found = compare_with_stock(model, examples=examples, **given)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        say_json(found.to_json())
     else:
         _print(found)
     return 0

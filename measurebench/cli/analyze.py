@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.printing import say
+from measurebench.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from measurebench.stats import Analysis
@@ -33,6 +34,10 @@ def analyze(
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
     ] = "",
+    radius: Annotated[str, typer.Option(metavar="R", help="Only models measured at this radius, such as 8/255.")] = "",
+    by: Annotated[
+        str, typer.Option(metavar="radius", help="Analyse each radius by itself, in a folder of its own below --out.")
+    ] = "",
     partial: Annotated[str, typer.Option(metavar="NAME,NAME", help="More columns to hold fixed.")] = "",
     without_standard: Annotated[
         bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
@@ -55,30 +60,54 @@ def analyze(
     from measurebench.store.recorded_infos import infos_of
     from measurebench.store.tables import read_table
 
-    analysis = judge(
-        read_table(source),
-        target=target,
-        measures=_names(measures),
-        settings=_names(settings),
-        defense=defense,
-        run=run,
-        cluster=cluster,
-        bootstrap=bootstrap,
-        seed=seed,
-        where=where or None,
-        partial=_names(partial) or (),
-        exclude_standard=without_standard,
-        model=model or None,
-        margin=margin,
-        infos=infos_of(source),
-    )
-    judged = _judged_claims(analysis) if claims else None
-    written = write_analysis(analysis, out, judged)
-    _tell(analysis)
-    if judged is not None:
-        _tell_claims(judged)
-    say(f"Written: {', '.join(str(path) for path in written)}")
+    table, infos = read_table(source), infos_of(source)
+    for each, folder in _parts(table, radius, by, out):
+        analysis = judge(
+            table,
+            target=target,
+            measures=_names(measures),
+            settings=_names(settings),
+            defense=defense,
+            run=run,
+            cluster=cluster,
+            bootstrap=bootstrap,
+            seed=seed,
+            where=where or None,
+            partial=_names(partial) or (),
+            exclude_standard=without_standard,
+            model=model or None,
+            margin=margin,
+            infos=infos,
+            radius=each or None,
+        )
+        judged = _judged_claims(analysis) if claims else None
+        written = write_analysis(analysis, folder, judged)
+        _tell(analysis)
+        if judged is not None:
+            _tell_claims(judged)
+        say(f"Written: {', '.join(str(path) for path in written)}")
     return 0
+
+
+def _parts(table: Any, radius: str, by: str, out: Path) -> list[tuple[str, Path]]:
+    """Return the radius of each analysis and its folder; an empty radius stands for the whole table."""
+    from measurebench.stats.population.threats import radii_in
+
+    if not by:
+        return [(radius, out)]
+    if by != "radius":
+        raise BadInputError("--by", "radius", repr(by))
+    if radius:
+        raise BadInputError("--by radius", "no --radius beside it", repr(radius))
+    if not (found := radii_in(table)):
+        raise BadInputError("--by radius", "a table with a column radius", "none")
+    for each in found:
+        say(f"radius {each}: {out / _folder(each)}")
+    return [(each, out / _folder(each)) for each in found]
+
+
+def _folder(radius: str) -> str:
+    return f"radius-{radius.replace('/', '-')}"
 
 
 def _judged_claims(analysis: "Analysis") -> Any:

@@ -12,9 +12,8 @@ from typing import Any
 import typer
 
 from measurebench.cli.plugins import with_plugins
-from measurebench.cli.printing import printable
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
-from measurebench.core.machine_faults import machine_fault
+from measurebench.core.foreign import for_terminal
 
 __all__ = ["COMMANDS", "run_command_line"]
 
@@ -133,20 +132,27 @@ def _status(call: Callable[[], Any], name: str) -> int:
     except SystemExit as error:  # the commands themselves end with typer.Exit
         return _say(f"the code of a model, an attack or a plug-in ended the program: SystemExit({error.code!r})", 1)
     except MeasurebenchError as error:
-        return _say(str(error), 1 if machine_fault(error) else error.exit_status)
+        return _say(str(error), 1 if _fault(error) else error.exit_status)
     except MemoryError as error:
-        return _say(str(machine_fault(error, name)), 1)
+        return _say(_fault(error, name), 1)
     except BrokenPipeError:
         # The reader has gone (``| head``). Python flushes stdout once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _say(str(fault), 1) if (fault := machine_fault(error)) else _say(_system_message(error), 2)
+        return _say(fault, 1) if (fault := _fault(error)) else _say(_system_message(error), 2)
     except Exception as error:
         if _hides_interrupt(error):
             return _interrupted(name)
         raise
     return result if isinstance(result, int) else 0
+
+
+def _fault(error: BaseException, where: str = "") -> str:
+    """Return the fault of the machine behind an error, or an empty string for any other error."""
+    from measurebench.core.machine_faults import machine_fault
+
+    return str(machine_fault(error, where) or "")
 
 
 def _interrupted(name: str) -> int:
@@ -168,5 +174,5 @@ def _system_message(error: OSError) -> str:
 
 
 def _say(message: str, status: int) -> int:
-    sys.stderr.write(f"measurebench: {printable(message)}\n")
+    sys.stderr.write(f"measurebench: {for_terminal(message)}\n")
     return status

@@ -1,12 +1,11 @@
 """``measurebench check``: loads models, tests them, and prints what is wrong and how to fix it."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from measurebench.cli.declared import takes
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from measurebench.checks import ModelCheck
@@ -45,7 +44,7 @@ def check(
         if not as_json:
             _print(result)
     if as_json:
-        typer.echo(json.dumps([result.to_json() for result in results], indent=1))
+        say_json([result.to_json() for result in results])
     n_wrong = sum(not result.is_sound for result in results)
     if n_wrong and as_json:
         say(f"measurebench: {n_wrong} of {len(results)} models have lines with the verdict WRONG", err=True)

@@ -1,13 +1,13 @@
 """``measurebench measures``: lists measures with formula, source and hypothesis."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from measurebench.cli.printing import say, say_json, say_table
 from measurebench.core.info import MeasureInfo
 
 __all__ = ["measures"]
@@ -27,14 +27,16 @@ def measures(
         from measurebench.measures.documentation import write_documentation
 
         for path in write_documentation(write_docs):
-            typer.echo(path)
+            say(str(path))
         return 0
     infos = _chosen(ids or [])
     if as_json:
         rows = [asdict(info) | {"origin": origin} for info, origin in infos]
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        say_json(rows)
     elif ids:
-        typer.echo("\n\n".join(_card(info, origin) for info, origin in infos))
+        for number, (info, origin) in enumerate(infos):
+            for line in [*([""] if number else []), *_card(info, origin)]:
+                say(line)
     else:
         _print(infos)
     return 0
@@ -65,7 +67,7 @@ def _chosen(ids: list[str]) -> list[tuple[MeasureInfo, str]]:
     return [(known[name], str(origins.get(name, BUILT_IN))) for name in ids or known]
 
 
-def _card(info: MeasureInfo, origin: str) -> str:
+def _card(info: MeasureInfo, origin: str) -> list[str]:
     """Return all that is known of a measure, a line for each fact."""
     rows: list[tuple[str, str]] = [
         ("title", info.title),
@@ -83,7 +85,7 @@ def _card(info: MeasureInfo, origin: str) -> str:
         *((f"{info.id}:{name}", text) for name, text in info.variants.items()),
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join([info.id, *(f"  {name:<{width}}  {text}" for name, text in rows if text)])
+    return [info.id, *(f"  {name:<{width}}  {' '.join(text.split())}" for name, text in rows if text)]
 
 
 _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")
@@ -91,21 +93,10 @@ _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")
 
 def _print(infos: Sequence[tuple[MeasureInfo, str]]) -> None:
     """Print a table with a row for each measure, and its origin where it is not built in."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from measurebench.core.origins import BUILT_IN
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     foreign = any(origin != str(BUILT_IN) for _, origin in infos)
-    for name in (*_COLUMNS, *(["origin"] if foreign else [])):
-        table.add_column(name, overflow="fold", no_wrap=name == "id")
-    for info, origin in infos:
-        values: list[Any] = [getattr(info, name) for name in _COLUMNS] + ([origin] if foreign else [])
-        table.add_row(*(escape(str(value)) for value in values))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    console.print(table)
-    console.print(f"{len(infos)} measures; `measurebench measures ID` shows one in full")
+    heads = [*_COLUMNS, *(["origin"] if foreign else [])]
+    rows = [[str(getattr(info, name)) for name in _COLUMNS] + [origin] * foreign for info, origin in infos]
+    say_table(heads, rows, whole=["id"])
+    say(f"{len(infos)} measures; `measurebench measures ID` shows one in full")

@@ -1,12 +1,11 @@
 """``measurebench models``: lists models that can be measured, and how each is referred to."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from measurebench.cli.printing import printable
+from measurebench.cli.printing import say, say_json, say_table
 
 __all__ = ["models"]
 
@@ -24,7 +23,7 @@ def models(
 
     rows = list_models(source, dataset)
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        say_json(rows)
     else:
         _print(rows, source)
     return 0
@@ -49,22 +48,11 @@ _COLUMNS = {
 
 def _print(rows: list[dict[str, Any]], source: str) -> None:
     """Print a table, without the columns that are empty for all rows."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     columns = [key for key in _COLUMNS if any(row.get(key) is not None for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for key in columns:
-        table.add_column(_COLUMNS[key], overflow="fold", no_wrap=key == "reference")
-    for row in rows:
-        table.add_row(*(escape(_cell(key, row.get(key))) for key in columns))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    console.print(table)
+    cells = [[_cell(key, row.get(key)) for key in columns] for row in rows]
+    say_table([_COLUMNS[key] for key in columns], cells, whole=["reference"])
     others = [name for name in ("robustbench", "digits", "architectures") if name != source]
-    console.print(f"{len(rows)} in {escape(source)}; see also {', '.join(others)}, or a folder with a models.toml")
+    say(f"{len(rows)} in {source}; see also {', '.join(others)}, or a folder with a models.toml")
 
 
 def _cell(key: str, value: Any) -> str:
@@ -77,5 +65,4 @@ def _cell(key: str, value: Any) -> str:
         return f"{value:,}"
     if key == "cached":
         return "yes" if value else "no"
-    text = Path(value).name if key == "architecture" and "/" in str(value) else str(value)
-    return printable(text)
+    return Path(value).name if key == "architecture" and "/" in str(value) else str(value)

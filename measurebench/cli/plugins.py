@@ -2,16 +2,13 @@
 
 import functools
 import inspect
-import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from measurebench.cli.printing import say
-from measurebench.core.errors import DamageWarning
+from measurebench.cli.printing import plain_warnings, say, say_json, say_table
 from measurebench.core.origins import GROUPS
 
 __all__ = ["plugins", "with_plugins"]
@@ -41,12 +38,12 @@ def plugins(
 
     rows = list_plugins(kinds or ())
     if as_json:
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        say_json(rows)
     else:
         _print(rows, all_kinds=not kinds)
     misspelt = misspelt_groups()
     for sentence in misspelt:
-        typer.echo(f"measurebench: warning: {sentence}", err=True)
+        say(f"measurebench: warning: {sentence}", err=True)
     return 1 if broken_plugins() or misspelt else 0
 
 
@@ -60,12 +57,9 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def loading(*args: Any, plugin: list[Path] | None = None, **kwargs: Any) -> Any:
-        from measurebench.core.plugins import PluginWarning, load_plugins
+        from measurebench.core.plugins import load_plugins
 
-        with warnings.catch_warnings():
-            for told in (PluginWarning, DamageWarning):
-                warnings.filterwarnings("always", category=told)
-            warnings.showwarning = _shown(warnings.showwarning)
+        with plain_warnings():
             load_plugins(plugin or ())
             return command(*args, **kwargs)
 
@@ -74,36 +68,12 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
     return loading
 
 
-def _shown(show: Callable[..., None]) -> Callable[..., None]:
-    """Return a way to show warnings in which those about packages and damaged files are one plain line."""
-    from measurebench.core.plugins import PluginWarning
-
-    def shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning | DamageWarning):
-            say(f"measurebench: warning: {message}", err=True)
-        else:
-            show(message, category, *rest, **more)
-
-    return shown
-
-
 def _print(rows: list[dict[str, str]], *, all_kinds: bool) -> None:
     """Print a table, one thing to a row."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("kind", "name", "origin"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(row[name]) for name in ("kind", "name", "origin")))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
+    heads = ("kind", "name", "origin")
     more = "; `measurebench plugins KIND` lists the built-in ones too" if all_kinds else ""
     if rows:
-        console.print(table)
-        console.print(f"{len(rows)} listed{more}")
+        say_table(heads, [[row[name] for name in heads] for row in rows])
+        say(f"{len(rows)} listed{more}")
     else:
-        console.print(f"no package and no --plugin file adds anything{more}")
+        say(f"no package and no --plugin file adds anything{more}")

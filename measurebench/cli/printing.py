@@ -1,30 +1,65 @@
-"""Prints text that may come from other people's files: ids, reasons, names of classes.
+"""Prints lines, tables and JSON. All that a command prints goes through here, since parts of it come from files."""
 
-Such text may hold escape sequences that change the terminal, line breaks that forge messages of ours, or marks that
-turn the direction of writing. All of it is shown as an escape, and very long text is cut.
-"""
+import json
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
-__all__ = ["printable", "say"]
+from measurebench.core.errors import DamageWarning
+from measurebench.core.foreign import for_terminal
 
-_LONGEST = 4000
+__all__ = ["plain_warnings", "say", "say_json", "say_table"]
 
-
-def printable(text: str, longest: int = _LONGEST) -> str:
-    r"""Return a text on one line: what is not printable as an escape, what is beyond ``longest`` characters cut off.
-
-    >>> print(printable("net\x1b[2J\nmeasurebench: all measured"))
-    net\x1b[2J\nmeasurebench: all measured
-    >>> printable("abcdef", 3)
-    'abc ... (6 characters)'
-    """
-    cut = text if len(text) <= longest else f"{text[:longest]} ... ({len(text)} characters)"
-    if cut.isprintable():
-        return cut
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+_WIDTH = 240  # of tables in a pipe or a file, which has no width of its own
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a text as one line on stdout, or on stderr."""
-    typer.echo(printable(text), err=err)
+    typer.echo(for_terminal(text), err=err)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON in ASCII, so that whatever its texts hold does nothing to a terminal."""
+    typer.echo(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
+
+
+def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
+    """Print a table; columns of ``whole`` are not broken over lines."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in heads:
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
+    for row in rows:
+        table.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: rich reads no markup in it
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(table)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show each warning as one line on stderr, and every warning about a package or a damaged file."""
+    from measurebench.core.plugins import PluginWarning
+
+    with warnings.catch_warnings():
+        for told in (PluginWarning, DamageWarning):
+            warnings.filterwarnings("always", category=told)
+        warnings.showwarning = _shown(PluginWarning, DamageWarning)
+        yield
+
+
+def _shown(*ours: type[Warning]) -> Callable[..., None]:
+    """Return a way to show warnings that says of those of libraries where they come from."""
+
+    def shown(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_rest: Any) -> None:
+        where = "" if issubclass(category, ours) else f"{filename}:{lineno}: {category.__name__}: "
+        say(f"measurebench: warning: {where}{message}", err=True)
+
+    return shown

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from measurebench.cli.printing import say
+from measurebench.core.foreign import for_terminal
 from measurebench.core.records import Record
 
-__all__ = ["QUIET_SECONDS", "duration", "terminal_progress"]
+__all__ = ["QUIET_SECONDS", "columns", "duration", "terminal_progress"]
 
 QUIET_SECONDS = 60.0
+_LONGEST = 80  # characters of a name beside the bar
 
 
 class _Pace:
@@ -76,7 +79,7 @@ class _Lines(_Pace):
         if time.monotonic() - self.start < QUIET_SECONDS:
             return
         failed = f" ({self.failed[model_id]} failed)" if self.failed[model_id] else ""
-        print(f"{self.n_finished} done: {model_id}{failed}, {self.left()}", file=sys.stderr, flush=True)
+        say(f"{self.n_finished} done: {model_id}{failed}, {self.left()}", err=True)
 
 
 class _Terminal(_Pace):
@@ -93,7 +96,7 @@ class _Terminal(_Pace):
 
     def started(self, model_id: str) -> None:
         super().started(model_id)
-        self.bar.update(self.task, description=model_id)
+        self.bar.update(self.task, description=for_terminal(model_id, _LONGEST))
 
     def recorded(self, record: Record) -> None:
         super().recorded(record)
@@ -127,13 +130,15 @@ def terminal_progress() -> Iterator[Any]:
         yield _Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns(), console=Console(stderr=True)) as bar:
         yield _Terminal(bar)
+
+
+def columns() -> tuple[Any, ...]:
+    """Return the columns of the bar; texts in them are no markup."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    left = TextColumn("{task.fields[left]}", markup=False)
+    return TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), left

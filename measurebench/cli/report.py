@@ -22,6 +22,9 @@ def report(
     where: Annotated[
         str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
     ] = "",
+    radius: Annotated[
+        str, typer.Option(metavar="R", help="Only models measured at this radius, where there are several.")
+    ] = "",
     analysis: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder that `analyze` wrote. [default: the table's folder]")
     ] = None,
@@ -36,7 +39,9 @@ def report(
     """
     from measurebench.reporting import write_report
 
-    options: dict[str, Any] = {key: value for key, value in {"target": target, "where": where}.items() if value}
+    options: dict[str, Any] = {
+        key: value for key, value in {"target": target, "where": where, "radius": radius}.items() if value
+    }
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
     page = write_report(
         source, out, name=name, figures=figures, formats=formats, analysis=analysis, options=options or None

@@ -1,13 +1,13 @@
 """``measurebench status``: shows what is done, missing and failed in a results folder."""
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from measurebench.store.status import ModelStatus
@@ -29,18 +29,24 @@ def status(
 
     models = read_status(folder)
     if as_json:
-        typer.echo(json.dumps([model.to_json() for model in models], indent=1))
+        say_json([model.to_json() for model in models])
     else:
         _print(folder, models)
     return 1 if any(model.failed for model in models) else 0
 
 
 def _print(folder: Path, models: "Sequence[ModelStatus]") -> None:
-    say(f"{folder}: {len(models)} models, {sum(model.measured for model in models)} values")
+    times = Counter(model.id for model in models)
+    rows = f" in {len(models)} configurations" if len(times) < len(models) else ""
+    say(f"{folder}: {len(times)} models{rows}, {sum(model.measured for model in models)} values")
+    alike = Counter((model.id, model.threat) for model in models)
     for model in models:
+        known = [model.threat] if times[model.id] > 1 else []
+        known += [f"configuration {model.config_digest}"] if alike[model.id, model.threat] > 1 else []
         counts = {"undefined": len(model.undefined), "missing": len(model.missing), "failed": len(model.failed)}
         parts = [f"{model.measured} measured", *(f"{n} {word}" for word, n in counts.items() if n)]
-        say(f"  {model.id}: {', '.join(parts)}")
+        told = f" ({', '.join(known)})" if known else ""
+        say(f"  {model.id}{told}: {', '.join(parts)}")
         for kind, items in (("failed", model.failed), ("undefined", model.undefined)):
             for item in items:
                 say(f"    {kind} {item.measure} {item.split}: {item.reason}")

@@ -2,7 +2,8 @@
 
 A column is described by its name alone, so that a table from anywhere can be read. Besides the fixed names of the
 contract there are patterns: ``setting_<name>``, ``<attack>_accuracy_<train|test>``, ``robust_gap_<attack>``,
-``n_<attack>`` and ``n_<attack>_train``. Every other name is a measure.
+``n_<attack>`` and ``n_<attack>_train``, and ``<attack>_flags``, which only tables with such warnings have. Every other
+name is a measure.
 """
 
 import re
@@ -18,6 +19,7 @@ __all__ = [
     "Role",
     "accuracy_column",
     "accuracy_columns",
+    "attack_title",
     "attacks_in",
     "control_column",
     "count_columns",
@@ -77,23 +79,33 @@ def _named(role: Role, name: str, label: str, format: Format = "text") -> Column
 
 def _count(name: str, split: str, attack: str = "") -> Column:
     where = f" {split}" if not attack or split == "train" else ""
-    title = f"{_IMAGES[split]} under {_title(attack)}" if attack else _IMAGES[split]
-    return Column(name, "count", f"n {_title(attack)}{where}".replace("  ", " "), title, "integer", attack, split)
+    title = f"{_IMAGES[split]} under {attack_title(attack)}" if attack else _IMAGES[split]
+    return Column(name, "count", f"n {attack_title(attack)}{where}".replace("  ", " "), title, "integer", attack, split)
 
 
 def _accuracy(name: str, attack: str, split: str) -> Column:
-    title = f"{_title(attack)} {split} accuracy"
-    return Column(name, "outcome", f"{_title(attack)}, {split}", title, "percent", attack, split)
+    title = f"{attack_title(attack)} {split} accuracy"
+    return Column(name, "outcome", f"{attack_title(attack)}, {split}", title, "percent", attack, split)
 
 
 def _gap(name: str, attack: str) -> Column:
-    known = f" ({_title(attack)})" if attack else ""
-    label = f"gap, {_title(attack)}" if attack else "gap"
+    known = f" ({attack_title(attack)})" if attack else ""
+    label = f"gap, {attack_title(attack)}" if attack else "gap"
     return Column(name, "gap", label, f"robust generalization gap{known}", "points", attack)
 
 
-def _title(attack: str) -> str:
+def attack_title(attack: str) -> str:
+    """Return what a reader calls an attack.
+
+    >>> attack_title("autoattack"), attack_title("square")
+    ('AutoAttack', 'square')
+    """
     return _ATTACKS.get(attack, attack)
+
+
+def _flags(name: str, attack: str) -> Column:
+    words = f"{attack_title(attack)}'s warnings"
+    return Column(name, "status", words, words, "text", attack)
 
 
 def accuracy_column(attack: str, split: str) -> str:
@@ -183,18 +195,17 @@ CONTRACT: tuple[Column, ...] = (
 
 _FIXED = {column.name: column for column in CONTRACT}
 _FIXED |= {name: _named("identity", name, name) for name in _ALIASES}
-# Only in tables with a model whose AutoAttack raised warnings.
-_FIXED[flags_column("autoattack")] = _named("status", flags_column("autoattack"), "AutoAttack's warnings")
 _ACCURACY = re.compile(r"(?P<attack>.+)_accuracy(?:_(?P<split>train|test))?")
+_FLAGS = re.compile(r"(?P<attack>.+)_flags")
 _COUNT = re.compile(r"n_(?P<attack>.+?)(?:_(?P<split>train))?")
 
 
 def describe(name: str, among: Collection[str] = ()) -> Column:
     """Return what a column of this name holds; ``among`` are the names of the table's columns.
 
-    ``n_<attack>`` is a number of images only where the attack is known: AutoAttack and PGD are, another one is where
-    ``among`` has an accuracy under it. So a table's own ``n_layers`` remains a measure. An accuracy without a split, as
-    leaderboards have it, can be judged as a measure.
+    ``n_<attack>`` is a number of images, and ``<attack>_flags`` holds warnings, only where the attack is known:
+    AutoAttack and PGD are, another one is where ``among`` has an accuracy under it. So a table's own ``n_layers``
+    remains a measure. An accuracy without a split, as leaderboards have it, can be judged as a measure.
 
     >>> describe("square_accuracy_test").role, describe("square_accuracy_test").attack
     ('outcome', 'square')
@@ -216,6 +227,8 @@ def describe(name: str, among: Collection[str] = ()) -> Column:
         return _accuracy(name, found["attack"], found["split"])
     if (counted := _COUNT.fullmatch(name)) and _is_attack(counted["attack"], among):
         return _count(name, counted["split"] or "test", counted["attack"])
+    if (flagged := _FLAGS.fullmatch(name)) and _is_attack(flagged["attack"], among):
+        return _flags(name, flagged["attack"])
     if name.startswith(_NAMELESS):
         return _named("identity", name, "row")
     return Column(name, "measure", _spaced(name), _spaced(name), _format(name), found["attack"] if found else "")

@@ -22,7 +22,8 @@ PGD_STEP_FRACTION = 0.25  # of the radius: 2/255 for 8/255, as there
 class RunConfig:
     """Dataset and subsets, attack and measure settings, precision and seed, for one model's threat model.
 
-    ``train_digest`` and ``test_digest`` stand for the images, their labels and their order. The number of images that
+    ``train_digest`` and ``test_digest`` stand for the images, their labels and their order; ``adversarial`` has, by
+    split, a digest of the adversarial images that were supplied in place of PGD's. The number of images that
     AutoAttack takes is not part of it (each record has its own n), nor are batch size, workers and device: none of
     them changes a value.
     """
@@ -36,11 +37,14 @@ class RunConfig:
     pgd_steps: int = PGD_STEPS
     pgd_step_fraction: float = PGD_STEP_FRACTION
     measure_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    adversarial: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain JSON values, the radius as an exact fraction."""
         values = asdict(self)
         threat = values.pop("threat")
+        if not self.adversarial:  # so that configurations without it keep the digests that they always had
+            del values["adversarial"]
         return values | {"norm": self.threat.norm.value, "radius": str(threat["fraction"])}
 
     def digest(self) -> str:

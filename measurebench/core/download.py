@@ -80,8 +80,9 @@ def fetch(
     fetched again, with a DamageWarning. Raises DownloadError with the address and the path for a download by hand,
     and MachineError for a full or lost disk.
     """
-    damage = kept_damage(target, check) if target.is_file() else ""
-    if target.is_file() and not damage:
+    before = _version(target)  # first: another process may bring the file at any time
+    damage = kept_damage(target, check) if before else ""
+    if before and not damage:
         return target
     if offline or is_offline():
         state = damage or "not in the cache"
@@ -89,7 +90,7 @@ def fetch(
     if damage:
         warnings.warn(f"{target}: {damage}; it is fetched again", DamageWarning, stacklevel=2)
     _make_folder(target.parent)
-    with _locked(target) as file:
+    with _locked(target, before) as file:
         if file is not None:
             _download(remote, target, file, (check, md5), patience or Patience())
     return target
@@ -153,12 +154,12 @@ def _unusable(folder: Path, expected: str, error: OSError) -> BadInputError:
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[int | None]:
-    """Hold the partial file of a target against other processes; None where another has brought it meanwhile.
+def _locked(target: Path, before: tuple[int, int] | None) -> Iterator[int | None]:
+    """Hold the partial file of a target against other processes; None where another has brought it since ``before``.
 
     The lock is on the open file itself: removing a file by its name cannot let two processes write to one.
     """
-    partial, before = target.with_name(f"{target.name}.partial"), _version(target)
+    partial = target.with_name(f"{target.name}.partial")
     while True:
         with open_regular(partial) as file:
             try:
@@ -177,11 +178,10 @@ def _locked(target: Path) -> Iterator[int | None]:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """Return what changes when another file takes the place of this one; None where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
+    """Return what changes when another file takes the place of this one; None where there is no file."""
+    if not path.is_file():
         return None
+    found = path.stat()
     return found.st_ino, found.st_mtime_ns
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.foreign import for_terminal
 from measurebench.core.machine_faults import machine_fault
 
 __all__ = ["NETWORK_ERRORS", "Transfer", "Unfinished"]
@@ -200,7 +201,7 @@ class _Progress:
         if sys.stderr.isatty() and time.monotonic() - self.last > 0.2:
             self.last = time.monotonic()
             of = f" of {self.total / 1e6:,.0f}" if self.total else ""
-            sys.stderr.write(f"\rdownloading {self.name}: {self.size / 1e6:,.0f}{of} MB ")
+            sys.stderr.write(f"\rdownloading {for_terminal(self.name)}: {self.size / 1e6:,.0f}{of} MB ")
             sys.stderr.flush()
 
     def end(self) -> None:

@@ -59,7 +59,7 @@ def machine_fault(error: BaseException, where: str = "") -> MachineError | None:
 def raise_machine_fault(error: BaseException, where: str, file: str | None = None) -> None:
     """Return nothing for an error that is no fault of the machine.
 
-    Raises MachineError where it is one, and where the folder of ``file``, which was there before, is gone.
+    Raises MachineError where it is one, and LostFolderError where the folder of ``file``, which was there, is gone.
     """
     if fault := machine_fault(error, where):
         raise fault from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Kind", "auto_or_whole", "flag", "folder", "names", "one_of", "text", "whole"]
+__all__ = ["Kind", "auto_or_whole", "file", "flag", "folder", "names", "one_of", "paths", "text", "whole"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,16 @@ def folder() -> Kind:
     return Kind("a folder's path", lambda value: Path(_fit(value, isinstance(value, str | Path))), "DIR")
 
 
+def file(what: str) -> Kind:
+    """Return the kind of a file's path, as text or Path; it is kept as Path."""
+    return Kind(what, lambda value: Path(_fit(value, isinstance(value, str | Path) and str(value) != "")), "FILE")
+
+
+def paths(what: str) -> Kind:
+    """Return the kind of one or several files, as a list or with commas between; they are kept as a tuple of Path."""
+    return Kind(f"{what}, with commas between", _paths, "FILE,FILE")
+
+
 def flag() -> Kind:
     """Return the kind of a switch that is off unless it is given."""
     return Kind("true or false", lambda value: _fit(value, isinstance(value, bool)), is_flag=True)
@@ -76,6 +86,12 @@ def _is_whole(value: Any, least: int | None) -> bool:
 def _number(word: str) -> int | str:
     """Return a word as a number where it is one; otherwise as it is, to be refused with its own text."""
     return int(word) if re.fullmatch(r"[+-]?\d{1,18}", word) else word
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, Path) else list(value)
+    found = [str(part).strip() for part in parts if isinstance(part, str | Path)]
+    return tuple(Path(part) for part in _fit(found, bool(found) and all(found) and len(found) == len(parts)))
 
 
 def _joined(value: Any) -> str:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["Norm", "ThreatModel"]
+__all__ = ["Norm", "ThreatModel", "radius_text"]
 
 
 class Norm(StrEnum):
@@ -29,6 +29,7 @@ class Norm(StrEnum):
         raise BadInputError(subject, "Linf or L2", repr(text))
 
 
+_SHORT = 6  # characters: 0.5 and 0.0314 are decimals that somebody wrote, 0.03137254901960784 is 8/255
 # Anything larger is surely not in pixel units: at Linf 1 every image is reachable from every other, and L2 64 exceeds
 # the diameter of 32x32 colour images, sqrt(3072) = 55.4.
 _LARGEST = {Norm.LINF: Fraction(1), Norm.L2: Fraction(64)}
@@ -51,7 +52,7 @@ class ThreatModel:
         return float(self.fraction)
 
     def __str__(self) -> str:
-        return f"{self.norm.value} {self.text}"
+        return f"{self.norm.value} {radius_text(self.text)}"
 
     @classmethod
     def parse(cls, norm: str, radius: str | float, subject: str = "radius") -> "ThreatModel":
@@ -75,6 +76,30 @@ class ThreatModel:
                 f"did you mean {radius}/255?" if fraction > 0 else "",
             )
         return cls(kind, fraction, str(radius))
+
+
+def radius_text(radius: str | float) -> str:
+    """Return a radius as a reader writes it: a multiple of 1/255 as such, unless it is a short decimal.
+
+    A text with a fraction bar stays as it is, and so does a short decimal, which somebody wrote: 0.0314 is not 8/255.
+    A number that is nothing of the kind has six digits.
+
+    >>> radius_text(8 / 255), radius_text("0.00784313725490196"), radius_text(0.5), radius_text("3/20")
+    ('8/255', '2/255', '0.5', '3/20')
+    >>> radius_text(4.5 / 255), radius_text("0.0314")
+    ('4.5/255', '0.0314')
+    >>> radius_text(1.0), radius_text(0.12345678)
+    ('1', '0.123457')
+    """
+    text = str(radius).strip()
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    halves = round(2 * value * 255) if math.isfinite(value) else 0
+    if len(text) > _SHORT and halves > 0 and math.isclose(halves / 510, value, rel_tol=1e-7):
+        return f"{halves / 2:g}/255"
+    return f"{value:.6g}" if math.isfinite(value) else text
 
 
 def _fraction(text: str, subject: str) -> Fraction:

@@ -24,5 +24,6 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, offline: bool
     family, _, argument = name.partition(":")
     if family not in known:
         forms = [source.form for _, source in known.items()]
-        raise BadInputError("dataset", ", ".join(forms), repr(name), near_names(name, [*known, *forms]))
+        hint = f"did you mean arrays:{name}?" if name.endswith(".npz") else near_names(name, [*known, *forms])
+        raise BadInputError("dataset", ", ".join(forms), repr(name), hint)
     return known[family].load(argument, data_dir=Path(data_dir) if data_dir else None, offline=offline)

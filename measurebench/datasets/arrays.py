@@ -1,5 +1,6 @@
 """Reads a data set from an ``.npz`` file with ``x_train, y_train, x_test, y_test``: [n, C, H, W], uint8 or float."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["OPTIONAL", "REQUIRED", "Array", "load"]
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_extra", "y_extra", "x_validation", "y_validation")
 Array = npt.NDArray[np.generic]
+# Besides the errors of archives: numpy gives a damaged header to Python's own tokenizer and parser.
+_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError)
 
 
 def load(path: Path) -> Dataset:
@@ -64,7 +67,7 @@ def _read(path: Path) -> dict[str, Array]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise BadInputError(f"arrays:{path}", "an .npz file", "no such file") from None
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, BadInputError):
             raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -30,6 +30,8 @@ from measurebench.engine.environment import environment
 from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
+from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.supplied_images import aligned, supplied_to
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import Measure
@@ -164,6 +166,7 @@ class _ModelRun:
                 initial_network=self.initial,
                 keys=torch.from_numpy(data.indices).to(self.device),
                 batch_size=self.batch_size,
+                adversarial=self._supplied(split, data),
                 store=self._blocks(split),
             )
         return self.contexts[split]
@@ -174,6 +177,13 @@ class _ModelRun:
             place = self.out, self.model.digest, self.task.config.digest()
             self.stores[split] = DiskBlocks(*place, split, self.device)
         return self.stores[split]
+
+    def _supplied(self, split: Split, data: ImageSplit) -> torch.Tensor | None:
+        """Return the adversarial images that the user gave for these examples, [n, C, H, W], if any."""
+        if split not in self.task.supplied:
+            return None
+        file = supplied_to([self.task.supplied[split]], self.task.spec.id, self.model.digest)[split]
+        return torch.from_numpy(aligned(file, data, self.task.config.threat)).to(self.device)
 
     def _on(self, split: Split) -> list[Measure]:
         """Return the measures asked for on a split, measured already or not."""
@@ -247,6 +257,9 @@ class _ModelRun:
         outcome = context.outcome(item.attack)
         n = len(outcome.robust)
         data = self._split(split).first(n)
+        if self.options.save_adversarial:
+            saved = SavedImages(self.out, self.task.spec.id, self.model.digest, self.task.config)
+            saved.save(item, split, outcome, data)
         path = verdict_path(self.out, self.task.spec.id, self.task.config.digest(), split, item.info.id)
         write_arrays(
             path,
@@ -266,7 +279,8 @@ class _ModelRun:
         """Return what the table says of the model besides its measures."""
         entry = spec_entry(self.task, replace(self.model.spec, id=self.task.spec.id), self.model)
         counts = {f"n_{split}": n_examples(self.options, self.dataset, split) for split in ("train", "test")}
-        return entry | counts | {"dataset": self.dataset.name}
+        files = {split: str(path) for split, path in self.task.supplied.items()}
+        return entry | counts | {"dataset": self.dataset.name} | ({"adversarial": files} if files else {})
 
 
 def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from measurebench.attacks.references import split_references
 from measurebench.core.config import DEFAULT_THREAT, PGD_STEPS, Precision, choose_threat
 from measurebench.core.info import Split
 from measurebench.core.option_fields import option, validate
-from measurebench.core.option_kinds import Kind, auto_or_whole, flag, folder, names, one_of, text, whole
+from measurebench.core.option_kinds import Kind, auto_or_whole, file, flag, folder, names, one_of, paths, text, whole
 from measurebench.core.shards import parse_shard
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm, ThreatModel
@@ -26,10 +26,20 @@ def _norm(value: Any) -> str:
 
 
 def _radius(value: Any) -> str:
-    """Return a radius as text, checked against the widest bound: the norm is not known before the model is."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise TypeError(value)
-    return ThreatModel.parse("L2", value).text
+    """Return radii as text, each once and with commas between.
+
+    They are checked against the widest bound: the norm is not known before the model is.
+    """
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    found: dict[Any, str] = {}
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, str | int | float):
+            raise TypeError(value)
+        threat = ThreatModel.parse("L2", part.strip() if isinstance(part, str) else part)
+        found.setdefault(threat.fraction, threat.text)
+    if not found:
+        raise ValueError(value)
+    return ",".join(found.values())
 
 
 def _shard(value: Any) -> str:
@@ -50,7 +60,7 @@ def _tables(value: Any) -> dict[str, dict[str, Any]]:
 
 
 _NORM = Kind("Linf or L2", _norm, "Linf|L2")
-_RADIUS = Kind('a number or a fraction such as "8/255"', _radius, "R")
+_RADIUS = Kind('a number or a fraction such as "8/255"', _radius, "R,R")
 _SHARD = Kind("I/N with 1 <= I <= N, such as 1/4", _shard, "I/N")
 _DEVICE = Kind("auto, cpu, cuda or cuda:i", _device, "DEVICE")
 _NORMALIZATION = Kind(
@@ -89,15 +99,28 @@ class RunOptions:
         names("pgd, autoattack, none or module:callable"),
         "Attacks: pgd, autoattack or module:callable, with commas between; or none.",
     )
+    adversarial: tuple[Path, ...] | None = option(
+        None,
+        paths("files of adversarial images"),
+        "Adversarial images to take in place of PGD's: .npz files, one for each model and split.",
+        note="PGD's own",
+    )
+    save_adversarial: bool = option(False, flag(), "Keep the adversarial images of the attacks in the results folder.")
     norm: str | None = option(None, _NORM, "Norm of the perturbation: Linf or L2.", note="the model's own, else Linf")
     radius: str | None = option(
         None,
         _RADIUS,
-        "Largest perturbation in pixel units, for images in [0, 1].",
+        "Largest perturbation in pixel units, for images in [0, 1]; several are measured one after another.",
         note="the model's own, else 8/255",
     )
     train_examples: int = option(1000, whole(1), "Training images to measure on, at most.")
     test_examples: int = option(1000, whole(1), "Test images to measure on, at most.")
+    examples_file: Path | None = option(
+        None,
+        file("a file of indices of images"),
+        "Images to measure on, by their indices: one test image a line, or JSON with lists train and test.",
+        note="the first ones",
+    )
     autoattack_examples: int | None = option(
         None, whole(1), "Test images for AutoAttack, at most.", note="all test images measured"
     )
@@ -161,5 +184,13 @@ class RunOptions:
         return split_references(self.attacks)
 
     def threat_of(self, threat: ThreatModel | None) -> ThreatModel:
-        """Return the threat model for a model whose own is ``threat``: as asked for, else its own, else Linf 8/255."""
-        return choose_threat(threat, self.norm, self.radius)
+        """Return the threat model for a model whose own is ``threat``: as asked for, else its own, else Linf 8/255.
+
+        Of several radii it is the first.
+        """
+        return self.threats_of(threat)[0]
+
+    def threats_of(self, threat: ThreatModel | None) -> tuple[ThreatModel, ...]:
+        """Return the threat models for a model whose own is ``threat``, one for each radius that was asked for."""
+        radii = self.radius.split(",") if self.radius else [None]
+        return tuple(choose_threat(threat, self.norm, radius) for radius in radii)

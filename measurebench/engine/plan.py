@@ -1,7 +1,8 @@
 """Plans a run: what is measured on how many examples, and which pairs of model and measure have no record yet."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 from measurebench.attacks.pgd import PGD
@@ -15,6 +16,7 @@ from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
 from measurebench.engine.options import RunOptions
+from measurebench.engine.supplied_images import supplied_attack
 from measurebench.measures.registry import Measure, select_measures, with_settings
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 
@@ -38,12 +40,16 @@ Pair = tuple[str, Split]  # a measure's id and the split it is taken on
 
 @dataclass(frozen=True)
 class Task:
-    """One model: its specification, the digest it had when planned, and what was found done or failed."""
+    """One model: its specification, the digest it had when planned, and the pairs that are open.
+
+    ``supplied`` are the files with adversarial images in place of PGD's, by split.
+    """
 
     spec: ModelSpec
     model_digest: str
     config: RunConfig
     pairs: tuple[Pair, ...]
+    supplied: Mapping[Split, Path] = field(default_factory=dict)
 
 
 def chosen_measures(options: RunOptions) -> list[Measure]:
@@ -70,15 +76,19 @@ def chosen_measures(options: RunOptions) -> list[Measure]:
 def chosen_attacks(options: RunOptions) -> list[Attack]:
     """Return the attacks of a run.
 
-    Raises BadInputError for an attack that there is not, and where settings given with an attack's name contradict
-    the option that holds for the examples that measures share.
+    Where adversarial images are supplied, they stand in for PGD. Raises BadInputError for an attack that there is not,
+    and where settings given with an attack's name contradict the option that holds for the examples that measures
+    share.
     """
     shared = PGD(options.pgd_steps)
     for reference in options.attack_list:
         attack = find_attack(reference, "--attacks")
         if ":" in reference and attack.info.examples and attack != shared:
             raise BadInputError("--attacks", f"settings that agree with pgd_steps = {shared.steps}", repr(reference))
-    return find_attacks(options.attack_list, "--attacks")
+    found = find_attacks(options.attack_list, "--attacks")
+    if (supplied := supplied_attack(options.adversarial)) is None:
+        return found
+    return [supplied, *(attack for attack in found if not attack.info.examples)]
 
 
 def check_identities(measures: Iterable[Measure], records: Iterable[Record]) -> None:
@@ -133,18 +143,26 @@ def _asked(options: RunOptions, item: Measure, split: Split) -> int | None:
 
 
 def config_for(
-    options: RunOptions, dataset: Dataset, threat: ThreatModel | None, digests: dict[Split, str]
+    options: RunOptions,
+    dataset: Dataset,
+    threat: ThreatModel | None,
+    digests: Mapping[Split, str],
+    adversarial: Mapping[Split, str] | None = None,
 ) -> RunConfig:
-    """Return the configuration under which a model with this threat model of its own is measured."""
+    """Return the configuration under which a model is measured: within ``threat``, or else as the options say.
+
+    ``digests`` are those of the images of each split, ``adversarial`` those of images supplied in place of PGD's.
+    """
     return RunConfig(
         dataset=dataset.name,
         train_digest=digests["train"],
         test_digest=digests["test"],
-        threat=options.threat_of(threat),
+        threat=threat or options.threat_of(None),
         seed=options.seed,
         precision=options.precision,
         pgd_steps=options.pgd_steps,
         measure_settings=options.measure_settings,
+        adversarial={str(split): digest for split, digest in (adversarial or {}).items()},
     )
 
 

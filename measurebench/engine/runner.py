@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -9,29 +10,36 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from measurebench.compute.devices import choose_device, n_workers
+from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
+from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import Event, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
+    Pair,
     Task,
     check_identities,
     chosen_measures,
     config_for,
+    n_attacked,
     n_examples,
     open_pairs,
     pairs_of,
 )
+from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.subset import chosen_examples
+from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
 from measurebench.engine.workers import measure_in_workers
-from measurebench.measures.registry import origin_of_measure
-from measurebench.models.identity import code_sha256, model_digest, named_code
+from measurebench.measures.registry import Measure, origin_of_measure
+from measurebench.models.identity import code_sha256, identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
 from measurebench.store.verification import with_whole_verdicts
@@ -114,7 +122,7 @@ def run(
     where worker processes cannot start.
     """
     start = time.perf_counter()
-    dataset = _images(options)
+    options, dataset = _images(options)
     chosen_measures(options)
     if not models:
         raise BadInputError("models", "at least one", "none")
@@ -127,18 +135,22 @@ def run(
         workers = n_workers(options.workers, options.device, len(plan.tasks))
         for event in _events(plan.tasks, options, dataset, folder.path, workers):
             recorder.take(event)
-        _collect_failures(models, folder, plan.summary)
+        _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
     return plan.summary
 
 
 @dataclass
 class _Plan:
-    """Models with open pairs, what is known already, and the failed loads on record (key and reason)."""
+    """Models with open pairs, what is known already, and the failed loads on record (key and reason).
+
+    ``planned`` are all models of the run with the digests of their configurations.
+    """
 
     summary: RunSummary
     tasks: list[Task] = field(default_factory=list)
     known_loads: set[tuple[Any, str]] = field(default_factory=set)
+    planned: list[tuple[str, str]] = field(default_factory=list)
 
 
 def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
@@ -147,10 +159,13 @@ def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
     return [(info, origin) for info, origin in found if not origin.is_built_in]
 
 
-def _images(options: RunOptions) -> Dataset:
-    """Load the images that a run reads and no others, since every worker gets a copy."""
-    whole = load_dataset(options.dataset, options.data_dir, offline=options.offline)
-    return whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
+def _images(options: RunOptions) -> tuple[RunOptions, Dataset]:
+    """Load the images that a run reads and no others, since every worker gets a copy.
+
+    Returned with options that ask for all of those that a file names.
+    """
+    options, whole = chosen_examples(options, load_dataset(options.dataset, options.data_dir, offline=options.offline))
+    return options, whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
 def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, folder: ResultsFolder) -> _Plan:
@@ -160,6 +175,8 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     }
     measures = chosen_measures(options)
     pairs = pairs_of(measures, options)
+    if (supplied := supplied_attack(options.adversarial)) is not None:
+        check_splits(supplied, pairs)
     records, catalogue = folder.records_by_model(), folder.catalogue()
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
@@ -168,12 +185,16 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
     )
-    for spec in models:
-        config = config_for(options, dataset, spec.threat_model, digests)
-        task = Task(spec, model_digest(spec), config, ())
+    done: list[tuple[Task, Mapping[str, Any]]] = []
+    for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):
+        task = _task(spec, threat, options, dataset, digests)
+        config = task.config
+        plan.planned.append((spec.id, config.digest()))
         found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
         found = with_whole_verdicts(found, folder.path)
         open_now = open_pairs(pairs, found, options, dataset)
+        if options.save_adversarial:
+            open_now = _with_unsaved(open_now, task, pairs, found, options, dataset, folder.path)
         plan.summary.n_resumed += len(pairs) - len(open_now)
         if config.digest() not in configs:
             folder.add_once(folder.configs, config.digest(), config.to_json())
@@ -181,8 +202,14 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         # A model without an entry is loaded again, since an entry says what only the loaded network knows.
         if open_now or not (entry := _entry(spec.id, task, entries)):
             plan.tasks.append(replace(task, pairs=open_now))
-        elif catalogue.get(spec.id) != entry:
-            folder.add_model(entry)  # it comes back into force
+        else:
+            done.append((task, entry))
+    keys = {(task.spec.id, task.model_digest, task.config.digest()) for task, _ in done}
+    keys |= {(task.spec.id, task.model_digest, task.config.digest()) for task in plan.tasks}
+    for task, entry in done:
+        # It comes back into force where other weights or settings were measured in between.
+        if (current := catalogue.get(task.spec.id)) is None or model_key(current) not in keys:
+            folder.add_model(entry)
     return plan
 
 
@@ -191,6 +218,42 @@ def _entry(model_id: str, task: Task, entries: Sequence[Mapping[str, Any]]) -> M
     wanted = (model_id, task.model_digest, task.config.digest())
     matching = [entry for entry in entries if model_key(entry) == wanted and not entry.get("failure")]
     return matching[-1] if matching else None
+
+
+def _task(
+    spec: ModelSpec, threat: ThreatModel, options: RunOptions, dataset: Dataset, digests: Mapping[Split, str]
+) -> Task:
+    """Return the task of a model, without pairs, with the adversarial images that are supplied for it."""
+    digest = model_digest(spec)
+    # The weights of a model that was never downloaded are not known yet; the files are tried again when they are.
+    known = digest if spec.source != "robustbench" or identified(spec).file_sha256 else ""
+    files = supplied_to(options.adversarial, spec.id, known)
+    shown = {split: digest_array(aligned(file, dataset.split(split), threat)) for split, file in files.items()}
+    config = config_for(options, dataset, threat, digests, shown)
+    return Task(spec, digest, config, (), {split: file.path for split, file in files.items()})
+
+
+def _with_unsaved(
+    open_now: tuple[Pair, ...],
+    task: Task,
+    pairs: Sequence[tuple[Measure, Split]],
+    found: Sequence[Record],
+    options: RunOptions,
+    dataset: Dataset,
+    out: Path,
+) -> tuple[Pair, ...]:
+    """Return the open pairs together with attacks on record whose adversarial images are not all kept."""
+    saved = SavedImages(out, task.spec.id, task.model_digest, task.config)
+    on_record = {(record.measure, record.split) for record in found if record.status != "failed"}
+    return tuple(
+        (item.info.id, split)
+        for item, split in pairs
+        if (item.info.id, split) in open_now
+        or (
+            (item.info.id, split) in on_record
+            and saved.lacks(item, split, dataset.split(split).first(n_attacked(options, dataset, item, split)))
+        )
+    )
 
 
 def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, workers: int) -> Iterator[Event]:
@@ -209,7 +272,9 @@ class _Recorder:
 
     def begin(self, models: Sequence[ModelSpec], options: RunOptions, command: Sequence[str]) -> None:
         """Note the command and tell what is planned."""
-        open_pairs = {task.spec.id: len(task.pairs) for task in self.plan.tasks}
+        open_pairs = Counter[str]()
+        for task in self.plan.tasks:
+            open_pairs[task.spec.id] += len(task.pairs)
         self.progress.planned(len(models), open_pairs, self.plan.summary.n_resumed)
         self.folder.runs.append(_run_entry(models, options, command))
 
@@ -237,16 +302,18 @@ class _Recorder:
         self.progress.recorded(record)
 
 
-def _collect_failures(models: Sequence[ModelSpec], folder: ResultsFolder, summary: RunSummary) -> None:
+def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:
     """Add to the summary what failed for these models, now or in an earlier run."""
-    catalogue, records = folder.catalogue(), folder.records_by_model()
-    for spec in models:
-        entry = catalogue.get(spec.id)
+    summary, records = plan.summary, folder.records_by_model()
+    entries = {(entry["model_id"], entry["config_digest"]): entry for entry in folder.configurations()}
+    for model_id, config_digest in plan.planned:
+        entry = entries.get((model_id, config_digest))
         if entry is None:
             continue
         if entry.get("failure"):
-            summary.failures.append((spec.id, "load", str(entry["failure"])))
-            summary.unusable.append(spec.id)
+            summary.failures.append((model_id, "load", str(entry["failure"])))
+            if model_id not in summary.unusable:
+                summary.unusable.append(model_id)
             continue
         summary.failures += [
             (record.model_id, record.measure, record.reason)

@@ -12,6 +12,7 @@ from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
 from measurebench.core.importing import search_working_folder
 from measurebench.core.limits import HEADER_BYTES, TENSORS, LimitError
+from measurebench.core.whole_files import damage_of
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
 from measurebench.models.stand_ins import hostile, stand_ins
@@ -51,6 +52,9 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False, sha256: str | Non
             f"{digest[:16]}...",
             "has it been replaced or cut short?",
         )
+    # With the hash, since both read the whole file: torch does not compare the checksums of its archives.
+    if damage := damage_of(path):
+        raise BadInputError(str(path), "a whole checkpoint", damage, "it was cut short or damaged: fetch it again")
     if kind.name == "safetensors":
         return Checkpoint(path, kind, digest, _read_safetensors(path))
     content, unread = _read_torch(path, kind, allow_pickle)

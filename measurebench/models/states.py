@@ -172,7 +172,7 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
     keys have it. Batch-norm counters may be missing. Buffers of a normalisation or a class count are set aside, and so
     are weights that the network declares as unused (``unused_weights``). ``constants`` are the last parts of names of
     buffers that the network's own code fills, so that a file may lack them. Raises BadInputError, which lists the keys
-    that differ on both sides.
+    that differ on both sides, and for weights that are no floating-point numbers where the network's are.
     """
     wanted = network.state_dict()
     prefix = wrapper_prefix([key for key in wanted if not key.endswith((*_COUNTERS, *constants))], state)
@@ -190,8 +190,18 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
     shapes = [key for key in found if found[key].shape != wanted[key].shape]
     if unknown or shapes or len(missing) > len(counters):
         raise _misfit(subject, [k for k in missing if k not in counters], unknown, shapes, wanted, found)
+    _check_numbers(wanted, found, subject)
     full = {key: found.get(key, wanted[key]) for key in wanted}
     return Fitted(full, prefix, len(counters), others)
+
+
+def _check_numbers(wanted: State, found: State, subject: str) -> None:
+    """Refuse numbers that copying into the network would change: complex ones, and integers that stand for others."""
+    for key, tensor in found.items():
+        if wanted[key].is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            hint = "its imaginary part would be lost" if tensor.is_complex() else "quantised weights need their scale"
+            raise BadInputError(subject, f"floating-point weights in {key!r}", kind, hint)
 
 
 def _is_copy(key: str, value: Tensor, found: State) -> bool:

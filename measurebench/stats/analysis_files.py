@@ -14,6 +14,7 @@ from measurebench.core.file_sets import finish_set, write_set
 from measurebench.core.limits import JSON_BYTES
 from measurebench.core.reading import read_text
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
+from measurebench.store.csv_text import csv_text
 
 __all__ = ["FORMAT", "read_analysis", "to_json", "write_analysis"]
 
@@ -56,10 +57,10 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
     """
     folder = Path(folder)
     tables = {"correlations": _with_controls(analysis), "regressions": analysis.regressions}
-    contents = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
+    contents = {f"{name}.csv": csv_text(table) for name, table in tables.items()}
     contents["analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
     if claims is not None:
-        contents["claims.csv"] = claims.to_csv(index=False)
+        contents["claims.csv"] = csv_text(claims)
     try:
         return write_set(folder, {name: content.encode() for name, content in contents.items()}, ("claims.csv",))
     except OSError as error:

@@ -64,12 +64,14 @@ def analyze(
     model: str | None = None,
     infos: Mapping[str, MeasureInfo] | None = None,
     margin: float = MARGIN,
+    radius: str | float | None = None,
 ) -> Analysis:
     """Judge each measure of a table as a predictor of ``target``; see ``Analysis`` for what comes back.
 
     ``table`` has one row per model. ``measures`` defaults to every numeric column that is no identity, setting or
     accuracy; ``settings`` to ``setting_*``, architecture and the defense; the columns named by ``defense``,
     ``run`` and ``cluster`` may be absent. ``where`` is a pandas expression such as ``defense == "AT"``,
+    ``radius`` keeps the models measured at it (a table of several threat models is refused otherwise),
     ``partial`` names further columns to hold fixed, ``model`` the id of a model whose standing is wanted,
     ``infos`` what is known of the measures (title, hypothesis), ``margin`` the |tau| up to which an association counts
     as small.
@@ -89,6 +91,7 @@ def analyze(
             where=where,
             exclude_standard=exclude_standard,
             converged_at=converged_at,
+            radius=radius,
         )
     )
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
@@ -109,7 +112,8 @@ def analyze(
     found_added = added_rows([*gains, *beside.added]) if gains else None
     judged = partial_of(_judged, population, control, infos, found_added, margin, (bootstrap, permutations))
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
-    kept = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
+    kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
+    kept |= {} if radius is None else {"radius": str(radius)}
     return Analysis(
         target=target,
         correlations=correlations,

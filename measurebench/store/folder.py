@@ -23,8 +23,8 @@ class ResultsFolder:
     """Records, catalogue and per-example arrays of one study, under ``path``.
 
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
-    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), blocks/ (what AutoAttack
-    has done, by blocks of examples). Every line and file has a checksum.
+    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), adversarial/ (adversarial images),
+    blocks/ (what AutoAttack has done, by blocks of examples). Every line and file has a checksum.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class ResultsFolder:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
                 remove_temporaries(path)
-                for name in ("examples", "blocks"):
+                for name in ("examples", "blocks", "adversarial"):
                     remove_temporaries(path / name, inside=True)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
@@ -88,10 +88,22 @@ class ResultsFolder:
     def records(self) -> list[Record]:
         """Return the records in order; of several with one key, only the last, in the place of the first."""
         latest: dict[Any, Record] = {}
-        for number, line in self._records.numbered():
-            record = Record.from_json(line, f"{self._records.path}, line {number}")
+        for place, value in enumerate(self._records.read()):
+            try:
+                record = Record.from_json(value, "")
+            except BadInputError:
+                raise self._bad_record(place) from None
             latest[record.key] = record
         return list(latest.values())
+
+    def _bad_record(self, place: int) -> BadInputError:
+        """Return the error that names the line of a record, the ``place``-th that can be read."""
+        number, value = self._records.examine()[0][place]
+        try:
+            Record.from_json(value, f"{self._records.path}, line {number}")
+        except BadInputError as error:
+            return error
+        return BadInputError(str(self._records.path), "records", "a file that changes while it is read")
 
     def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
         """Return the records by model id, digest of the weights and digest of the configuration."""
@@ -117,6 +129,20 @@ class ResultsFolder:
         """Return the latest entry of each model, sorted by id, since workers finish in any order."""
         latest = {str(entry["model_id"]): entry for entry in self.models.read()}
         return dict(sorted(latest.items()))
+
+    def configurations(self) -> list[dict[str, Any]]:
+        """Return the latest entry of each model and configuration, sorted by id, the newest of a model first.
+
+        Entries of other weights than a model's latest ones are superseded.
+        """
+        latest: dict[tuple[str, str], dict[str, Any]] = {}
+        for entry in self.models.read():
+            key = str(entry["model_id"]), str(entry["config_digest"])
+            latest.pop(key, None)  # so that an entry which was added again counts as the newest
+            latest[key] = entry
+        newest: dict[str, str] = {model: str(entry["model_digest"]) for (model, _), entry in latest.items()}
+        kept = [entry for (model, _), entry in reversed(latest.items()) if entry["model_digest"] == newest[model]]
+        return sorted(kept, key=lambda entry: str(entry["model_id"]))
 
     def add_once(self, journal: Journal, digest: str, value: Mapping[str, Any]) -> None:
         """Append a configuration or an environment under its digest, unless the journal has it."""

@@ -18,10 +18,11 @@ __all__ = ["export_table", "join_results"]
 
 
 def join_results(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Return the table of models of one or several results folders, one row per model, in the order of the folders.
+    """Return the table of models of one or several results folders, in the order of the folders.
 
+    There is one row for each model and configuration.
     A column that only some folders have is empty for the models of the others. Raises BadInputError where no folder is
-    named, one is no results folder, or a model is in several.
+    named, one is no results folder, or a model is in several with the same configuration.
     """
     import pandas as pd
 
@@ -33,7 +34,7 @@ def join_results(folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
         return tables[0]
     # Columns without any value have no type: left in, they would turn numbers of other folders into objects.
     joined = pd.concat([table.dropna(axis=1, how="all") for table in tables], ignore_index=True)
-    repeated = joined["model_id"][joined["model_id"].duplicated()]
+    repeated = joined["model_id"][joined.duplicated(["model_id", "config_digest"])]
     if len(repeated):
         raise BadInputError("folders", "each model in one of them", f"{repeated.iloc[0]!r} in several")
     return joined.reindex(columns=list(dict.fromkeys(column for table in tables for column in table.columns)))

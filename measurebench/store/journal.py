@@ -33,13 +33,9 @@ class Journal:
 
         Damaged lines are left out; a DamageWarning names each.
         """
-        return [value for _, value in self.numbered()]
-
-    def numbered(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return the objects of all whole lines with the numbers of their lines, counted from 1."""
         found, damages = self.examine()
         self.warn(damages)
-        return found
+        return [value for _, value in found]
 
     def examine(self) -> tuple[list[tuple[int, dict[str, Any]]], list[Damage]]:
         """Return the objects with the numbers of their lines, and the damaged lines.

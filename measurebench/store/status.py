@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.records import Record
+from measurebench.core.threat import radius_text
 from measurebench.store.folder import ResultsFolder, model_key
 
 __all__ = ["Flagged", "ModelStatus", "Unmeasured", "read_status"]
@@ -36,7 +37,9 @@ class Flagged:
 class ModelStatus:
     """How far one model is: the number of values, what has none, and the pairs (measure, split) done and missing.
 
-    ``missing`` are the pairs that other models of the folder have and this one has not.
+    ``missing`` are the pairs that other models of the folder have and this one has not. A model that was measured under
+    several configurations has one status for each; ``threat`` (such as Linf 8/255) and ``config_digest`` tell them
+    apart.
     """
 
     id: str
@@ -46,6 +49,8 @@ class ModelStatus:
     done: tuple[Pair, ...]
     missing: tuple[Pair, ...]
     flagged: tuple[Flagged, ...] = ()
+    threat: str = ""
+    config_digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as plain values for JSON."""
@@ -53,16 +58,18 @@ class ModelStatus:
 
 
 def read_status(folder: str | Path) -> list[ModelStatus]:
-    """Return the status of each model of a results folder, in the order of ids.
+    """Return the status of each model and configuration of a results folder, in the order of ids, the latest first.
 
-    Each model counts with the configuration and the weights of its latest run. Raises BadInputError where the folder is
+    Each model counts with its latest weights. Raises BadInputError where the folder is
     no results folder.
     """
     results = ResultsFolder.open(Path(folder))
-    records, catalogue = results.records_by_model(), results.catalogue()
-    mine = {name: [r for r in records[model_key(entry)] if r.measure != "load"] for name, entry in catalogue.items()}
-    everything = {_pair(record) for group in mine.values() for record in group}
-    return [_status(catalogue[name], group, everything) for name, group in mine.items()]
+    records = results.records_by_model()
+    mine = [
+        (entry, [r for r in records[model_key(entry)] if r.measure != "load"]) for entry in results.configurations()
+    ]
+    everything = {_pair(record) for _, group in mine for record in group}
+    return [_status(entry, group, everything) for entry, group in mine]
 
 
 def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set[Pair]) -> ModelStatus:
@@ -80,6 +87,8 @@ def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set
         flagged=tuple(
             Flagged(r.measure, r.split, str(flags)) for r in records if (flags := r.diagnostics.get("flags"))
         ),
+        threat=f"{entry['norm']} {radius_text(entry['radius'])}" if entry.get("radius") is not None else "",
+        config_digest=str(entry["config_digest"]),
     )
 
 

@@ -25,6 +25,7 @@ from measurebench.core.infos import measure_infos
 from measurebench.core.limits import COLUMNS, NAME_LENGTH, TABLE_BYTES, TABLE_CELLS
 from measurebench.core.reading import check_file
 from measurebench.core.records import Record
+from measurebench.store.csv_text import csv_text, without_marks
 from measurebench.store.folder import ResultsFolder, model_key
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     if path.suffix not in FORMATS:
         raise BadInputError(str(path), "a name that ends in .csv, .parquet or .json", repr(path.suffix or path.name))
     writers: dict[str, Any] = {
-        ".csv": lambda: table.to_csv(index=False).encode(),
+        ".csv": lambda: csv_text(table).encode(),
         ".parquet": lambda: _of_one_type(table).to_parquet(index=False),
         ".json": lambda: _json(table).encode() + b"\n",
     }
@@ -180,7 +181,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], dtype=texts)
     usual = pd.read_csv(path, dtype=texts)  # NA and None are missing here, which is right among numbers alone
     values = [name for name in map(str, usual.columns) if name not in _NAMES and _holds_values(usual[name])]
-    return table.assign(**{name: usual[name] for name in values})
+    return without_marks(table.assign(**{name: usual[name] for name in values}))
 
 
 def _holds_values(column: pd.Series[Any]) -> bool:
@@ -196,7 +197,10 @@ def _read_json(path: Path) -> pd.DataFrame:
 
     import pandas as pd
 
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text)
+    if "\\ud" in text.lower():  # half of a pair of escapes is no character: this raises UnicodeEncodeError
+        json.dumps(rows, ensure_ascii=False).encode()
     others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
     if others:
         raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])
@@ -209,17 +213,17 @@ def _is_plain_object(row: Any) -> bool:
 
 
 def export(folder: ResultsFolder) -> pd.DataFrame:
-    """Return one row per model of the folder: identity, settings, accuracies, gaps, measures, provenance, status.
+    """Return one row per model and configuration: identity, settings, accuracies, gaps, measures, provenance, status.
 
-    Each model counts with the configuration and the weights of its latest run. Accuracies and gaps are fractions. A gap
-    is train minus test accuracy, of every attack that has both. Empty means not measured; ``status`` and ``reason`` say
-    why. ``n_<attack>`` and ``n_<attack>_train`` say on how many images an attack was run, where those are not all
-    that other measures read. Raises BadInputError for a folder without a model.
+    Rows are sorted by model, the latest configuration first; each model counts with its latest weights. Accuracies and
+    gaps are fractions. A gap is train minus test accuracy, of every attack that has both. Empty means not measured;
+    ``status`` and ``reason`` say why. ``n_<attack>`` and ``n_<attack>_train`` say on how many images an attack was run,
+    where those are not all that other measures read. Raises BadInputError for a folder without a model.
     """
     import pandas as pd
 
     records = folder.records_by_model()
-    rows = [_row(entry, records[model_key(entry)]) for entry in folder.catalogue().values()]
+    rows = [_row(entry, records[model_key(entry)]) for entry in folder.configurations()]
     if not rows:
         raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
     _leave_out_usual_counts(rows)
@@ -273,11 +277,11 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
 
 
 def _flags(records: Iterable[Record]) -> dict[str, str]:
-    """Return the warnings of AutoAttack by column, each once; nothing where there are none."""
+    """Return the warnings of each attack by column, each once; nothing where there are none."""
     told: dict[str, list[str]] = {}
     for record in records:
         attack = describe(_column(record)).attack
-        if is_counted_apart(attack) and (text := str(record.diagnostics.get("flags", ""))):
+        if attack and (text := str(record.diagnostics.get("flags", ""))):
             told.setdefault(flags_column(attack), []).append(text)
     return {name: "; ".join(dict.fromkeys(texts)) for name, texts in told.items()}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.store.examples import read_arrays, verdict_path
-from measurebench.store.folder import ResultsFolder
+from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.tables import write_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 
 
 def read_verdicts(folder: str | Path) -> pd.DataFrame:
-    """Return one row per model, split, measure and image of the folder, each with its latest configuration.
+    """Return one row per model, configuration, split, measure and image of the folder.
 
     ``correct`` and ``robust`` are verdicts without and with the attack, ``distance`` is that of the adversarial image.
     For AutoAttack and its attacks ``broken_by`` names the attack that broke the image, ``step`` its step, ``margin``
@@ -30,13 +30,16 @@ def read_verdicts(folder: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     results = ResultsFolder.open(Path(folder))
-    tables = []
-    for model, entry in results.catalogue().items():
-        records = results.records_by_model()[model, entry["model_digest"], entry["config_digest"]]
+    tables, by_model = [], results.records_by_model()
+    for entry in results.configurations():
+        model, records = entry["model_id"], by_model[model_key(entry)]
+        threat = {"norm": entry.get("norm"), "radius": entry.get("radius")}
         for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
             arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
             if arrays is not None:
-                tables.append(pd.DataFrame({"model_id": model, "split": split, "measure": measure, **_columns(arrays)}))
+                tables.append(
+                    pd.DataFrame({"model_id": model, **threat, "split": split, "measure": measure, **_columns(arrays)})
+                )
     if not tables:
         raise BadInputError(str(folder), "a results folder with verdicts of an attack", "one without")
     return pd.concat(tables, ignore_index=True)

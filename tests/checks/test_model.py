@@ -17,8 +17,9 @@ def test_a_sound_model_has_facts_and_nothing_wrong(manifest: Path, images_file: 
     check = measurebench.check_model(f"{manifest.parent}#net0", f"arrays:{images_file}", attack_examples=4)
     assert check.is_sound
     assert check.wrong == ()
-    assert [line.subject for line in check.lines if line.verdict == "ok"][-3:] == [
+    assert [line.subject for line in check.lines if line.verdict == "ok"][-4:] == [
         "clean accuracy",
+        "threat model",
         "robustness",
         "gradient masking",
     ]

@@ -167,7 +167,8 @@ def test_the_threat_model_is_the_model_s_own_or_the_one_asked_for(
     status, out, _ = checked(capsys, *arguments)
     assert status == 0
     assert f"withstand PGD-10 ({threat})" in out
-    assert "threat model" not in out
+    own = "the model's own" if not options else "as asked for; the model's own is Linf 1/20"
+    assert f"threat model: attacked at {threat}, {own}" in out
 
 
 def test_an_assumed_threat_model_is_told(
@@ -179,7 +180,7 @@ def test_an_assumed_threat_model_is_told(
     copy.write_text(text)
     status, out, _ = checked(capsys, f"{copy}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "4")
     assert status == 0
-    assert "hint threat model: the model names none: attacked at Linf 8/255; say another with --norm and" in out
+    assert "hint threat model: attacked at Linf 8/255; the model names none of its own (another: --norm and" in out
     assert "withstand PGD-10 (Linf 8/255)" in out
 
 
@@ -243,3 +244,14 @@ def test_real_published_resnet18_is_told_for_what_it_is(capsys: pytest.CaptureFi
     assert status == 0
     assert "clean accuracy: 0.9433 (283 of 300 test images)" in out
     assert "it has no robustness" in out
+
+
+def test_a_radius_that_is_not_the_models_own_is_said(
+    manifest: Path, images_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"{manifest.parent}#net0", "--dataset", f"arrays:{images_file}", "--attack-examples", "2"]
+    status, out, _ = checked(capsys, *arguments, "--radius", "8/255")
+    assert status == 0
+    assert "hint threat model: attacked at Linf 8/255, as asked for; the model's own is Linf 1/20" in out
+    status, out, _ = checked(capsys, *arguments)
+    assert "ok   threat model: attacked at Linf 1/20, the model's own" in out

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from measurebench.cli.app import run_command_line
-from measurebench.cli.printing import printable
+from measurebench.core.foreign import for_terminal as printable
 from measurebench.store.folder import ResultsFolder
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY

@@ -71,13 +71,13 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
 def test_records_are_read_once_however_many_models_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = study(tmp_path / "s", *(f"m{i}" for i in range(20)))
     read: list[Path] = []
-    whole = Journal.read
+    whole = Journal.numbered
 
-    def counted(journal: Journal) -> list[dict[str, Any]]:
+    def counted(journal: Journal) -> list[tuple[int, dict[str, Any]]]:
         read.append(journal.path)
         return whole(journal)
 
-    monkeypatch.setattr(Journal, "read", counted)
+    monkeypatch.setattr(Journal, "numbered", counted)
     assert run_command_line(["status", str(folder)]) == 0
     assert read.count(folder / "records.jsonl") == 1
     assert run_command_line(["export", str(folder), "--out", str(tmp_path / "t.csv")]) == 0

@@ -377,3 +377,9 @@ def test_a_gallery_that_is_a_pipe_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / "gallery.json").unlink()
     (tmp_path / "gallery.json").write_text(json.dumps([]))
     assert read_gallery(tmp_path) == ()
+
+
+def test_the_documentation_lists_every_limit() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    for limit in LIMITS:
+        assert f"| `{limit.variable}` | {limit.usual:,} {limit.unit} | {limit.reason} |" in page

@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.threat import Norm, ThreatModel
+from measurebench.core.threat import Norm, ThreatModel, radius_text
 
 
 def test_radius_is_kept_exactly_and_as_a_float() -> None:
@@ -42,3 +42,22 @@ def test_text_that_is_no_number_is_refused(radius: str) -> None:
 def test_unknown_norm_names_the_known_ones() -> None:
     with pytest.raises(BadInputError, match="norm: expected Linf or L2, got 'L1'"):
         Norm.parse("L1")
+
+
+@pytest.mark.parametrize("n", range(1, 255))
+def test_a_multiple_of_a_grey_level_is_written_as_one(n: int) -> None:
+    text = radius_text(n / 255)
+    assert text == f"{n}/255" or (len(str(n / 255)) <= 6 and text == str(n / 255))
+    assert radius_text(f"{n}/255") == f"{n}/255"
+    assert ThreatModel.parse("Linf", text).fraction == ThreatModel.parse("Linf", f"{n}/255").fraction
+
+
+@pytest.mark.parametrize(
+    ("radius", "text"), [(0.5, "0.5"), (0.2, "0.2"), ("0.031", "0.031"), (1, "1"), (0.3 + 1e-7, "0.3")]
+)
+def test_other_radii_are_short_decimals(radius: float | str, text: str) -> None:
+    assert radius_text(radius) == text
+
+
+def test_a_radius_that_was_computed_is_said_as_a_fraction() -> None:
+    assert str(ThreatModel.parse("Linf", 8 / 255)) == "Linf 8/255"

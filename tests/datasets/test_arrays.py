@@ -92,8 +92,29 @@ def test_damage_in_compressed_arrays_is_named(tmp_path: Path) -> None:
         load_dataset(f"arrays:{path}")
 
 
+def test_damage_at_any_byte_is_told_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    whole = load(tmp_path)
+    content = (tmp_path / "data.npz").read_bytes()
+    told = 0
+    for place in np.linspace(0, len(content) - 1, 400, dtype=int).tolist():
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            found = load_dataset(f"arrays:{path}")
+        except BadInputError:
+            told += 1
+        else:
+            assert found.train.digest() == whole.train.digest()
+    assert told > 200
+
+
 def test_missing_file_and_unknown_dataset_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such file"):
         load_dataset(f"arrays:{tmp_path / 'none.npz'}")
     with pytest.raises(BadInputError, match="did you mean 'cifar10'"):
         load_dataset("cifar-10")
+
+
+def test_a_file_without_the_prefix_gets_a_hint() -> None:
+    with pytest.raises(BadInputError, match=r"got 'some/d.npz'; did you mean arrays:some/d.npz\?"):
+        load_dataset("some/d.npz")

@@ -8,7 +8,8 @@ from torch import nn
 
 from measurebench import measure
 from measurebench.core.errors import BadInputError
-from measurebench.measures.context import MeasureContext
+from measurebench.core.threat import ThreatModel
+from measurebench.measures.context import MeasureContext, MeasureSettings
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import MeasureValue
 from tests.attacks.test_pgd import Counted
@@ -39,6 +40,30 @@ def test_shared_work_is_done_once_whatever_is_asked_for(network: nn.Module) -> N
     counted = Counted(network)
     measure(counted, IMAGES, LABELS, SHARED, radius="1/20")
     assert (counted.n_forward, counted.n_backward) == (13, 11)
+
+
+def test_an_input_gradient_alone_does_not_cost_one_in_the_weights(network: nn.Module) -> None:
+    asked: list[bool] = []
+    settings = MeasureSettings(ThreatModel.parse("Linf", 0.05))
+    context = MeasureContext(network.eval().requires_grad_(False), IMAGES, LABELS, settings)
+    whole = context._gradient_pass
+    context._gradient_pass = lambda images, weights: asked.append(weights) or whole(images, weights)
+    alone = context.input_gradients("clean")
+    both = context.gradients("clean")
+    assert (asked, alone.weights, context.input_gradients("clean") is both) == ([False, True], {}, True)
+    assert torch.equal(alone.inputs, both.inputs)
+    assert torch.equal(alone.logits, both.logits)
+
+
+@pytest.mark.parametrize("batch", [3, 100])
+def test_the_gradient_in_the_weights_is_that_of_the_mean_loss_in_any_batches(network: nn.Module, batch: int) -> None:
+    settings = MeasureSettings(ThreatModel.parse("Linf", 0.05))
+    found = MeasureContext(network.eval(), IMAGES, LABELS, settings, batch_size=batch).gradients("clean").weights
+    loss = nn.functional.cross_entropy(network.requires_grad_(True)(IMAGES), LABELS)
+    expected = torch.autograd.grad(loss, list(network.parameters()))
+    for (name, gradient), known in zip(found.items(), expected, strict=True):
+        assert gradient.dtype == known.dtype
+        assert torch.allclose(gradient, known, rtol=1e-5, atol=1e-7), name
 
 
 def test_computation_is_in_the_dtype_of_the_images(network: nn.Module) -> None:

@@ -76,3 +76,14 @@ def test_numpy_scalars_and_namespaces_are_harmless(tmp_path: Path) -> None:
         assert found["accuracy"] == pytest.approx(0.93)
         assert found["args"].lr == 0.1
         assert torch.equal(found["state_dict"]["fc.bias"], state()["fc.bias"])
+
+
+def test_flipped_weights_in_a_torch_archive_are_refused(tmp_path: Path) -> None:
+    """torch's own reader does not compare the checksums of its archive."""
+    weights = torch.rand(30, 40)
+    torch.save({"weight": weights}, tmp_path / "net.pt")
+    content = bytearray((tmp_path / "net.pt").read_bytes())
+    content[bytes(content).index(weights.numpy().tobytes()) + 400] ^= 8
+    (tmp_path / "net.pt").write_bytes(content)
+    with pytest.raises(BadInputError, match=r"a whole checkpoint, got the checksum of .* does not match"):
+        read_checkpoint(tmp_path / "net.pt")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from measurebench.core.errors import BadInputError
 from measurebench.models.states import candidates, fit, kept_normalization, state_at
@@ -83,3 +84,16 @@ def test_wrapper_that_holds_the_network_twice_is_read_once() -> None:
     assert kept.mean == (0.5,) * 3
     with pytest.raises(BadInputError, match="attacker"):
         fit(network(), weights | {"module.attacker.model.fc.bias": torch.ones(10)}, "x")
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128, torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_weights_that_copying_would_change_are_refused(dtype: torch.dtype) -> None:
+    state = {"weight": torch.ones(3, 2).to(dtype), "bias": torch.ones(3)}
+    with pytest.raises(BadInputError, match=rf"floating-point weights in 'weight', got {str(dtype)[6:]}"):
+        fit(nn.Linear(2, 3), state, "net.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_taken(dtype: torch.dtype) -> None:
+    state = {"weight": torch.ones(3, 2).to(dtype), "bias": torch.ones(3)}
+    assert fit(nn.Linear(2, 3), state, "net.pt").state["weight"].dtype == dtype

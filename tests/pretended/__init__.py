@@ -14,6 +14,7 @@ and knows what memory its tensors take. What it cannot show is how long anything
 last digits of a real GPU. ``torch.device("cuda")`` as a context, streams and graphs are not pretended.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +33,10 @@ def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
     from tests.pretended.dispatch import Dispatch
     from tests.pretended.factories import patch_factories
 
+    with warnings.catch_warnings():
+        # torch compiles these derivatives when they are first asked for, from functions that are replaced below
+        warnings.simplefilter("ignore", FutureWarning)
+        import torch._decomp.decompositions_for_jvp  # noqa: F401
     with pytest.MonkeyPatch.context() as patch:
         patch_cuda(patch, n_devices)
         patch_factories(patch)

@@ -274,3 +274,11 @@ def test_a_new_core_measure_follows_the_studys(monkeypatch: pytest.MonkeyPatch) 
 def test_the_core_list_is_read_without_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; from measurebench.store.tables import CORE; assert len(CORE) == 18"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_half_of_a_pair_of_escapes_in_a_json_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('[{"model_id": "a\\ud800", "x": 1}]')
+    with pytest.raises(BadInputError, match=r"t\.json: expected a json table, got UnicodeEncodeError"):
+        read_table(tmp_path / "t.json")
+    (tmp_path / "t.json").write_text('[{"model_id": "a\\ud83d\\ude00", "x": 1}]')
+    assert read_table(tmp_path / "t.json")["model_id"].tolist() == ["a\U0001f600"]

@@ -35,7 +35,7 @@ def reach(size: int, n_steps: int) -> float:
     """Return a / L: the share of the threshold below which matrices with ``size`` rows are recognised in some steps.
 
     >>> round(reach(512, 12), 2), round(reach(512, 30), 2)
-    (0.86, 0.98)
+    (0.87, 0.98)
     """
     return 2 / (math.cosh(math.acosh(math.sqrt(_GAIN * size)) / (n_steps - 1)) + 1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from measurebench.compute.batching import out_of_memory
+from measurebench.compute.batching import forward_batches, out_of_memory
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 
@@ -30,9 +30,10 @@ def directional_derivatives(context: MeasureContext, examples: Examples, directi
     differentiated twice backwards, one with an operation that has no second derivative by a central difference.
     """
     along = _Along(context, examples, direction)
-    for derivatives in (along.carried, along.twice):
+    larger = forward_batches(context.batches.size, along.images)
+    for batches, derivatives in ((larger, along.carried), (context.batches, along.twice)):
         try:
-            return context.batches.cat(derivatives, context.n)
+            return batches.cat(derivatives, context.n)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
@@ -51,7 +52,11 @@ class _Along:
     def carried(self, rows: slice) -> Tensor:
         """Return the derivatives [rows] as (p - e_y) . dz/dt, from the logits z and their derivatives."""
         with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel([SDPBackend.MATH]):
-            weights = {name: _dual(weight, self.tangents[name]) for name, weight in self.weights.items()}
+            # torch stands in for a missing derivative with a symbolic zero, which not every operation takes
+            weights = {
+                name: _dual(value, self.tangents[name] if name in self.tangents else torch.zeros_like(value))
+                for name, value in self.context.parameters.items()
+            }
             output = self.context.logits_with(weights, self.images[rows])
             logits, slopes = forward_ad.unpack_dual(output)  # type: ignore[no-untyped-call]
             if slopes is None:

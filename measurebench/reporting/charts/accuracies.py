@@ -8,13 +8,15 @@ from measurebench.reporting.figures.figure import (
     brush,
     defense_channels,
     dimmed,
+    escaped,
     named,
     specification,
+    warning_rings,
 )
 from measurebench.reporting.html.wording import count, percent
 from measurebench.reporting.subject.study import Study
 
-__all__ = ["figure"]
+__all__ = ["figure", "rings"]
 
 
 def figure(study: Study) -> Figure | None:
@@ -40,10 +42,19 @@ def figure(study: Study) -> Figure | None:
             Column(train, "train robust accuracy", "percent"),
             Column(test, "test robust accuracy", "percent"),
             Column("_target", study.target.name, study.target.format),
+            *((Column("_warning", "warning"),) if study.n_warned else ()),
         ),
-        f"Each mark is a model. Its distance below the dashed diagonal is its {gap}.",
+        f"Each mark is a model. Its distance below the dashed diagonal is its {gap}.{rings(study)}",
         brush=True,
     )
+
+
+def rings(study: Study) -> str:
+    """Return what the rings of a chart mean, to be added to its reading; empty where it has none."""
+    if not study.n_warned:
+        return ""
+    whose = "has" if study.n_warned == 1 else "have"
+    return f" {count(study.n_warned, 'ringed model')} {whose} a warning of the attack (see Warnings)."
 
 
 def _chart(study: Study, train: str, test: str) -> Any:
@@ -61,22 +72,27 @@ def _chart(study: Study, train: str, test: str) -> Any:
         .mark_line(color="var(--muted)", strokeDash=[4, 4], strokeWidth=1, clip=True)
         .encode(x=alt.X(field="a", type="quantitative"), y=alt.Y(field="a", type="quantitative"))
     )
+    base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
+    x = alt.X(
+        field=escaped(train), type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images"
+    )
+    y = alt.Y(field=escaped(test), type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images")
     points = (
-        alt.Chart(named("models"))
-        .transform_filter("isValid(datum._target)")
-        .mark_point(filled=True, clip=True, aria=False)
+        base.mark_point(filled=True, clip=True, aria=False)
         .encode(
-            x=alt.X(field=train, type="quantitative", scale=scale, axis=axis, title="robust accuracy, training images"),
-            y=alt.Y(field=test, type="quantitative", scale=scale, axis=axis, title="robust accuracy, test images"),
+            x=x,
+            y=y,
             opacity=dimmed(),
             tooltip=[
                 alt.Tooltip(field="model_id", type="nominal", title="model"),
                 alt.Tooltip(field="_defense", type="nominal", title="defense"),
-                alt.Tooltip(field=train, type="quantitative", format=".1%", title="train"),
-                alt.Tooltip(field=test, type="quantitative", format=".1%", title="test"),
+                alt.Tooltip(field=escaped(train), type="quantitative", format=".1%", title="train"),
+                alt.Tooltip(field=escaped(test), type="quantitative", format=".1%", title="test"),
+                *([alt.Tooltip(field="_warning", type="nominal", title="warning")] if study.n_warned else []),
             ],
             **defense_channels(study.defenses),
         )
         .add_params(brush())
     )
-    return alt.layer(diagonal, points).properties(width="container", height=340)
+    warned = [warning_rings(base).encode(x=x, y=y)] if study.n_warned else []
+    return alt.layer(diagonal, *warned, points).properties(width="container", height=340)

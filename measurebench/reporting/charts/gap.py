@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.reporting.charts.accuracies import rings
 from measurebench.reporting.figures.figure import (
     Column,
     Figure,
@@ -11,6 +12,7 @@ from measurebench.reporting.figures.figure import (
     dimmed,
     named,
     specification,
+    warning_rings,
 )
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.subject.study import Study
@@ -33,8 +35,13 @@ def figure(study: Study) -> Figure:
         specification(_chart(study)),
         {"models": study.table},
         "models",
-        (Column("model_id", "model"), Column("_defense", "defense"), Column("_target", target.name, target.format)),
-        "Each mark is a model, spread vertically only to keep marks apart; the line is the median.",
+        (
+            Column("model_id", "model"),
+            Column("_defense", "defense"),
+            Column("_target", target.name, target.format),
+            *((Column("_warning", "warning"),) if study.n_warned else ()),
+        ),
+        f"Each mark is a model, spread vertically only to keep marks apart; the line is the median.{rings(study)}",
         brush=True,
     )
 
@@ -64,9 +71,9 @@ def _chart(study: Study) -> Any:
     )
     offset = alt.YOffset(field="_jitter", type="quantitative", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(named("models")).transform_filter("isValid(datum._target)")
+    spread = base.transform_calculate(_jitter="0.15 + 0.7 * ((datum._i * 0.618034) % 1)")
     marks = (
-        base.transform_calculate(_jitter="0.15 + 0.7 * ((datum._i * 0.618034) % 1)")
-        .mark_point(filled=True, size=38, aria=False)
+        spread.mark_point(filled=True, size=38, aria=False)
         .encode(
             x=x,
             y=y,
@@ -78,6 +85,7 @@ def _chart(study: Study) -> Any:
                 alt.Tooltip(
                     field="_target", type="quantitative", format=study.target.tooltip, title=study.target.short
                 ),
+                *([alt.Tooltip(field="_warning", type="nominal", title="warning")] if study.n_warned else []),
             ],
             **defense_channels(study.defenses, legend=False),
         )
@@ -91,4 +99,7 @@ def _chart(study: Study) -> Any:
         .mark_point(shape="stroke", angle=90, size=1000, filled=False, strokeWidth=2.5, color="var(--ink)", opacity=1)
     )
     medians = middle.encode(x=alt.X(field="_median", type="quantitative"), y=y, yOffset=offset)
-    return alt.layer(marks, medians).properties(width="container", height=max(44, 260 // max(1, len(rows))) * len(rows))
+    warned = [warning_rings(spread, 90).encode(x=x, y=y, yOffset=offset)] if study.n_warned else []
+    return alt.layer(*warned, marks, medians).properties(
+        width="container", height=max(44, 260 // max(1, len(rows))) * len(rows)
+    )

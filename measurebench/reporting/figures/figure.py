@@ -22,6 +22,7 @@ __all__ = [
     "named",
     "specification",
     "tooltips",
+    "warning_rings",
 ]
 
 Format = str
@@ -131,6 +132,13 @@ def brush() -> Any:
 
     mark = alt.BrushConfig(fill="var(--accent)", fillOpacity=0.1, stroke="var(--accent)", strokeOpacity=0.6)
     return alt.selection_interval(name="brush", encodings=["x", "y"], mark=mark)
+
+
+def warning_rings(marks: Any, size: int = 120) -> Any:
+    """Return rings around those marks of a chart of models that have a warning (column ``_warning``)."""
+    return marks.transform_filter("datum._warning != null && datum._warning != ''").mark_point(
+        shape="circle", filled=False, size=size, color="var(--bad)", strokeWidth=1.6, opacity=1, aria=False
+    )
 
 
 NUMBER_LABEL = (

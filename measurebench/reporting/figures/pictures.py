@@ -63,7 +63,9 @@ def read_picture(path: Path, size: int | None) -> Image:
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # our own limit is lower
             with Pillow.open(path) as opened:
                 PICTURE_PIXELS.check(opened.width * opened.height, str(path))
-                picture = ImageOps.exif_transpose(opened).convert("RGB")
+                upright = ImageOps.exif_transpose(opened)
+                deep = upright.mode == "F" or upright.mode.startswith("I")
+                picture = _deep(upright, path) if deep else upright.convert("RGB")
     except FileNotFoundError:
         raise BadInputError(str(path), "a picture", "no such file") from None
     except BadInputError:
@@ -75,8 +77,20 @@ def read_picture(path: Path, size: int | None) -> Image:
         raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
-    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
+    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = np.stack([pixels.clip(0, 1)] * 3, axis=-1) if deep else pixels / np.float32(255)
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
+
+
+def _deep(picture: Any, path: Path) -> Any:
+    """Return a grey picture of 16 bits or of floats as floats in [0, 1]; converting it to 8 bits would clip it."""
+    from PIL import Image as Pillow
+
+    pixels = np.asarray(picture, dtype=np.float32)
+    highest = 1 if picture.mode == "F" else 65535
+    if not (pixels.size and pixels.min() >= 0 and pixels.max() <= highest):
+        raise BadInputError(str(path), f"grey values from 0 to {highest}", f"{pixels.min():.6g} to {pixels.max():.6g}")
+    return Pillow.fromarray(pixels / np.float32(highest))
 
 
 def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:

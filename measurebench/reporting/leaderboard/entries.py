@@ -14,6 +14,7 @@ from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.packages import description_of
 from measurebench.core.reading import read_text
 from measurebench.core.threat import ThreatModel
+from measurebench.reporting.subject.drawable import drawable
 
 __all__ = [
     "COLUMNS",
@@ -90,7 +91,8 @@ def leaderboard(norm: str = "Linf", model_info: Path | None = None) -> pd.DataFr
         "year",
     ):
         table[name] = pd.to_numeric(table[name])
-    return table.sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
+    order = ["autoattack_accuracy", "model_id"]
+    return drawable(table.sort_values(order, ascending=[False, True]).reset_index(drop=True))
 
 
 def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]:

@@ -32,7 +32,9 @@ from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, listed, measure_name, percent
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.study.study_page import Section
+from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.rank_intervals import ranked
+from measurebench.reporting.subject.warned import warning_columns, warning_sentence, warnings_in
 
 __all__ = ["headline", "joined", "leaderboard_page", "prepared", "sections", "static_figures", "write_leaderboard"]
 
@@ -133,13 +135,13 @@ def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.
     from measurebench.stats.population.roles import measure_columns
     from measurebench.store.tables import read_table
 
-    found = records if isinstance(records, pd.DataFrame) else read_table(Path(records))
+    found = drawable(records if isinstance(records, pd.DataFrame) else read_table(Path(records)))
     if "model_id" not in found.columns:
         raise BadInputError("records", "a table with a column model_id", f"the columns {listed(list(found.columns))}")
     norm = str(table["norm"].iloc[0])
     found = _of_norm(found.reset_index(drop=True), norm)
     names = [name for name in measure_columns(found, "autoattack_accuracy", None, ()) if name not in table.columns]
-    besides = [name for name in map(str, found.columns) if is_gap(name)]
+    besides = [name for name in map(str, found.columns) if is_gap(name) or name in warning_columns(found).values()]
     values = found[["model_id", *besides, *names]].drop_duplicates("model_id")
     values = values[values["model_id"].isin(table["model_id"])]
     if values.empty:
@@ -218,7 +220,7 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
     """Return the page as HTML."""
     parts = sections(table, measures)
     figures = [figure for section in parts for figure in section.figures]
-    sentence = headline(table)
+    sentence, warned = headline(table), warnings_in(table)
     return render(
         "leaderboard.html",
         _data(table, figures, measures, norm),
@@ -228,10 +230,13 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
         f"\u00b7 {count(table['paper_key'].nunique(), 'paper')}",
         sentence=sentence,
         lead=_lead(table),
-        sections=[(section.id, section.label) for section in parts] + [("models", "Entries"), ("methods", "Sources")],
+        sections=[(section.id, section.label) for section in parts]
+        + [("models", "Entries"), *([("warnings", "Warnings")] if warned else []), ("methods", "Sources")],
         chart_sections=parts,
         measure_groups=[("measures", [(name, measure_name(name, measure_infos())) for name in measures])],
         sources=_sources(table),
+        warned=warned,
+        warning=warning_sentence(warned, len(table)),
     )
 
 
@@ -276,7 +281,8 @@ def _sources(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm: str) -> dict[str, Any]:
     names = [name for name in _COLUMNS if table[name].notna().any()]
-    extra = [name for name in table.columns if is_gap(name) or name in measures]
+    warnings = warning_columns(table)
+    extra = [name for name in table.columns if is_gap(name) or name in measures or name in warnings.values()]
     links = {"paper": "link"}
     plain = table[[*names, *extra, "link", "venue_name"]]
     models = embedded(plain) | {"aliases": {"_defense": "training_data", "_target": "autoattack_accuracy"}}
@@ -294,6 +300,7 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
         ]
         + [
             {"key": name, "label": _label(name, infos), "format": _format(name), "group": "measures", "shown": False}
+            | ({"warning": warnings[name]} if name in warnings else {})
             for name in extra
         ],
         "filters": [
@@ -309,11 +316,11 @@ def _data(table: pd.DataFrame, figures: list[Figure], measures: list[str], norm:
 
 
 def _label(name: str, infos: Mapping[str, MeasureInfo]) -> str:
-    return describe(name).label if is_gap(name) else measure_name(name, infos)
+    return describe(name).label if describe(name).role in ("gap", "status") else measure_name(name, infos)
 
 
 def _format(name: str) -> str:
-    return describe(name).format if is_gap(name) else "number"
+    return describe(name).format if describe(name).role in ("gap", "status") else "number"
 
 
 def _filter(table: pd.DataFrame, key: str, label: str) -> dict[str, Any]:

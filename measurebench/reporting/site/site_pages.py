@@ -17,6 +17,7 @@ from measurebench.reporting.leaderboard.leaderboard_page import headline, leader
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
 from measurebench.reporting.subject.study import Study, load_study
+from measurebench.store.csv_text import csv_text
 
 __all__ = ["Published", "slug", "write_site"]
 
@@ -91,7 +92,7 @@ def _write_study(study: Study, folder: Path, address: str) -> Published:
     _fresh(folder)
     write_text(folder / "index.html", study_page(study))
     plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
-    write_text(folder / "models.csv", plain.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "models.csv", csv_text(plain))
     write_analysis(study.analysis, folder)
     told = finding(study)
     return Published(address, study.name, f"{count(len(study.table), 'model')}. {told.sentence}.", _files(folder))

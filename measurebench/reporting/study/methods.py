@@ -9,9 +9,9 @@ from markupsafe import Markup
 from measurebench.core.columns import describe, outcome_columns
 from measurebench.core.info import MeasureInfo
 from measurebench.core.mathematics import SYMBOLS, UnreadableFormulaError, mathml, mathml_parts
+from measurebench.core.threat import radius_text
 from measurebench.reporting.html.wording import count, fixed, listed, setting_name
 from measurebench.reporting.subject.study import Study
-from measurebench.stats.population.threat_models import radius_text
 
 __all__ = ["glossary", "limits", "methods", "provenance", "symbols", "terms"]
 

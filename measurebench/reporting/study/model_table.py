@@ -11,6 +11,7 @@ from measurebench.reporting.html.embedding import number
 from measurebench.reporting.html.wording import measure_name, setting_name
 from measurebench.reporting.subject.study import Study
 from measurebench.reporting.subject.target import value_format
+from measurebench.reporting.subject.warned import warning_columns
 from measurebench.stats.population.population import level_names
 
 __all__ = ["MAX_LEVELS", "SHOWN_MEASURES", "SHOWN_SETTINGS", "filters", "table_columns"]
@@ -25,7 +26,7 @@ def table_columns(study: Study) -> list[dict[str, Any]]:
     """Return every column of the table: key, label, format, group, whether it is shown at first."""
     names = [name for name in study.table.columns if not name.startswith("_")]
     names.sort(key=lambda name: (name != "model_id", _group_order(study, name)))
-    first = _shown(study, names)
+    first, warnings = _shown(study, names), warning_columns(study.table)
     return [
         {
             "key": name,
@@ -35,6 +36,7 @@ def table_columns(study: Study) -> list[dict[str, Any]]:
             "shown": name in first,
             "title": _title(study, name),
         }
+        | ({"warning": warnings[name]} if name in warnings else {})
         for name in names
     ]
 
@@ -79,6 +81,7 @@ def _shown(study: Study, names: list[str]) -> set[str]:
     chosen = {*_FIRST, study.analysis.target, *(study.accuracies or ()), *varying[:SHOWN_SETTINGS]}
     if "status" in names and study.table["status"].nunique() > 1:
         chosen |= {"status"}
+    chosen |= {warning for name, warning in warning_columns(study.table).items() if name in chosen}
     return chosen | set(study.ranked[:SHOWN_MEASURES])
 
 
@@ -86,7 +89,7 @@ def _group(study: Study, name: str) -> str:
     if name in study.analysis.measures:
         return "measures"
     column = describe(name, study.table.columns)
-    if column.is_outcome or name == study.analysis.target:
+    if column.is_outcome or column.attack or name == study.analysis.target:
         return "accuracies"
     return {"setting": "settings", "measure": "other columns"}.get(column.role, "model")
 

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from measurebench.core.threat import radius_text
 from measurebench.reporting.charts import (
     accuracies,
     by_setting,
     control,
     gap,
     heatmap,
+    radius_curve,
     regressions,
     residuals,
     scatter,
@@ -23,6 +25,7 @@ from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.methods import glossary, limits, methods, provenance, symbols, terms
 from measurebench.reporting.study.model_table import filters, table_columns
 from measurebench.reporting.subject.study import Study
+from measurebench.reporting.subject.warned import warning_sentence, warnings_in
 
 __all__ = ["Section", "sections", "study_page"]
 
@@ -44,6 +47,14 @@ def sections(study: Study) -> tuple[Section, ...]:
     best, target = study.ranked[0], study.target
     planned = (
         Section("gap", *_opening(study), "pair", _present(accuracies.figure(study), gap.figure(study))),
+        Section(
+            "radii",
+            "How robustness falls with the radius",
+            "Radii",
+            f"The models were attacked at several radii. The rest of this page is about {_radius(study)}.",
+            "stack",
+            _present(radius_curve.figure(study)),
+        ),
         Section(
             "measures",
             f"Which measures predict {target.the}, and under which defenses",
@@ -84,6 +95,12 @@ def sections(study: Study) -> tuple[Section, ...]:
     return tuple(section for section in planned if section.figures)
 
 
+def _radius(study: Study) -> str:
+    """Return the radius that the page's statistics rest on, in words."""
+    radius = study.analysis.provenance.get("radius")
+    return f"radius {radius_text(radius)}" if radius is not None else "one of them"
+
+
 def _opening(study: Study) -> tuple[str, str, str]:
     """Return title, label and introduction of the section on what is predicted."""
     if not study.target.is_gap:
@@ -103,7 +120,7 @@ def study_page(study: Study) -> str:
     """Return the page as HTML; the same study gives the same bytes."""
     parts = sections(study)
     figures = [figure for section in parts for figure in section.figures]
-    found = finding(study)
+    found, warned = finding(study), warnings_in(study.table)
     told, commands = provenance(study)
     return render(
         "study.html",
@@ -113,6 +130,8 @@ def study_page(study: Study) -> str:
         kicker=_kicker(study),
         sections=_navigation(study, parts),
         finding=found,
+        warned=warned,
+        warning=warning_sentence(warned, len(study.table)),
         chart_sections=parts,
         measure_groups=_groups(study),
         left_out=sorted(study.left_out.items()),
@@ -130,7 +149,8 @@ def study_page(study: Study) -> str:
 def _navigation(study: Study, parts: tuple[Section, ...]) -> list[tuple[str, str]]:
     middle = [(section.id, section.label) for section in parts]
     gallery = [("gallery", "Images")] if study.gallery else []
-    return [("finding", "Finding"), *middle, ("models", "Models"), *gallery, ("methods", "Methods")]
+    warnings = [("warnings", "Warnings")] if warnings_in(study.table) else []
+    return [("finding", "Finding"), *middle, ("models", "Models"), *warnings, *gallery, ("methods", "Methods")]
 
 
 def _kicker(study: Study) -> str:
@@ -153,7 +173,8 @@ def _groups(study: Study) -> list[tuple[str, list[tuple[str, str]]]]:
 def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
     """Return all that the page's scripts read: every data set once, by column."""
     plain = study.table[[name for name in study.table.columns if not name.startswith("_")]]
-    models = embedded(plain.assign(_defense=study.table["_defense"], _target=study.table["_target"]))
+    kept = [name for name in ("_defense", "_target", "_warning") if name in study.table.columns]
+    models = embedded(plain.assign(**{name: study.table[name] for name in kept}))
     fits = embedded(scatter.fit_lines(study).drop(columns=["target"], errors="ignore"), digits=9)
     data = figure_data(figures, dynamic=("scatter",))
     data["scatter"]["spec"] = scatter.template(study)
@@ -167,7 +188,7 @@ def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
         "sort": {"key": study.analysis.target, "direction": -1},
         "file": study.name,
         "noun": "models",
-        "names": {"_target": study.analysis.target, "_defense": "defense"},
+        "names": {"_target": study.analysis.target, "_defense": "defense", "_warning": "warning"},
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import FAMILIES, MeasureInfo
 from measurebench.core.infos import measure_infos
+from measurebench.core.threat import radius_text
 from measurebench.reporting.figures.gallery import GalleryItem, read_gallery
 from measurebench.reporting.html.wording import defined
+from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.target import Target
+from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
+from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
 
 __all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
 
@@ -32,9 +36,10 @@ ALL = "all models"
 class Study:
     """Models and what was found about them.
 
-    ``table`` has one row per model (design of the contract, section 8) and, besides, the columns that charts rest on:
-    ``_i`` (number of the row), ``_target`` (missing for a model that the analysis left out) and ``_defense``
-    (its name; the rarest beyond seven are "other").
+    ``table`` has one row per model (design of the contract, section 8), with the radius as text such as 8/255, and,
+    besides, the columns that charts rest on: ``_i`` (number of the row), ``_target`` (missing for a model that the
+    analysis left out) and ``_defense`` (its name; the rarest beyond seven are "other"); where the target's attack
+    warns about models also ``_warning``. ``sweep`` has the rows of all radii, where there are several.
     """
 
     name: str
@@ -43,19 +48,30 @@ class Study:
     infos: Mapping[str, MeasureInfo] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     gallery: tuple[GalleryItem, ...] = ()
+    sweep: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, name: str, table: pd.DataFrame, analysis: Analysis, **parts: Any) -> "Study":
-        """Return a study of a table as it was read."""
-        table = identified(table)
+        """Return a study of a table as it was read; of several radii it shows the one that was analysed."""
+        whole = identified(table)
+        table = rows_shown(whole, analysis.provenance.get(RADIUS))
+        hidden = Counter(whole["model_id"]) - Counter(table["model_id"])
+        sweep = whole.drop(index=list(superseded(whole))) if len(radii_in(whole)) > 1 else None
+        table = table.reset_index(drop=True)
+        if "radius" in table.columns:
+            table = table.assign(radius=table["radius"].map(radius_text, na_action="ignore"))
         target = pd.to_numeric(table[analysis.target], errors="coerce")
-        target = target.where(_kept(table["model_id"], target, analysis))
-        added = {
+        target = target.where(_kept(table["model_id"], target, analysis, hidden))
+        added: dict[str, Any] = {
             "_i": range(len(table)),
             "_target": target,
             "_defense": _defenses(table, analysis.defense, target.notna()),
         }
-        return cls(name, pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1), analysis, **parts)
+        if (warning := warned_by(table, analysis.target)) is not None:
+            added["_warning"] = warning.tolist()
+        return cls(
+            name, pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1), analysis, sweep=sweep, **parts
+        )
 
     @cached_property
     def defenses(self) -> tuple[str, ...]:
@@ -101,6 +117,11 @@ class Study:
         return names if self.measured[list(names)].notna().all(axis=1).any() else None
 
     @cached_property
+    def n_warned(self) -> int:
+        """How many of the measured models the target's attack warns about."""
+        return int((self.measured["_warning"] != "").sum()) if "_warning" in self.table.columns else 0
+
+    @cached_property
     def measured(self) -> pd.DataFrame:
         """The models that the analysis rests on: they have the target, and no filter left them out."""
         return self.table[self.table["_target"].notna()]
@@ -108,7 +129,13 @@ class Study:
     @cached_property
     def left_out(self) -> dict[str, str]:
         """Models that the analysis does not rest on, each with the reason."""
-        out = {model: why for step in self.analysis.filters for model, why in step.left_out}
+        shown = set(self.table["model_id"])
+        out = {
+            model: why
+            for step in self.analysis.filters
+            for model, why in step.left_out
+            if step.name not in (RADIUS, EARLIER) or model not in shown
+        }
         for row in self.table[self.table["_target"].isna()].to_dict("records"):
             said = row.get("reason")
             out.setdefault(row["model_id"], said if isinstance(said, str) and said else "not measured")
@@ -128,12 +155,15 @@ class Study:
         return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
 
 
-def _kept(ids: "pd.Series[Any]", target: "pd.Series[Any]", analysis: Analysis) -> "pd.Series[Any]":
+def _kept(
+    ids: "pd.Series[Any]", target: "pd.Series[Any]", analysis: Analysis, hidden: Mapping[str, int]
+) -> "pd.Series[Any]":
     """Say of each row whether the filters kept it; where they left out one of several rows of an id, it is the last.
 
-    A row without the target goes first.
+    A row without the target goes first. ``hidden`` counts the rows of each model that the page does not show at all.
     """
     out = Counter(model for step in analysis.filters for model, _ in step.left_out)
+    out.subtract(hidden)
     in_turn = ids[target.isna().sort_values(kind="stable").index]
     return in_turn.groupby(in_turn).cumcount(ascending=False).reindex(ids.index) >= ids.map(lambda name: out[name])
 
@@ -178,7 +208,9 @@ def load_study(
     if found is None:
         found = analyze(table, infos=known, **(options or {}))
     gallery = next((g for place in _gallery_places(folder) if (g := read_gallery(place))), ())
-    return Study.of(name or "study", table, found, infos=known, provenance=told, gallery=gallery)
+    named = {key: replace(info, title=drawable(info.title), unit=drawable(info.unit)) for key, info in known.items()}
+    parts = {"infos": {drawable(key): info for key, info in named.items()}, "provenance": told, "gallery": gallery}
+    return Study.of(drawable(name or "study"), drawable(table), drawable(found), **parts)
 
 
 def _gallery_places(folder: Path | None) -> list[Path]:

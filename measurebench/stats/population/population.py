@@ -11,7 +11,7 @@ from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.analysis import FilterStep
 from measurebench.stats.population.percent import fractions
 from measurebench.stats.population.roles import measure_columns, numbers, require, setting_columns, unread_columns
-from measurebench.stats.population.threat_models import check_one_threat_model
+from measurebench.stats.population.threats import EARLIER, RADIUS, of_radius, require_one_threat, superseded
 from measurebench.stats.resampling.draws import Floats, Ints
 
 __all__ = [
@@ -91,13 +91,15 @@ def read_population(
     where: str | None = None,
     exclude_standard: bool = False,
     converged_at: float = CONVERGED_AT,
+    radius: str | float | None = None,
 ) -> Population:
     """Return the models of a table that the filters keep.
 
-    In this order models are left out that do not meet ``where``, have no target, repeat another row, did not converge,
-    and, with ``exclude_standard``, that were trained without an attack. Raises BadInputError for a missing or textual
-    column, an expression that cannot be evaluated, one id on different rows, models of several threat models, a target
-    too large or small to be squared, or fewer than two models left.
+    In this order models are left out that do not meet ``where``, are not of ``radius``, have no target, were measured
+    again later under another configuration, repeat another row, did not converge, and, with ``exclude_standard``, that
+    were trained without an attack. Raises BadInputError for a missing or textual column, an expression that cannot be
+    evaluated, one id on different rows, models of several threat models, a target too large or small to be squared, or
+    fewer than two models left.
     """
     table, percent = fractions(identified(table), target)
     require(table, target, "target")
@@ -109,13 +111,16 @@ def read_population(
     steps: list[FilterStep] = []
     for label, step in (
         ("where", lambda t: _where(t, where)),
+        (RADIUS, lambda t: of_radius(t, radius)),
         ("no target", lambda t: _without_target(t, target)),
+        (EARLIER, lambda t: _of_one_threat(t, settings or ())),
         ("duplicates", _duplicates),
         ("not converged", lambda t: _not_converged(t, defense, converged_at)),
         ("without Standard", lambda t: _standard(t, defense) if exclude_standard else {}),
     ):
         reasons = step(table)
-        steps.append(_step(label, table, reasons))
+        if reasons or label not in (RADIUS, EARLIER):
+            steps.append(_step(label, table, reasons))
         table = table.drop(index=list(reasons))
     if len(table) < 2:
         raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
@@ -123,7 +128,6 @@ def read_population(
     if measures is None:
         notes += unread_columns(table, [target, *axes, run, cluster])
     _check_target(numbers(table, target, "target"), target)
-    check_one_threat_model(table, axes)
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
     unit, units, too_few = _units(table, run, cluster, notes)
     return Population(
@@ -225,6 +229,12 @@ def _without_target(table: pd.DataFrame, target: str) -> dict[int, str]:
         int(i): f"no {target}" + (f": {said[i]}" if isinstance(said[i], str) and said[i] else "")
         for i in table.index[missing]
     }
+
+
+def _of_one_threat(table: pd.DataFrame, settings: Sequence[str]) -> dict[int, str]:
+    """Name rows of earlier configurations, once it is sure that all rows are of one threat model."""
+    require_one_threat(table, settings)
+    return superseded(table)
 
 
 def _duplicates(table: pd.DataFrame) -> dict[int, str]:

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import torch
 from scipy.stats import norm
 
 from measurebench.measures.perturbation.noise_level import DisplacementSearch
@@ -21,6 +22,28 @@ def test_the_mean_over_draws_is_crossed():
     search = DisplacementSearch(gaussian(0.03), 1.0, 0.1, n_draws=10, tolerance=1e-6)
     level = search.find().level
     assert sum(norm.cdf(0.03 * (1 + 0.1 * d) / level) for d in range(10)) / 10 == pytest.approx(0.9, abs=1e-6)
+
+
+def test_a_curve_of_tensors_is_read_once_a_level():
+    reads = []
+
+    class Watched(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func in (torch.Tensor.tolist, torch.Tensor.item, torch.Tensor.__float__):
+                reads.append(func)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    curve = gaussian(0.03)
+    levels = set()
+
+    def tensors(level, draw):
+        levels.add((level, draw > 1))  # two draws first, the others later
+        return torch.tensor(curve(level, draw), dtype=torch.float64).as_subclass(Watched)
+
+    found = DisplacementSearch(tensors, 1.0, 0.1).find()
+    assert found == DisplacementSearch(curve, 1.0, 0.1).find()
+    assert 0 < len(reads) <= len(levels)
 
 
 def test_tighter_tolerance_costs_few_more_evaluations():

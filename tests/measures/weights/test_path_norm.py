@@ -103,6 +103,25 @@ def test_batch_norm_is_folded_or_a_squared_layer() -> None:
     assert value(net, (2,), PathNorm(bn="layer")) == pytest.approx(float(layered.sum().detach()), rel=1e-12)
 
 
+def test_without_biases_a_folded_norm_is_a_squared_layer() -> None:
+    # (scale W)^2 = scale^2 W^2, and there is no bias whose square could mix with that of the shift
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2)).double()
+    norm = net[1]
+    norm.running_mean, norm.running_var = torch.randn(3).double(), torch.rand(3).double() + 0.5
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    shift = norm.bias - scale * norm.running_mean
+    hidden = (scale.square() * net[0].weight.square().sum((1, 2, 3)) + shift.square()).repeat_interleave(4)
+    expected = net[3].weight.square() @ hidden + net[3].bias.square()
+    folded, layered = value(net, (1, 3, 3)), value(net, (1, 3, 3), PathNorm(bn="layer"))
+    assert folded == pytest.approx(float(expected.sum().detach()), rel=1e-13)
+    assert folded == layered
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
 def test_a_norm_without_weights_folds_as_well() -> None:
     torch.manual_seed(2)
     norm = nn.BatchNorm1d(3, affine=False)

@@ -18,7 +18,7 @@ def test_contrast_of_black_on_white_is_21() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("ink", ["ink", "muted", "accent"])
+@pytest.mark.parametrize("ink", ["ink", "muted", "accent", "bad"])
 @pytest.mark.parametrize("ground", ["paper", "panel", "mark"])
 def test_text_has_contrast_of_at_least_4_5(scheme: str, ink: str, ground: str) -> None:
     colors = SCHEMES[scheme]

@@ -72,6 +72,26 @@ def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) ->
     assert "Kendall" in json.dumps(data_of(page)["measures"], ensure_ascii=False)
 
 
+def test_own_results_bring_their_warnings(rich: pd.DataFrame) -> None:
+    records = pd.DataFrame(
+        {
+            "model_id": ["Wong2020Fast", "Carmon2019Unlabeled"],
+            "robust_gap_autoattack": [0.1, 0.2],
+            "autoattack_flags": ["Square is <script>better</script>", None],
+            "x_grad_norm_pgd": [1.5, 2.5],
+        }
+    )
+    table, measures = joined(rich, records)
+    assert measures == ["x_grad_norm_pgd"]
+    page = leaderboard_page(table, "Linf", measures)
+    assert f"AutoAttack warns about 1 of {len(table)} models" in page
+    assert "Square is &lt;script&gt;better&lt;/script&gt;" in page[page.index('id="warnings"') :]
+    assert "<script>better" not in page
+    columns = {column["key"]: column for column in data_of(page)["columns"]}
+    assert columns["robust_gap_autoattack"]["warning"] == "autoattack_flags"
+    assert columns["autoattack_flags"]["label"] == "AutoAttack's warnings"
+
+
 def shared_ids() -> list[str]:
     return sorted(set(leaderboard("Linf")["model_id"]) & set(leaderboard("L2")["model_id"]))
 

@@ -109,3 +109,11 @@ def test_a_third_party_measure_is_called_by_its_title_without_its_package(tmp_pa
     study = load_study(tmp_path / "models.csv", options=QUICK | {"measures": ["mine", "x_grad_norm_pgd"]})
     assert study.infos["mine"] == info
     assert set(study.infos) > {"mine", "x_grad_norm_pgd"}
+
+
+def test_a_radius_of_a_table_is_shown_as_a_fraction() -> None:
+    table = study_table(24, 3).assign(radius=2 / 255)
+    study = Study.of("x", table, analyze(table, bootstrap=20, permutations=19))
+    page = study_page(study)
+    assert "radius 2/255" in page
+    assert "0.00784" not in page

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.threat import radius_text
 from measurebench.stats import analyze
-from measurebench.stats.population.threat_models import radius_text
 from tests.stats.tables import grid
 
 QUICK = {"bootstrap": 20, "permutations": 19}
@@ -79,7 +79,7 @@ def test_threat_models_are_never_pooled_silently(column: str, values: tuple) -> 
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(8 / 255, "8/255"), (0.0314, "8/255"), (1.5 / 255, "1.5/255"), (0.5, "0.5"), ("a", "a")]
+    ("value", "text"), [(8 / 255, "8/255"), (0.0314, "0.0314"), (1.5 / 255, "1.5/255"), (0.5, "0.5"), ("a", "a")]
 )
 def test_a_radius_is_written_as_a_fraction(value: object, text: str) -> None:
     assert radius_text(value) == text

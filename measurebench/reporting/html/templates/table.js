@@ -54,7 +54,10 @@ function bodyCell(column, row) {
   const kind = column.format === "text" ? width(column) : "num";
   const head = column.key === "model_id";
   const link = column.link && row[column.link];
+  const warning = column.warning && row[column.warning];
   const content = link && /^https?:\/\//.test(link) ? [element("a", { href: link, rel: "noopener noreferrer" }, text)] : head ? breakable(text) : [text];
+  // The mark stands before the number, so that digits stay in line; its words are in the column of warnings too.
+  if (warning && text !== "\u2013") content.unshift(element("span", { class: "warn", role: "img", "aria-label": `Warning: ${warning}`, title: warning }, "\u26a0"), "\u00a0");
   return element(head ? "th" : "td", { class: kind, scope: head ? "row" : null, title: isNumber(value) && kind === "num" ? String(value) : null }, ...content);
 }
 

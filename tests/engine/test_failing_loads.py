@@ -1,0 +1,33 @@
+"""Models that cannot be loaded cost no reading of the records of all others."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import measurebench
+from measurebench.store.journal import Journal
+
+
+@pytest.mark.parametrize("n", [3, 12])
+def test_records_are_read_as_often_for_many_failing_loads_as_for_few(
+    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [f'[[model]]\nid = "m{i}"\nfile = "m{i}.pt"\narchitecture = "resnet-18"\n' for i in range(n)]
+    for i in range(n):
+        (tmp_path / f"m{i}.pt").write_bytes(b"damaged")
+    (tmp_path / "models.toml").write_text("\n".join(entries))
+    read: Counter[str] = Counter()
+    whole = Journal.read
+
+    def counted(journal: Journal) -> list[dict]:
+        read[journal.path.name] += 1
+        return whole(journal)
+
+    monkeypatch.setattr(Journal, "read", counted)
+    options = {"measures": "num_params", "attacks": "none", "workers": 1}
+    for _ in range(2):
+        summary = measurebench.run(str(tmp_path), "digits", tmp_path / "out", **options)
+        assert len(summary.unusable) == n
+    assert read["records.jsonl"] <= 6
+    assert read["models.jsonl"] <= 8
