@@ -47,9 +47,10 @@ def png_bytes(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def read_picture(path: Path, size: int | None) -> Image:
+def read_picture(path: Path, size: int | None, crop: int | None = None) -> Image:
     """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given.
 
+    With ``crop`` the middle of that many pixels is cut out afterwards.
     Raises BadInputError where there is no such file and where it is not a picture.
     """
     from PIL import Image as Pillow
@@ -77,6 +78,9 @@ def read_picture(path: Path, size: int | None) -> Image:
         raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
     if size is not None:
         picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+    if size is not None and crop is not None:
+        edge = (size - crop) // 2
+        picture = picture.crop((edge, edge, edge + crop, edge + crop))
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = np.stack([pixels.clip(0, 1)] * 3, axis=-1) if deep else pixels / np.float32(255)
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
