@@ -82,8 +82,8 @@ class RunOptions:
 
     dataset: str = option(
         ...,
-        text("the name of a data set: digits, cifar10, cifar100 or arrays:FILE.npz", "NAME"),
-        "Data set: digits, cifar10, cifar100 or arrays:FILE.npz.",
+        text("the name of a data set: digits, cifar10, cifar100, arrays:FILE.npz or imagefolder:DIR", "NAME"),
+        "Data set: digits, cifar10, cifar100, arrays:FILE.npz, imagefolder:DIR or csv:FILE.csv.",
     )
     data_dir: Path | None = option(
         None,
