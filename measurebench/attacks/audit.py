@@ -25,7 +25,8 @@ class AttackOutcome:
     bool [n], correct on the clean image and not overturned by an admissible adversarial one; ``distances``
     float64 [n] in the threat model's norm (0 for images that are not finite); ``violations`` bool [n], images that
     are not finite, or outside the ball or the box. A violation never counts as a success, so an attack with
-    violations has shown less than its robust accuracy says. ``n_passes`` are forward and backward passes per example,
+    violations has shown less than its robust accuracy says. Where an image is not finite the attack failed: the
+    example does not count as robust either. ``n_passes`` are forward and backward passes per example,
     where known, ``flags`` warnings, ``counts`` numbers of examples that the attack told, by name, and ``details``
     tensors [n] that are kept with the verdicts. ``search`` names the network that searched, where it was not the judge.
     """
@@ -86,7 +87,10 @@ def audit(
             f"{n_violations} of {len(labels)} adversarial images leave the {threat} ball or the box [0, 1]"
             f" ({_furthest(finite, distances)}); they do not count as successes"
         )
-    robust = correct & ~overturned
+    if n_failed := int((~finite).sum()):
+        raised.append(f"the attack failed on {n_failed} images with pixels that are not finite; they are not robust")
+    # An output that is not finite is a failure of the attack, and a failure shows no robustness.
+    robust = correct & ~overturned & finite
     if undecided is not None:
         robust &= ~undecided
     told = dict(counts or {}), dict(details or {})

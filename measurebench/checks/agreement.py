@@ -12,6 +12,7 @@ from measurebench.attacks.autoattack import AutoAttack
 from measurebench.attacks.perform import perform
 from measurebench.attacks.protocol import Attack, AttackContext
 from measurebench.attacks.stock import AutoAttackStock
+from measurebench.checks.classification import n_outputs
 from measurebench.compute.devices import choose_device
 from measurebench.compute.numerics import full_precision
 from measurebench.core.config import choose_threat
@@ -91,7 +92,7 @@ def compare_with_stock(
     images, labels = torch.from_numpy(test.images).to(place), torch.from_numpy(test.labels).to(place)
     threat = choose_threat(specs[0].threat_model, norm, radius)
     keys = torch.from_numpy(test.indices).to(place)
-    context = AttackContext(threat, keys, seed, n_classes=data.n_classes)
+    context = AttackContext(threat, keys, seed, n_classes=n_outputs(network, images))
 
     def timed(attack: Attack) -> tuple[torch.Tensor, torch.Tensor, float]:
         start = time.perf_counter()

@@ -5,13 +5,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.checks.results import CheckLine, Effort
 from measurebench.core.specs import NORMALIZATIONS, Normalization
 from measurebench.models import LoadedModel
 from measurebench.models.normalized import Normalized, normalized
 from measurebench.models.verify import accuracy_finding, preflight_findings
 
-__all__ = ["accuracy_lines", "correct_predictions", "normalization_lines", "preflight_lines"]
+__all__ = ["accuracy_lines", "correct_predictions", "n_outputs", "nan_lines", "normalization_lines", "preflight_lines"]
 
 _PREFLIGHT_IMAGES = 8
 _TRIAL_IMAGES = 200
@@ -22,20 +23,35 @@ _CLEARLY_BETTER = 0.05
 
 def correct_predictions(network: nn.Module, images: Tensor, labels: Tensor, batch: int = 100) -> Tensor:
     """Return which images [n, C, H, W] are classified as labels [n] say, bool [n] on the CPU."""
+    return is_correct(_logits(network, images, batch), labels)
+
+
+def n_outputs(network: nn.Module, images: Tensor) -> int:
+    """Return the number of classes that the network tells apart: its width at the first of images [n, C, H, W]."""
+    return _logits(network, images[:1]).shape[1]
+
+
+def nan_lines(network: nn.Module, images: Tensor) -> list[CheckLine]:
+    """Return a line that counts the images [n, C, H, W] at which the output is NaN, if there are any."""
+    n_nan = int(_logits(network, images).isnan().any(1).sum())
+    text = f"the output is NaN for {n_nan} of {len(images)} images, which count as wrong; no measure can use them"
+    return [CheckLine("WRONG", "output", text)] if n_nan else []
+
+
+def _logits(network: nn.Module, images: Tensor, batch: int = 100) -> Tensor:
+    """Return the logits [n, K] of images [n, C, H, W], on the CPU."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        parts = [
-            network(images[i : i + batch].to(device)).argmax(1).cpu() == labels[i : i + batch]
-            for i in range(0, len(images), batch)
-        ]
-    return torch.cat(parts)
+        return torch.cat([network(images[i : i + batch].to(device)).cpu() for i in range(0, len(images), batch)])
 
 
-def preflight_lines(network: nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> list[CheckLine]:
+def preflight_lines(
+    network: nn.Module, images: Tensor, labels: Tensor, n_classes: int, at_least: bool = False
+) -> list[CheckLine]:
     """Return what the preflight finds wrong on a few of the images [n, C, H, W], labels [n], or that all is well."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     few, their_labels = images[:_PREFLIGHT_IMAGES].to(device), labels[:_PREFLIGHT_IMAGES].to(device)
-    if findings := preflight_findings(network, few, their_labels, n_classes):
+    if findings := preflight_findings(network, few, their_labels, n_classes, at_least):
         return [CheckLine("WRONG", "preflight", str(finding)) for finding in findings]
     return [CheckLine("ok", "preflight", "one logit per class, the same in each pass, with a gradient")]
 

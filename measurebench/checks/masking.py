@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.attacks.autoattack import AutoAttack
 from measurebench.attacks.perform import require_classes
 from measurebench.attacks.pgd import PGD
@@ -57,7 +58,7 @@ def _is_correct(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Return which images are classified correctly."""
     with torch.no_grad():
         logits: Tensor = network(images)
-    return logits.argmax(1) == labels
+    return is_correct(logits, labels)
 
 
 def _masking_lines(

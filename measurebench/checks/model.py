@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 
-from measurebench.checks.classification import accuracy_lines, correct_predictions, normalization_lines, preflight_lines
+from measurebench.checks.classification import (
+    accuracy_lines,
+    correct_predictions,
+    n_outputs,
+    nan_lines,
+    normalization_lines,
+    preflight_lines,
+)
 from measurebench.checks.masking import robustness_lines
 from measurebench.checks.results import CheckLine, Effort, ModelCheck
 from measurebench.compute.devices import choose_device
@@ -32,6 +39,7 @@ def check_model(
     dataset: str | None = None,
     *,
     data_dir: str | Path | None = None,
+    classes: int | None = None,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
     weights: str | Sequence[str | int] | None = None,
@@ -49,15 +57,16 @@ def check_model(
 
     Clean accuracy is taken on ``examples`` test images; of those that are classified correctly, ``attack_examples`` are
     attacked. ``dataset`` is the model's own unless given, ``norm`` and ``radius`` its own threat model or else Linf
-    8/255. ``architecture``, ``normalization`` and ``weights`` are for a checkpoint without a manifest. ``trust_code``
-    lets code run that a manifest names. What is wrong with the model is in the result; raises BadInputError for a
-    reference that names no model or several, and for options that cannot be used.
+    8/255; ``classes`` is the number of classes of a data set whose labels may lack the highest. ``architecture``,
+    ``normalization`` and ``weights`` are for a checkpoint without a manifest. ``trust_code`` lets code run that a
+    manifest names. What is wrong with the model is in the result; raises BadInputError for a reference that names no
+    model or several, and for options that cannot be used.
 
     >>> check = check_model("digits:plain-at-10-b64-s0-last", examples=200, attack_examples=4)
     >>> check.is_sound, check.lines[-2].text
     (True, '4 of 4 correct images withstand PGD-10 (Linf 3/20)')
     """
-    effort = Effort(examples, attack_examples, autoattack, choose_device(device), offline, norm, radius)
+    effort = Effort(examples, attack_examples, autoattack, choose_device(device), offline, norm, radius, classes)
     spec = model
     if isinstance(spec, str):
         specs = _resolved(spec, dataset, architecture, normalization, weights, allow_pickle, trust_code)
@@ -122,7 +131,7 @@ def _lines(spec: ModelSpec, dataset: str | None, data_dir: str | Path | None, ef
         hint = "give --dataset to run the preflight and measure clean accuracy"
         return [*lines, CheckLine("hint", "images", f"none to test it on; {hint}")]
     try:
-        data = load_dataset(name, data_dir, offline=effort.offline)
+        data = load_dataset(name, data_dir, offline=effort.offline, classes=effort.classes)
         with full_precision():
             return lines + _tested_lines(model, data, threat, effort)
     except MeasurebenchError as error:
@@ -183,15 +192,17 @@ def _tested_lines(model: LoadedModel, data: Dataset, threat: ThreatModel, effort
     images, labels = torch.from_numpy(test.images), torch.from_numpy(test.labels)
     check_images(images, labels, data.n_classes)
     network = model.network.to(effort.device)
-    lines = preflight_lines(network, images, labels, data.n_classes)
+    lines = preflight_lines(network, images, labels, data.n_classes, not data.classes_known)
     if lines[0].verdict == "WRONG":
         return lines
     correct = correct_predictions(network, images, labels)
+    n_classes = n_outputs(network, images)
     published = model.spec.expected_clean_accuracy
-    lines += accuracy_lines(published, int(correct.sum()), len(correct), data.n_classes)
+    lines += accuracy_lines(published, int(correct.sum()), len(correct), n_classes)
+    lines += nan_lines(network, images)
     lines += normalization_lines(model, images, labels, correct, effort)
     if effort.attack_examples and bool(correct.any()):
         lines.append(_threat_line(model.spec.threat_model, threat))
         chosen = correct.nonzero().flatten()[: effort.attack_examples]
-        lines += robustness_lines(network, images[chosen], labels[chosen], threat, data.n_classes, effort)
+        lines += robustness_lines(network, images[chosen], labels[chosen], threat, n_classes, effort)
     return lines

@@ -51,7 +51,7 @@ class ModelCheck:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a check tries: test images, attacked images, AutoAttack, the device and the threat model asked for."""
+    """How much a check tries: images, attacked images, AutoAttack; and the device, threat model and classes to use."""
 
     examples: int = 1000
     attack_examples: int = 32
@@ -60,3 +60,4 @@ class Effort:
     offline: bool = False
     norm: str | None = None
     radius: str | float | None = None
+    classes: int | None = None

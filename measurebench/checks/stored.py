@@ -1,6 +1,5 @@
 """Verifies what measurebench has stored: a results folder, a folder of trained models, or the cache of downloads."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,8 @@ from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import is_temporary
 from measurebench.core.whole_files import damage_of
 from measurebench.store.verification import Fault, verify_results
-from measurebench.training.checkpoints import files_of, manifest_text, summary_damage
+from measurebench.training.checkpoints import files_of, manifest_text
+from measurebench.training.summaries import read_training_summary, summary_damage
 
 __all__ = ["Fault", "Kind", "kind_of_folder", "verify_folder"]
 
@@ -50,7 +50,7 @@ def _training_faults(folder: Path) -> list[Fault]:
         if damage := summary_damage(path):
             faults[str(path)] = Fault(str(path), f"damaged: {damage}", _AGAIN)
             continue
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_training_summary(path)
         if summary["status"] != "finished":
             continue
         files = files_of(folder, summary)

@@ -8,12 +8,11 @@ from typing import Any
 
 import typer
 
+from measurebench.cli.consoles import console_for_tables
 from measurebench.core.errors import DamageWarning
 from measurebench.core.foreign import for_terminal
 
 __all__ = ["plain_warnings", "say", "say_json", "say_table"]
-
-_WIDTH = 240  # of tables in a pipe or a file, which has no width of its own
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -28,7 +27,6 @@ def say_json(value: Any) -> None:
 
 def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
     """Print a table; columns of ``whole`` are not broken over lines."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -37,10 +35,7 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Col
         table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: rich reads no markup in it
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    console.print(table)
+    console_for_tables().print(table)
 
 
 @contextmanager

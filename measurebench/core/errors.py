@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 __all__ = ["BadInputError", "DamageWarning", "MeasurebenchError", "ModelError", "near_names"]
 
+_LONGEST = 600  # characters of each of the four parts of a message
+
 
 class MeasurebenchError(Exception):
     """Base class of errors that are shown to the user as one plain message, without a traceback (exit status 1)."""
@@ -23,6 +25,7 @@ class BadInputError(MeasurebenchError, ValueError):
     exit_status = 2
 
     def __init__(self, subject: str, expected: str = "", got: str = "", hint: str = "") -> None:
+        subject, expected, got, hint = map(_cut, (subject, expected, got, hint))
         self.subject, self.expected, self.got, self.hint = subject, expected, got, hint
         message = subject
         if expected:
@@ -32,6 +35,11 @@ class BadInputError(MeasurebenchError, ValueError):
     # Exceptions are unpickled by calling the class with ``args``, here the one message; workers send errors home.
     def __reduce__(self) -> tuple[type["BadInputError"], tuple[str, str, str, str]]:
         return type(self), (self.subject, self.expected, self.got, self.hint)
+
+
+def _cut(text: str) -> str:
+    """Return a part of a message without its middle where it is long: it may quote what a file holds."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
 
 
 class ModelError(MeasurebenchError):

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, opened without following links, and named for ids of any kind."""
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -27,17 +28,24 @@ __all__ = [
 
 # Ending of files and folders that are being written. One that is left over belongs to a process that was killed.
 TEMPORARY = ".measurebench.tmp"
+# File systems take names of 255 bytes; endings such as "-autoattack_accuracy.npz" need some of them.
+_LONGEST_NAME = 180
 
 
 def file_name(model_id: str) -> str:
     """Return an id as the name of one file or folder: percent-encoded, so that no character leaves the folder.
+
+    A long one is cut and ends in a hash of the whole id.
 
     >>> file_name("robustbench:Linf/Wong2020Fast")
     'robustbench%3ALinf%2FWong2020Fast'
     >>> file_name("..")
     '%2E%2E'
     """
-    quoted = quote(model_id, safe="")
+    quoted = quote(model_id, safe="", errors="surrogateescape")
+    if len(quoted) > _LONGEST_NAME:
+        known = hashlib.sha256(model_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return f"{quoted[: _LONGEST_NAME - 17]}-{known}"
     return quoted.replace(".", "%2E") if set(model_id) <= {"."} else quoted
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.option_kinds import Kind
-from measurebench.core.reading import check_nesting, read_text
+from measurebench.core.reading import parse_toml
 
 __all__ = ["Option", "check_names", "checked", "option", "options_of", "read_toml", "validate"]
 
@@ -91,17 +91,7 @@ def read_toml(declaration: Any, path: Path, command: str) -> dict[str, Any]:
 
     Raises BadInputError naming the file and the key; ``command`` is what the options are of.
     """
-    import tomllib
-
-    try:
-        content = tomllib.loads(read_text(path, TEXT_BYTES, "a TOML file"))
-        check_nesting(content, str(path))
-    except BadInputError:
-        raise
-    except OSError as error:
-        raise BadInputError(str(path), "a TOML file that can be read", error.strerror or str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(str(path), "valid TOML", str(error) or type(error).__name__) from None
+    content = parse_toml(path, TEXT_BYTES, "a TOML file that can be read")
     known = options_of(declaration)
     second = {item.in_file: item.name for item in known.values() if item.in_file}
     found = {}

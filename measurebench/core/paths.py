@@ -5,7 +5,7 @@ from pathlib import Path
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["cache_folder", "config_folder", "data_folder"]
+__all__ = ["as_text", "cache_folder", "config_folder", "data_folder"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -38,3 +38,12 @@ def config_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("measurebench"))
+
+
+def as_text(name: str) -> str:
+    r"""Return the name of a file as text that any file and any terminal takes: bytes that are no UTF-8 are escaped.
+
+    >>> as_text("net-\udcff"), as_text("net")
+    ('net-\\xff', 'net')
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

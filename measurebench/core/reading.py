@@ -1,14 +1,54 @@
-"""Reads files that the user or a data file names: regular files only, up to a limit, so that nothing waits for ever."""
+"""Reads files that the user or a data file names: regular files up to a limit, each fault told in one line."""
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.limits import NESTING, Limit
+from measurebench.core.machine_faults import machine_fault
 
-__all__ = ["check_file", "check_nesting", "read_bytes", "read_text"]
+__all__ = [
+    "check_file",
+    "check_nesting",
+    "described",
+    "parse_json",
+    "parse_toml",
+    "read_bytes",
+    "read_text",
+    "reading",
+]
+
+_LONGEST = 200  # characters of a library's message; some quote the whole file
+
+
+@contextmanager
+def reading(subject: str | Path, expected: str, hint: str = "") -> Iterator[None]:
+    """Let through what the block raises of our own; any other exception becomes a BadInputError about ``subject``.
+
+    What a broken file makes a parser raise has no common class: besides ValueError there are KeyError, AttributeError,
+    RecursionError, OverflowError and errors of compiled code. Faults of the machine, such as a full disk, pass as they
+    are: another try may succeed, so they must not be told as the file's. Raises BadInputError for all else.
+
+    >>> with reading("models.toml", "a manifest"):
+    ...     {}["model"]
+    Traceback (most recent call last):
+    measurebench.core.errors.BadInputError: models.toml: expected a manifest, got KeyError: 'model'
+    """
+    try:
+        yield
+    except MeasurebenchError:
+        raise
+    except FileNotFoundError:
+        raise BadInputError(str(subject), expected, "no such file", hint) from None
+    except Exception as error:
+        if machine_fault(error):
+            raise
+        told = error.strerror if isinstance(error, OSError) else ""
+        raise BadInputError(str(subject), expected, told or described(error), hint) from error
 
 
 def check_file(path: Path, limit: Limit | None, what: str) -> None:
@@ -33,6 +73,35 @@ def read_text(path: Path, limit: Limit, what: str) -> str:
     return read_bytes(path, limit, what).decode("utf-8").replace("\r\n", "\n")
 
 
+def parse_toml(path: Path, limit: Limit, what: str) -> dict[str, Any]:
+    """Return the content of a TOML file of at most ``limit`` bytes.
+
+    Raises BadInputError, which says that ``what`` was expected, for anything else, and LimitError for a larger file or
+    deeper nesting than is allowed.
+    """
+    import tomllib
+
+    with reading(path, what):
+        content = read_bytes(path, limit, what)
+    with reading(path, "valid TOML"):
+        try:
+            table = tomllib.loads(content.decode())
+        except tomllib.TOMLDecodeError as error:
+            raise BadInputError(str(path), "valid TOML", str(error)) from None
+    return dict(check_nesting(table, str(path)))
+
+
+def parse_json(path: Path, limit: Limit, what: str, hint: str = "") -> Any:
+    """Return the content of a JSON file of at most ``limit`` bytes; raises as ``parse_toml`` does."""
+    import json
+
+    with reading(path, what, hint):
+        text = read_text(path, limit, what)
+    with reading(path, f"{what} as JSON", hint):
+        content = json.loads(text)
+    return check_nesting(content, str(path))
+
+
 def check_nesting(value: Any, subject: str) -> Any:
     """Return a value of lists and tables, which may not be nested too deep. Raises LimitError."""
     level, depth = [value], 0
@@ -43,9 +112,27 @@ def check_nesting(value: Any, subject: str) -> Any:
     return value
 
 
+def described(error: BaseException) -> str:
+    """Return the type and the message of an error in one short line.
+
+    >>> described(ValueError("first\\nsecond"))
+    'ValueError: first second'
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are not text in UTF-8"
+    text = " ".join(str(error).split())
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def _opened(path: Path, limit: Limit | None, what: str) -> int:
     """Open a file without waiting, as opening a pipe would, and look at what was opened."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        if path.exists() and not path.is_file():  # sockets, and devices without a driver, cannot even be opened
+            raise BadInputError(str(path), what, _kind(path.stat().st_mode)) from None
+        raise
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):

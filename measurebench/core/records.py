@@ -1,6 +1,6 @@
 """A record: one measured value with its circumstances. Records are never edited, only superseded."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -52,7 +52,7 @@ class Record:
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):
             raise BadInputError("record: status", " or ".join(get_args(Status)), repr(self.status))
-        has_value = self.value is not None and math.isfinite(self.value)
+        has_value = self.value is not None and _is_finite(self.value)
         if has_value != (self.status == "measured"):
             raise BadInputError(
                 f"record of {self.measure} of {self.model_id}",
@@ -101,6 +101,8 @@ class Record:
         for name, item in value.items():
             if not isinstance(item, _KINDS[name]) or item is True or item is False:
                 raise BadInputError(f"{where}: {name}", _expected(name), repr(item)[:80])
+            if isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
+                raise BadInputError(f"{where}: {name}", "text in UTF-8", ascii(item)[:80])
         _check_diagnostics(value.get("diagnostics", {}), where)
         return cls(**value)
 
@@ -125,3 +127,8 @@ def _check_diagnostics(diagnostics: Mapping[str, Any], where: str) -> None:
     for name, item in diagnostics.items():
         if not isinstance(item, str | int | float | None):
             raise BadInputError(f"{where}: diagnostics: {name}", "a number, text, truth value or null", repr(item)[:80])
+
+
+def _is_finite(value: float) -> bool:
+    """Tell finite numbers; an integer beyond the range of floats, which JSON may hold, is none."""
+    return -sys.float_info.max <= value <= sys.float_info.max

@@ -3,6 +3,7 @@
 Nothing in a file is run: of a pickle only the instructions are read, with stand-ins for all that it names.
 """
 
+import errno
 import gzip
 import json
 import pickle
@@ -70,6 +71,10 @@ def _zip(path: Path) -> str:
             bad = archive.testzip()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, zlib.error, RuntimeError) as error:
         return f"the archive is cut short or damaged ({error})"
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a directory of the archive that points before the file's beginning
+            raise
+        return "the archive's directory is damaged"
     return f"the checksum of {bad} in the archive does not match" if bad else ""
 
 

@@ -3,17 +3,20 @@
 from pathlib import Path
 
 from measurebench.core.errors import BadInputError, near_names
-from measurebench.datasets.base import Dataset, ImageSplit
+from measurebench.datasets.base import Dataset, ImageSplit, clamped
 
 __all__ = ["Dataset", "ImageSplit", "load_dataset"]
 
 
-def load_dataset(name: str, data_dir: str | Path | None = None, *, offline: bool = False) -> Dataset:
+def load_dataset(
+    name: str, data_dir: str | Path | None = None, *, offline: bool = False, classes: int | None = None
+) -> Dataset:
     """Return the data set ``digits``, ``cifar10``, ``cifar100``, ``arrays:FILE.npz``, or a third-party one.
 
     CIFAR is downloaded once, or read from ``data_dir``; ``offline`` forbids the download. ``cifar10:robustbench`` has
-    the test images in the order of the file. Raises BadInputError for an unknown name, and for files that cannot be
-    used.
+    the test images in the order of the file. ``classes`` is the number of classes, where the labels of a file may lack
+    the highest ones. Raises BadInputError for an unknown name, for and files that cannot be used. What rounding left
+    outside [0, 1] is clamped.
 
     >>> load_dataset("digits").train.images.shape
     (500, 1, 8, 8)
@@ -26,4 +29,5 @@ def load_dataset(name: str, data_dir: str | Path | None = None, *, offline: bool
         forms = [source.form for _, source in known.items()]
         hint = f"did you mean arrays:{name}?" if name.endswith(".npz") else near_names(name, [*known, *forms])
         raise BadInputError("dataset", ", ".join(forms), repr(name), hint)
-    return known[family].load(argument, data_dir=Path(data_dir) if data_dir else None, offline=offline)
+    loaded = known[family].load(argument, data_dir=Path(data_dir) if data_dir else None, offline=offline)
+    return clamped(loaded if classes is None else loaded.with_classes(classes))

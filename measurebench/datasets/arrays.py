@@ -1,34 +1,34 @@
 """Reads a data set from an ``.npz`` file with ``x_train, y_train, x_test, y_test``: [n, C, H, W], uint8 or float."""
 
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError, near_names
-from measurebench.core.limits import ARRAYS_BYTES, CLASSES
+from measurebench.core.limits import ARRAYS_BYTES
+from measurebench.core.limits import CLASSES as MOST_CLASSES
 from measurebench.core.npz import check_arrays
-from measurebench.core.reading import check_file
+from measurebench.core.reading import check_file, reading
+from measurebench.core.unit_range import is_unit_range
 from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
 from measurebench.datasets.registry import register_dataset
 
-__all__ = ["OPTIONAL", "REQUIRED", "Array", "load"]
+__all__ = ["CLASSES", "OPTIONAL", "REQUIRED", "Array", "load"]
 
+CLASSES = "n_classes"
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_extra", "y_extra", "x_validation", "y_validation")
 Array = npt.NDArray[np.generic]
-# Besides the errors of archives: numpy gives a damaged header to Python's own tokenizer and parser.
-_DAMAGED = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, tokenize.TokenError)
 
 
 def load(path: Path) -> Dataset:
     """Return the data set of a file, its splits in a class-balanced order from a fixed seed.
 
-    The file may also hold ``x_extra, y_extra`` and ``x_validation, y_validation``. Floats must lie in [0, 1]; uint8 is
-    divided by 255. Raises BadInputError, which names the key, what was expected and what came.
+    The file may also hold ``x_extra, y_extra`` and ``x_validation, y_validation``, and the number of classes as
+    ``n_classes``: without it there are at least as many as the labels need, but the highest classes may be missing.
+    Floats must lie in [0, 1], and what rounding left outside is clamped; uint8 is divided by 255. Raises BadInputError,
+    which names the key, what was expected and what came.
     """
     found = _read(path)
     parts = {name: _split(found, name, path) for name in ("train", "test")}
@@ -36,16 +36,16 @@ def load(path: Path) -> Dataset:
     shapes = {name: split.images.shape[1:] for name, split in parts.items()}
     if len(set(shapes.values())) > 1:
         raise BadInputError(str(path), "images of one shape", ", ".join(f"{k} {v}" for k, v in shapes.items()))
-    n_classes = int(max(split.labels.max() for split in parts.values())) + 1
-    CLASSES.check(n_classes, f"{path}: labels")
-    names = tuple(str(i) for i in range(n_classes))
+    needed = int(max(split.labels.max() for split in parts.values())) + 1
+    stated = _stated_classes(found, needed, path)
     return Dataset(
         f"arrays:{path.name}",
-        names,
+        tuple(str(i) for i in range(stated or needed)),
         parts["train"],
         parts["test"],
         parts.get("extra"),
         parts.get("validation"),
+        classes_known=stated is not None,
     )
 
 
@@ -56,41 +56,56 @@ def _named(argument: str, *, data_dir: Path | None, offline: bool) -> Dataset:  
 
 def _read(path: Path) -> dict[str, Array]:
     """Read the arrays. Pickled objects are refused, since they could run code."""
-    try:
-        check_file(path, ARRAYS_BYTES, "an .npz file")
+    expected, hint = "an .npz file of plain arrays", "write it with numpy.savez"
+    if not path.exists():
+        raise BadInputError(f"arrays:{path}", "an .npz file", "no such file")
+    with reading(path, expected, hint):
+        check_file(path, ARRAYS_BYTES, expected)
         with path.open("rb") as file:
             check_arrays(file, str(path))
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise BadInputError(str(path), f"an .npz file with {', '.join(REQUIRED)}", "a single array")
             _check_keys(list(archive.files), path)
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise BadInputError(f"arrays:{path}", "an .npz file", "no such file") from None
-    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, BadInputError):
-            raise
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInputError(str(path), "an .npz file of plain arrays", first, "write it with numpy.savez") from None
+            found = {name: archive[name] for name in archive.files}
+        for name, array in found.items():
+            if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member that is no .npy file
+                raise BadInputError(f"{path}: {name}", "an array of numpy", "other bytes", hint)
+        return found
 
 
 def _check_keys(names: list[str], path: Path) -> None:
     """Check that the four keys are there and none is misspelt."""
-    known = (*REQUIRED, *OPTIONAL)
+    known = (*REQUIRED, *OPTIONAL, CLASSES)
     for name in names:
         if name not in known:
             hint = near_names(name, known)
             raise BadInputError(f"{path}: {name}", f"one of the keys {', '.join(known)}", repr(name), hint)
-    for name in (*REQUIRED, *(pair for pair in OPTIONAL if pair[2:] in {n[2:] for n in names})):
+    for name in (*REQUIRED, *(pair for pair in OPTIONAL if pair[2:] in {n[2:] for n in names if n != CLASSES})):
         if name not in names:
             raise BadInputError(str(path), f"the key {name!r}", f"only {', '.join(names)}")
+
+
+def _stated_classes(found: dict[str, Array], needed: int, path: Path) -> int | None:
+    """Return the number of classes that the file states, if it does; at least ``needed``."""
+    if CLASSES not in found:
+        return None
+    value = found[CLASSES]
+    if (
+        value.size != 1
+        or not np.issubdtype(value.dtype, np.integer)
+        or not needed <= int(value.item()) <= MOST_CLASSES.allowed
+    ):
+        got = str(value.item()) if value.size == 1 else f"{value.dtype} {list(value.shape)}"
+        raise BadInputError(f"{path}: {CLASSES}", f"one whole number from {needed} to {MOST_CLASSES.allowed}", got[:80])
+    return int(value.item())
 
 
 def _split(found: dict[str, Array], name: str, path: Path) -> ImageSplit:
     """Check one split and put it in balanced order."""
     images, labels = found[f"x_{name}"], found[f"y_{name}"]
     where = f"{path}: x_{name}"
-    if images.ndim != 4 or len(images) == 0:
+    if images.ndim != 4 or images.size == 0:
         raise BadInputError(where, "images [n, channels, height, width], at least one", str(list(images.shape)))
     if images.shape[1] > 4 and images.shape[3] in (1, 3):
         raise BadInputError(
@@ -104,6 +119,7 @@ def _split(found: dict[str, Array], name: str, path: Path) -> ImageSplit:
         raise BadInputError(f"{path}: y_{name}", "one integer label for each image", got)
     if int(labels.min()) < 0:
         raise BadInputError(f"{path}: y_{name}", "labels from 0", f"{int(labels.min())}")
+    MOST_CLASSES.check(int(labels.max()) + 1, f"{path}: y_{name}: labels")
     order = balanced_order(labels.astype(np.int64))
     return ImageSplit(_in_unit_range(images, where)[order], labels.astype(np.int64)[order], order)
 
@@ -115,7 +131,7 @@ def _in_unit_range(images: Array, where: str) -> npt.NDArray[np.float32]:
     if not np.issubdtype(images.dtype, np.floating):
         raise BadInputError(where, "uint8, or floats in [0, 1]", str(images.dtype))
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
+    if not is_unit_range(low, high):
         cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
         raise BadInputError(where, f"{images.dtype} in [0, 1]", f"[{low:.4g}, {high:.4g}]", cause)
-    return images.astype(np.float32)
+    return images.astype(np.float32).clip(0, 1)

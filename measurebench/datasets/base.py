@@ -1,7 +1,7 @@
 """Labelled images in a fixed order: the first n images of a split hold the classes evenly, for every n."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from measurebench.core.digests import digest_array, digest_json
 from measurebench.core.errors import BadInputError
+from measurebench.core.unit_range import is_unit_range
 
-__all__ = ["Dataset", "ImageSplit", "balanced_order"]
+__all__ = ["Dataset", "ImageSplit", "balanced_order", "clamped"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification data set; no image is in two of its splits, and ``extra`` and ``validation`` may be absent."""
+    """A classification data set; no image is in two of its splits, and ``extra`` and ``validation`` may be absent.
+
+    ``classes_known`` is False where the number of classes was only read off the labels: there may be more.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -52,6 +56,7 @@ class Dataset:
     extra: ImageSplit | None = None
     validation: ImageSplit | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    classes_known: bool = True
 
     @property
     def n_classes(self) -> int:
@@ -66,7 +71,22 @@ class Dataset:
             self.train.first(n_train).copied(),
             self.test.first(n_test).copied(),
             notes=self.notes,
+            classes_known=self.classes_known,
         )
+
+    def with_classes(self, n_classes: int) -> "Dataset":
+        """Return the data set with a stated number of classes; those without a name are called by their number.
+
+        Raises BadInputError if its labels, or the names of its classes, need another number.
+        """
+        present = (self.train, self.test, self.extra, self.validation)
+        needed = max(int(split.labels.max(initial=-1)) for split in present if split is not None) + 1
+        known = f"{self.n_classes}, as it has" if self.classes_known else f"at least {needed}, which its labels need"
+        if n_classes < needed or (self.classes_known and n_classes != self.n_classes):
+            raise BadInputError(f"classes of {self.name}", known, str(n_classes))
+        if self.classes_known:
+            return self
+        return replace(self, class_names=tuple(str(i) for i in range(n_classes)), classes_known=True)
 
     def split(self, name: str) -> ImageSplit:
         """Return the split train, test, extra or validation. Raises BadInputError for another or an absent one."""
@@ -76,6 +96,19 @@ class Dataset:
                 f"split of {self.name}", "train, test, extra or validation, where it exists", repr(name)
             )
         return value  # type: ignore[no-any-return]
+
+
+def clamped(dataset: Dataset) -> Dataset:
+    """Return the data set with pixels in [0, 1] where rounding left some just outside; itself elsewhere."""
+    changed = {}
+    for name in ("train", "test", "extra", "validation"):
+        split = getattr(dataset, name)
+        if split is None or not split.images.size:
+            continue
+        low, high = float(split.images.min()), float(split.images.max())
+        if is_unit_range(low, high) and not 0 <= low <= high <= 1:
+            changed[name] = replace(split, images=split.images.clip(0, 1))
+    return replace(dataset, **changed) if changed else dataset
 
 
 def balanced_order(labels: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.int64]:

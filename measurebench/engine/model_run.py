@@ -38,6 +38,7 @@ from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
 from measurebench.measures.value import MeasureValue
 from measurebench.models import LoadedModel, load_model, preflight, verify_clean_accuracy
+from measurebench.models.effective import plain
 from measurebench.store.examples import verdict_path, write_arrays
 
 __all__ = [
@@ -122,9 +123,10 @@ class _ModelRun:
         """Run the preflight and compare clean accuracy with the published figure, before anything is measured."""
         some = self.dataset.test.first(_PREFLIGHT_IMAGES)
         images, labels = torch.from_numpy(some.images).to(self.device), torch.from_numpy(some.labels).to(self.device)
-        network = self.model.network.to(self.device)
-        preflight(self.model, images, labels, self.dataset.n_classes)
-        initial = self.model.initial
+        self.model.network.to(self.device)
+        preflight(self.model, images, labels, self.dataset.n_classes, not self.dataset.classes_known)
+        self.model = _with_plain_weights(self.model, images[:1])
+        network, initial = self.model.network.to(self.device), self.model.initial
         self.network = network
         self.initial = None if initial is None else initial.to(self.device)
         asked = self.options.batch_size
@@ -281,6 +283,12 @@ class _ModelRun:
         counts = {f"n_{split}": n_examples(self.options, self.dataset, split) for split in ("train", "test")}
         files = {split: str(path) for split, path in self.task.supplied.items()}
         return entry | counts | {"dataset": self.dataset.name} | ({"adversarial": files} if files else {})
+
+
+def _with_plain_weights(model: LoadedModel, image: torch.Tensor) -> LoadedModel:
+    """Return the model with weights that hooks compute as parameters; ``image`` [1, C, H, W] is passed through it."""
+    initial = None if model.initial is None else plain(model.initial.to(image.device), image).network
+    return replace(model, network=plain(model.network, image).network, initial=initial)
 
 
 def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: str = "") -> dict[str, Any]:

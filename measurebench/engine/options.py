@@ -91,6 +91,12 @@ class RunOptions:
         "Folder that holds the data set in its original form.",
         note="download it once",
     )
+    classes: int | None = option(
+        None,
+        whole(2),
+        "Number of classes, where the labels of arrays:FILE.npz may lack the highest ones.",
+        note="what the file states, else any number that its labels allow",
+    )
     measures: str = option(
         "core", names("core, all, or ids of measures"), "What to measure: core, all, or ids with commas between."
     )

@@ -164,7 +164,8 @@ def _images(options: RunOptions) -> tuple[RunOptions, Dataset]:
 
     Returned with options that ask for all of those that a file names.
     """
-    options, whole = chosen_examples(options, load_dataset(options.dataset, options.data_dir, offline=options.offline))
+    loaded = load_dataset(options.dataset, options.data_dir, offline=options.offline, classes=options.classes)
+    options, whole = chosen_examples(options, loaded)
     return options, whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
 
 
@@ -180,7 +181,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     records, catalogue = folder.records_by_model(), folder.catalogue()
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
-    entries = folder.models.read()
+    entries = folder.entries()
     loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}

@@ -11,7 +11,7 @@ import torch
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.limits import TEXT_BYTES
-from measurebench.core.reading import read_text
+from measurebench.core.reading import read_text, reading
 from measurebench.datasets import load_dataset
 from measurebench.gallery.imagenet import CROP_SHARE, N_CLASSES, SIDE, imagenet_names
 from measurebench.models import LoadedModel
@@ -132,12 +132,9 @@ def read_class_names(path: Path | None) -> tuple[str, ...]:
         return ()
     if str(path) == "imagenet" and not path.exists():
         return imagenet_names()
-    try:
-        return tuple(line.strip() for line in read_text(path, TEXT_BYTES, "a file of class names").splitlines())
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a file with one class name per line", "no such file") from None
-    except UnicodeDecodeError:
-        raise BadInputError(str(path), "a file with one class name per line", "bytes that are not text") from None
+    expected = "a text file in UTF-8 with one class name per line"
+    with reading(path, expected):
+        return tuple(line.strip() for line in read_text(path, TEXT_BYTES, expected).splitlines())
 
 
 def with_imagenet_names(loaded: LoadedModel, subjects: Subjects) -> Subjects:

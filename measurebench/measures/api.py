@@ -1,11 +1,10 @@
 """Measures one network in memory."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import get_args
 
-import torch
 from torch import Tensor, nn
 
 from measurebench.compute.numerics import full_precision
@@ -14,13 +13,15 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
+from measurebench.measures.entrance import bare_network, check_labels, checked_pixels, logits_network
 from measurebench.measures.registry import Measure, select_measures
-from measurebench.measures.robustness.accuracy import AttackAccuracy
+from measurebench.measures.robustness.accuracy import AttackAccuracy, TrainRobustAccuracy
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
+from measurebench.models.effective import copied, plain
 
 __all__ = ["evaluate", "measure", "shared_gradients"]
 
-_SLACK = 1e-6  # room for the rounding of images that were normalised and denormalised once
+_EXAMPLES: dict[Examples, str] = {"clean": "clean images", "pgd": "PGD examples"}
 
 
 def measure(
@@ -44,16 +45,25 @@ def measure(
     [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
     (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
     its own differs), on a GPU without TF32. Weights, buffers, mode and gradients of the network are as found
-    afterwards. Slow attacks are left out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for
-    inputs it cannot use.
+    afterwards. A network inside ``DataParallel`` is unwrapped, and of an output with ``logits`` these are taken. What
+    rounding left outside [0, 1] is clamped.
 
+    Slow attacks are left out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it
+    cannot use: images outside [0, 1], labels beyond the network's classes, a network that does not answer with logits
+    or answers differently each time.
+
+    >>> import torch
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     >>> images, labels = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
     >>> measure(network, images, labels, "num_params")["num_params"].value
     15.0
     """
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
-    _check(images, labels, adversarial)
+    network = bare_network(network)
+    check_labels(images, labels)
+    images = checked_pixels("images", images)
+    if adversarial is not None:
+        adversarial = checked_pixels("adversarial", adversarial)
     settings = MeasureSettings(
         ThreatModel.parse(norm, radius),
         seed,
@@ -64,11 +74,11 @@ def measure(
     )
     with _as_found(network), full_precision():
         context = MeasureContext(
-            _in_dtype(network, images),
-            images.detach(),
+            logits_network(_in_dtype(network, images), images, labels),
+            images,
             labels,
             settings,
-            initial_network=None if initial_network is None else _in_dtype(initial_network, images),
+            initial_network=_initial(initial_network, images, labels),
             adversarial=adversarial,
             batch_size=batch_size,
         )
@@ -85,14 +95,44 @@ def evaluate(item: Measure, context: MeasureContext) -> MeasureValue:
 
     Raises BadInputError for a measure that returns something else.
     """
+    if reason := _missing(item, context):
+        return MeasureValue.undefined(reason)
     try:
         value: object = item(context)
         if not isinstance(value, MeasureValue):
             hint = "return MeasureValue(value), or MeasureValue.mean(values) for one value per image"
             raise BadInputError(f"measure {item.info.id!r}", "a MeasureValue", repr(value), hint)
-        return value.checked()
+        return _explained(value.checked(), item, context)
     except UndefinedMeasureError as undefined:
         return MeasureValue.undefined(str(undefined))
+
+
+def _missing(item: Measure, context: MeasureContext) -> str:
+    """Return why a measure cannot be taken, whatever it computes: no weights, or outputs that are NaN; else nothing.
+
+    Accuracies count such outputs as wrong.
+    """
+    inputs = item.info.inputs
+    if context.no_weights and "weights" in inputs:
+        return context.no_weights
+    if item.info.tier == "accuracy" or isinstance(item, TrainRobustAccuracy):
+        return ""
+    for kind in (kind for kind in get_args(Examples) if kind in inputs):
+        if n_nan := context.n_nan(kind):
+            return f"the network's output is NaN for {n_nan} of {context.n} {_EXAMPLES[kind]}"
+    return ""
+
+
+def _explained(value: MeasureValue, item: Measure, context: MeasureContext) -> MeasureValue:
+    """Return the value; where gradients that are not finite left none, say so."""
+    if value.value is not None or "gradient" not in item.info.inputs:
+        return value
+    for kind in (kind for kind in get_args(Examples) if kind in item.info.inputs):
+        n_bad = int((~context.gradients(kind).inputs.isfinite()).flatten(1).any(1).sum())
+        if n_bad and value.reason.startswith("the value is not finite"):
+            reason = f"the loss has a gradient that is not finite at {n_bad} of {context.n} {_EXAMPLES[kind]}"
+            return replace(value, reason=reason)
+    return value
 
 
 def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Examples]:
@@ -107,34 +147,20 @@ def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Exa
     return frozenset(kinds)
 
 
-def _check(images: Tensor, labels: Tensor, adversarial: Tensor | None) -> None:
-    """Raise BadInputError where images and labels are not what ``measure`` asks for."""
-    if len(images) == 0 or len(images) != len(labels):
-        raise BadInputError("labels", f"one per image, {len(images)} images and at least one", str(len(labels)))
-    if labels.dtype != torch.int64:
-        raise BadInputError("labels", "torch.int64", str(labels.dtype))
-    if labels.dim() != 1:
-        raise BadInputError("labels", f"shape ({len(images)},)", str(tuple(labels.shape)))
-    if int(labels.min()) < 0:
-        raise BadInputError("labels", "classes from 0", str(int(labels.min())))
-    for name, tensor in (("images", images), ("adversarial", adversarial)):
-        if tensor is None:
-            continue
-        kind = str(tensor.dtype).removeprefix("torch.")
-        if not tensor.is_floating_point():
-            raise BadInputError(name, "float32 or float64 in [0, 1]", kind, "divide uint8 images by 255")
-        low, high = float(tensor.min()), float(tensor.max())
-        if not (low >= -_SLACK and high <= 1 + _SLACK):
-            hint = "was the input normalised twice?" if low < 0 else "divide by 255?"
-            raise BadInputError(name, f"{kind} in [0, 1]", f"{kind} in [{low:.4g}, {high:.4g}]", hint)
+def _initial(network: nn.Module | None, images: Tensor, labels: Tensor) -> nn.Module | None:
+    return None if network is None else logits_network(_in_dtype(bare_network(network), images), images, labels)
 
 
 def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
     """Return the network, or a copy, in the dtype and on the device of the images, in evaluation mode."""
     first = next(network.parameters(), None)
-    if first is None or (first.dtype == images.dtype and first.device == images.device):
+    if first is None:
         return network.eval()
-    return copy.deepcopy(network).to(images).eval()
+    # Before the copy changes its dtype, since computed weights are those of the network's own.
+    network = plain(network.eval(), images[:1].detach().to(first)).network
+    if first.dtype == images.dtype and first.device == images.device:
+        return network
+    return copied(network).to(images).eval()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.value import UndefinedMeasureError
+from measurebench.models.effective import plain
 
 __all__ = ["GradientPass", "MeasureContext", "MeasureSettings", "T"]
 
@@ -93,7 +94,8 @@ class MeasureContext:
     ``network`` maps images to logits, is in evaluation mode and takes the dtype of ``images``; ``images`` [n, ...]
     in [0, 1] and ``labels`` int64 [n] lie on its device; ``keys`` int64 [n] name the examples for random draws (by
     default a hash of their pixels); ``adversarial`` [n, ...] stands in for PGD's examples. Nothing here changes the
-    network: perturbed weights go through ``logits_with``.
+    network: perturbed weights go through ``logits_with``. Weights that hooks or parametrisations compute are parameters
+    of the context's network, a copy; where that is not possible, ``no_weights`` says why.
     """
 
     def __init__(
@@ -109,10 +111,12 @@ class MeasureContext:
         batch_size: int = 256,
         store: BlockStore | None = None,
     ) -> None:
-        self.network, self.images, self.labels, self.settings = network, images, labels, settings
+        found = plain(network, images[:1])
+        self.network, self.images, self.labels, self.settings = found.network, images, labels, settings
+        self.no_weights = found.reason
         self.keys = content_keys(images) if keys is None else keys
         self.batches = Batches(batch_size)
-        self._initial_network = initial_network
+        self._initial_network = None if initial_network is None else plain(initial_network, images[:1]).network
         self._store = store
         self._clock = _Clock(images.device)
         self._memo: dict[str, Any] = {}
@@ -173,6 +177,10 @@ class MeasureContext:
         if kind in self.settings.gradients:
             return self.input_gradients(kind).logits
         return self.shared(f"{kind} logits", lambda: self.forward(self.examples(kind)))
+
+    def n_nan(self, kind: Examples) -> int:
+        """Return for how many of the images, clean or PGD's, the network's output is NaN."""
+        return self.shared(f"{kind} nan outputs", lambda: int(self.logits(kind).isnan().any(1).sum()))
 
     @property
     def clean_logits(self) -> Tensor:

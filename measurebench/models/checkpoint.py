@@ -122,7 +122,9 @@ def _loaded(path: Path, kind: Format, more: list[Any], runs_code: bool = False) 
     if kind.name == "torch-zip" and not runs_code:
         check_storages(path, kind)
     named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
-    with warnings.catch_warnings(), torch.serialization.safe_globals(named + more):
+    # Sparse indices beyond the tensor's shape would be written outside its memory later on.
+    checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(named + more), checked:
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=not runs_code)
 

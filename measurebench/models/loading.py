@@ -13,6 +13,7 @@ from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models import architectures
 from measurebench.models.checkpoint import Checkpoint, read_checkpoint
+from measurebench.models.effective import unwrapped
 from measurebench.models.fits import best_fit
 from measurebench.models.identity import code_sha256
 from measurebench.models.loaded import LoadedModel
@@ -105,10 +106,11 @@ def _network(spec: ModelSpec, checkpoint: Checkpoint) -> tuple[nn.Module, Fitted
     content = checkpoint.content
     if not spec.architecture:
         if isinstance(content, nn.Module):
-            return content, Fitted(dict(content.state_dict())), ()
+            network = unwrapped(content)
+            return network, Fitted(dict(network.state_dict())), ()
         raise _architecture_asked_for(spec, content)
     place, state = _state(spec, content)
-    network = _built(spec, state)
+    network = unwrapped(_built(spec, state))
     try:
         fitted = fit(network, state, _subject(spec, place))
     except BadInputError as error:
@@ -234,6 +236,7 @@ def _notes(checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...])
         notes.append(f"{fitted.counters_missing} batch-norm counters not in the file")
     if fitted.extras:
         notes.append(f"the file also holds {', '.join(sorted(fitted.extras))}")
+    notes += fitted.converted
     kinds = _kinds(fitted.state)
     if kinds != {"float32"}:
         notes.append(f"stored as {', '.join(sorted(kinds))}")

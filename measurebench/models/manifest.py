@@ -1,22 +1,27 @@
 """Reads and checks the manifest ``models.toml``, which describes checkpoints."""
 
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.files import write_atomically
 from measurebench.core.limits import NAME_LENGTH, TEXT_BYTES
-from measurebench.core.reading import check_nesting, read_text
+from measurebench.core.plain_values import plain_value
+from measurebench.core.reading import parse_toml
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
 
 __all__ = ["Fraction", "Manifest", "ModelEntry", "NormalizationEntry", "copy_beside", "name_beside", "read_manifest"]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+# Tables, digests and JSON take no other numbers: neither NaN and infinity nor integers of more than 64 bits.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+Plain = Annotated[Any, AfterValidator(plain_value)]
 
 
 class _Strict(BaseModel):
@@ -28,8 +33,8 @@ class _Strict(BaseModel):
 class NormalizationEntry(_Strict):
     """``normalization = { mean = [...], std = [...] }``, one number per channel."""
 
-    mean: Annotated[list[float], Field(min_length=1)]
-    std: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
+    mean: Annotated[list[Finite], Field(min_length=1)]
+    std: Annotated[list[Annotated[Finite, Field(gt=0.0)]], Field(min_length=1)]
 
 
 class ModelEntry(_Strict):
@@ -38,7 +43,7 @@ class ModelEntry(_Strict):
     id: Annotated[str, Field(min_length=1)]
     file: Annotated[str, Field(min_length=1)]
     architecture: Annotated[str, Field(min_length=1)]
-    architecture_kwargs: dict[str, Any] = {}
+    architecture_kwargs: dict[str, Plain] = {}
     normalization: str | NormalizationEntry | None = None
     weights: str | list[str | int] = []
     init_file: str | None = None
@@ -46,11 +51,11 @@ class ModelEntry(_Strict):
     dataset: str | None = None
     defense: str | None = None
     norm: str | None = None
-    radius: str | float | int | None = None
+    radius: str | Finite | Whole | None = None
     expected_clean_accuracy: Fraction | None = None
     run: str | None = None
     cluster: str | None = None
-    settings: dict[str, str | int | float | bool] = {}
+    settings: dict[str, str | Whole | Finite | bool] = {}
 
 
 class Manifest(_Strict):
@@ -65,30 +70,13 @@ def read_manifest(path: Path, source: str = "local", prefix: str | None = None) 
     ``prefix`` begins each reference (default: the manifest's path and ``#``). Raises BadInputError, which names the
     file, the field, what was expected and what came.
     """
-    manifest = _validated(_parsed(path), path)
+    manifest = _validated(parse_toml(path, TEXT_BYTES, "a manifest models.toml"), path)
     ids = [entry.id for entry in manifest.model]
     NAME_LENGTH.check(max(map(len, ids)), f"{path}: id")
     if repeated := sorted(name for name, count in Counter(ids).items() if count > 1):
         raise BadInputError(f"{path}: id", "a different id for every model", f"{repeated[0]!r} twice")
     start = f"{path}#" if prefix is None else prefix
     return [_spec(entry, path, source, start) for entry in manifest.model]
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    """Read the TOML."""
-    try:
-        content = tomllib.loads(read_text(path, TEXT_BYTES, "a manifest models.toml"))
-        return dict(check_nesting(content, str(path)))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a manifest models.toml", "no such file") from None
-    except OSError as error:
-        raise BadInputError(str(path), "a manifest that can be read", error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise BadInputError(str(path), "a manifest in UTF-8 text", "bytes that are not text") from None
-    except RecursionError:
-        raise BadInputError(str(path), "valid TOML", "values nested too deep") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadInputError(str(path), "valid TOML", str(error)) from None
 
 
 def _validated(value: dict[str, Any], path: Path) -> Manifest:
@@ -112,8 +100,15 @@ def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInpu
     if first["type"] == "missing":
         hint = "a manifest is a list of [[model]] tables" if place == ["model"] else ""
         return BadInputError(f"{path}: {field}", f"the key {place[-1]!r}", "a table without it", hint)
-    expected = first["msg"].removeprefix("Input should be ").lower()
-    return BadInputError(f"{path}: {field}", expected, repr(first["input"]))
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return BadInputError(f"{path}: {field}", expected[:1].lower() + expected[1:], _shown(first["input"]))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it; a long number is not written out, which Python refuses."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
+    return repr(value)[:200]
 
 
 def _field_name(place: list[Any], value: dict[str, Any]) -> str:

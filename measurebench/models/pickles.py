@@ -79,7 +79,8 @@ def harmless_globals() -> dict[str, Any]:
     found["argparse.Namespace"] = argparse.Namespace
     found |= {f"torch._utils.{name}": getattr(torch._utils, name) for name in _REBUILDERS}
     found |= {f"torch.{name}": value for name, value in vars(torch).items() if name.endswith("Storage")}
-    found |= {f"torch.{name}": v for name, v in vars(torch).items() if isinstance(v, (torch.dtype,))}
+    found |= {f"torch.{name}": v for name, v in vars(torch).items() if isinstance(v, (torch.dtype, torch.qscheme))}
+    found["torch.serialization._get_layout"] = torch.serialization._get_layout
     found |= {f"torch.{name}": getattr(torch, name) for name in ("Size", "device", "Tensor")}
     found["torch.storage.UntypedStorage"] = torch.UntypedStorage
     found["torch.nn.parameter.Parameter"] = torch.nn.Parameter
@@ -87,7 +88,15 @@ def harmless_globals() -> dict[str, Any]:
     return found
 
 
-_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state")
+_REBUILDERS = (
+    "_rebuild_tensor",
+    "_rebuild_tensor_v2",
+    "_rebuild_tensor_v3",
+    "_rebuild_qtensor",
+    "_rebuild_sparse_tensor",
+    "_rebuild_parameter",
+    "_rebuild_parameter_with_state",
+)
 
 
 def _numpy_globals() -> dict[str, Any]:

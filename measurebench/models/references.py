@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from measurebench.core.errors import BadInputError, near_names
-from measurebench.core.paths import data_folder
+from measurebench.core.paths import as_text, data_folder
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models.manifest import read_manifest
 
@@ -150,9 +150,14 @@ def _from_training_run(folder: Path, architecture: str, normalization: str | Nor
     chosen = [path for path in files if path.stem not in INITIAL_STEMS]
     if not chosen:
         raise BadInputError(str(folder), "checkpoints, or a manifest models.toml", "a folder without either")
-    name = folder.resolve().name
+    name = as_text(folder.resolve().name)
     return [
-        replace(checkpoint_spec(path, architecture, normalization), id=f"{name}-{path.stem}", initial=initial, run=name)
+        replace(
+            checkpoint_spec(path, architecture, normalization),
+            id=f"{name}-{as_text(path.stem)}",
+            initial=initial,
+            run=name,
+        )
         for path in chosen
     ]
 
@@ -171,10 +176,10 @@ def checkpoint_spec(path: Path, architecture: str | None, normalization: str | N
     if isinstance(normalization, str):
         normalization = Normalization.parse(normalization, "--normalization")
     return ModelSpec(
-        id=path.stem,
+        id=as_text(path.stem),
         source="local",
         locator=str(path.resolve()),
-        reference=str(path),
+        reference=as_text(str(path)),
         architecture=architecture,
         architecture_folder=str(Path.cwd()),
         normalization=normalization or Normalization(stated=False),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.specs import Normalization
+from measurebench.models.tensor_kinds import kinds_converted, ordinary, same_values
 
 __all__ = [
     "Fitted",
@@ -38,12 +39,16 @@ _EXTRAS = (*_MEANS, *_STDS, "n_classes", "num_classes", "n_averaged")
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights by the network's names, the prefix that was removed, and what else the file held."""
+    """Weights by the network's names, the prefix that was removed, and what else the file held.
+
+    ``converted`` says how tensors of unusual kinds were read.
+    """
 
     state: State
     prefix: str = ""
     counters_missing: int = 0
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    converted: tuple[str, ...] = ()
 
 
 def candidates(content: Any) -> Iterator[tuple[KeyPath, State]]:
@@ -190,18 +195,10 @@ def fit(network: nn.Module, state: State, subject: str, constants: tuple[str, ..
     shapes = [key for key in found if found[key].shape != wanted[key].shape]
     if unknown or shapes or len(missing) > len(counters):
         raise _misfit(subject, [k for k in missing if k not in counters], unknown, shapes, wanted, found)
-    _check_numbers(wanted, found, subject)
-    full = {key: found.get(key, wanted[key]) for key in wanted}
-    return Fitted(full, prefix, len(counters), others)
-
-
-def _check_numbers(wanted: State, found: State, subject: str) -> None:
-    """Refuse numbers that copying into the network would change: complex ones, and integers that stand for others."""
-    for key, tensor in found.items():
-        if wanted[key].is_floating_point() and not tensor.is_floating_point():
-            kind = str(tensor.dtype).removeprefix("torch.")
-            hint = "its imaginary part would be lost" if tensor.is_complex() else "quantised weights need their scale"
-            raise BadInputError(subject, f"floating-point weights in {key!r}", kind, hint)
+    full = {
+        key: ordinary(found[key], wanted[key], f"{subject}: {key}") if key in found else wanted[key] for key in wanted
+    }
+    return Fitted(full, prefix, len(counters), others, kinds_converted(found))
 
 
 def _is_copy(key: str, value: Tensor, found: State) -> bool:
@@ -211,7 +208,7 @@ def _is_copy(key: str, value: Tensor, found: State) -> bool:
     while tail:
         _, dot, tail = tail.partition(".")
         names += [tail] * bool(dot)
-    return any(name in found and torch.equal(found[name], value) for name in names)
+    return any(name in found and same_values(found[name], value) for name in names)
 
 
 def is_extra(key: str) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError, ModelError
 from measurebench.core.machine_faults import raise_machine_fault
+from measurebench.core.unit_range import is_unit_range
 from measurebench.models.loaded import LoadedModel
 
 __all__ = [
@@ -37,18 +38,21 @@ class Finding:
         return f"{self.subject}: expected {self.expected}, got {self.got}" + (f"; {self.cause}" if self.cause else "")
 
 
-def preflight(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> None:
+def preflight(
+    model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int, at_least: bool = False
+) -> None:
     """Check that a network behaves as a classifier of images [n, C, H, W] in [0, 1] with labels [n]; a few will do.
 
-    Raises BadInputError for images that cannot be used, ModelError with the first finding about the model.
+    With ``at_least`` the network may have more than ``n_classes`` outputs. Raises BadInputError for images that cannot
+    be used, ModelError with the first finding about the model.
     """
     check_images(images, labels, n_classes)
-    if found := preflight_findings(model, images, labels, n_classes):
+    if found := preflight_findings(model, images, labels, n_classes, at_least):
         raise ModelError(f"{_name(model)}: {found[0]}")
 
 
 def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
-    """Check that images [n, ...] are floats in [0, 1] and that labels [n] are classes.
+    """Check that images [n, ...] are floats in [0, 1], but for rounding, and that labels [n] are classes.
 
     Raises BadInputError, which says what is wrong with them.
     """
@@ -57,7 +61,7 @@ def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
     if len(images) == 0 or len(images) != len(labels):
         raise BadInputError("images", "one label for each image, at least one", f"{len(images)} and {len(labels)}")
     low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
+    if not is_unit_range(low, high):
         cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
         kind = str(images.dtype).removeprefix("torch.")
         raise BadInputError("images", f"{kind} in [0, 1]", f"{kind} in [{low:.4g}, {high:.4g}]", cause)
@@ -66,8 +70,13 @@ def check_images(images: Tensor, labels: Tensor, n_classes: int) -> None:
         raise BadInputError("labels", f"classes 0 to {n_classes - 1}", got, "is this the right dataset?")
 
 
-def preflight_findings(model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int) -> list[Finding]:
-    """Return what is wrong with the network on images [n, C, H, W] with labels [n]; an empty list if nothing is."""
+def preflight_findings(
+    model: LoadedModel | nn.Module, images: Tensor, labels: Tensor, n_classes: int, at_least: bool = False
+) -> list[Finding]:
+    """Return what is wrong with the network on images [n, C, H, W] with labels [n]; an empty list if nothing is.
+
+    With ``at_least`` the network may have more than ``n_classes`` outputs.
+    """
     network = model.network if isinstance(model, LoadedModel) else model
     if modes := [name or "the network" for name, module in network.named_modules() if module.training]:
         return [
@@ -82,7 +91,7 @@ def preflight_findings(model: LoadedModel | nn.Module, images: Tensor, labels: T
     logits = _forward(network, images)
     if isinstance(logits, Finding):
         return [logits]
-    findings = _output_findings(logits, len(images), n_classes)
+    findings = _output_findings(logits, len(images), n_classes, at_least)
     if not findings:
         findings = _behaviour_findings(network, images, before, logits)
     return findings or _gradient_findings(network, images, labels)
@@ -115,7 +124,7 @@ def _forward(network: nn.Module, images: Tensor) -> Tensor | Finding:
     return out
 
 
-def _output_findings(logits: Tensor, n: int, n_classes: int) -> list[Finding]:
+def _output_findings(logits: Tensor, n: int, n_classes: int, at_least: bool) -> list[Finding]:
     """Check shape, width, finiteness, and that the output is not probabilities."""
     shape = list(logits.shape)
     if logits.ndim != 2 or shape[0] != n:
@@ -127,8 +136,9 @@ def _output_findings(logits: Tensor, n: int, n_classes: int) -> list[Finding]:
                 "does the network pool and flatten?",
             )
         ]
-    if shape[1] != n_classes:
-        return [Finding("output", f"{n_classes} classes", f"{shape[1]}", "was it trained on this dataset?")]
+    if shape[1] < n_classes or (shape[1] > n_classes and not at_least):
+        wanted = f"{'at least ' if at_least else ''}{n_classes} classes"
+        return [Finding("output", wanted, f"{shape[1]}", "was it trained on this dataset?")]
     if not bool(torch.isfinite(logits).all()):
         bad = int((~torch.isfinite(logits)).any(dim=1).sum())
         return [

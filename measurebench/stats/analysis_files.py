@@ -12,7 +12,7 @@ import pandas as pd
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
 from measurebench.core.limits import JSON_BYTES
-from measurebench.core.reading import read_text
+from measurebench.core.reading import parse_json, reading
 from measurebench.stats.analysis import TABLES, Analysis, FilterStep, tidy
 from measurebench.store.csv_text import csv_text
 
@@ -58,7 +58,7 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
     folder = Path(folder)
     tables = {"correlations": _with_controls(analysis), "regressions": analysis.regressions}
     contents = {f"{name}.csv": csv_text(table) for name, table in tables.items()}
-    contents["analysis.json"] = json.dumps(to_json(analysis), indent=1, allow_nan=False) + "\n"
+    contents["analysis.json"] = _indented(to_json(analysis)) + "\n"
     if claims is not None:
         contents["claims.csv"] = csv_text(claims)
     try:
@@ -79,11 +79,46 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     for each in fields(analysis):
         value = getattr(analysis, each.name)
         if isinstance(value, pd.DataFrame):
-            value = [{k: _plain(v) for k, v in row.items()} for row in value.to_dict("records")]
-        elif each.name == "filters":
+            plain[each.name] = _records(value)
+            continue
+        if each.name == "filters":
             value = [asdict(step) for step in value]
         plain[each.name] = _plain(value)
     return plain
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as objects, made column by column."""
+    columns = []
+    for name in table.columns:
+        values = table[name]
+        if values.dtype == np.float64:
+            known = np.isfinite(values.to_numpy()).tolist()
+            columns.append([v if ok else None for v, ok in zip(values.tolist(), known, strict=True)])
+        else:
+            columns.append([_plain(v) for v in values.tolist()])
+    names = [str(name) for name in table.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _indented(plain: dict[str, Any]) -> str:
+    """Return what ``json.dumps`` with an indent of 1 gives, in a tenth of its time for tables.
+
+    With an indent the encoder is plain Python; rows, which hold no lists, are written by the compiled one.
+    """
+    parts = []
+    for name, value in plain.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) and _is_flat(row) for row in value):
+            rows = [json.dumps(row, separators=(",\n   ", ": "), allow_nan=False)[1:-1] for row in value]
+            text = "[\n  " + ",\n  ".join(f"{{\n   {row}\n  }}" for row in rows) + "\n ]"
+        else:
+            text = json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
+        parts.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def _is_flat(row: dict[str, Any]) -> bool:
+    return bool(row) and not any(isinstance(value, (list, dict)) for value in row.values())
 
 
 def read_analysis(folder: Path | str) -> Analysis:
@@ -92,22 +127,14 @@ def read_analysis(folder: Path | str) -> Analysis:
     Raises BadInputError, which names the file, for one that is missing, damaged or of another format.
     """
     path = Path(folder) / "analysis.json"
-    try:
+    with reading(path, "an analysis"):
         finish_set(Path(folder))
-        plain = json.loads(read_text(path, JSON_BYTES, "an analysis"))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "an analysis", "no such file", "run `measurebench analyze` first") from None
-    except BadInputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(str(path), "an analysis as JSON", str(error)) from error
+    plain = parse_json(path, JSON_BYTES, "an analysis", "" if path.exists() else "run `measurebench analyze` first")
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         came = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise BadInputError(str(path), f"an analysis of format {FORMAT}", repr(came), "another version wrote it")
-    try:
+    with reading(path, "every part of an analysis"):
         return _from_json(plain)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(str(path), "every part of an analysis", f"{type(error).__name__}: {error}") from error
 
 
 def _from_json(plain: dict[str, Any]) -> Analysis:

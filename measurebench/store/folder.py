@@ -9,8 +9,11 @@ from typing import Any
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.files import is_temporary, remove_temporaries, write_atomically
+from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.machine_faults import LostFolderError
+from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
+from measurebench.store.catalogue import checked_entry
 from measurebench.store.journal import Journal, exclusive
 
 __all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records"]
@@ -48,10 +51,8 @@ class ResultsFolder:
         mark = path / _MARK
         if not mark.is_file():
             raise BadInputError(str(path), f"a results folder of measurebench (with {_MARK})", "a folder without it")
-        try:
-            found = json.loads(mark.read_text())["format"]
-        except (ValueError, KeyError, TypeError):
-            raise BadInputError(str(mark), '{"format": ...}', repr(mark.read_text()[:80])) from None
+        with reading(mark, expected := '{"format": ...}'):
+            found = json.loads(read_text(mark, TEXT_BYTES, expected))["format"]
         if found != FORMAT:
             raise BadInputError(
                 str(path),
@@ -125,9 +126,16 @@ class ResultsFolder:
         self.check_place()
         self.models.append(entry)
 
+    def entries(self) -> list[Mapping[str, Any]]:
+        """Return all entries of the catalogue in the order in which they were written, each checked.
+
+        Raises BadInputError, which names the entry and the field, for one that is no entry.
+        """
+        return [checked_entry(entry, f"{self.models.path}, entry {n}") for n, entry in enumerate(self.models.read(), 1)]
+
     def catalogue(self) -> dict[str, dict[str, Any]]:
         """Return the latest entry of each model, sorted by id, since workers finish in any order."""
-        latest = {str(entry["model_id"]): entry for entry in self.models.read()}
+        latest = {str(entry["model_id"]): dict(entry) for entry in self.entries()}
         return dict(sorted(latest.items()))
 
     def configurations(self) -> list[dict[str, Any]]:
@@ -136,7 +144,7 @@ class ResultsFolder:
         Entries of other weights than a model's latest ones are superseded.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
-        for entry in self.models.read():
+        for entry in map(dict, self.entries()):
             key = str(entry["model_id"]), str(entry["config_digest"])
             latest.pop(key, None)  # so that an entry which was added again counts as the newest
             latest[key] = entry
@@ -186,7 +194,7 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 def model_key(entry: Mapping[str, Any]) -> ModelKey:
     """Return the key of the records that belong to a catalogue entry."""
-    return entry["model_id"], entry["model_digest"], entry["config_digest"]
+    return entry["model_id"], entry.get("model_digest", ""), entry.get("config_digest", "")
 
 
 def read_records(folder: str | Path) -> list[Record]:

@@ -17,7 +17,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import info_from_json, measure_infos
 from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.origins import Origin
-from measurebench.core.reading import read_text
+from measurebench.core.reading import parse_json
 from measurebench.store.journal import Journal
 
 __all__ = ["FILE", "add_infos", "infos_of", "recorded_infos", "write_infos_beside"]
@@ -77,10 +77,5 @@ def _beside(table: Path) -> Path:
 def _rows(file: Path) -> list[Any]:
     if file.name == FILE:
         return list(Journal(file).read())
-    try:
-        rows = json.loads(read_text(file, TEXT_BYTES, "a list of infos of measures"))
-    except BadInputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInputError(str(file), "a list of infos of measures", str(error)) from None
+    rows = parse_json(file, TEXT_BYTES, "a list of infos of measures")
     return rows if isinstance(rows, list) else [rows]

@@ -87,9 +87,15 @@ def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set
         flagged=tuple(
             Flagged(r.measure, r.split, str(flags)) for r in records if (flags := r.diagnostics.get("flags"))
         ),
-        threat=f"{entry['norm']} {radius_text(entry['radius'])}" if entry.get("radius") is not None else "",
+        threat=_threat(entry),
         config_digest=str(entry["config_digest"]),
     )
+
+
+def _threat(entry: Mapping[str, Any]) -> str:
+    """Return the threat model as text; empty where the entry has none."""
+    radius = entry.get("radius")
+    return "" if radius is None else f"{entry.get('norm') or ''} {radius_text(radius)}".strip()
 
 
 def _without_value(records: Sequence[Record], status: str) -> list[Unmeasured]:

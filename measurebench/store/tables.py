@@ -23,7 +23,7 @@ from measurebench.core.columns import (
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.core.limits import COLUMNS, NAME_LENGTH, TABLE_BYTES, TABLE_CELLS
-from measurebench.core.reading import check_file
+from measurebench.core.reading import check_file, reading
 from measurebench.core.records import Record
 from measurebench.store.csv_text import csv_text, without_marks
 from measurebench.store.folder import ResultsFolder, model_key
@@ -65,6 +65,7 @@ def _core() -> tuple[str, ...]:
 
 CORE = _core()
 """The measures of the core tier: the first measure columns of a table, in this order."""
+_MISSING = ("", "N/A", "n/a", "NA", "<NA>", "#N/A", "NaN", "nan", "null", "None", "-")
 FORMATS = (".csv", ".parquet", ".json")
 _TEXTS = ("model_id", "run", "cluster", "config_digest")  # names that may look like numbers: 001 is not 1
 _NAMES = {name for name in (*names_of("identity"), *_TEXTS) if describe(name).format == "text"}
@@ -85,13 +86,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     readers: dict[str, Any] = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}
     if source.suffix not in readers:
         raise BadInputError(str(source), "a results folder or a table (.csv, .parquet, .json)", repr(source.suffix))
-    try:
-        check_file(source, TABLE_BYTES, "a results folder or a table (.csv, .parquet, .json)")
+    with reading(source, expected := f"a {source.suffix[1:]} table"):
+        check_file(source, TABLE_BYTES, expected)
         table = readers[source.suffix](source)
-    except BadInputError:
-        raise
-    except (ValueError, OSError, RecursionError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        raise BadInputError(str(source), f"a {source.suffix[1:]} table", f"{type(error).__name__}: {error}") from error
     if isinstance(table, pd.DataFrame):
         _check_size(len(table), list(map(str, table.columns)), source)
     if not isinstance(table, pd.DataFrame) or table.empty:
@@ -204,7 +201,22 @@ def _read_json(path: Path) -> pd.DataFrame:
     others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
     if others:
         raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])
-    return pd.DataFrame.from_records(rows)
+    table = pd.DataFrame.from_records(rows)
+    return table.assign(**{str(name): _with_missing(column) for name, column in table.items()})
+
+
+def _with_missing(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column with "N/A" and the like among numbers as missing, as in a CSV file; any other as it is."""
+    import pandas as pd
+    from pandas.api.types import infer_dtype
+
+    if column.dtype != object:
+        return column
+    written = column.map(lambda value: isinstance(value, str) and value.strip() in _MISSING)
+    rest = column[~written.astype(bool)]
+    if not written.any() or infer_dtype(rest, skipna=True) not in ("integer", "floating", "mixed-integer-float"):
+        return column
+    return pd.to_numeric(column.mask(written.astype(bool)))
 
 
 def _is_plain_object(row: Any) -> bool:

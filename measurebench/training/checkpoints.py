@@ -11,7 +11,6 @@ states/RUN.pt                   only while a run is unfinished: where it goes on
 import csv
 import io
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,35 +19,23 @@ from typing import Any
 from torch import Tensor
 
 from measurebench.core.digests import digest_file, digest_json
-from measurebench.core.errors import DamageWarning
 from measurebench.core.files import write_atomically
-from measurebench.core.limits import TEXT_BYTES
-from measurebench.core.reading import read_text
 from measurebench.core.toml import to_key, to_toml
 from measurebench.core.whole_files import damage_of
 from measurebench.models.manifest import name_beside
 from measurebench.training.grid import PlannedTraining
+from measurebench.training.summaries import read_summaries, read_summary
 from measurebench.training.training_config import TrainingConfig
 
 __all__ = [
     "TrainingFiles",
     "files_of",
     "manifest_text",
-    "read_summary",
-    "summary_damage",
     "write_curves",
     "write_manifest",
     "write_summary",
     "write_weights",
 ]
-
-# What every summary holds, whether its run has finished or failed.
-_FIELDS: dict[str, type] = {
-    **dict.fromkeys(("run", "identity", "dataset", "status"), str),
-    "settings": dict,
-    "n_classes": int,
-    "in_channels": int,
-}
 
 
 @dataclass(frozen=True)
@@ -126,52 +113,6 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(checked, indent=1, sort_keys=True).encode() + b"\n")
 
 
-def read_summary(path: Path) -> dict[str, Any] | None:
-    """Return the summary in a file; None, with a DamageWarning, where it is damaged."""
-    if damage := summary_damage(path):
-        warnings.warn(f"{path} is damaged and not used: {damage}", DamageWarning, stacklevel=2)
-        return None
-    summary: dict[str, Any] = json.loads(read_text(path, TEXT_BYTES, "a summary of a run"))
-    summary.pop("checksum", None)
-    return summary
-
-
-def summary_damage(path: Path) -> str:
-    """Return what is wrong with the file of a summary, or an empty string; those of earlier versions have no checksum.
-
-    Every field that is read anywhere must be there, with a value of its type.
-    """
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        return f"no JSON: {error}"
-    if not isinstance(summary, dict):
-        return f"expected an object, got {type(summary).__name__}"
-    checksum = summary.pop("checksum", None)
-    for name, kind in _FIELDS.items():
-        if not isinstance(summary.get(name), kind):
-            return f"{name}: expected {kind.__name__}, got {summary.get(name)!r:.60}"
-    try:
-        if checksum is not None and checksum != digest_json(summary):
-            return "its checksum does not match"
-        TrainingConfig.from_mapping(summary["settings"], summary["run"])
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return _checkpoint_damage(summary) if summary["status"] == "finished" else ""
-
-
-def _checkpoint_damage(summary: Mapping[str, Any]) -> str:
-    """Return what is wrong with the results of a finished run."""
-    kept = summary.get("checkpoints")
-    if not isinstance(kept, dict) or not isinstance(summary.get("axes"), list):
-        return "checkpoints and axes: expected an object and a list"
-    for name, entry in kept.items():
-        fit = isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
-        if not fit or not isinstance(entry.get("clean_accuracy_test"), int | float):
-            return f"checkpoints: {name}: expected sha256 and clean_accuracy_test, got {entry!r:.60}"
-    return ""
-
-
 def write_manifest(folder: Path) -> int:
     """Write models.toml with every checkpoint of every finished run in the folder, and return how many there are."""
     text, n = manifest_text(folder)
@@ -185,11 +126,11 @@ def manifest_text(folder: Path) -> tuple[str, int]:
 
     Damaged summaries are left out, with a DamageWarning.
     """
-    summaries = [read_summary(path) for path in sorted((folder / "runs").glob("*.json"))]
+    summaries = read_summaries(folder)
     entries = [
         _entry(folder, summary, checkpoint)
         for summary in summaries
-        if summary is not None and summary["status"] == "finished"
+        if summary["status"] == "finished"
         for checkpoint in summary["checkpoints"]
     ]
     head = "# Written by `measurebench train`; the settings of every run in full lie in runs/.\n\n"

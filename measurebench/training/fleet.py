@@ -28,13 +28,13 @@ from measurebench.models.manifest import copy_beside
 from measurebench.store.journal import exclusive
 from measurebench.training.checkpoints import (
     TrainingFiles,
-    read_summary,
     write_curves,
     write_manifest,
     write_summary,
     write_weights,
 )
 from measurebench.training.grid import PlannedTraining
+from measurebench.training.summaries import read_summaries
 
 if TYPE_CHECKING:
     from measurebench.training.trainer import Progress
@@ -300,8 +300,7 @@ def _refuse_others(folder: Path, runs: Sequence[PlannedTraining], dataset: Datas
     """
     from measurebench.training.trainer import check_state, training_identity
 
-    summaries = [read_summary(path) for path in sorted((folder / "runs").glob("*.json"))]
-    others = {summary["dataset"] for summary in summaries if summary is not None} - {dataset.name}
+    others = {summary["dataset"] for summary in read_summaries(folder)} - {dataset.name}
     if others:
         raise BadInputError(
             str(folder), f"models of {dataset.name}", f"models of {min(others)}", "choose another --out"

@@ -17,7 +17,6 @@ set = { epochs = 30 }           # or change settings; ``skip = true`` leaves the
 
 import itertools
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any, Literal, get_args
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.limits import GRID_RUNS, TEXT_BYTES
-from measurebench.core.reading import check_nesting, read_text
+from measurebench.core.reading import parse_toml
 from measurebench.core.trust import NamedCode, demand_word
 from measurebench.training.training_config import TrainingConfig, recipe
 
@@ -54,7 +53,7 @@ def read_grid(path: Path, dataset: str, *, trust_code: bool = False) -> list[Pla
     ``trust_code`` is the user's leave to run code that the file names (``core.trust``). Raises BadInputError naming the
     file and the key, with near names where one is misspelt.
     """
-    runs = expand(_parsed(path), dataset, str(path))
+    runs = expand(parse_toml(path, TEXT_BYTES, "a grid file"), dataset, str(path))
     named = {run.config.architecture: run for run in runs if ":" in run.config.architecture}
     calls = [f"{name}({_arguments(run.config.architecture_kwargs)})" for name, run in named.items()]
     demand_word([NamedCode(str(path), "architecture", call) for call in calls], trust_code)
@@ -91,21 +90,6 @@ def expand(grid: Mapping[str, Any], dataset: str, where: str) -> list[PlannedTra
     return list(found.values())
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    """Read the TOML."""
-    try:
-        content = tomllib.loads(read_text(path, TEXT_BYTES, "a grid file"))
-        return dict(check_nesting(content, str(path)))
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a grid file", "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(str(path), "a grid file in TOML that can be read", str(error)) from None
-    except RecursionError:
-        raise BadInputError(str(path), "valid TOML", "values nested too deep") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BadInputError(str(path), "valid TOML", str(error)) from None
-
-
 def _check_grid(grid: Mapping[str, Any], dataset: str, where: str) -> None:
     """Check tables, setting names everywhere, and that the grid is meant for this dataset."""
     _check_names(grid, _TABLES, f"{where}: a key of the file")
@@ -125,7 +109,12 @@ def _check_grid(grid: Mapping[str, Any], dataset: str, where: str) -> None:
                 raise BadInputError(
                     f"{place}: {key}", "settings of a run", "'checkpoint', which names what is kept", hint
                 )
-        _check_names(dict.fromkeys(_list(rule.get("drop", []), f"{place}: drop")), _settings(), f"{place}: drop")
+        dropped = _list(rule.get("drop", []), f"{place}: drop")
+        if not all(isinstance(name, str) for name in dropped):
+            raise BadInputError(f"{place}: drop", "a list of names", repr(dropped)[:80])
+        _check_names(dict.fromkeys(dropped), _settings(), f"{place}: drop")
+        if not isinstance(rule.get("skip", False), bool):
+            raise BadInputError(f"{place}: skip", "true or false", repr(rule["skip"])[:80])
         if "when" not in rule:
             raise BadInputError(place, "the key 'when'", "a rule without it")
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.attacks.pgd import PGD
 from measurebench.attacks.protocol import AttackContext
 from measurebench.core.threat import ThreatModel
@@ -41,9 +42,9 @@ def score(network: nn.Module, split: ImageSplit, threat: ThreatModel, seed: int,
         keys = torch.tensor(split.indices[start : start + _BATCH], device=device)
         adversarial = attack(network, images, labels, AttackContext(threat, keys, seed)).adversarial
         with torch.no_grad():
-            n_clean += int((network(images).argmax(1) == labels).sum())
+            n_clean += int(is_correct(network(images), labels).sum())
             logits = network(adversarial)
-        n_robust += int((logits.argmax(1) == labels).sum())
+        n_robust += int(is_correct(logits, labels).sum())
         loss += float(F.cross_entropy(logits.double(), labels, reduction="sum"))
     network.train()
     return Score(n_clean / len(split), n_robust / len(split), loss / len(split))
@@ -57,5 +58,5 @@ def clean_accuracy(network: nn.Module, split: ImageSplit, device: str) -> float:
         for start in range(0, len(split), _BATCH):
             logits = network(torch.tensor(split.images[start : start + _BATCH], device=device))
             labels = torch.tensor(split.labels[start : start + _BATCH], device=device)
-            n_correct += int((logits.argmax(1) == labels).sum())
+            n_correct += int(is_correct(logits, labels).sum())
     return n_correct / len(split)

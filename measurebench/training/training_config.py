@@ -7,6 +7,7 @@ from typing import Any
 
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError, near_names
+from measurebench.core.plain_values import plain_value
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import ThreatModel
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP, WeightPerturbation
@@ -130,6 +131,8 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) <= largest or math.isinf(getattr(self, name)):
                 expected = "a number of at least 0" if math.isinf(largest) else f"a number from 0 to {largest:g}"
                 raise BadInputError(f"{where}: {name}", expected, str(getattr(self, name)))
+        if self.beta is not None and not math.isfinite(self.beta):
+            raise BadInputError(f"{where}: beta", "a finite number", str(self.beta))
         if any(not 0 < milestone < 1 for milestone in self.milestones):
             raise BadInputError(
                 f"{where}: milestones", "shares of the epochs, such as [0.5, 0.75]", str(self.milestones)
@@ -222,9 +225,26 @@ def _typed(subject: str, kind: Any, value: Any) -> Any:
     accepted, expected = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
         raise BadInputError(subject, expected, repr(value))
+    if value is not None and not isinstance(value, float):  # the ranges of numbers are checked with their settings
+        try:
+            plain_value(value)
+        except ValueError as error:
+            raise BadInputError(subject, str(error), _shown(value)) from None
     if isinstance(value, int | float) and float in accepted:
         return float(value)
-    return tuple(float(item) for item in value) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+            raise BadInputError(subject, expected, repr(value))
+        return tuple(float(item) for item in value)
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it; Python refuses to write out a long number."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 _DIGITS: dict[str, Any] = {

@@ -39,7 +39,7 @@ def test_pixels_that_are_not_finite_never_count() -> None:
     adversarial[0, 0, 0, 0] = float("nan")
     outcome = audit(IMAGES, LABELS, adversarial, RIGHT, WRONG, THREAT)
     assert outcome.violations.tolist() == [True, False, False, False]
-    assert bool(outcome.robust[0])
+    assert not bool(outcome.robust[0])
     assert "(largest distance 0; 1 with a pixel that is not finite)" in outcome.flags[0]
 
 
@@ -65,3 +65,14 @@ def test_infinite_logits_are_numbers() -> None:
         True,
         False,
     ]
+
+
+def test_where_the_output_of_an_attack_is_not_finite_it_failed_and_the_example_is_not_robust() -> None:
+    images, labels = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3, dtype=torch.int64)
+    found = images.clone()
+    found[1, 0, 0, 0] = torch.nan
+    found[2, 0, 0, 0] = torch.inf
+    right = torch.tensor([[1.0, 0.0]] * 3)
+    outcome = audit(images, labels, found, right, right, ThreatModel.parse("Linf", "1/10"))
+    assert outcome.robust.tolist() == [True, False, False]
+    assert "the attack failed on 2 images with pixels that are not finite; they are not robust" in outcome.flags

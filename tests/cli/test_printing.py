@@ -93,3 +93,17 @@ def test_an_interrupted_command_says_what_it_keeps(command: str, kept: str, caps
     assert app._status(interrupted, command) == 130
     rest = f" {kept} are kept; run the same command again to resume." if kept else ""
     assert capsys.readouterr().err == f"measurebench: Interrupted.{rest}\n"
+
+
+def test_a_reader_that_stops_reading_is_no_failure() -> None:
+    # As ``measurebench measures | head -1``: the pipe's other end is closed before the table is printed.
+    import os
+    import subprocess
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "measurebench", "measures"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

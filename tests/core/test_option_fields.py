@@ -120,7 +120,7 @@ def test_a_bad_file_is_named_with_its_key(content: bytes, words: str, tmp_path: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match=r"none\.toml: expected a TOML file that can be read, got No such file"):
+    with pytest.raises(BadInputError, match=r"none\.toml: expected a TOML file that can be read, got no such file"):
         read_toml(Sample, tmp_path / "none.toml", "run")
 
 

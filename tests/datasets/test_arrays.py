@@ -118,3 +118,74 @@ def test_missing_file_and_unknown_dataset_are_named(tmp_path: Path) -> None:
 def test_a_file_without_the_prefix_gets_a_hint() -> None:
     with pytest.raises(BadInputError, match=r"got 'some/d.npz'; did you mean arrays:some/d.npz\?"):
         load_dataset("some/d.npz")
+
+
+def test_the_highest_classes_may_be_missing_from_the_labels(tmp_path: Path) -> None:
+    data = load(tmp_path)
+    assert (data.n_classes, data.classes_known) == (4, False)
+    assert data.with_classes(10).class_names == tuple("0123456789")
+    assert load_dataset(f"arrays:{tmp_path / 'data.npz'}", classes=6).n_classes == 6
+
+
+def test_the_file_may_state_its_number_of_classes(tmp_path: Path) -> None:
+    data = load(tmp_path, n_classes=7)
+    assert (data.n_classes, data.classes_known) == (7, True)
+    assert data.reduced(4, 4).classes_known
+    with pytest.raises(BadInputError, match="expected 7, as it has, got 9"):
+        data.with_classes(9)
+
+
+@pytest.mark.parametrize("stated", [3, 10**9, -1, 2.5, "ten", [4, 5], np.array([], dtype=int)])
+def test_a_number_of_classes_that_cannot_be_is_refused(stated: object, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"n_classes: expected one whole number from 4 to 100000, got"):
+        load(tmp_path, n_classes=stated)
+    with pytest.raises(BadInputError, match="at least 4, which its labels need, got 3"):
+        load(tmp_path).with_classes(3)
+
+
+@pytest.mark.parametrize("moved", [-3e-8, 3e-8, -9e-7])
+def test_what_rounding_left_outside_the_box_is_clamped(moved: float, tmp_path: Path) -> None:
+    images = GOOD["x_test"].round() + moved
+    data = load(tmp_path, x_test=images)
+    assert (float(data.test.images.min()), float(data.test.images.max())) == (max(0.0, np.float32(moved)), 1.0) or (
+        float(data.test.images.min()) >= 0 and float(data.test.images.max()) <= 1
+    )
+    with pytest.raises(BadInputError, match="normalised already"):
+        load(tmp_path, x_test=images - 1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"y_train": np.array([str(i) for i in range(20)])},
+        {"y_train": np.array([None] * 20)},
+        {"y_train": np.array([[1]] * 20)},
+        {"y_train": np.array([2**63] * 20, dtype=np.uint64)},
+        {"y_train": np.array([10**9] * 20)},
+        {"x_train": GOOD["x_train"][:, :, :0], "x_test": GOOD["x_test"][:, :, :0]},
+        {"x_train": GOOD["x_train"][:, :0], "x_test": GOOD["x_test"][:, :0]},
+        {"x_train": GOOD["x_test"].astype(np.complex128)},
+        {"x_train": np.array(["a"] * 20)},
+        {"x_train": np.zeros(20, dtype=[("a", float)])},
+    ],
+)
+def test_arrays_that_are_no_images_or_labels_are_one_line(changes: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(BadInputError) as caught:
+        load(tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["x_train", "x_train.txt", "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")]
+)
+def test_a_member_that_is_no_array_is_named(name: str, tmp_path: Path) -> None:
+    load(tmp_path)
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "data.npz") as archive:
+        members = {entry: archive.read(entry) for entry in archive.namelist() if entry != "x_train.npy"}
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        for entry, content in {**members, name: b"no array"}.items():
+            archive.writestr(entry, content)
+    with pytest.raises(BadInputError, match="other.npz"):
+        load_dataset(f"arrays:{tmp_path / 'other.npz'}")

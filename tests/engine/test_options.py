@@ -32,6 +32,7 @@ HALF = Normalization((0.5,), (0.25,))
 VALUES: dict[str, tuple[Any, Any, list[str] | None, Any]] = {
     "dataset": ("cifar10", "cifar10", ["cifar10"], "cifar10"),
     "data_dir": ("/images", "/images", ["/images"], Path("/images")),
+    "classes": (7, 7, ["7"], 7),
     "measures": (
         ["average_ce", "path_norm"],
         ["average_ce", "path_norm"],

@@ -185,3 +185,45 @@ def test_options_that_a_run_has_too_have_its_defaults() -> None:
 def test_a_model_without_a_threat_model_is_attacked_at_the_default(loaded: LoadedModel, subjects: Subjects) -> None:
     nameless = replace(loaded, spec=replace(loaded.spec, threat_model=None))
     assert attack_images(nameless, subjects, steps=1)[0].threat_model == "Linf 8/255"
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("I;16", 65535), ("F", 1.0), ("L", 255)])
+def test_a_grey_picture_keeps_its_depth(kind: str, scale: float, tmp_path: Path) -> None:
+    # A ramp from black to white has the mean one half, whatever the depth.
+    from PIL import Image
+
+    from measurebench.reporting.figures.pictures import read_picture
+
+    ramp = np.linspace(0, scale, 64).reshape(8, 8)
+    types = {"I;16": np.uint16, "F": np.float32, "L": np.uint8}
+    path = tmp_path / ("ramp.tiff" if kind == "F" else "ramp.png")
+    Image.fromarray(np.round(ramp).astype(types[kind]) if kind != "F" else ramp.astype(np.float32)).save(path)
+    pixels = read_picture(path, None)
+    assert pixels.shape == (3, 8, 8)
+    assert pixels[0].ravel() == pytest.approx(np.linspace(0, 1, 64), abs=0.6 / scale if kind != "F" else 1e-6)
+    assert read_picture(path, 4).mean() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [((0.0, 9.0), "values from 0 to 9"), ((-1.0, 1.0), "values from -1 to 1")]
+)
+def test_a_picture_of_floats_outside_the_box_is_refused(
+    values: tuple[float, float], words: str, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    from measurebench.reporting.figures.pictures import read_picture
+
+    Image.fromarray(np.linspace(*values, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "x.tiff")
+    with pytest.raises(BadInputError, match=words):
+        read_picture(tmp_path / "x.tiff", None)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 4097, 1_000_000])
+def test_a_size_that_is_none_or_fills_the_memory_is_refused(size: int, tmp_path: Path) -> None:
+    from measurebench.reporting.figures.pictures import read_picture
+
+    with pytest.raises(
+        BadInputError, match="--size: expected (at most 4,096 pixels of a side|a side of at least 1 pixel)"
+    ):
+        read_picture(tmp_path / "x.png", size)

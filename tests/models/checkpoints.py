@@ -90,11 +90,11 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return buffer.getvalue()
 
 
-def safetensors_bytes() -> bytes:
+def safetensors_bytes(weights: dict[str, torch.Tensor] | None = None) -> bytes:
     """A whole safetensors file."""
     from safetensors.torch import save
 
-    return save(state())
+    return save(weights or state())
 
 
 @cache

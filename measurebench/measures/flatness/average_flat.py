@@ -132,7 +132,7 @@ class _Spheres:
         for (name, weight), reach in zip(self.layers.items(), self.reach, strict=True):
             # 1e-30 only guards a tensor without entries, whose noise has norm 0
             factor = reach / squared_length(noise[name]).sqrt().clamp_min(1e-30)
-            torch.addcmul(weight, noise[name], factor.to(weight), out=self.moved[name])
+            torch.mul(noise[name], factor.to(weight), out=self.moved[name]).add_(weight)
         return self.perturbed
 
 

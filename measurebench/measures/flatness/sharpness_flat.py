@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from measurebench.attacks.audit import is_correct
 from measurebench.core.info import Examples, MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.perturbation.noise_level import DisplacementSearch
@@ -73,9 +74,9 @@ class SharpnessFlatness:
         def lowest(radius: float, _draw: int) -> float:
             search = WorstCase(WeightBall(scales, "linf", radius), fading(self.n_steps), momentum=0.75)
             iterates = search.iterates(context, self.examples, n)
-            return min(int((iterate.logits.argmax(1) == labels).sum()) for iterate in iterates) / n
+            return min(int(is_correct(iterate.logits, labels).sum()) for iterate in iterates) / n
 
-        start = float((context.logits(self.examples)[:n].argmax(1) == labels).double().mean())
+        start = float(is_correct(context.logits(self.examples)[:n], labels).double().mean())
         found = DisplacementSearch(
             lowest, start, self.displacement, self.largest_radius, n_draws=1, tolerance=self.tolerance
         ).find()

@@ -43,7 +43,10 @@ _LATEX: dict[Kind, str] = {
 @register(kind="per_example", examples="pgd")
 @dataclass(frozen=True)
 class WeightGradientNorm:
-    """Norm of the gradient of the mean loss over all examples, or the mean over examples of their gradients' norms."""
+    """Norm of the gradient of the mean loss over all examples, or the mean over examples of their gradients' norms.
+
+    All parameters count, those that need no gradient too: every network is measured with frozen weights.
+    """
 
     kind: Kind = ""
     examples: Examples = "clean"

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from measurebench.attacks.ascent import Ascent
+from measurebench.attacks.audit import is_correct
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import margins
 
@@ -25,7 +26,7 @@ def _turned(context: MeasureContext, index: Tensor, radius: Tensor) -> Tensor:
     climb = Ascent(context.threat.norm, reach, _STEP_FRACTION * reach, _STEPS)
     for step in climb.iterates(lambda points: -margins(context.network(points), labels), images, images):
         with torch.no_grad():
-            turned |= context.network(step.points).argmax(1) != labels
+            turned |= ~is_correct(context.network(step.points), labels)
     return turned
 
 

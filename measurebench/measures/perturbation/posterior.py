@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from measurebench.attacks.audit import is_correct
 from measurebench.compute.batching import forward_batches
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
@@ -111,10 +112,10 @@ def accuracy_displacement(
 
         def right(rows: slice) -> Tensor:
             with torch.no_grad():
-                hits: Tensor = (network(images[rows]).argmax(1) == labels[rows]).sum()
+                hits: Tensor = is_correct(network(images[rows]), labels[rows]).sum()
                 return hits
 
         return torch.stack(list(batches.each(right, n))).sum().double() / n
 
-    start = float((context.logits(examples)[:n].argmax(1) == labels).double().mean())
+    start = float(is_correct(context.logits(examples)[:n], labels).double().mean())
     return DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance).find()

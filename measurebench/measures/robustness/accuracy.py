@@ -97,6 +97,7 @@ class AttackAccuracy:
             "n_passes": outcome.n_passes,
             "flags": "; ".join(outcome.flags),
             **outcome.counts,
+            **_blind(outcome),
             **({"attack": reference} if reference else {}),
             **({"search_network": outcome.search} if outcome.search else {}),
         }
@@ -122,9 +123,15 @@ def _estimated(outcome: AttackOutcome, diagnostics: dict[str, Diagnostic]) -> Me
     return MeasureValue(told.value, told.standard_error, None, {**diagnostics, **bounds}, told.n).checked()
 
 
+def _blind(outcome: AttackOutcome) -> dict[str, Diagnostic]:
+    """Return the share of examples at which the attack met gradients that are not finite, where there are any."""
+    n = outcome.counts.get("n_nonfinite_gradients", 0)
+    return {"share_nonfinite_gradients": n / len(outcome.robust)} if n else {}
+
+
 def _all_invalid(outcome: AttackOutcome) -> str:
     """Return why an attack says nothing: none of its images is admissible; else an empty text."""
-    return f"no valid adversarial image: {outcome.flags[-1]}" if bool(outcome.violations.all()) else ""
+    return f"no valid adversarial image: {'; '.join(outcome.flags)}" if bool(outcome.violations.all()) else ""
 
 
 for _, _attack in all_attacks().items():

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from measurebench.attacks.audit import is_correct
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.outputs import logit_margins
@@ -56,7 +57,7 @@ class MarginConsistency:
         """
         from scipy.stats import kendalltau
 
-        index = (context.clean_logits.argmax(1) == context.labels).nonzero()[:, 0]
+        index = is_correct(context.clean_logits, context.labels).nonzero()[:, 0]
         if len(index) < 3:
             raise UndefinedMeasureError(f"margin consistency needs three correct images, {len(index)} are")
         logit = logit_margins(context, "clean")[index].cpu()

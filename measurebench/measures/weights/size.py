@@ -25,7 +25,11 @@ __all__ = ["EuclideanNorm", "NumParams", "Size"]
 @register()
 @dataclass(frozen=True)
 class NumParams:
-    """Number of trainable parameters; tied parameters count once."""
+    """Number of parameters; tied parameters count once.
+
+    Parameters that need no gradient count too: every network is measured with frozen weights, so that the flag says
+    nothing of how it was trained.
+    """
 
     variant: str = "definition"
 

@@ -116,6 +116,7 @@ def _fill(network: nn.Module, part: Part, content: Any, repair: Repair, path: Pa
         fitted = fit(wanted, kept, f"{path} as {part.name}", constants=CONSTANTS)
         _check_finite(fitted.state, path)
         wanted.load_state_dict(fitted.state, strict=True)
+        notes += fitted.converted
         if fitted.prefix or prefix:
             notes.append(f"prefix {fitted.prefix!r} of the file, {prefix!r} of the network")
     return notes

@@ -1,5 +1,6 @@
 """Defines a figure: a Vega-Lite specification over named data, a title that states what is seen, and a data table."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,11 +73,36 @@ class Figure:
 def specification(chart: Any) -> dict[str, Any]:
     """Return an Altair chart as a plain specification, without the configuration that the page holds once."""
     # Validation would triple the time; the tests compile every specification instead.
-    spec: dict[str, Any] = chart.to_dict(validate=False)
+    spec: dict[str, Any] = _with_plain_titles(chart.to_dict(validate=False))
     for name in ("config", "$schema"):
         spec.pop(name, None)
     # A chart as wide as its place, and as high as its rows need.
     return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _with_plain_titles(value: Any) -> Any:
+    """Return a specification whose titles can stand inside an expression.
+
+    Vega-Lite puts them, as they are but for quotes, into the expressions of its descriptions: there a line end breaks
+    the text, and a backslash before a quote ends it.
+    """
+    if isinstance(value, list):
+        return [_with_plain_titles(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _plain_title(item) if key == "title" and isinstance(item, str) else _with_plain_titles(item)
+        for key, item in value.items()
+    }
+
+
+def _plain_title(text: str) -> str:
+    r"""Return a title in one line without backslashes, which a similar sign replaces.
+
+    >>> _plain_title("spec\nnorm")
+    'spec norm'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).replace("\\", "\u2216")
 
 
 def named(name: str) -> Any:

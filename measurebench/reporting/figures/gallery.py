@@ -11,7 +11,7 @@ from typing import Any
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
 from measurebench.core.limits import TEXT_BYTES
-from measurebench.core.reading import read_text
+from measurebench.core.reading import parse_json, reading
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
@@ -107,12 +107,7 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
     finish_set(folder)
     if not path.is_file():
         return ()
-    try:
-        entries = json.loads(read_text(path, TEXT_BYTES, "a gallery"))
-    except BadInputError:
-        raise
-    except ValueError as error:
-        raise BadInputError(str(path), "a list of attacked images as JSON", str(error)) from error
+    entries = parse_json(path, TEXT_BYTES, "a list of attacked images")
     if not isinstance(entries, list):
         raise BadInputError(str(path), "a list of attacked images", type(entries).__name__)
     return tuple(_item(entry, folder, f"{path}, entry {i + 1}") for i, entry in enumerate(entries))
@@ -129,8 +124,8 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
     for name, kind in _FIELDS.items():
         try:
             values[name] = kind(entry.get(name, "") if name == "source" else entry[name])
-        except (TypeError, ValueError):
-            raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])) from None
+        except (TypeError, ValueError, OverflowError):
+            raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])[:80]) from None
     for name in PICTURES:
         # Only the last part of the path counts, so that a gallery cannot embed files from outside its own folder.
         values[name] = _address(folder / Path(values[name]).name, where)
@@ -138,8 +133,8 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
 
 
 def _address(path: Path, where: str) -> str:
-    if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
-        raise BadInputError(
-            where, f"the PNG file {path.name}", "no such file" if not path.is_file() else "another format"
-        )
+    expected = f"the PNG file {path.name}"
+    with reading(where, expected):
+        if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
+            raise BadInputError(where, expected, "no such file" if not path.is_file() else "another format")
     return "data:image/png;base64," + base64.b64encode(content).decode()

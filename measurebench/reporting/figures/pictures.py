@@ -12,13 +12,15 @@ import numpy.typing as npt
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.limits import PICTURE_PIXELS, PICTURE_SIDE
-from measurebench.core.reading import check_file
+from measurebench.core.reading import check_file, reading
+from measurebench.core.unit_range import is_unit_range
 
 __all__ = ["GREY", "SIDE", "Image", "amplified", "png_bytes", "read_picture", "strip"]
 
 Image = npt.NDArray[np.float32]
 SIDE = 224  # pixels; smaller images are enlarged by a whole factor up to this
 GREY = 0.5
+_DEEPEST = 65535  # the largest value of a 16-bit pixel
 
 
 def amplified(clean: Image, adversarial: Image) -> tuple[Image, float]:
@@ -50,51 +52,57 @@ def png_bytes(image: Image) -> bytes:
 def read_picture(path: Path, size: int | None, crop: int | None = None) -> Image:
     """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given.
 
-    With ``crop`` the middle of that many pixels is cut out afterwards.
-    Raises BadInputError where there is no such file and where it is not a picture.
+    With ``crop`` the middle of that many pixels is cut out afterwards. Grey pictures of 16 bits keep their depth, and
+    pictures of floats must lie in [0, 1]. Raises BadInputError where there is no such file, where it is not a picture,
+    and for a size below 1; LimitError for more pixels or a longer side than is allowed.
     """
     from PIL import Image as Pillow
-    from PIL import ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
+    expected = "a picture (PNG, JPEG, ...)"
     if size is not None:
-        PICTURE_SIDE.check(size, "--size")
-    try:
-        check_file(path, None, "a picture (PNG, JPEG, ...)")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # our own limit is lower
+        _check_size(size)
+    with reading(path, expected), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about sizes that are refused here and odd metadata
+        check_file(path, None, expected)
+        try:
             with Pillow.open(path) as opened:
                 PICTURE_PIXELS.check(opened.width * opened.height, str(path))
-                upright = ImageOps.exif_transpose(opened)
-                deep = upright.mode == "F" or upright.mode.startswith("I")
-                picture = _deep(upright, path) if deep else upright.convert("RGB")
-    except FileNotFoundError:
-        raise BadInputError(str(path), "a picture", "no such file") from None
-    except BadInputError:
-        raise
-    except Pillow.DecompressionBombError as error:  # Pillow's own limit is seven times as high, and comes first
-        PICTURE_PIXELS.check(int("".join(re.findall(r"\((\d+) pixels\)", str(error))) or 0), str(path))
-        raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from None
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise BadInputError(str(path), "a picture (PNG, JPEG, ...)", str(error)) from error
-    if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
-    if size is not None and crop is not None:
-        edge = (size - crop) // 2
-        picture = picture.crop((edge, edge, edge + crop, edge + crop))
-    pixels = np.asarray(picture, dtype=np.float32)
-    pixels = np.stack([pixels.clip(0, 1)] * 3, axis=-1) if deep else pixels / np.float32(255)
+                ImageOps.exif_transpose(opened, in_place=True)
+                picture = _unit_grey(opened, path)
+        except Pillow.DecompressionBombError as error:  # Pillow's own limit is seven times as high, and comes first
+            PICTURE_PIXELS.check(int("".join(re.findall(r"\((\d+) pixels\)", str(error))) or 0), str(path))
+            raise
+        if size is not None:
+            picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+        if size is not None and crop is not None:
+            edge = (size - crop) // 2
+            picture = picture.crop((edge, edge, edge + crop, edge + crop))
+    if picture.mode == "F":
+        return np.repeat(np.asarray(picture, dtype=np.float32).clip(0, 1)[None], 3, axis=0)
+    pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0), dtype=np.float32)
 
 
-def _deep(picture: Any, path: Path) -> Any:
-    """Return a grey picture of 16 bits or of floats as floats in [0, 1]; converting it to 8 bits would clip it."""
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise BadInputError("--size", "a side of at least 1 pixel", str(size))
+    PICTURE_SIDE.check(size, "--size")
+
+
+def _unit_grey(picture: Any, path: Path) -> Any:
+    """Return a deep grey picture as floats in [0, 1], any other in 8-bit colours: Pillow would clip the former."""
     from PIL import Image as Pillow
 
-    pixels = np.asarray(picture, dtype=np.float32)
-    highest = 1 if picture.mode == "F" else 65535
-    if not (pixels.size and pixels.min() >= 0 and pixels.max() <= highest):
-        raise BadInputError(str(path), f"grey values from 0 to {highest}", f"{pixels.min():.6g} to {pixels.max():.6g}")
-    return Pillow.fromarray(pixels / np.float32(highest))
+    if picture.mode != "F" and not picture.mode.startswith("I"):
+        return picture.convert("RGB")
+    pixels = np.asarray(picture, dtype=np.float32) / np.float32(1.0 if picture.mode == "F" else _DEEPEST)
+    low, high = float(pixels.min()), float(pixels.max())
+    if not is_unit_range(low, high):
+        scale = 1.0 if picture.mode == "F" else _DEEPEST
+        got = f"values from {low * scale:.6g} to {high * scale:.6g}"
+        raise BadInputError(str(path), "8 or 16 bits a pixel, or floats in [0, 1]", got)
+    return Pillow.fromarray(pixels.clip(0, 1, out=pixels))
 
 
 def strip(images: Sequence[Image], captions: Sequence[tuple[str, str]]) -> bytes:

@@ -2,7 +2,6 @@
 
 import html
 import importlib.resources
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 from measurebench.core.errors import BadInputError
 from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.packages import description_of
-from measurebench.core.reading import read_text
+from measurebench.core.reading import parse_json
 from measurebench.core.threat import ThreatModel
 from measurebench.reporting.subject.drawable import drawable
 
@@ -140,12 +139,7 @@ def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def _info(path: Path, norm: str) -> dict[str, Any]:
-    try:
-        raw = json.loads(read_text(path, TEXT_BYTES, "a leaderboard entry as JSON"))
-    except BadInputError:
-        raise
-    except (ValueError, OSError, RecursionError) as error:
-        raise BadInputError(str(path), "a leaderboard entry as JSON", str(error)) from error
+    raw = parse_json(path, TEXT_BYTES, "a leaderboard entry")
     if not isinstance(raw, dict) or "autoattack_acc" not in raw:
         raise BadInputError(str(path), "an entry with the field 'autoattack_acc'", "none")
     autoattack, external = fraction(raw["autoattack_acc"]), fraction(raw.get("external"))

@@ -187,7 +187,12 @@ def proxy_refits(population: Population) -> dict[str, Refit]:
 
 
 def settings_proxies(population: Population, seed: int) -> dict[str, Floats]:
-    """Return the columns [n] of ``proxy_refits`` out of fold: no value has seen the target of its own run."""
+    """Return the columns [n] of ``proxy_refits`` out of fold: no value has seen the target of its own run.
+
+    Nothing for a single run: there is no other to fit on.
+    """
+    if population.n_units < 2:
+        return {}
     rows = np.arange(len(population.y))
     design = Design.of(population, rows)
     splits = folds(population.units, FOLDS, stream("settings proxies", seed=seed))

@@ -102,7 +102,7 @@ def _one_error_rule(path: Any) -> float:
 def _lasso(penalty: float, x: Floats, y: Floats, weights: Floats | None = None) -> Any:
     from sklearn.linear_model import Lasso
 
-    return Lasso(alpha=penalty, max_iter=5000).fit(x, y, sample_weight=weights)
+    return Lasso(alpha=penalty, max_iter=5000, precompute=True).fit(x, y, sample_weight=weights)
 
 
 def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:

@@ -10,6 +10,7 @@ from measurebench.core.digests import seed_from
 
 __all__ = [
     "NORMAL_FROM",
+    "Bools",
     "Floats",
     "Ints",
     "Singles",
@@ -27,6 +28,7 @@ __all__ = [
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 
 NORMAL_FROM = 300

@@ -1,45 +1,49 @@
-"""Counts pairs of models in every bootstrap draw at once: a matrix product per measure instead of a loop."""
+"""Counts concordant and tied pairs of models in every bootstrap draw at once."""
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from measurebench.stats.resampling.draws import Floats, Ints, Singles
+from measurebench.stats.resampling import kernels
+from measurebench.stats.resampling.concordance import concordance_of, ranks_of
+from measurebench.stats.resampling.draws import Bools, Floats, Ints, Singles
 
 __all__ = [
     "Drawn",
-    "MidRanks",
+    "Ordered",
     "PairCounts",
-    "Signs",
-    "collapsed",
-    "membership",
+    "concordance_by_model",
+    "drawn_concordance",
     "moderate",
     "pair_counts",
-    "pair_sum",
     "partial_tau",
     "point_counts",
-    "quadratic",
     "ratio",
-    "sign_matrix",
+    "spearman",
     "tie_sizes",
     "ties",
     "weighted_r2",
     "weighted_spearman",
 ]
 
-Signs = np.ndarray[Any, np.dtype[np.int8]]
-_BLOCKS = 4  # blocks of columns of a symmetric product: three eighths of it are saved, and more blocks are too narrow
-_EXACT = 2**24  # integers up to here are exact in float32
+Counts = np.ndarray[Any, np.dtype[np.int32]]
 
 
-def sign_matrix(values: Floats) -> Signs:
-    """Return sign(v_i - v_j) for all ordered pairs: [n, n], int8; no missing values."""
-    ranks = np.unique(values, return_inverse=True)[1].astype(np.int32)
-    greater = ranks[:, None] > ranks[None, :]
-    return np.asarray(greater.view(np.int8) - greater.T.view(np.int8))
+@dataclass(frozen=True)
+class Ordered:
+    """Values in order: ``order`` [n] lists them from the smallest, ``ends`` [n] marks the last of equal ones."""
+
+    order: Ints
+    ends: Bools
+
+    @classmethod
+    def of(cls, values: Floats) -> "Ordered":
+        """Order values [n], none missing."""
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
 
 
 @dataclass(frozen=True)
@@ -70,41 +74,42 @@ class Drawn:
         return int(self.weights.shape[1])
 
     @cached_property
-    def by_unit(self) -> Singles:
-        """How often each unit was drawn, unit by unit: [units, draws]."""
-        return np.ascontiguousarray(self.weights.T)
+    def blocks(self) -> Counts:
+        """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
+        draws, units = self.weights.shape
+        n_blocks = -(-draws // kernels.BLOCK)
+        filled = np.zeros((n_blocks * kernels.BLOCK, units), np.int32)
+        filled[:draws] = self.weights
+        return np.ascontiguousarray(filled.reshape(n_blocks, kernels.BLOCK, units).transpose(0, 2, 1))
 
     @cached_property
-    def by_model(self) -> Singles:
-        """How often each model was drawn, model by model: [n, draws]."""
-        return self.by_unit[self.local]
+    def members(self) -> Ints:
+        """The models unit by unit: [n]."""
+        return np.asarray(np.argsort(self.local, kind="stable"))
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """How many models each unit has: [units]."""
+        return np.asarray(np.bincount(self.local, minlength=self.n_units))
+
+    @cached_property
+    def starts(self) -> Ints:
+        """Where the models of each unit start among ``members``: [units + 1]."""
+        return np.asarray(np.r_[0, np.cumsum(self.sizes)])
 
     @cached_property
     def size(self) -> Floats:
         """How many models each draw holds: [draws]."""
-        return self.power_sum(1)
-
-    @cached_property
-    def repeated(self) -> Floats:
-        """How many ordered pairs of two copies of one unit a draw holds, w^2 - w: [draws, units]."""
-        weights = self.weights.astype(np.float64)
-        return weights * (weights - 1)
+        return np.asarray(self.weights.astype(np.float64) @ self.sizes)
 
     @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
-        sizes = np.bincount(self.local).astype(np.float64)
-        return np.asarray(self.size**2 - self.repeated @ sizes**2)
+        return ties(np.zeros(len(self.local)), self)
 
-    @cached_property
-    def cubes(self) -> Floats:
-        """The sum of cubed weights: [draws]."""
-        return self.power_sum(3)
-
-    def power_sum(self, exponent: int) -> Floats:
-        """Sum a power of the weights over the models: [draws]."""
-        sizes = np.bincount(self.local).astype(np.float64)
-        return np.asarray(np.power(self.weights, exponent, dtype=np.float64) @ sizes)
+    def kept(self, sums: Floats) -> Floats:
+        """Return sums [blocks, BLOCK] as [draws]."""
+        return sums.reshape(-1)[: len(self.weights)]
 
 
 @dataclass(frozen=True)
@@ -136,28 +141,32 @@ class PairCounts:
 
 
 def pair_counts(
-    x: Floats,
-    y: Floats,
-    drawn: Drawn,
-    pairs: Singles | Signs | None = None,
-    ties_x: Floats | None = None,
-    ties_y: Floats | None = None,
+    x: Floats, y: Floats, drawn: Drawn, ties_x: Floats | None = None, ties_y: Floats | None = None
 ) -> PairCounts:
-    """Count pairs in every draw; x, y: [n].
-
-    What the caller has already is not computed again: ``pairs``, the products of both signs summed by unit
-    (``collapsed``), and the ``ties`` of x and of y. Sums of integers below 2^24 are exact in float32, the type of
-    the matrix product.
-    """
-    if pairs is None:
-        pairs = collapsed(sign_matrix(x) * sign_matrix(y), drawn.local)
+    """Count pairs in every draw; x, y: [n]. The ``ties`` of x and of y are not counted again where they are given."""
     return PairCounts(
-        pair_sum(drawn, pairs),
+        drawn_concordance(x, y, drawn),
         drawn.total,
         drawn.size,
         ties(x, drawn) if ties_x is None else ties_x,
         ties(y, drawn) if ties_y is None else ties_y,
     )
+
+
+def drawn_concordance(x: Floats, y: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
+    """Sum sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, as ``PairCounts`` counts them: [draws].
+
+    x, y: [n]. With ``heavy`` [n] each pair is multiplied by the mean of its models' entries.
+    """
+    by_x, rank = Ordered.of(x), ranks_of(y)
+    own, sums = np.empty(drawn.n_units), np.empty((len(drawn.blocks), kernels.BLOCK))
+    each = np.ones(len(x)) if heavy is None else heavy
+    kernels.own_pairs(drawn.members, drawn.starts, x, y, each, own)
+    if heavy is None:
+        kernels.drawn_concordance(by_x.order, by_x.ends, rank, drawn.local, drawn.blocks, own, sums)
+    else:
+        kernels.heavy_concordance(by_x.order, by_x.ends, rank, drawn.local, heavy, drawn.blocks, own, sums)
+    return drawn.kept(sums)
 
 
 def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> PairCounts:
@@ -169,7 +178,7 @@ def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> Pair
     [0.5]
     """
     if concordance is None:
-        concordance = float((sign_matrix(x) * sign_matrix(y)).sum(dtype=np.int64))
+        concordance = concordance_of(x, y)
     n = float(len(x))
     values = (concordance, n**2, n, *(float((tie_sizes(v).astype(float) ** 2).sum()) for v in (x, y)))
     return PairCounts(*(np.array([v]) for v in values))
@@ -197,47 +206,29 @@ def partial_tau(tau_xy: Floats, tau_xz: Floats, tau_yz: Floats) -> Floats:
     return ratio(tau_xy - tau_xz * tau_yz, np.sqrt(np.where(left > 1e-12, left, 0.0)))
 
 
-@dataclass(frozen=True)
-class MidRanks:
-    """Ranks among the drawn models, equal values sharing their mean rank, centred: [n, draws], float32.
+def weighted_spearman(x: Floats, y: Floats, drawn: Drawn) -> Floats:
+    """Return Spearman's rho of x [n] and y [n] in every draw, with ties as in a table of the drawn models: [draws].
 
-    ``spread`` is the sum of their squares over the drawn models: (N^3 - N - sum of t^3 - t over ties) / 12.
+    Ranks are those among the drawn models, equal values sharing their mean rank. The sum of their squares is
+    (N^3 - N - sum of t^3 - t over ties) / 12.
     """
-
-    centred: Singles
-    spread: Floats
-
-    @classmethod
-    def among(cls, values: Floats, drawn: Drawn) -> "MidRanks":
-        """Rank ``values`` [n] in every draw."""
-        order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        first = np.r_[True, ordered[1:] != ordered[:-1]]
-        groups, cubes = drawn.by_model[order], drawn.cubes
-        if not first.all():
-            groups = np.add.reduceat(groups, np.flatnonzero(first), axis=0)
-            cubes = np.einsum("gb,gb,gb->b", groups, groups, groups, dtype=np.float64)
-        ranks = _cumulated(groups)
-        groups /= 2
-        ranks -= groups
-        ranks -= drawn.size.astype(np.float32) / 2
-        group = np.empty(len(values), np.int64)
-        group[order] = np.cumsum(first) - 1
-        return cls(ranks[group], (drawn.size**3 - cubes) / 12)
+    by_x, by_y = Ordered.of(x), Ordered.of(y)
+    products, spreads = np.empty((2, len(drawn.blocks), kernels.BLOCK))
+    kernels.drawn_spearman(by_x.order, by_x.ends, by_y.order, by_y.ends, drawn.local, drawn.blocks, products, spreads)
+    return ratio(drawn.kept(products), np.sqrt(drawn.kept(spreads)))
 
 
-def _cumulated(rows: Singles) -> Singles:
-    """Return cumulative sums over the first axis; row by row, which is far faster than numpy's own for wide rows."""
-    result = rows.copy()
-    for above, here in itertools.pairwise(result):
-        here += above
-    return result
+def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
+    """Return Spearman's rho of x [n] and y [n], and those after exchanges ``moved`` [permutations, n] of y.
 
+    Both are NaN where x or y is constant.
+    """
+    from scipy.stats import rankdata
 
-def weighted_spearman(x: MidRanks, y: MidRanks, drawn: Drawn) -> Floats:
-    """Return Spearman's rho in every draw, with ties as in a table of the drawn models: [draws]."""
-    products = np.einsum("nb,nb->b", x.centred * drawn.by_model, y.centred, dtype=np.float64)
-    return ratio(products, np.sqrt(x.spread * y.spread))
+    rank_x, rank_y = rankdata(x) - (len(x) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
+    scale = np.sqrt((rank_x**2).sum() * (rank_y**2).sum())
+    values = ratio(np.r_[rank_x @ rank_y, rank_y[moved] @ rank_x], scale)
+    return float(values[0]), values[1:]
 
 
 def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles) -> Floats:
@@ -270,49 +261,31 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
 
-def quadratic(weights: Singles, matrix: Singles | Signs) -> Floats:
-    """Return w' S w for each row w: [draws]. S is symmetric, so that blocks above the diagonal count twice."""
-    n = len(matrix)
-    result = np.zeros(len(weights))
-    exact = float(weights[0].sum()) ** 2 * max(1.0, float(np.abs(matrix).max(initial=0))) < _EXACT
-    kind = np.float32 if exact else np.float64
-    blocks = min(_BLOCKS, max(1, n // 64))
-    for start, stop in itertools.pairwise(n * k // blocks for k in range(blocks + 1)):
-        columns = matrix[:stop, start:stop].astype(np.float32)
-        columns[:start] *= 2
-        result += np.einsum("bu,bu->b", weights[:, :stop] @ columns, weights[:, start:stop], dtype=kind)
-    return result
+def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
+    """Count the ordered pairs of equal values, models with themselves too, as ``PairCounts`` does: [draws].
 
-
-def pair_sum(drawn: Drawn, pairs: Singles | Signs) -> Floats:
-    """Sum a symmetric matrix over pairs of units [units, units] in every draw, as ``PairCounts`` counts: [draws]."""
-    return np.asarray(quadratic(drawn.weights, pairs) - drawn.repeated @ np.diagonal(pairs).astype(np.float64))
-
-
-def collapsed(signs: Signs | Singles, local: Ints) -> Singles:
-    """Sum the pairs of models by the units that they belong to: [units, units], float32."""
-    if len(local) == int(local.max()) + 1 and bool(np.all(np.diff(local) == 1)):
-        return signs.astype(np.float32)
-    members = membership(local, np.arange(len(local)))
-    by_row = members @ signs.astype(np.float32)
-    return np.ascontiguousarray((members @ by_row.T).T)
-
-
-def ties(values: Floats, drawn: Drawn) -> Floats:
-    """Count the ordered pairs of equal values, models with themselves too, as ``PairCounts`` does: [draws]."""
-    distinct, group = np.unique(values, return_inverse=True)
-    if len(distinct) == len(values):
+    With ``heavy`` [n] each pair counts the mean of its models' entries.
+    """
+    by_value, rank = Ordered.of(values), ranks_of(values)
+    if heavy is None and by_value.ends.all():
         return drawn.size
-    members = membership(group, drawn.local)
-    groups = members @ drawn.by_unit
-    own = members.multiply(members).sum(axis=0)
-    return np.asarray(np.einsum("gb,gb->b", groups, groups, dtype=np.float64) - drawn.repeated @ own)
+    key = drawn.local * (int(rank.max()) + 1) + rank
+    _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
+    of_pairs = counts[group] * (np.ones(len(values)) if heavy is None else heavy)
+    own, sums = np.bincount(drawn.local, of_pairs), np.empty((len(drawn.blocks), kernels.BLOCK))
+    if heavy is None:
+        kernels.drawn_ties(by_value.order, by_value.ends, drawn.local, drawn.blocks, own, sums)
+    else:
+        kernels.heavy_ties(by_value.order, by_value.ends, drawn.local, heavy, drawn.blocks, own, sums)
+    return drawn.kept(sums)
 
 
-def membership(rows: Ints, columns: Ints, values: Floats | None = None) -> Any:
-    """Return the sparse matrix [rows, columns], float32, of how often each (row, column) occurs, or its sum."""
-    from scipy.sparse import csr_array
+def concordance_by_model(x: Floats, y: Floats) -> Floats:
+    """Sum sign(x_i - x_j) sign(y_i - y_j) over j for each model i; x, y: [n].
 
-    entries = np.ones(len(rows)) if values is None else values
-    shape = (int(rows.max()) + 1, int(columns.max()) + 1)
-    return csr_array((entries.astype(np.float32), (rows, columns)), shape=shape)
+    >>> concordance_by_model(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])).tolist()
+    [2.0, 0.0, 0.0]
+    """
+    sums = np.empty(len(x))
+    kernels.row_concordance(x, y, sums)
+    return sums

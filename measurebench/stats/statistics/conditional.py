@@ -1,7 +1,6 @@
 """Conditional statistics: tau inside each level of a setting, and its mean pi over the levels."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from measurebench.stats.resampling.draws import (
     NORMAL_FROM,
     Floats,
     Ints,
-    Singles,
     bootstrap_p,
     moves,
     n_permutations,
@@ -19,7 +17,7 @@ from measurebench.stats.resampling.draws import (
     permutation_p,
 )
 from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
-from measurebench.stats.resampling.pair_counts import Signs, collapsed, pair_counts, point_counts
+from measurebench.stats.resampling.pair_counts import pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -63,20 +61,6 @@ class Inside:
     def of(cls, axis: str, level: Level, whole: Cohort) -> "Inside":
         """Take the models at a level of a setting out of a cohort."""
         return cls(axis, level, whole, whole.at(level.rows))
-
-    @cached_property
-    def _whole_units(self) -> Ints | None:
-        """The numbers of the level's units in the cohort, or None where some of their models are at another level."""
-        local = self.whole.drawn.local
-        present = np.unique(local[self.level.rows])
-        return present if np.count_nonzero(np.isin(local, present)) == len(self.level.rows) else None
-
-    def pairs(self, sample: Sample) -> Singles | Signs:
-        """Return the products of the signs of measure and target summed by unit: [units, units] of the level."""
-        if self._whole_units is not None:
-            return sample.pairs[np.ix_(self._whole_units, self._whole_units)]
-        rows = self.level.rows
-        return collapsed(sample.signs[np.ix_(rows, rows)], self.cohort.drawn.local)
 
     def concordance(self, permuted: Ints, samples: list[Sample]) -> Floats:
         """Return the concordance of each sample with the target's ranks after each exchange: [samples, permutations].
@@ -179,9 +163,8 @@ def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Flo
     if reason:
         missing = [Estimate(name, axis, level, n, n_pairs(n), NAN, reason=reason) for name in ("tau_within", "tau_a")]
         return LevelResult(missing, NAN, np.full(len(cohort.draws.weights), NAN), np.full(len(permuted), NAN))
-    pairs = part.pairs(sample)
-    point = point_counts(x, y, float(pairs.sum(dtype=np.float64)))
-    draws = pair_counts(x, y, cohort.drawn, pairs, ties_y=cohort.ties_y)
+    point = point_counts(x, y)
+    draws = pair_counts(x, y, cohort.drawn, ties_y=cohort.ties_y)
     p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):

@@ -16,13 +16,11 @@ from measurebench.stats.resampling.draws import (
     n_permutations,
     stream,
 )
-from measurebench.stats.resampling.pair_counts import Drawn, MidRanks, Signs, collapsed, sign_matrix, ties
+from measurebench.stats.resampling.pair_counts import Drawn, PairCounts, point_counts, ties
 
 __all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "n_pairs"]
 
 NAN = float("nan")
-_KEPT_UP_TO = 3000  # models; the matrices of 20 measures then take 180 MB
-_INT8 = 128
 
 
 @dataclass(frozen=True)
@@ -118,19 +116,9 @@ class Cohort:
         return Drawn.of(self.units, self.draws.weights)
 
     @cached_property
-    def signs_y(self) -> Signs:
-        """The target's sign for every pair: [n, n]."""
-        return sign_matrix(self.y)
-
-    @cached_property
     def ties_y(self) -> Floats:
         """The target's ties in every draw: [draws]."""
         return ties(self.y, self.drawn)
-
-    @cached_property
-    def ranks_y(self) -> MidRanks:
-        """The target's ranks in every draw."""
-        return MidRanks.among(self.y, self.drawn)
 
     @cached_property
     def donors(self) -> Ints:
@@ -139,38 +127,12 @@ class Cohort:
             self.units, n_permutations(len(self.y), self.draws.permutations), self.draws.stream("exchanges")
         )
 
-    @cached_property
-    def own_ranks_y(self) -> MidRanks:
-        """The target's ranks in the table itself: [n, 1]."""
-        return MidRanks.among(self.y, Drawn.once(len(self.y)))
-
-    @cached_property
-    def donated_ranks_y(self) -> Singles:
-        """The target's ranks in each permutation: [permutations, n]."""
-        return self.own_ranks_y.centred[:, 0][self.donors]
-
 
 class Sample:
-    """One measure on its cohort: ``x`` [n] beside the cohort's ``y``, and the product of both sign matrices."""
+    """One measure on its cohort: ``x`` [n] beside the cohort's ``y``."""
 
     def __init__(self, name: str, x: Floats, cohort: Cohort) -> None:
         self.name, self.x, self.cohort = name, x, cohort
-        self._kept: Signs | None = None
-
-    @property
-    def signs_x(self) -> Signs:
-        """The measure's sign for every pair: [n, n]; computed anew each time where the table is large."""
-        if self._kept is not None:
-            return self._kept
-        signs = sign_matrix(self.x)
-        if self.n <= _KEPT_UP_TO:
-            self._kept = signs
-        return signs
-
-    @property
-    def signs(self) -> Signs:
-        """The product of both sign matrices: [n, n]."""
-        return self.signs_x * self.cohort.signs_y
 
     @property
     def n(self) -> int:
@@ -187,15 +149,14 @@ class Sample:
         return Estimate(statistic, axis, level, self.n, n_pairs(self.n), NAN, reason=reason)
 
     @cached_property
-    def pairs(self) -> Singles | Signs:
-        """The product of both sign matrices summed by unit: [units, units]; int8 where they fit."""
-        sums = collapsed(self.signs, self.cohort.drawn.local)
-        return sums.astype(np.int8) if float(np.abs(sums).max(initial=0.0)) < _INT8 else sums
+    def point(self) -> PairCounts:
+        """The pairs of the table itself: one entry."""
+        return point_counts(self.x, self.cohort.y)
 
     @cached_property
     def concordance(self) -> float:
-        """The sum of the product of both sign matrices."""
-        return float(self.pairs.sum(dtype=np.float64))
+        """Concordant less discordant ordered pairs of the table itself."""
+        return float(self.point.concordance[0])
 
     @cached_property
     def ties_x(self) -> Floats:

@@ -258,14 +258,11 @@ def _shared_error(defined: list[tuple[Matching, Granulated]]) -> tuple[float, in
 
 def _pairs(group: Ints, level: Ints) -> tuple[Ints, Ints]:
     """List i < j of one group and different levels, ordered so that the level of i is the smaller."""
-    left, right = [_none()], [_none()]
     order = np.argsort(group, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        if len(rows) > 1:
-            a, b = np.triu_indices(len(rows), 1)
-            left.append(rows[a])
-            right.append(rows[b])
-    i, j = np.concatenate(left), np.concatenate(right)
+    # Each model is paired with those behind it in its group.
+    behind = np.searchsorted(group[order], group[order], side="right") - np.arange(len(order)) - 1
+    first = np.repeat(np.arange(len(order)), behind)
+    i, j = order[first], order[first + 1 + np.arange(len(first)) - (np.cumsum(behind) - behind)[first]]
     differ = level[i] != level[j]
     i, j = i[differ], j[differ]
     swap = level[i] > level[j]

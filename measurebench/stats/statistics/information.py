@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.stats.resampling.concordance import ranks_of
 from measurebench.stats.resampling.draws import Floats, Ints, Singles
+from measurebench.stats.resampling.pair_counts import tie_sizes
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = ["MAX_CELLS", "Cells", "conditional_information", "information"]
 
+_AT_A_TIME = 256  # models, each beside all others, so that the comparisons stay in the cache
 MAX_CELLS = 128  # a set with more cells leaves too few pairs in each for a plug-in estimate
 
 
@@ -68,13 +71,14 @@ def conditional_information(sample: Sample, cells: Cells) -> Estimate:
     estimates over ordered pairs that differ in both, in [0, 1]. The axis of the result names the minimising set. A
     plug-in estimate has no interval here: it is biased upwards where few pairs share their settings.
     """
-    pairs = int(np.count_nonzero(sample.signs)) // 2
+    point = sample.point
+    both = ranks_of(sample.x) * sample.n + ranks_of(sample.cohort.y)
+    tied_in_both = float((tie_sizes(both.astype(np.float64)) ** 2.0).sum())
+    pairs = int(point.total[0] - point.ties_x[0] - point.ties_y[0] + tied_in_both) // 2
     if sample.flaw or not pairs:
         reason = sample.flaw or "no pair differs in both"
         return Estimate("cmi", "", "", sample.n, pairs, NAN, reason=reason)
-    greater_y = sample.cohort.signs_y > 0
-    agree = ((sample.signs_x > 0) & greater_y).astype(np.float32) @ cells.indicator
-    disagree = ((sample.signs_x < 0) & greater_y).astype(np.float32) @ cells.indicator
+    agree, disagree = _above(sample.x, sample.cohort.y, cells.indicator)
     values = []
     for start, stop in cells.bounds:
         inside = cells.indicator[:, start:stop].T
@@ -82,6 +86,17 @@ def conditional_information(sample: Sample, cells: Cells) -> Estimate:
     best = int(np.argmin(values))
     reason = "a plug-in estimate; no interval and no test"
     return Estimate("cmi", cells.names[best], "", sample.n, pairs, float(values[best]), reason=reason)
+
+
+def _above(x: Floats, y: Floats, indicator: Singles) -> tuple[Singles, Singles]:
+    """Count for each model, cell by cell, the models of smaller y with smaller x, and with larger x: [n, cells]."""
+    agree, disagree = np.empty(indicator.shape, np.float32), np.empty(indicator.shape, np.float32)
+    for start in range(0, len(x), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        below_y, of_x = y[part, None] > y, x[part, None]
+        agree[part] = ((of_x > x) & below_y).astype(np.float32) @ indicator
+        disagree[part] = ((of_x < x) & below_y).astype(np.float32) @ indicator
+    return agree, disagree
 
 
 def _normalised(agree: Any, disagree: Any) -> float:

@@ -5,14 +5,7 @@ import numpy as np
 from measurebench.stats.resampling.concordance import concordances, ranks_of
 from measurebench.stats.resampling.draws import Floats, percentile_interval, permutation_p
 from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
-from measurebench.stats.resampling.pair_counts import (
-    Drawn,
-    MidRanks,
-    PairCounts,
-    pair_counts,
-    point_counts,
-    weighted_spearman,
-)
+from measurebench.stats.resampling.pair_counts import PairCounts, pair_counts, spearman, weighted_spearman
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -50,8 +43,8 @@ def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
     ``permuted`` [permutations] is the concordance after each exchange of whole units.
     """
     cohort = sample.cohort
-    draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.pairs, sample.ties_x, cohort.ties_y)
-    point = point_counts(sample.x, cohort.y, sample.concordance)
+    draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.ties_x, cohort.ties_y)
+    point = sample.point
     p = permutation_p(float(point.concordance[0]), permuted, sample.n)
     rows = [
         bootstrapped("tau_b", "", "", sample, point.tau_b[0], draws.tau_b, p),
@@ -87,10 +80,7 @@ def _spearman(sample: Sample) -> Estimate:
     cohort = sample.cohort
     if sample.flaw:
         return bootstrapped("spearman", "", "", sample, NAN, np.empty(0), NAN)
-    once = Drawn.once(sample.n)
-    x, y = MidRanks.among(sample.x, once), cohort.own_ranks_y
-    point = weighted_spearman(x, y, once)[0]
-    draws = weighted_spearman(MidRanks.among(sample.x, cohort.drawn), cohort.ranks_y, cohort.drawn)
-    permuted = cohort.donated_ranks_y @ x.centred[:, 0] / np.sqrt(x.spread[0] * y.spread[0])
-    p = permutation_p(float(point), permuted.astype(np.float64), sample.n)
+    point, permuted = spearman(sample.x, cohort.y, cohort.donors)
+    draws = weighted_spearman(sample.x, cohort.y, cohort.drawn)
+    p = permutation_p(point, permuted, sample.n)
     return bootstrapped("spearman", "", "", sample, point, draws, p)

@@ -7,15 +7,7 @@ import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints, bootstrap_p, percentile_interval
 from measurebench.stats.resampling.intervals import FEW_UNITS, why_no_interval
-from measurebench.stats.resampling.pair_counts import (
-    Signs,
-    collapsed,
-    pair_counts,
-    partial_tau,
-    point_counts,
-    sign_matrix,
-    ties,
-)
+from measurebench.stats.resampling.pair_counts import pair_counts, partial_tau, point_counts, ties
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -42,11 +34,6 @@ class Control:
         return cls(name, inside, cohort.at(inside), z[inside])
 
     @cached_property
-    def signs(self) -> Signs:
-        """The control's sign for every pair: [n, n]."""
-        return sign_matrix(self.z)
-
-    @cached_property
     def ties(self) -> Floats:
         """The control's ties in every draw."""
         return ties(self.z, self.cohort.drawn)
@@ -54,13 +41,11 @@ class Control:
     @cached_property
     def with_target(self) -> tuple[Floats, Floats]:
         """tau_b of the control and the target: in the table [1], and in every draw."""
-        return self.with_measure(self.cohort.y, self.cohort.signs_y, self.cohort.ties_y)
+        return self.with_measure(self.cohort.y, self.cohort.ties_y)
 
-    def with_measure(self, x: Floats, signs_x: Signs, ties_x: Floats) -> tuple[Floats, Floats]:
+    def with_measure(self, x: Floats, ties_x: Floats) -> tuple[Floats, Floats]:
         """Return tau_b of the control and x [n]: in the table [1], and in every draw."""
-        pairs = collapsed(signs_x * self.signs, self.cohort.drawn.local)
-        point = point_counts(x, self.z, float(pairs.sum(dtype=np.float64)))
-        return point.tau_b, pair_counts(x, self.z, self.cohort.drawn, pairs, ties_x, self.ties).tau_b
+        return point_counts(x, self.z).tau_b, pair_counts(x, self.z, self.cohort.drawn, ties_x, self.ties).tau_b
 
 
 @statistic(
@@ -93,14 +78,14 @@ def _partial(sample: Sample, control: Control, taus: Floats) -> Estimate:
         return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
     known = sample if n == sample.n else Sample(sample.name, sample.x[control.inside], control.cohort)
     cohort = control.cohort
-    point_xz, draws_xz = control.with_measure(known.x, known.signs_x, known.ties_x)
+    point_xz, draws_xz = control.with_measure(known.x, known.ties_x)
     point_yz, draws_yz = control.with_target
-    point = partial_tau(point_counts(known.x, cohort.y, known.concordance).tau_b, point_xz, point_yz)[0]
+    point = partial_tau(known.point.tau_b, point_xz, point_yz)[0]
     if np.isnan(point):
         reason = f"{name} orders the measure or the target completely"
         return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
     if known is not sample:
-        taus = pair_counts(known.x, cohort.y, cohort.drawn, known.pairs, known.ties_x, cohort.ties_y).tau_b
+        taus = pair_counts(known.x, cohort.y, cohort.drawn, known.ties_x, cohort.ties_y).tau_b
     if (n_units := cohort.drawn.n_units) < FEW_UNITS:
         reason = f"{n_units} units are too few for an interval or a test of a partial tau"
         return Estimate("partial_tau", name, "", n, n_pairs(n), float(point), reason=reason)

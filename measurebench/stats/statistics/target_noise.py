@@ -7,7 +7,7 @@ import numpy as np
 from measurebench.stats.population.target_error import Proportion, TargetError
 from measurebench.stats.resampling.concordance import concordances, ranks_of
 from measurebench.stats.resampling.draws import Floats, percentile_interval
-from measurebench.stats.resampling.pair_counts import PairCounts, point_counts, ratio
+from measurebench.stats.resampling.pair_counts import PairCounts, ratio
 from measurebench.stats.statistics.estimates import Estimate, Sample, n_pairs
 from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -63,7 +63,7 @@ def noise(samples: list[Sample], error: TargetError, draws: list[PairCounts]) ->
         if sample.flaw:
             rows.append([sample.missing(name, sample.flaw) for name in _NAMES])
             continue
-        point = point_counts(sample.x, cohort.y, sample.concordance)
+        point = sample.point
         taus = ratio(numerator, np.sqrt(untied * (point.total - point.ties_x)))
         rows.append(_both(sample, float(point.tau_b[0]), taus, counts.tau_b))
     return rows

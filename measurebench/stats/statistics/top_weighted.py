@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from measurebench.core.columns import is_gap
-from measurebench.stats.resampling.draws import Floats, Ints, Singles, bootstrap_p
-from measurebench.stats.resampling.pair_counts import Signs, collapsed, membership, pair_sum, ratio
+from measurebench.stats.resampling.draws import Floats, bootstrap_p
+from measurebench.stats.resampling.pair_counts import concordance_by_model, drawn_concordance, ratio, tie_sizes, ties
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
 from measurebench.stats.statistics.overall import bootstrapped
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -33,19 +33,14 @@ class Top:
         return cls(cohort, 1.0 / rankdata(cohort.y if top_is_low else -cohort.y))
 
     @cached_property
-    def importance(self) -> Singles:
-        """What half an ordered pair counts: (h_i + h_j) / 2, [n, n]."""
-        return ((self.h[:, None] + self.h[None, :]) / 2).astype(np.float32)
-
-    @cached_property
     def everything(self) -> Floats:
         """The weight of all pairs, models with themselves too: [draws]."""
-        return self._tied_in(np.zeros(len(self.h), np.int64))
+        return self._tied_in(np.zeros(len(self.h)))
 
     @cached_property
     def alone(self) -> Floats:
         """The weight of the pairs of a model with itself: [draws]."""
-        return self._tied_in(np.arange(len(self.h)))
+        return self._tied_in(np.arange(len(self.h), dtype=np.float64))
 
     @cached_property
     def untied_y(self) -> Floats:
@@ -55,24 +50,21 @@ class Top:
     @cached_property
     def point_untied_y(self) -> float:
         """The same in the table itself."""
-        return self.point(np.abs(self.cohort.signs_y))
+        return self.point_untied(self.cohort.y)
 
     def untied(self, values: Floats) -> Floats:
         """Return the weight of the pairs in which values [n] differ: [draws]."""
-        distinct, group = np.unique(values, return_inverse=True)
-        return self.everything - (self.alone if len(distinct) == len(values) else self._tied_in(group))
+        all_differ = len(tie_sizes(values)) == len(values)
+        return self.everything - (self.alone if all_differ else self._tied_in(values))
 
-    def point(self, signs: Signs) -> float:
-        """Sum the table's pairs, each with its sign and weight, in float64."""
-        return float(self.h @ signs.sum(axis=1, dtype=np.int64))
+    def point_untied(self, values: Floats) -> float:
+        """Return the weight of the table's pairs in which values [n] differ."""
+        _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+        return float(self.h @ (len(values) - counts[group]))
 
-    def _tied_in(self, group: Ints) -> Floats:
-        """Sum the weight of the pairs inside groups, as ``PairCounts`` counts pairs: [draws]."""
-        drawn = self.cohort.drawn
-        counts, heavy = membership(group, drawn.local), membership(group, drawn.local, self.h)
-        own = counts.multiply(heavy).sum(axis=0)
-        products = np.einsum("gb,gb->b", counts @ drawn.by_unit, heavy @ drawn.by_unit, dtype=np.float64)
-        return np.asarray(products - drawn.repeated @ own)
+    def _tied_in(self, values: Floats) -> Floats:
+        """Sum the weight of the pairs of equal values, as ``PairCounts`` counts pairs: [draws]."""
+        return ties(values, self.cohort.drawn, self.h)
 
 
 @statistic(
@@ -89,8 +81,9 @@ def top_weighted(sample: Sample, asked: Asked) -> list[Estimate]:
     bootstrap a model keeps the rank that it has in the table.
     """
     top = asked.shared(_top)
-    untied = top.point(np.abs(sample.signs_x)) * top.point_untied_y
-    point = top.point(sample.signs) / np.sqrt(untied) if untied > 0 else NAN
+    untied = top.point_untied(sample.x) * top.point_untied_y
+    agreement = float(top.h @ concordance_by_model(sample.x, sample.cohort.y))
+    point = agreement / np.sqrt(untied) if untied > 0 else NAN
     draws = _tau(sample, top)
     return [bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))]
 
@@ -101,7 +94,6 @@ def _top(asked: Asked) -> Top:
 
 def _tau(sample: Sample, top: Top) -> Floats:
     """Sum s_ij (h_i + h_j) over the pairs, over the same sums of the pairs untied in x and in y: [draws]."""
-    drawn = sample.cohort.drawn
-    concordance = pair_sum(drawn, collapsed(sample.signs * top.importance, drawn.local))
+    concordance = drawn_concordance(sample.x, sample.cohort.y, sample.cohort.drawn, top.h)
     both = np.maximum(top.untied(sample.x), 0) * np.maximum(top.untied_y, 0)
     return ratio(concordance, np.sqrt(both))

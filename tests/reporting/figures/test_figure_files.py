@@ -50,3 +50,18 @@ def test_an_unknown_format_is_named(tmp_path: Path) -> None:
 
 def test_long_titles_are_broken_between_words() -> None:
     assert wrapped("one two three", 8) == ["one two", "three"]
+
+
+@pytest.mark.parametrize("name", ["spec\nnorm", "e\u2028f", 'c\\"d', "g\0h", "[x]", "a.b", "'q'"])
+def test_a_chart_is_drawn_whatever_its_titles_hold(name: str) -> None:
+    import altair as alt
+    import vl_convert
+
+    from measurebench.reporting.figures.figure import specification
+    from measurebench.reporting.figures.figure_files import VEGA_LITE
+
+    data = alt.Data(values=[{"_x": 1.0, "_y": 2.0}])
+    tips = [alt.Tooltip("_x:Q", title=name), alt.Tooltip("_y:Q", title=f"gap of {name}")]
+    chart = alt.Chart(data, title=name).mark_point().encode(x=alt.X("_x:Q", title=name), y="_y:Q", tooltip=tips)
+    drawn = vl_convert.vegalite_to_svg(specification(chart), vl_version=VEGA_LITE)
+    assert drawn.count('aria-roledescription="point"') == 1

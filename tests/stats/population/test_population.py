@@ -205,3 +205,15 @@ def test_a_column_of_the_population_is_numbers_or_none() -> None:
     column = found.column("pgd_accuracy_test")
     assert column is not None
     assert column.dtype == np.float64
+
+
+def test_a_column_of_names_that_repeats_is_told_and_rows_are_numbered() -> None:
+    table = pd.DataFrame({"model": ["a", "a", "b", "c"], "robust_gap_pgd": [0.1, 0.2, 0.3, 0.4], "x": [1.0, 2, 3, 4]})
+    options = {"target": "robust_gap_pgd", "measures": ["x"], "settings": None}
+    options |= {"defense": "defense", "run": "run", "cluster": "cluster"}
+    found = read_population(table, **options)  # type: ignore[arg-type]
+    assert found.ids == ["row 1", "row 2", "row 3", "row 4"]
+    assert [note for note in found.notes if "column model has missing or repeated entries" in note] != []
+    unique = read_population(table.assign(model=["a", "d", "b", "c"]), **options)  # type: ignore[arg-type]
+    assert unique.ids == ["a", "b", "c", "d"]
+    assert not [note for note in unique.notes if "column model" in note]

@@ -4,31 +4,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.resampling.pair_counts import (
     Drawn,
-    MidRanks,
-    collapsed,
-    membership,
+    concordance_by_model,
+    drawn_concordance,
     moderate,
-    pair_sum,
-    quadratic,
     ratio,
-    sign_matrix,
+    spearman,
     tie_sizes,
     ties,
     weighted_r2,
+    weighted_spearman,
 )
 
 TIED = st.lists(st.integers(0, 5), min_size=2, max_size=20).map(lambda v: np.array(v, dtype=float))
-
-
-@settings(max_examples=50, deadline=None)
-@given(TIED)
-def test_signs_of_all_differences(values: np.ndarray) -> None:
-    np.testing.assert_array_equal(sign_matrix(values), np.sign(values[:, None] - values[None, :]))
 
 
 @settings(max_examples=50, deadline=None)
@@ -39,81 +31,77 @@ def test_ties_are_counted_as_numpy_counts_values(values: np.ndarray) -> None:
     assert ties(values, once)[0] == (tie_sizes(values) ** 2).sum()
 
 
-@settings(max_examples=50, deadline=None)
-@given(TIED)
-def test_ranks_of_the_table_itself_are_scipys_centred(values: np.ndarray) -> None:
-    ranks = MidRanks.among(values, Drawn.once(len(values)))
-    expected = rankdata(values) - (len(values) + 1) / 2
-    np.testing.assert_allclose(ranks.centred[:, 0] - 0.0, expected, atol=1e-5)
-    assert ranks.spread[0] == pytest.approx((expected**2).sum())
+def signs(values: np.ndarray) -> np.ndarray:
+    return np.sign(values[:, None] - values)
 
 
-def test_ranks_in_a_draw_are_those_of_the_repeated_rows() -> None:
+def test_rank_correlations_in_a_draw_are_those_of_the_repeated_rows() -> None:
     rng = np.random.default_rng(0)
-    values, units = rng.integers(0, 6, 15).astype(float), np.repeat(np.arange(5), 3)
-    drawn = Drawn.of(units, bootstrap_weights(5, 8, 1))
-    ranks = MidRanks.among(values, drawn)
-    for b in range(8):
-        rows = np.repeat(np.arange(15), drawn.by_model[:, b].astype(int))
-        expected = rankdata(values[rows]) - (len(rows) + 1) / 2
-        np.testing.assert_allclose(ranks.centred[rows, b], expected, atol=1e-4)
-        assert ranks.spread[b] == pytest.approx((expected**2).sum())
+    x, y = rng.integers(0, 6, (2, 15)).astype(float)
+    units, weights = np.repeat(np.arange(5), 3), bootstrap_weights(5, 70, 1)
+    found = weighted_spearman(x, y, Drawn.of(units, weights))
+    for b, weight in enumerate(weights):
+        rows = np.repeat(np.arange(15), weight[units].astype(int))
+        assert found[b] == pytest.approx(spearmanr(x[rows], y[rows]).statistic, abs=1e-12)
 
 
-@pytest.mark.parametrize("n", [3, 60, 64, 130, 257])
-def test_the_blocked_quadratic_form_is_w_s_w(n: int) -> None:
-    rng = np.random.default_rng(n)
-    half = rng.integers(-3, 4, (n, n))
-    matrix = (half + half.T).astype(np.float32)
-    weights = bootstrap_weights(n, 6, 0)
-    expected = [w.astype(float) @ matrix.astype(float) @ w for w in weights]
-    np.testing.assert_array_equal(quadratic(weights, matrix), expected)
+def test_rank_correlations_after_exchanges_are_scipys() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 6, (2, 15)).astype(float)
+    moved = np.stack([rng.permutation(15) for _ in range(3)])
+    point, permuted = spearman(x, y, moved)
+    assert point == pytest.approx(spearmanr(x, y).statistic)
+    assert permuted.tolist() == pytest.approx([spearmanr(x, y[move]).statistic for move in moved])
+
+
+@pytest.mark.parametrize("n_units", [1, 3, 33])
+def test_counts_in_every_draw_are_those_of_the_plain_double_sum(n_units: int) -> None:
+    # Pairs of two units count w_u w_v, those of one unit w_u. More draws than one block, few values, hence many ties.
+    rng = np.random.default_rng(n_units)
+    units = rng.integers(0, n_units, 40)
+    x, y, heavy = rng.integers(0, 7, 40).astype(float), rng.integers(0, 9, 40).astype(float), rng.random(40)
+    weights = bootstrap_weights(n_units, 70, 0)
+    drawn = Drawn.of(units, weights)
+    products, means = signs(x) * signs(y), (heavy[:, None] + heavy) / 2
+    counted = (
+        drawn_concordance(x, y, drawn),
+        drawn_concordance(x, y, drawn, heavy),
+        ties(x, drawn),
+        ties(x, drawn, heavy),
+    )
+    for b, weight in enumerate(weights):
+        own = weight[units].astype(float)
+        count = np.where(units[:, None] == units, own[:, None], own[:, None] * own)
+        equal = x[:, None] == x
+        expected = [(count * what).sum() for what in (products, products * means, equal, equal * means)]
+        assert [found[b] for found in counted] == pytest.approx(expected, abs=1e-9)
 
 
 def test_sums_beyond_single_precision_stay_exact() -> None:
-    # Above 2^24 float32 has no odd numbers: the sum must be made in float64.
-    n = 300
-    weights = np.full((1, n), 20, np.float32)
-    matrix = np.ones((n, n), np.float32)
-    matrix[0, 0] = 2
-    assert quadratic(weights, matrix)[0] == 400 * (n * n + 1)
+    # Above 2^24 float32 has no odd numbers: 5,001 models in order make 5,001 x 5,000 concordant ordered pairs.
+    x = np.arange(5001.0)
+    drawn = Drawn.of(np.arange(5001), np.ones((1, 5001), np.float32))
+    assert drawn_concordance(x, x, drawn)[0] == 5001 * 5000
 
 
-def test_pairs_of_models_are_summed_by_unit() -> None:
-    rng = np.random.default_rng(1)
-    signs = np.sign(rng.normal(size=(7, 7))).astype(np.int8)
-    signs = (signs + signs.T).clip(-1, 1)
-    local = np.array([0, 0, 1, 2, 2, 2, 1])
-    found = collapsed(signs, local)
-    for u in range(3):
-        for v in range(3):
-            assert found[u, v] == signs[np.ix_(local == u, local == v)].sum()
-    np.testing.assert_array_equal(collapsed(signs, np.arange(7)), signs)
+def test_the_concordance_of_one_model_is_its_row_of_signs() -> None:
+    x, y = np.random.default_rng(2).integers(0, 5, (2, 30)).astype(float)
+    np.testing.assert_array_equal(concordance_by_model(x, y), (signs(x) * signs(y)).sum(axis=1))
 
 
 def test_copies_of_one_unit_are_not_compared_with_each_other() -> None:
     drawn = Drawn.of(np.array([0, 0, 1]), np.array([[2.0, 1.0]], np.float32))
-    matrix = collapsed(np.ones((3, 3), np.int8), drawn.local)
     # Unit 0 twice: its own four ordered pairs twice, its pairs with unit 1 twice, and those of unit 1 once.
-    assert pair_sum(drawn, matrix)[0] == 2 * 4 + 2 * 2 * 2 + 1
-    assert drawn.total[0] == pair_sum(drawn, matrix)[0]
+    assert drawn.total[0] == 2 * 4 + 2 * 2 * 2 + 1
     assert drawn.size[0] == 5
-    assert drawn.cubes[0] == 2 * 8 + 1
 
 
 def test_units_that_are_absent_take_no_part() -> None:
     weights = bootstrap_weights(4, 5, 0)
     drawn = Drawn.of(np.array([1, 3, 3]), weights)
     np.testing.assert_array_equal(drawn.weights, weights[:, [1, 3]])
-    np.testing.assert_array_equal(drawn.by_model, weights[:, [1, 3, 3]].T)
+    np.testing.assert_array_equal(drawn.size, weights[:, [1, 3, 3]].sum(axis=1))
     assert drawn.n_units == 2
-
-
-def test_membership_counts_or_sums() -> None:
-    rows, columns = np.array([0, 0, 1]), np.array([1, 1, 0])
-    np.testing.assert_array_equal(membership(rows, columns).toarray(), [[0, 2], [1, 0]])
-    summed = membership(rows, columns, np.array([0.5, 0.25, 4.0]))
-    np.testing.assert_array_equal(summed.toarray(), [[0, 0.75], [4, 0]])
 
 
 @pytest.mark.parametrize("scale", [2.0**-900, 1.0, 2.0**900])

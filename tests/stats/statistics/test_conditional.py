@@ -109,20 +109,6 @@ def test_exchanges_inside_a_level_keep_the_difference_between_levels_out_of_the_
     assert sample.concordance / (80 * 79) > 0.4
 
 
-def test_units_that_lie_in_one_level_are_taken_from_the_table_and_others_are_summed_again() -> None:
-    rng = np.random.default_rng(2)
-    y, x = rng.normal(size=(2, 12))
-    whole, split = np.repeat(np.arange(6), 2), np.tile(np.arange(6), 2)
-    level = Level("a", np.arange(6))
-    for units in (whole, split):
-        cohort = cohort_of(y, units)
-        sample = Sample("m", x, cohort)
-        pairs = Inside.of("axis", level, cohort).pairs(sample)
-        signs = np.sign(x[:6, None] - x[:6]) * np.sign(y[:6, None] - y[:6])
-        assert pairs.sum() == signs.sum()
-    assert pairs.shape == (6, 6)
-
-
 def test_a_small_level_of_a_large_table_counts_exchanges_of_its_own() -> None:
     rng = np.random.default_rng(3)
     y = rng.normal(size=320)
