@@ -1,6 +1,6 @@
 """Checks a model from its reference to its robustness, and collects what is found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def check_model(
     classes: int | None = None,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
+    weights: str | Sequence[str | int] | None = None,
     norm: str | None = None,
     radius: str | float | None = None,
     examples: int = 1000,
@@ -56,10 +57,10 @@ def check_model(
 
     Clean accuracy is taken on ``examples`` test images; of those that are classified correctly, ``attack_examples`` are
     attacked. ``dataset`` is the model's own unless given, ``norm`` and ``radius`` its own threat model or else Linf
-    8/255; ``classes`` is the number of classes of a data set whose labels may lack the highest. ``architecture`` and
-    ``normalization`` are for a checkpoint without a manifest. ``trust_code`` lets code run that a manifest names. What
-    is wrong with the model is in the result; raises BadInputError for a reference that names no model or several, and
-    for options that cannot be used.
+    8/255; ``classes`` is the number of classes of a data set whose labels may lack the highest. ``architecture``,
+    ``normalization`` and ``weights`` are for a checkpoint without a manifest. ``trust_code`` lets code run that a
+    manifest names. What is wrong with the model is in the result; raises BadInputError for a reference that names no
+    model or several, and for options that cannot be used.
 
     >>> check = check_model("digits:plain-at-10-b64-s0-last", examples=200, attack_examples=4)
     >>> check.is_sound, check.lines[-2].text
@@ -68,7 +69,7 @@ def check_model(
     effort = Effort(examples, attack_examples, autoattack, choose_device(device), offline, norm, radius, classes)
     spec = model
     if isinstance(spec, str):
-        specs = _resolved(spec, dataset, architecture, normalization, allow_pickle, trust_code)
+        specs = _resolved(spec, dataset, architecture, normalization, weights, allow_pickle, trust_code)
         if len(specs) != 1:
             raise BadInputError(spec, "a reference to one model", f"{len(specs)}", "check_models checks several")
         spec = specs[0]
@@ -82,6 +83,7 @@ def check_models(
     *,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
+    weights: str | Sequence[str | int] | None = None,
     allow_pickle: bool = False,
     trust_code: bool = False,
     **options: Any,
@@ -90,7 +92,7 @@ def check_models(
 
     ``options`` are those of ``check_model``.
     """
-    for spec in _resolved(reference, dataset, architecture, normalization, allow_pickle, trust_code):
+    for spec in _resolved(reference, dataset, architecture, normalization, weights, allow_pickle, trust_code):
         yield check_model(spec, dataset, **options)
 
 
@@ -99,6 +101,7 @@ def _resolved(
     dataset: str | None,
     architecture: str | None,
     normalization: str | Normalization | None,
+    weights: str | Sequence[str | int] | None,
     allow_pickle: bool,
     trust_code: bool,
 ) -> list[ModelSpec]:
@@ -107,6 +110,7 @@ def _resolved(
         [reference],
         architecture=architecture,
         normalization=normalization,
+        weights=weights,
         dataset=dataset if reference.startswith("robustbench:") else None,
         allow_pickle=allow_pickle,
         trust_code=trust_code,

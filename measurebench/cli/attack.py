@@ -20,7 +20,7 @@ _CANDIDATES = 4  # images attacked for each one shown: the gallery shows first t
 
 
 @takes(
-    *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization"),
+    *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization", "weights"),
     *("allow_pickle", "trust_code", "offline"),
     dataset="the model's own, else digits",
 )
@@ -34,46 +34,77 @@ def attack(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for a gallery; RESULTS/gallery is shown on the page of RESULTS."),
     ] = None,
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture file to attack.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Picture file to attack; may be given several times.")
+    ] = None,
     index: Annotated[int, typer.Option(min=0, metavar="N", help="Number of the (first) test image to attack.")] = 0,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Images in a gallery.")] = _SIZE,
     target: Annotated[
         str, typer.Option(metavar="CLASS", help="Class to reach, by name or number. [default: any other class]")
     ] = "",
-    classes: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one class name per line.")] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|imagenet",
+            help="File with one class name per line. [default: the data set's, or ImageNet's for 1,000 classes]",
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Side in pixels to which a picture file is scaled.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of PGD.")] = 40,
+    preprocessing: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of picture files: square (the middle square, scaled to --size), or imagenet (the middle 224 pixels, "
+            "the short side scaled to 256).",
+        ),
+    ] = "square",
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Steps of PGD. [default: 40, or 200 with --target]")
+    ] = None,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Also write the images as numbers: an .npz file beside the picture.")
+    ] = False,
     **given: Any,
 ) -> int:
-    """Attack images with PGD and write what they look like: clean, perturbation (amplified), adversarial."""
-    from measurebench.gallery import attack_images, write_gallery, write_picture
+    """Attack images with PGD and write what they look like: clean, perturbation (amplified), adversarial.
+
+    A gallery keeps the images of other models and other picture files that it holds.
+    """
+    from measurebench.gallery import attack_images, write_gallery, write_picture, write_tensors
     from measurebench.gallery.attacked import most_telling
 
-    _check_places(out, gallery)
+    pictures = image or []
+    _check_places(out, gallery, len(pictures))
     loaded = _loaded(model, given)
-    subjects = _subjects(loaded, image, (index, count * _CANDIDATES if gallery else 1), classes, size, given)
+    part = (index, count * _CANDIDATES if gallery else 1)
+    subjects = _subjects(loaded, (pictures, size, preprocessing), part, classes, given)
     how: dict[str, Any] = {name: given[name] for name in ("norm", "radius", "seed") if name in given}
     how["steps"] = steps
     attacked = attack_images(loaded, subjects, target=target or None, **how)
     if gallery is not None:
         untargeted = [attack_images(loaded, subjects, **how)] if target else []
-        attacked = most_telling([*untargeted, attacked], count)
+        attacked = most_telling([*untargeted, attacked], len(pictures) or count)
         write_gallery(attacked, gallery)
     elif out is not None:
         write_picture(attacked[0], out)
+    if tensors:
+        write_tensors(attacked, gallery / "images.npz" if gallery else (out or Path()).with_suffix(".npz"))
     for item in attacked:
-        say(_line(item))
+        for line in _lines(item):
+            say(line)
     return 0
 
 
-def _check_places(out: Path | None, gallery: Path | None) -> None:
+def _check_places(out: Path | None, gallery: Path | None, n_pictures: int) -> None:
     """Refuse names of files before anything is computed."""
     from measurebench.gallery.writing import check_picture_name
 
     if (out is None) == (gallery is None):
         raise BadInputError("attack", "one of --out FILE.png and --gallery DIR", "both" if out else "neither")
+    if out is not None and n_pictures > 1:
+        raise BadInputError("--out", "one picture file, or --gallery DIR for several", f"{n_pictures} of them")
     if out is not None:
         check_picture_name(out)
 
@@ -81,29 +112,40 @@ def _check_places(out: Path | None, gallery: Path | None) -> None:
 def _loaded(model: str, given: dict[str, Any]) -> "LoadedModel":
     from measurebench.models import load_model
 
-    names = ("architecture", "normalization", "allow_pickle", "trust_code", "offline")
+    names = ("architecture", "normalization", "weights", "allow_pickle", "trust_code", "offline")
     return load_model(model, **{name: given[name] for name in names if name in given})
 
 
 def _subjects(
     loaded: "LoadedModel",
-    image: Path | None,
+    image: tuple[list[Path], int | None, str],
     part: tuple[int, int],
     classes: Path | None,
-    size: int | None,
     given: dict[str, Any],
 ) -> "Subjects":
-    from measurebench.gallery.subjects import dataset_subjects, picture_subjects, read_class_names
+    from measurebench.gallery.subjects import (
+        dataset_subjects,
+        picture_subjects,
+        read_class_names,
+        with_imagenet_names,
+    )
 
     names = read_class_names(classes)
-    if image is not None:
-        return picture_subjects(loaded, image, size=size, names=names)
+    pictures, size, preprocessing = image
+    if pictures:
+        found = picture_subjects(loaded, pictures, size=size, names=names, preprocessing=preprocessing)
+        return found if names else with_imagenet_names(loaded, found)
     where = {name: given[name] for name in ("dataset", "data_dir", "offline") if name in given}
     return dataset_subjects(loaded, *part, names=names, **where)
 
 
-def _line(item: "AttackedImage") -> str:
-    return (
-        f"image {item.index}: {item.clean_label} ({item.clean_confidence:.0%}) -> "
-        f"{item.adversarial_label} ({item.adversarial_confidence:.0%}), distance {item.distance:.4f}"
+def _lines(item: "AttackedImage") -> list[str]:
+    """Return what happened to an image, and for a picture file the likeliest classes before and after."""
+    from measurebench.gallery.writing import length_text
+
+    told = (
+        f"{item.source or f'image {item.index}'}: {item.clean_label} ({item.clean_confidence:.0%}) -> "
+        f"{item.adversarial_label} ({item.adversarial_confidence:.0%}), distance {length_text(item.distance)}"
     )
+    rankings = (("before", item.clean_top), ("after", item.adversarial_top)) if item.source else ()
+    return [told] + [f"  {when}: {', '.join(f'{name} {share:.1%}' for name, share in top)}" for when, top in rankings]

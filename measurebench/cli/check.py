@@ -14,7 +14,7 @@ __all__ = ["check"]
 
 
 @takes(
-    *("dataset", "data_dir", "classes", "norm", "radius", "architecture", "normalization", "device"),
+    *("dataset", "data_dir", "classes", "norm", "radius", "architecture", "normalization", "weights", "device"),
     *("allow_pickle", "trust_code", "offline"),
     dataset="the model's own",
 )

@@ -11,7 +11,7 @@ from measurebench.cli.printing import say
 __all__ = ["convert"]
 
 
-@takes("architecture", "normalization", "allow_pickle", "trust_code")
+@takes("architecture", "normalization", "weights", "allow_pickle", "trust_code")
 def convert(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint, or any reference to local models.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the safetensors files and their models.toml.")],

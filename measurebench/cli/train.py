@@ -24,9 +24,9 @@ __all__ = ["train"]
 
 # Options of the command that are settings of a run, by the same name.
 _SETTINGS = (
-    *("architecture", "defense", "beta", "steps", "norm", "radius", "awp", "awp_size", "awp_warmup", "epochs"),
+    *("architecture", "defense", "beta", "steps", "norm", "radius", "optimizer", "awp", "awp_size", "awp_warmup"),
     *("batch_size", "learning_rate", "schedule", "weight_decay", "clip_norm", "augmentation", "normalization"),
-    *("precision", "seed"),
+    *("rho", "epochs", "precision", "seed"),
 )
 _RECIPE = "the data set's recipe"
 
@@ -54,6 +54,10 @@ def train(
         float | None, typer.Option(metavar="X", help="Weight of the robust term: usually 6 for TRADES, 5 for MART.")
     ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="Steps of the attack in each training step.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="SGD, AWP (as --awp layerwise), SAM or ASAM. [default: SGD]")
+    ] = None,
+    rho: Annotated[float | None, typer.Option(metavar="X", help="Size of SAM (usually 0.05) or ASAM (0.5).")] = None,
     awp: Annotated[
         str | None, typer.Option(metavar="KIND", help="Adversarial weight perturbation: layerwise or global.")
     ] = None,
@@ -63,7 +67,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images in each training step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="X", help="Initial learning rate.")] = None,
     schedule: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the learning rate: steps, cosine or constant.")
+        str | None, typer.Option(metavar="NAME", help="Of the learning rate: steps, cosine, cyclic or constant.")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(metavar="X", help="L2 penalty on the weights.")] = None,
     clip_norm: Annotated[

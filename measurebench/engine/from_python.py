@@ -61,7 +61,8 @@ def _specs(models: str | ModelSpec | Iterable[str | ModelSpec], options: RunOpti
             hint = "measurebench.measure(network, images, labels) measures a network in memory"
             raise BadInputError("models", "references or specifications of models", type(model).__name__, hint)
     asked: dict[str, Any] = {"architecture": options.architecture, "normalization": options.normalization}
-    asked |= {"dataset": options.dataset, "allow_pickle": options.allow_pickle, "trust_code": options.trust_code}
+    asked |= {"weights": options.weights, "dataset": options.dataset}
+    asked |= {"allow_pickle": options.allow_pickle, "trust_code": options.trust_code}
     if all(isinstance(model, str) for model in given):
         return part(resolve(given, **asked), options.shard)
     for model in given:

@@ -82,8 +82,8 @@ class RunOptions:
 
     dataset: str = option(
         ...,
-        text("the name of a data set: digits, cifar10, cifar100 or arrays:FILE.npz", "NAME"),
-        "Data set: digits, cifar10, cifar100 or arrays:FILE.npz.",
+        text("the name of a data set: digits, cifar10, cifar100, arrays:FILE.npz or imagefolder:DIR", "NAME"),
+        "Data set: digits, cifar10, cifar100, arrays:FILE.npz, imagefolder:DIR or csv:FILE.csv.",
     )
     data_dir: Path | None = option(
         None,
@@ -160,6 +160,11 @@ class RunOptions:
         None,
         _NORMALIZATION,
         "For a checkpoint without a manifest: none, cifar10, imagenet, or '{ mean = [...], std = [...] }'.",
+    )
+    weights: str | None = option(
+        None,
+        text("a key, or keys such as '[\"state_dict\", 0]'", "KEY"),
+        "For a checkpoint without a manifest that holds several state dicts: the key of the one to load.",
     )
     measure_settings: Mapping[str, Mapping[str, Any]] = option(
         {}, _TABLES, "Parameters of measures, by id.", in_file="measure"

@@ -7,7 +7,7 @@ from measurebench.core.importing import names_on_first_use
 if TYPE_CHECKING:
     from measurebench.gallery.attacked import AttackedImage, attack_images
     from measurebench.gallery.subjects import Subjects, dataset_subjects, picture_subjects
-    from measurebench.gallery.writing import write_gallery, write_picture
+    from measurebench.gallery.writing import write_gallery, write_picture, write_tensors
 
 __all__ = [
     "AttackedImage",
@@ -17,6 +17,7 @@ __all__ = [
     "picture_subjects",
     "write_gallery",
     "write_picture",
+    "write_tensors",
 ]
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "picture_subjects": ".subjects",
     "write_gallery": ".writing",
     "write_picture": ".writing",
+    "write_tensors": ".writing",
 }
 
 __getattr__ = names_on_first_use(__name__, _HOMES)

@@ -24,6 +24,9 @@ _Pixels = npt.NDArray[np.float32]
 # All steps together reach 2.5 times the radius, so that the attack can cross the ball and turn (as AutoAttack's APGD
 # does with its first steps); a step is never below a twentieth of the radius, or many steps would stay near the start.
 _REACH, _SMALLEST_STEP = 2.5, 0.05
+# A class among many needs more steps to be reached with confidence than any class needs to be left.
+_STEPS, _TARGETED_STEPS = 40, 200
+_TOP = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class AttackedImage:
     ``clean`` and ``adversarial`` are pixels [C, H, W] in [0, 1]; ``perturbation`` [C, H, W] is their difference around
     mid-grey, ``factor`` times as large. Labels are names of classes; ``true`` is empty where the true class is not
     known, ``target`` where the attack had none. Confidences are softmax probabilities of the predicted class,
-    ``distance`` is in pixel units of the threat model's norm.
+    ``distance`` is in pixel units of the threat model's norm. ``source`` is the name of the picture file, empty for an
+    image of a data set. The likeliest classes, five at most, are ``clean_top`` and ``adversarial_top``, each with its
+    probability.
     """
 
     model_id: str
@@ -51,6 +56,9 @@ class AttackedImage:
     clean: _Pixels
     perturbation: _Pixels
     adversarial: _Pixels
+    source: str = ""
+    clean_top: tuple[tuple[str, float], ...] = ()
+    adversarial_top: tuple[tuple[str, float], ...] = ()
 
     @property
     def is_turned(self) -> bool:
@@ -66,15 +74,15 @@ def attack_images(
     norm: str | None = None,
     radius: str | float | None = None,
     target: str | int | None = None,
-    steps: int = 40,
+    steps: int | None = None,
     seed: int = 0,
 ) -> list[AttackedImage]:
     """Attack images with PGD and return each with its perturbation and the network's answers, in their order.
 
     ``target`` is a class to reach, by name or number; without one the attack leads away from the true class or, where
     that is not known, from the network's own prediction. ``norm`` and ``radius`` are the model's own unless given, else
-    Linf 8/255. Raises BadInputError for a target or a threat model that cannot be, MeasurebenchError where the attack
-    leaves the threat model.
+    Linf 8/255. ``steps`` are 40, or 200 with a target, which is harder to reach. Raises BadInputError for a target or a
+    threat model that cannot be, MeasurebenchError where the attack leaves the threat model.
 
     >>> from measurebench import dataset_subjects, load_model
     >>> loaded = load_model("digits:plain-standard-b64-s0-last")
@@ -84,6 +92,7 @@ def attack_images(
     """
     threat = choose_threat(loaded.spec.threat_model, norm, radius)
     aim = subjects.number(target) if isinstance(target, str) else target
+    steps = steps or (_STEPS if aim is None else _TARGETED_STEPS)
     device = next((parameter.device for parameter in loaded.network.parameters()), torch.device("cpu"))
     images = torch.from_numpy(subjects.images).to(device)
     with torch.no_grad():
@@ -125,6 +134,7 @@ def _attacked(
 ) -> AttackedImage:
     """Return the i-th image with what the network says of it before and after."""
     before, after = (rows.softmax(0).max(0) for rows in logits)
+    first, last = (_likeliest(rows, subjects) for rows in logits)
     clean, pixels = subjects.images[i], adversarial.cpu().numpy()
     change, factor = amplified(clean, pixels)
     return AttackedImage(
@@ -140,5 +150,15 @@ def _attacked(
         clean=clean,
         perturbation=change,
         adversarial=pixels,
+        source=subjects.sources[i] if subjects.sources else "",
+        clean_top=first,
+        adversarial_top=last,
         **facts,
     )
+
+
+def _likeliest(logits: Tensor, subjects: Subjects) -> tuple[tuple[str, float], ...]:
+    """Return the likeliest classes of one image by name, each with its probability."""
+    found = logits.softmax(0).topk(min(_TOP, len(logits)))
+    pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+    return tuple((subjects.name(label), float(chance)) for label, chance in pairs)

@@ -15,6 +15,8 @@ from measurebench.core.limits import HEADER_BYTES, TENSORS, LimitError
 from measurebench.core.whole_files import damage_of
 from measurebench.models.formats import Format, recognise
 from measurebench.models.pickles import globals_of, harmless_globals
+from measurebench.models.stand_ins import hostile, stand_ins
+from measurebench.models.states import candidates
 from measurebench.models.storages import check_storages
 
 __all__ = ["Checkpoint", "read_checkpoint"]
@@ -22,19 +24,24 @@ __all__ = ["Checkpoint", "read_checkpoint"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: format, SHA-256, and the nested content (dictionaries, lists, tensors)."""
+    """A checkpoint that was read: format, SHA-256, and the nested content (dictionaries, lists, tensors).
+
+    ``unread`` names the classes whose objects were replaced by inert stand-ins.
+    """
 
     path: Path
     format: Format
     sha256: str
     content: Any
+    unread: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path, *, allow_pickle: bool = False, sha256: str | None = None) -> Checkpoint:
     """Return the content of a checkpoint, all tensors on the CPU.
 
-    Raises BadInputError where the file is not a checkpoint, is damaged, would run code (without
-    ``allow_pickle``), or is not the one whose hash was noted.
+    Objects of unknown classes beside the weights are replaced by inert stand-ins; with ``allow_pickle`` their code
+    runs. Raises BadInputError where the file is not a checkpoint, is damaged, cannot be read without running code, or
+    is not the one whose hash was noted.
     """
     kind = recognise(path)
     digest = digest_file(path)
@@ -50,7 +57,8 @@ def read_checkpoint(path: Path, *, allow_pickle: bool = False, sha256: str | Non
         raise BadInputError(str(path), "a whole checkpoint", damage, "it was cut short or damaged: fetch it again")
     if kind.name == "safetensors":
         return Checkpoint(path, kind, digest, _read_safetensors(path))
-    return Checkpoint(path, kind, digest, _read_torch(path, kind, allow_pickle))
+    content, unread = _read_torch(path, kind, allow_pickle)
+    return Checkpoint(path, kind, digest, content, unread)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -77,30 +85,48 @@ def _n_entries(path: Path) -> int:
         return file.read(min(length, HEADER_BYTES.allowed)).count(b"data_offsets")
 
 
-def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> Any:
-    """Read a file of torch.save, weights only unless code was allowed."""
-    needed = _needed_globals(path, kind)
-    refused = sorted(needed - set(harmless_globals()))
-    if refused and not allow_pickle:
-        raise BadInputError(
-            str(path),
-            "tensors and plain values only",
-            f"a pickle that would run {', '.join(refused[:6])}",
-            "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
-        )
-    if refused:
+def _read_torch(path: Path, kind: Format, allow_pickle: bool) -> tuple[Any, tuple[str, ...]]:
+    """Read a file of torch.save, weights only unless code was allowed; also return what was left unread."""
+    unknown = sorted(_needed_globals(path, kind) - set(harmless_globals()))
+    if unknown and not allow_pickle:
+        return _with_stand_ins(path, kind, unknown), tuple(unknown)
+    if unknown:
         search_working_folder()  # its classes may be defined in the user's own files
     try:
-        if kind.name == "torch-zip" and not refused:
-            check_storages(path, kind)
-        named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
-        # Sparse indices beyond the tensor's shape would be written outside its memory later on.
-        checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]
-        with warnings.catch_warnings(), torch.serialization.safe_globals(named), checked:
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=not refused)
+        return _loaded(path, kind, [], runs_code=bool(unknown)), ()
     except Exception as error:  # noqa: BLE001 - what a damaged file raises has no common class
-        raise _damaged(path, kind, error, bool(refused)) from None
+        raise _damaged(path, kind, error, bool(unknown)) from None
+
+
+def _with_stand_ins(path: Path, kind: Format, unknown: list[str]) -> Any:
+    """Read a file with inert stand-ins for what it names; there must be weights among what remains."""
+    refusal = BadInputError(
+        str(path),
+        "tensors and plain values only",
+        f"a pickle that would run {', '.join(unknown[:6])}",
+        "if you trust its author, give --allow-pickle (it will run), or save the state_dict() alone",
+    )
+    if hostile(unknown):
+        raise refusal
+    try:
+        content = _loaded(path, kind, stand_ins(unknown))
+    except Exception:  # noqa: BLE001 - what an unusual pickle raises has no common class
+        raise refusal from None
+    if not any(candidates(content)):
+        raise refusal
+    return content
+
+
+def _loaded(path: Path, kind: Format, more: list[Any], runs_code: bool = False) -> Any:
+    """Load with torch; ``more`` are classes, with their names, that the weights-only unpickler may build."""
+    if kind.name == "torch-zip" and not runs_code:
+        check_storages(path, kind)
+    named: list[Any] = [(value, name) for name, value in harmless_globals().items() if not name.startswith("torch")]
+    # Sparse indices beyond the tensor's shape would be written outside its memory later on.
+    checked = torch.sparse.check_sparse_tensor_invariants()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(named + more), checked:
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=not runs_code)
 
 
 def _needed_globals(path: Path, kind: Format) -> set[str]:

@@ -1,6 +1,7 @@
 """Converts checkpoints to safetensors, with the manifest that loads them to the same networks."""
 
 import filecmp
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def convert_checkpoint(
     *,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
+    weights: str | Sequence[str | int] | None = None,
     allow_pickle: bool = False,
     trust_code: bool = False,
 ) -> list[ModelSpec]:
@@ -45,7 +47,7 @@ def convert_checkpoint(
     that a manifest names.
     """
     folder = Path(out)
-    named: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
+    named: dict[str, Any] = {"architecture": architecture, "normalization": normalization, "weights": weights}
     specs = resolve([model], **named, allow_pickle=allow_pickle, trust_code=trust_code)
     if specs[0].source == "robustbench":
         raise BadInputError("convert", "a local checkpoint", model, "RobustBench's networks need its own code")

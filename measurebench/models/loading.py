@@ -1,6 +1,7 @@
 """Loads a network from its specification: all keys must match, the normalisation becomes part of the network."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from measurebench.models.states import (
     State,
     candidates,
     describe,
+    distinct,
     fit,
     kept_normalization,
     state_at,
@@ -37,6 +39,7 @@ def load_model(
     *,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
+    weights: str | Sequence[str | int] | None = None,
     dataset: str | None = None,
     allow_pickle: bool = False,
     trust_code: bool = False,
@@ -45,13 +48,14 @@ def load_model(
     """Return the network that a reference or a specification names, ready to be measured.
 
     It is in evaluation mode, float32, on the CPU, and its parameters take no gradients. Every key of the weights must
-    match. ``trust_code`` is the user's leave to run code that a manifest names. Raises BadInputError if the reference
-    or its file cannot be used, ModelError if the network cannot.
+    match. ``weights`` says where they lie in a checkpoint that holds several state dicts. ``trust_code`` is the user's
+    leave to run code that a manifest names. Raises BadInputError if the reference or its file cannot be used,
+    ModelError if the network cannot.
 
     >>> load_model("digits:resnet-at-10-b64-s0-last").n_parameters
     16426
     """
-    options: dict[str, Any] = {"architecture": architecture, "normalization": normalization}
+    options: dict[str, Any] = {"architecture": architecture, "normalization": normalization, "weights": weights}
     options |= {"dataset": dataset, "allow_pickle": allow_pickle, "trust_code": trust_code}
     spec = reference if isinstance(reference, ModelSpec) else _single(reference, **options)
     spec = replace(spec, allow_pickle=spec.allow_pickle or allow_pickle, trust_code=spec.trust_code or trust_code)
@@ -151,15 +155,17 @@ def _state(spec: ModelSpec, content: Any) -> tuple[tuple[str | int, ...], State]
             spec.locator,
             "a state dict (names to tensors)",
             describe(content),
-            "say where it is with `weights`",
+            "say where it is with --weights, or `weights` in a manifest",
         )
+    if len(found) > 1:
+        found = distinct(found)
     if len(found) > 1:
         places = "; ".join(f"{_written(place)} ({len(state)} tensors)" for place, state in found[:6])
         raise BadInputError(
             spec.locator,
             "one state dict",
             f"{len(found)}: {places}",
-            "say which with `weights` in a manifest, such as weights = " + _written(found[0][0]),
+            f"say which: --weights {_option(found[0][0])}, or weights = {_written(found[0][0])} in a manifest",
         )
     return found[0]
 
@@ -167,6 +173,11 @@ def _state(spec: ModelSpec, content: Any) -> tuple[tuple[str | int, ...], State]
 def _written(place: tuple[str | int, ...]) -> str:
     """Write a path of keys as a manifest would."""
     return repr(place[0]).replace("'", '"') if len(place) == 1 else repr(list(place)).replace("'", '"')
+
+
+def _option(place: tuple[str | int, ...]) -> str:
+    """Write a path of keys as the command line takes it."""
+    return shlex.quote(place[0] if len(place) == 1 and isinstance(place[0], str) else _written(place))
 
 
 def _subject(spec: ModelSpec, place: tuple[str | int, ...]) -> str:
@@ -215,6 +226,8 @@ def _architecture_asked_for(spec: ModelSpec, content: Any) -> BadInputError:
 def _notes(checkpoint: Checkpoint, fitted: Fitted, place: tuple[str | int, ...]) -> tuple[str, ...]:
     """Say what was found on the way."""
     notes = [f"format: {checkpoint.format.title}"]
+    if checkpoint.unread:
+        notes.append(f"objects left unread, since their code would run: {', '.join(checkpoint.unread[:6])}")
     if place:
         notes.append(f"weights at {_written(place)}")
     if fitted.prefix:

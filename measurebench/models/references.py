@@ -1,17 +1,28 @@
 """Resolves model references of every form to specifications, without loading a model."""
 
+import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.paths import as_text, data_folder
 from measurebench.core.specs import ModelSpec, Normalization
 from measurebench.models.manifest import read_manifest
 
-__all__ = ["CHECKPOINT_ENDINGS", "FORMS", "INITIAL_STEMS", "checkpoint_spec", "digits_specs", "resolve"]
+__all__ = [
+    "CHECKPOINT_ENDINGS",
+    "FORMS",
+    "INITIAL_STEMS",
+    "checkpoint_spec",
+    "digits_specs",
+    "resolve",
+    "weights_place",
+]
 
 FORMS = "digits:ID, robustbench:Linf/ID, a folder or models.toml, DIR#ID, or a checkpoint file"
 INITIAL_STEMS = ("init", "initial")
@@ -23,15 +34,17 @@ def resolve(
     *,
     architecture: str | None = None,
     normalization: str | Normalization | None = None,
+    weights: str | Sequence[str | int] | None = None,
     dataset: str | None = None,
     allow_pickle: bool = False,
     trust_code: bool = False,
 ) -> list[ModelSpec]:
     """Return the specifications that the references name, in order, each model once.
 
-    ``architecture`` and ``normalization`` are those of a single checkpoint. ``dataset`` is noted for models that name
-    none; for RobustBench it chooses the list of models. ``allow_pickle`` lets files run their code, ``trust_code`` lets
-    code run that manifests name. Raises BadInputError, with near names, for a reference that names nothing.
+    ``architecture``, ``normalization`` and ``weights`` (a key, or a path of keys, to the state dict inside the file)
+    are those of a single checkpoint. ``dataset`` is noted for models that name none; for RobustBench it chooses the
+    list of models. ``allow_pickle`` lets files run their code, ``trust_code`` lets code run that manifests name. Raises
+    BadInputError, with near names, for a reference that names nothing.
 
     >>> [spec.id for spec in resolve(["digits:resnet-at-10-b64-s0-*"])]
     ['resnet-at-10-b64-s0-best', 'resnet-at-10-b64-s0-last']
@@ -44,7 +57,34 @@ def resolve(
         for spec in _resolve_one(reference, architecture, normalization, dataset, read):
             found.setdefault(spec.reference, spec if spec.dataset else replace(spec, dataset=dataset))
     _check_ids(list(found.values()))
-    return [replace(spec, allow_pickle=allow_pickle, trust_code=trust_code) for spec in found.values()]
+    place = weights_place(weights)
+    return [
+        replace(
+            spec,
+            allow_pickle=allow_pickle,
+            trust_code=trust_code,
+            weights=place if place and not spec.manifest and spec.source == "local" else spec.weights,
+        )
+        for spec in found.values()
+    ]
+
+
+def weights_place(weights: str | Sequence[str | int] | None) -> tuple[str | int, ...]:
+    """Return where a state dict lies in a file, as a path of keys: of a key, or of keys in a list of TOML.
+
+    Raises BadInputError for anything else.
+
+    >>> weights_place("ema"), weights_place('["state_dict", 0]'), weights_place(None)
+    (('ema',), ('state_dict', 0), ())
+    """
+    found: Any = weights
+    if isinstance(weights, str) and weights.startswith("["):
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
+            found = tomllib.loads(f"place = {weights}")["place"]
+    place = () if found is None else (found,) if isinstance(found, str) else tuple(found)
+    if not all(isinstance(key, str | int) and not isinstance(key, bool) for key in place):
+        raise BadInputError("weights", 'a key such as ema, or keys such as ["state_dict", 0]', repr(weights))
+    return place
 
 
 def _resolve_one(

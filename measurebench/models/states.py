@@ -19,6 +19,7 @@ __all__ = [
     "as_state",
     "candidates",
     "describe",
+    "distinct",
     "fit",
     "is_extra",
     "kept_normalization",
@@ -69,6 +70,23 @@ def candidates(content: Any) -> Iterator[tuple[KeyPath, State]]:
                 seen.add(id(value))
                 inside += [((*place, key), item) for key, item in _items(value)]
         level = inside
+
+
+def distinct(found: list[tuple[KeyPath, State]]) -> list[tuple[KeyPath, State]]:
+    """Return the state dicts without those that equal an earlier one, number by number.
+
+    Trainers save the same weights twice under two names, such as ``rmodel`` and ``rmodel_1``.
+    """
+    kept: list[tuple[KeyPath, State]] = []
+    for place, state in found:
+        if not any(_equal(state, other) for _, other in kept):
+            kept.append((place, state))
+    return kept
+
+
+def _equal(first: State, second: State) -> bool:
+    """Compare two state dicts: names, shapes and numbers."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def _state_of(content: Any) -> State | None:
@@ -266,7 +284,9 @@ def kept_normalization(extras: Mapping[str, Tensor]) -> Normalization | None:
     means, stds = _distinct(extras, _MEANS), _distinct(extras, _STDS)
     if len(means) != 1 or len(stds) != 1:
         return None
-    return Normalization(means.pop(), stds.pop())
+    mean, std = means.pop(), stds.pop()
+    # Wrappers write three zeros and three ones for "none", whatever the number of channels.
+    return Normalization() if set(mean) == {0.0} and set(std) == {1.0} else Normalization(mean, std)
 
 
 def _distinct(extras: Mapping[str, Tensor], names: tuple[str, ...]) -> set[tuple[float, ...]]:

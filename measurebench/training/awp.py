@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GlobalAWP", "LayerwiseAWP", "WeightPerturbation", "kept_buffers", "perturbed"]
+__all__ = ["NORM_GUARD", "GlobalAWP", "LayerwiseAWP", "WeightPerturbation", "kept_buffers", "perturbed"]
 
-_TINY = 1e-20  # guards the division where a gradient is zero, and is lost in rounding otherwise
+NORM_GUARD = 1e-20  # guards the division where a gradient is zero, and is lost in rounding otherwise
 
 
 class WeightPerturbation(Protocol):
@@ -40,7 +40,7 @@ class LayerwiseAWP:
     def offsets(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the offset of every weight with more than one dimension."""
         return {
-            name: self.gamma * weights[name].norm() * gradient / (gradient.norm() + _TINY)
+            name: self.gamma * weights[name].norm() * gradient / (gradient.norm() + NORM_GUARD)
             for name, gradient in gradients.items()
             if weights[name].dim() > 1
         }
@@ -57,7 +57,7 @@ class GlobalAWP:
 
     def offsets(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the offset of every parameter."""
-        scale = self.rho * _norm(weights) / (_norm(gradients) + _TINY)
+        scale = self.rho * _norm(weights) / (_norm(gradients) + NORM_GUARD)
         return {name: scale * gradient for name, gradient in gradients.items()}
 
 

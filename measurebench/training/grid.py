@@ -215,6 +215,8 @@ def training_name(config: TrainingConfig, axes: tuple[str, ...] = ()) -> str:
         parts.append(str(config.steps))
     if config.optimizer == "AWP":
         parts.append("awp" if config.awp == "layerwise" else "gawp")
+    elif config.optimizer != "SGD":
+        parts.append(config.optimizer.lower())
     parts.append(f"b{config.batch_size}")
     parts += ["aug"] * config.augmentation + ["extra"] * config.extra_data + [f"s{config.seed}"]
     others = (name for name in axes if name not in (*_NAMED, "awp", "seed"))

@@ -26,6 +26,8 @@ def single_training(
         if name in settings and "awp" not in settings:
             option = f"--{name.replace('_', '-')}"
             raise BadInputError(option, "--awp layerwise or --awp global beside it", "no --awp")
+    if "awp" in settings and settings.get("optimizer", "AWP") != "AWP":
+        raise BadInputError("--awp", "--optimizer AWP, or none", f"--optimizer {settings['optimizer']}")
     usual = {"beta": USUAL_BETA.get(settings["defense"]), "optimizer": "AWP" if "awp" in settings else "SGD"}
     run = {name: value for name, value in (usual | dict(settings)).items() if value is not None}
     kept = ["last", "best"] if checkpoint in (None, "both") else [checkpoint]

@@ -165,10 +165,10 @@ class TrainingRun:
         """
         started, config, number = time.perf_counter(), self.config, self.progress.epoch
         generator = torch.Generator().manual_seed(seed_from("epoch", config.seed, number))
-        self.optimizer.rate = config.rate(number)
         total, count = 0.0, 0
         with self._seeded(seed_from("network", config.seed, number)):
-            for images, labels in self.batches.epoch(generator):
+            for place, (images, labels) in enumerate(self.batches.epoch(generator)):
+                self.optimizer.rate = config.rate(number + place / len(self.batches))
                 loss = self.update(images, labels, generator)
                 total, count = total + loss * len(labels), count + len(labels)
         if not math.isfinite(total) or not _finite(self.network):

@@ -13,17 +13,19 @@ from measurebench.core.threat import ThreatModel
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP, WeightPerturbation
 from measurebench.training.inner import InnerMaximization
 from measurebench.training.objectives import Objective, all_objectives, objective_for
+from measurebench.training.sam import ASAM, SAM
 
 __all__ = ["USUAL_BETA", "TrainingConfig", "recipe"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("SGD", "AWP"),
+    "optimizer": ("SGD", "AWP", "SAM", "ASAM"),
     "awp": ("layerwise", "global"),
-    "schedule": ("steps", "cosine", "constant"),
+    "schedule": ("steps", "cosine", "cyclic", "constant"),
     "random_start": ("", "uniform", "gaussian", "none"),
     "precision": ("exact", "mixed"),
 }
 _LARGEST = {
+    "rho": math.inf,
     "clip_norm": math.inf,
     "step_fraction": math.inf,
     "weight_decay": math.inf,
@@ -33,6 +35,8 @@ _LARGEST = {
 # One large step works best a little beyond the radius (Wong et al. 2020, "Fast is better than free").
 _ONE_STEP_FRACTION = 1.25
 _MANY_STEPS_FRACTION = 0.25
+# Usual sizes: 0.05 for SAM (Foret et al. 2021, section 3), ten times as much for ASAM (Kwon et al. 2021, section 5).
+_USUAL_RHO = {"SAM": 0.05, "ASAM": 0.5}
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,11 @@ class TrainingConfig:
     ``steps`` of ``step_fraction`` radii (0: 1.25 for one step, 1/4 for more) are the inner maximisation, from the
     objective's own ``random_start`` unless another is named; the radius grows to its full size over
     ``radius_warmup`` epochs (networks without batch norm may otherwise never leave their start). ``optimizer`` is
-    SGD, or SGD with adversarial weight perturbation of size ``awp_size`` after ``awp_warmup`` epochs. The rate falls
-    by ``decay`` at ``milestones`` (shares of the epochs). ``clip_norm`` limits the gradient's L2 norm (0: no limit).
-    ``precision`` is exact, or mixed: bfloat16 where autocast allows, on a GPU. TRADES starts its attack 0.001 from the
-    image, less than bfloat16 resolves, so that mixed precision weakens its first step.
+    SGD, or SGD with adversarial weight perturbation of size ``awp_size`` after ``awp_warmup`` epochs, or SAM or ASAM of
+    size ``rho`` (0: 0.05 for SAM, 0.5 for ASAM). The rate falls by ``decay`` at ``milestones`` (shares of the epochs);
+    a cyclic one climbs from 0 in a straight line and falls back to 0, batch by batch. ``clip_norm`` limits the
+    gradient's L2 norm (0: no limit). ``precision`` is exact, or mixed: bfloat16 where autocast allows, on a GPU. TRADES
+    starts its attack 0.001 from the image, less than bfloat16 resolves, so that mixed precision weakens its first step.
     """
 
     architecture: str
@@ -65,6 +70,7 @@ class TrainingConfig:
     awp: str = "layerwise"
     awp_size: float = 0.005
     awp_warmup: int = 0
+    rho: float = 0.0
     batch_size: int = 128
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -153,29 +159,38 @@ class TrainingConfig:
 
     @property
     def weight_perturbation(self) -> WeightPerturbation | None:
-        """The weight perturbation, where the optimizer is AWP."""
+        """The weight perturbation, where the optimizer is AWP, SAM or ASAM."""
         if self.optimizer == "SGD":
             return None
+        if self.optimizer in _USUAL_RHO:
+            rho = self.rho or _USUAL_RHO[self.optimizer]
+            return SAM(rho) if self.optimizer == "SAM" else ASAM(rho)
         return LayerwiseAWP(self.awp_size) if self.awp == "layerwise" else GlobalAWP(self.awp_size)
 
     def radius_share(self, epoch: int) -> float:
         """Return the share of the radius that an epoch (from 0) trains with."""
         return min(1.0, (epoch + 1) / (self.radius_warmup + 1))
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch (from 0)."""
-        share = epoch / self.epochs
+    def rate(self, epoch: float) -> float:
+        """Return the learning rate of an epoch (from 0); a fraction of one matters to a cyclic rate alone."""
+        share = (epoch if self.schedule == "cyclic" else int(epoch)) / self.epochs
+        if self.schedule == "cyclic":
+            return self.learning_rate * (1 - abs(2 * share - 1))
         if self.schedule == "cosine":
             return 0.5 * self.learning_rate * (1 + math.cos(math.pi * share))
         passed = sum(share >= milestone for milestone in self.milestones) if self.schedule == "steps" else 0
         return self.learning_rate * self.decay**passed
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        return asdict(self) | {
+        """Return the settings as plain JSON values.
+
+        A ``rho`` of 0 is left out: runs of earlier versions, which had none, keep their digest and can be resumed.
+        """
+        values = asdict(self) | {
             "milestones": list(self.milestones),
             "architecture_kwargs": dict(self.architecture_kwargs),
         }
+        return {name: value for name, value in values.items() if name != "rho" or value}
 
     def digest(self) -> str:
         """Return the digest of all settings."""

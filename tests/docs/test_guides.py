@@ -84,6 +84,7 @@ def test_there_is_a_guide_for_each_task() -> None:
         "cluster",
         "gpu",
         "training",
+        "photograph",
     }
     assert {path.stem for path in (DOCS / "guides").glob("*.md")} == tasks
 

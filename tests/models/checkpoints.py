@@ -151,7 +151,7 @@ def hostile_files(canary: Path) -> dict[str, tuple[bytes, str]]:
         "canary_legacy.th": (saved({"state_dict": state(), "x": Canary(canary)}, legacy=True), "mkdir"),
         "eval.pt": (saved(Evaluated(canary)), "eval"),
         "whole_module.pt": (saved(network()), "would run"),
-        "optimizer_class.pt": (saved({"state_dict": state(), "path": Path("x")}), "would run pathlib"),
+        "path_alone.pt": (saved({"path": Path("x")}), "would run pathlib"),
         "safe_truncated.safetensors": (safe[: len(safe) // 2], "safetensors"),
         "safe_no_header.safetensors": (safe[:12], "safetensors"),
         "safe_huge_header.safetensors": (struct.pack("<Q", 1 << 40) + b'{"x":1}', "header claims"),

@@ -1,9 +1,11 @@
 """Training settings: checked at the door, in words."""
 
 import pytest
+import torch
 
 from measurebench.core.errors import BadInputError
 from measurebench.training.awp import GlobalAWP, LayerwiseAWP
+from measurebench.training.sam import ASAM, SAM
 from measurebench.training.training_config import TrainingConfig, recipe
 
 
@@ -20,7 +22,7 @@ def _config(**settings) -> TrainingConfig:
         ({"epochs": 0}, r"epochs: expected a number of at least 1, got 0"),
         ({"steps": 0}, r"steps: expected a number of at least 1"),
         ({"defense": "trades"}, r"defense: expected Standard, AT, TRADES, MART, got 'trades'"),
-        ({"optimizer": "Adam"}, r"optimizer: expected SGD, AWP, got 'Adam'"),
+        ({"optimizer": "Adam"}, r"optimizer: expected SGD, AWP, SAM, ASAM, got 'Adam'"),
         ({"radius": "8"}, r"did you mean 8/255"),
         ({"learning_rate": 0.0}, r"learning_rate: expected a number above 0"),
         ({"milestones": [100, 150]}, r"milestones: expected shares of the epochs"),
@@ -80,6 +82,34 @@ def test_cosine_falls_smoothly_and_constant_not_at_all() -> None:
     cosine = _config(epochs=4, schedule="cosine", learning_rate=1.0)
     assert [cosine.rate(epoch) for epoch in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
     assert {_config(epochs=4, schedule="constant", learning_rate=1.0).rate(epoch) for epoch in range(4)} == {1.0}
+
+
+def test_a_cyclic_rate_climbs_from_zero_and_falls_back_batch_by_batch() -> None:
+    """CyclicLR(base_lr=0, max_lr=1) of torch with as many steps up as down, 4 epochs of 2 batches."""
+    config = _config(epochs=4, schedule="cyclic", learning_rate=1.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.0, 1.0, step_size_up=4, cycle_momentum=False)
+    for batch in range(8):
+        assert config.rate(batch / 2) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_other_schedules_change_between_epochs_alone() -> None:
+    for schedule in ("steps", "cosine", "constant"):
+        config = _config(epochs=8, schedule=schedule)
+        assert config.rate(5.75) == config.rate(5)
+
+
+def test_sam_and_asam_have_their_usual_sizes_unless_told() -> None:
+    assert _config(optimizer="SAM").weight_perturbation == SAM(0.05)
+    assert _config(optimizer="ASAM").weight_perturbation == ASAM(0.5)
+    assert _config(optimizer="ASAM", rho=0.1).weight_perturbation == ASAM(0.1)
+
+
+def test_settings_without_rho_have_the_digest_of_versions_that_did_not_know_it() -> None:
+    assert "rho" not in _config().to_json()
+    assert _config(optimizer="SAM", rho=0.1).digest() != _config(optimizer="SAM").digest()
 
 
 def test_the_radius_grows_over_its_warmup() -> None:

@@ -42,6 +42,7 @@ class GalleryItem:
     clean: str
     perturbation: str
     adversarial: str
+    source: str = ""
 
     @property
     def fooled(self) -> bool:
@@ -59,11 +60,14 @@ def write_gallery(
 ) -> Path:
     """Write ``folder/gallery.json`` and three PNG files per entry (clean, perturbation, adversarial); return its path.
 
-    ``entries`` hold the fields of ``GalleryItem`` except for the pictures. An earlier gallery is replaced, all at once.
+    ``entries`` hold the fields of ``GalleryItem`` except for the pictures. Of an earlier gallery, entries of the same
+    model and source are replaced and the others are kept, all at once.
     """
     rows: list[dict[str, Any]] = []
     contents: dict[str, bytes] = {}
-    for i, (entry, files) in enumerate(zip(entries, pictures, strict=True)):
+    kept = _kept(folder, {_subject(entry) for entry in entries})
+    together = [*kept, *zip(entries, pictures, strict=True)]
+    for i, (entry, files) in enumerate(together):
         names = {kind: f"{i:03d}-{kind}.png" for kind in PICTURES}
         contents |= dict(zip(names.values(), files, strict=True))
         rows.append({**entry, **names})
@@ -71,6 +75,26 @@ def write_gallery(
     earlier = [path.name for path in folder.glob("*.png") if _OURS.fullmatch(path.name)]
     write_set(folder, contents, earlier)
     return folder / "gallery.json"
+
+
+def _kept(folder: Path, replaced: set[tuple[str, str]]) -> list[tuple[Mapping[str, Any], tuple[bytes, bytes, bytes]]]:
+    """Return the entries of an earlier gallery that stay, with their pictures; none of one that cannot be read."""
+    try:
+        read_gallery(folder)
+        entries = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
+    except (BadInputError, OSError, ValueError):
+        return []
+    staying = [entry for entry in entries if _subject(entry) not in replaced]
+    names = [[folder / Path(entry[kind]).name for kind in PICTURES] for entry in staying]
+    return [
+        (entry, (clean.read_bytes(), change.read_bytes(), adversarial.read_bytes()))
+        for entry, (clean, change, adversarial) in zip(staying, names, strict=True)
+    ]
+
+
+def _subject(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return whose images an entry shows: the model, and the picture file where there is one."""
+    return str(entry["model_id"]), str(entry.get("source", ""))
 
 
 def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
@@ -90,7 +114,7 @@ def read_gallery(folder: Path) -> tuple[GalleryItem, ...]:
 
 
 def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
-    if not isinstance(entry, dict) or (missing := sorted(set(_FIELDS) - set(entry))):
+    if not isinstance(entry, dict) or (missing := sorted(set(_FIELDS) - set(entry) - {"source"})):
         raise BadInputError(
             where,
             "an object with the fields of an attacked image",
@@ -99,7 +123,7 @@ def _item(entry: Any, folder: Path, where: str) -> GalleryItem:
     values = {}
     for name, kind in _FIELDS.items():
         try:
-            values[name] = kind(entry[name])
+            values[name] = kind(entry.get(name, "") if name == "source" else entry[name])
         except (TypeError, ValueError, OverflowError):
             raise BadInputError(f"{where}: {name}", kind.__name__, repr(entry[name])[:80]) from None
     for name in PICTURES:

@@ -49,12 +49,12 @@ def png_bytes(image: Image) -> bytes:
     return buffer.getvalue()
 
 
-def read_picture(path: Path, size: int | None) -> Image:
+def read_picture(path: Path, size: int | None, crop: int | None = None) -> Image:
     """Return a picture file as colours [3, H, W] in [0, 1], its middle square scaled to ``size`` where given.
 
-    Grey pictures of 16 bits keep their depth, and pictures of floats must lie in [0, 1]. Raises BadInputError where
-    there is no such file, where it is not a picture, and for a size below 1; LimitError for more pixels or a longer
-    side than is allowed.
+    With ``crop`` the middle of that many pixels is cut out afterwards. Grey pictures of 16 bits keep their depth, and
+    pictures of floats must lie in [0, 1]. Raises BadInputError where there is no such file, where it is not a picture,
+    and for a size below 1; LimitError for more pixels or a longer side than is allowed.
     """
     from PIL import Image as Pillow
     from PIL import ImageOps
@@ -75,6 +75,9 @@ def read_picture(path: Path, size: int | None) -> Image:
             raise
         if size is not None:
             picture = ImageOps.fit(picture, (size, size), Pillow.Resampling.BICUBIC)
+        if size is not None and crop is not None:
+            edge = (size - crop) // 2
+            picture = picture.crop((edge, edge, edge + crop, edge + crop))
     if picture.mode == "F":
         return np.repeat(np.asarray(picture, dtype=np.float32).clip(0, 1)[None], 3, axis=0)
     pixels = np.asarray(picture, dtype=np.float32) / np.float32(255)

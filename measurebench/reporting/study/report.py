@@ -7,11 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.errors import BadInputError
 from measurebench.reporting.charts import scatter
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.figures.figure_files import check_formats, file_name, write_figures
+from measurebench.reporting.figures.gallery import read_gallery
 from measurebench.reporting.figures.latex import latex_table
 from measurebench.reporting.html.shell import write_text
+from measurebench.reporting.single.single_page import Single, load_single, single_page
 from measurebench.reporting.study.study_page import sections, study_page
 from measurebench.reporting.subject.study import Study, load_study
 
@@ -30,11 +33,17 @@ def write_report(
 ) -> Path:
     """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
 
-    ``name`` is the study's, ``figures`` a folder for every chart as a file in ``formats`` and every matrix of estimates
-    as a LaTeX table, ``analysis`` the folder of an analysis made before, ``options`` go to ``measurebench.analyze``.
+    A source with a single model gets the page of a model: accuracies with intervals, measures with errors, classes, and
+    its place among the models of a shipped study. ``name`` is the study's, ``figures`` a folder for every chart as a
+    file in ``formats`` and every matrix of estimates as a LaTeX table, ``analysis`` the folder of an analysis made
+    before, ``options`` go to ``measurebench.analyze``.
     Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
+    if (single := _single(source, name)) is not None:
+        if figures is not None:
+            raise BadInputError("--figures", "a study of several models, whose charts become files", "a single model")
+        return write_text(Path(out) / "index.html", single_page(single))
     study = load_study(source, name=name, analysis=analysis, options=options)
     page = write_text(Path(out) / "index.html", study_page(study))
     if figures is not None:
@@ -44,6 +53,28 @@ def write_report(
             if (text := latex_table(figure)) is not None:
                 write_text(Path(figures) / f"{figure.id}.tex", text)
     return page
+
+
+def _single(source: Path | str | pd.DataFrame, name: str) -> Single | None:
+    """Return the one model of a source, None where there are several."""
+    if isinstance(source, pd.DataFrame):
+        return load_single(source, name=name) if len(source) == 1 else None
+    from measurebench.store.recorded_infos import infos_of
+    from measurebench.store.tables import read_provenance, read_table
+
+    path = Path(source)
+    table = read_table(path)
+    if len(table) != 1:
+        return None
+    folder = path if path.is_dir() else None
+    return load_single(
+        table,
+        name=name,
+        folder=folder,
+        infos=infos_of(path),
+        provenance=read_provenance(path),
+        gallery=read_gallery((folder or path.parent) / "gallery"),
+    )
 
 
 def static_figures(study: Study) -> list[Figure]:
