@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
-from measurebench.core.records import Record
+from measurebench.core.records import ModelKey, Record
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
@@ -178,7 +178,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     pairs = pairs_of(measures, options)
     if (supplied := supplied_attack(options.adversarial)) is not None:
         check_splits(supplied, pairs)
-    records, catalogue = folder.records_by_model(), folder.catalogue()
+    records = folder.records_by_model()
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
     entries = folder.entries()
@@ -208,8 +208,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     keys = {(task.spec.id, task.model_digest, task.config.digest()) for task, _ in done}
     keys |= {(task.spec.id, task.model_digest, task.config.digest()) for task in plan.tasks}
     for task, entry in done:
-        # It comes back into force where other weights or settings were measured in between.
-        if (current := catalogue.get(task.spec.id)) is None or model_key(current) not in keys:
+        if not _in_force(entry, [other for other in entries if other["model_id"] == task.spec.id], keys):
             folder.add_model(entry)
     return plan
 
@@ -219,6 +218,17 @@ def _entry(model_id: str, task: Task, entries: Sequence[Mapping[str, Any]]) -> M
     wanted = (model_id, task.model_digest, task.config.digest())
     matching = [entry for entry in entries if model_key(entry) == wanted and not entry.get("failure")]
     return matching[-1] if matching else None
+
+
+def _in_force(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], asked: Set[ModelKey]) -> bool:
+    """Say whether an entry is the latest of its model and threat model, and the model's latest is of this run.
+
+    The latest entries are those that tables and pages show, so an earlier one comes back into force by being added
+    again. One run may ask for several threat models of a model: their entries are in force together.
+    """
+    threat = entry.get("norm"), entry.get("radius")
+    same = [other for other in entries if (other.get("norm"), other.get("radius")) == threat]
+    return same[-1] == entry and model_key(entries[-1]) in asked
 
 
 def _task(

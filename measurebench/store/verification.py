@@ -52,6 +52,9 @@ def verify_results(path: Path) -> list[Fault]:
         content = block.read_bytes()
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
             faults.append(Fault(str(block), "damaged", "the attack searches these examples again if it needs them"))
+    for file in sorted((path / "adversarial").rglob("*.npz")):
+        if not is_intact(file.read_bytes()):
+            faults.append(Fault(str(file), "damaged", "the same run command with --save-adversarial makes it again"))
     return faults + _left_over(path)
 
 

@@ -54,6 +54,18 @@ def test_a_whole_results_folder_is_whole(results: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_damaged_adversarial_images_are_found_and_made_again(copy: Path, manifest: Path, images_file: Path) -> None:
+    again = f"{manifest.parent}#net0", f"arrays:{images_file}", copy
+    run(*again, save_adversarial=True, **OPTIONS)
+    assert verify_folder(copy) == []
+    file = sorted((copy / "adversarial").rglob("*.npz"))[0]
+    flip(file, 200)
+    (fault,) = verify_folder(copy)
+    assert (fault.place, fault.what) == (str(file), "damaged")
+    run(*again, save_adversarial=True, **OPTIONS)
+    assert verify_folder(copy) == []
+
+
 @pytest.mark.parametrize("name", ["records.jsonl", "models.jsonl", "configs.jsonl", "environments.jsonl", "runs.jsonl"])
 def test_a_changed_byte_in_any_file_of_lines_is_found(name: str, copy: Path) -> None:
     path = copy / name

@@ -58,6 +58,21 @@ def test_a_second_sweep_measures_nothing_and_writes_nothing(swept: Path, manifes
     assert {name: (swept / name).read_bytes() for name in before} == before
 
 
+def test_every_radius_of_a_sweep_comes_back_into_force(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    def measured(**of: Any) -> list[str]:
+        run(f"{manifest}#net0", f"arrays:{images_file}", tmp_path / "out", **OPTIONS, **of)
+        return read_table(tmp_path / "out")["config_digest"].tolist()
+
+    first = measured(radius=RADII)
+    later = measured(radius=RADII[0], seed=1)[0]
+    assert measured(radius=RADII[1])[0] == first[0]  # the latest entry of the model is of the sweep, one radius is not
+    again = measured(radius=RADII)
+    assert again.index(first[1]) < again.index(later)
+    before = (tmp_path / "out" / "models.jsonl").read_bytes()
+    assert measured(radius=RADII) == again
+    assert (tmp_path / "out" / "models.jsonl").read_bytes() == before
+
+
 def test_status_counts_every_record_and_says_which_radius(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = read_status(swept)
     assert sum(model.measured for model in models) == len(read_records(swept)) == 20

@@ -79,6 +79,13 @@ def test_radii_of_a_table_are_ordered_and_each_named_once() -> None:
     assert radii_in(pd.DataFrame({"model_id": ["a"]})) == []
 
 
+def test_a_radius_and_its_rounded_decimal_are_one_radius_and_0_031_is_another() -> None:
+    table = study_table(24, 3).assign(radius=[8 / 255, 0.0314] * 12)
+    assert analyze(table, **QUICK).n_models == 24
+    with pytest.raises(BadInputError, match=r"got (0.031|8/255) for 12 models, (8/255|0.031) for 12 models"):
+        analyze(table.replace({"radius": {0.0314: 0.031}}), **QUICK)
+
+
 def test_the_page_of_one_radius_shows_its_rows_and_the_curve_over_all() -> None:
     table = two_radii()
     study = load_study(table, options={"radius": "2/255", **QUICK})

@@ -49,7 +49,6 @@ MIN_RUNS = 4
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
 _LARGEST = 1e100
-_ID_COLUMNS = ("id", "model", "name")  # what names models in a table without model_id, if each entry is another
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,6 @@ def read_population(
         notes += unread_columns(table, [target, *axes, run, cluster])
     _check_target(numbers(table, target, "target"), target)
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
-    notes += _id_notes(table)
     unit, units, too_few = _units(table, run, cluster, notes)
     return Population(
         table,
@@ -252,18 +250,6 @@ def identified(table: pd.DataFrame, id: str | None = None) -> pd.DataFrame:
     else:
         table.insert(0, "model_id", numbered)
     return table.reset_index(drop=True)
-
-
-def _id_notes(table: pd.DataFrame) -> list[str]:
-    """Return a note where rows are named by their number although a column of names is there."""
-    numbered = table["model_id"].str.fullmatch(r"row \d+").all()
-    unused = [name for name in _ID_COLUMNS if name in table.columns]
-    if not numbered or not unused:
-        return []
-    return [
-        f"Models are named by the numbers of their rows: column {unused[0]} has missing or repeated entries, so that it"
-        " does not tell them apart."
-    ]
 
 
 def _where(table: pd.DataFrame, expression: str | None) -> dict[int, str]:

@@ -25,6 +25,11 @@ EARLIER = "configuration"
 """Names of the filters that leave out rows of other radii, and of earlier configurations."""
 
 
+_HALF_LEVELS = 2 * 255
+_ROUNDING = 5e-5  # of four decimals
+_DECIMALS_BELOW = 0.1  # a larger radius is written as the decimal that it is: 0.5, 0.3
+
+
 def radius_number(value: Any) -> float | None:
     """Return a radius of a table as a number, None where it is missing or no number.
 
@@ -39,9 +44,21 @@ def radius_number(value: Any) -> float | None:
         return None
 
 
-def _same(value: Any) -> float | None:
-    """Return a radius rounded, so that 8/255 and 0.0313725490 are one, and 0.031 is another."""
+def _exact(value: Any) -> float | None:
+    """Return a radius as a number: the half grey level that a decimal was rounded from, where there is one.
+
+    So 8/255, 0.0313725490 and 0.0314 are one, and 0.031 is another.
+    """
     number = radius_number(value)
+    if number is None or not 0 < number < _DECIMALS_BELOW:
+        return number
+    level = round(number * _HALF_LEVELS) / _HALF_LEVELS
+    return level if level > 0 and abs(level - number) < _ROUNDING else number
+
+
+def _same(value: Any) -> float | None:
+    """Return a radius as a number that equal radii share."""
+    number = _exact(value)
     return None if number is None else round(number, 7)
 
 
@@ -74,7 +91,7 @@ def _threats(table: pd.DataFrame) -> list[str]:
     parts = [
         (
             str(norm) if isinstance(norm, str) else "",
-            "" if (number := radius_number(radius)) is None else radius_text(number),
+            "" if (number := _exact(radius)) is None else radius_text(number),
         )
         for norm, radius in zip(norms, radii, strict=True)
     ]
@@ -100,7 +117,7 @@ def require_one_threat(table: pd.DataFrame, settings: Sequence[str] = ()) -> Non
 
 
 def _text(name: str, value: Any) -> str:
-    number = radius_number(value) if name == RADIUS else None
+    number = _exact(value) if name == RADIUS else None
     return str(value) if number is None else radius_text(number)
 
 
