@@ -1,7 +1,7 @@
 """Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md.
 
 Run as ``python -m benchmarks.statistics``; with ``--keep-coverage`` the page keeps its figures of coverage, which take
-an hour.
+long (its time was not measured).
 """
 
 import argparse

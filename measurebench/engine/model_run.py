@@ -1,8 +1,6 @@
 """Measures one model: loads and verifies it, then makes a record after every measure."""
 
 import gc
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from measurebench.engine.disk_blocks import DiskBlocks
 from measurebench.engine.environment import environment
 from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
+from measurebench.engine.peak_memory import peak_memory
 from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
 from measurebench.engine.saved_images import SavedImages
 from measurebench.engine.supplied_images import aligned, supplied_to
@@ -47,7 +46,6 @@ __all__ = [
     "broken_off",
     "load_failure",
     "measure_model",
-    "peak_memory_of_children",
     "spec_entry",
 ]
 
@@ -85,7 +83,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
             run = _ModelRun(task, options, dataset, out, device, digest)
         except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
             raise_machine_fault(error, task.spec.id, task.spec.locator if task.spec.source == "local" else None)
-            yield from load_failure(task, options, _reason(error), digest, _peak_memory(device))
+            yield from load_failure(task, options, _reason(error), digest, peak_memory(device))
             if is_lost(error):
                 raise DeviceLostError from error
         else:
@@ -231,7 +229,7 @@ class _ModelRun:
             standard_error=None if failure or value.value is None else value.standard_error,
             n=_n(item, value, context),
             seconds=max(taken, 0.0),
-            peak_memory_bytes=_peak_memory(self.device),
+            peak_memory_bytes=peak_memory(self.device),
             seed=self.options.seed,
             environment_digest=self.environment_digest,
             time=_now(),
@@ -387,23 +385,6 @@ def _reason(error: BaseException) -> str:
     """Return an error in one line: our own as they are, others with their type."""
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, MeasurebenchError) else f"{type(error).__name__}: {text}"
-
-
-def _peak_memory(device: str) -> int:
-    """Return the peak memory in bytes: of the device for this measure, or of this process so far."""
-    if device != "cpu":
-        return int(torch.cuda.max_memory_allocated(device))
-    return _resident(resource.RUSAGE_SELF)
-
-
-def peak_memory_of_children() -> int:
-    """Return the most bytes that any process started and ended by this one held in ordinary memory."""
-    return _resident(resource.RUSAGE_CHILDREN)
-
-
-def _resident(whose: int) -> int:
-    peak = resource.getrusage(whose).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _now() -> str:

@@ -30,9 +30,9 @@ from measurebench.engine.model_run import (
     broken_off,
     load_failure,
     measure_model,
-    peak_memory_of_children,
 )
 from measurebench.engine.options import RunOptions
+from measurebench.engine.peak_memory import peak_memory_of_children
 from measurebench.engine.plan import Task
 
 __all__ = ["measure_in_workers", "without_main"]
