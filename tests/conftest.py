@@ -43,8 +43,9 @@ def training_mode():
 @pytest.fixture(scope="session", autouse=True)
 def trusted_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give the word for the code that manifests of the tests name; tests/test_trust.py takes it back."""
-    below = f"{tmp_path_factory.getbasetemp().resolve()}/**"
-    (_CONFIG / "trusted-folders.json").write_text(json.dumps({below: "the tests"}))
+    folders = (tmp_path_factory.getbasetemp(), Path(__file__).parents[2] / "shared")
+    trusted = {f"{folder.resolve()}/**": "the tests" for folder in folders}
+    (_CONFIG / "trusted-folders.json").write_text(json.dumps(trusted))
 
 
 @pytest.fixture(scope="session")

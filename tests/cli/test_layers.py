@@ -17,6 +17,7 @@ ALLOWED = {"typer", "rich"}
 LIGHT = {
     "measurebench.cli",
     "measurebench.core.errors",
+    "measurebench.core.foreign",
     "measurebench.core.info",
     "measurebench.core.option_fields",
     "measurebench.core.origins",

@@ -28,6 +28,7 @@ __all__ = ["Counts", "counting", "pretended_gpu"]
 @contextmanager
 def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
     """Let ``cuda`` mean the pretended GPU inside the block; ``n_devices`` seem to be there, the first is used."""
+    from measurebench.compute.graphs import SWITCH
     from measurebench.measures.perturbation import normals
     from tests.pretended.cuda import patch_cuda
     from tests.pretended.dispatch import Dispatch
@@ -39,6 +40,7 @@ def pretended_gpu(n_devices: int = 1) -> Iterator[None]:
         import torch._decomp.decompositions_for_jvp  # noqa: F401
     with pytest.MonkeyPatch.context() as patch:
         patch_cuda(patch, n_devices)
+        patch.setenv(SWITCH, "0")  # there are no pretended graphs: passes run as they are, operation by operation
         patch_factories(patch)
         with Dispatch():
             try:
