@@ -129,7 +129,7 @@ def test_a_measure_that_keeps_all_promises_passes() -> None:
         (WithoutError(), "standard_error", "has a standard error: None; MeasureValue.mean computes one"),
         (WithoutCount(), "standard_error", "n counts the examples that are read: n = None"),
         (Trains(), "network_as_found", "leaves the network's weights"),
-        (Hooks(), "network_as_found_after_error", "not after an error in pass 3"),
+        (Hooks(), "network_as_found_after_error", "not after an error in pass 4"),
         (InPlace(), "shared_work_as_found", "it changed clean logits in place"),
         (OfTheWeights(), "rescaling", "rescale_invariant .* holds, as it declares"),
         (BrokenVariant(), "variants", "the id of a variant is ID:VARIANT: 'mine'"),
