@@ -13,7 +13,6 @@ import typer
 
 from measurebench.cli.plugins import with_plugins
 from measurebench.core.errors import BadInputError, MeasurebenchError, near_names
-from measurebench.core.foreign import for_terminal
 
 __all__ = ["COMMANDS", "run_command_line"]
 
@@ -174,5 +173,7 @@ def _system_message(error: OSError) -> str:
 
 
 def _say(message: str, status: int) -> int:
+    from measurebench.core.foreign import for_terminal
+
     sys.stderr.write(f"measurebench: {for_terminal(message)}\n")
     return status

@@ -8,15 +8,17 @@ from typing import Any
 
 import typer
 
-from measurebench.cli.consoles import console_for_tables
 from measurebench.core.errors import DamageWarning
-from measurebench.core.foreign import for_terminal
 
 __all__ = ["plain_warnings", "say", "say_json", "say_table"]
+
+_WIDTH = 240  # characters, where stdout is no terminal: a table in a file is not broken into a terminal's lines
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a text as one line on stdout, or on stderr."""
+    from measurebench.core.foreign import for_terminal
+
     typer.echo(for_terminal(text), err=err)
 
 
@@ -30,12 +32,26 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Col
     from rich.table import Table
     from rich.text import Text
 
+    from measurebench.core.foreign import for_terminal
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in heads:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: rich reads no markup in it
-    console_for_tables().print(table)
+    _console().print(table)
+
+
+def _console() -> Any:
+    """Return rich's console, which raises BrokenPipeError where the reader has gone, as any other output does."""
+    from rich.console import Console
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # rich's own ends the program with status 1
+            raise BrokenPipeError
+
+    console = Piped()
+    return console if console.is_terminal else Piped(width=_WIDTH)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from measurebench.cli.printing import say
-from measurebench.core.foreign import for_terminal
 from measurebench.core.records import Record
 
 __all__ = ["QUIET_SECONDS", "columns", "duration", "terminal_progress"]
@@ -95,6 +94,8 @@ class _Terminal(_Pace):
         self.bar.update(self.task, total=self.n_open, description=f"{n_models} models{found}")
 
     def started(self, model_id: str) -> None:
+        from measurebench.core.foreign import for_terminal
+
         super().started(model_id)
         self.bar.update(self.task, description=for_terminal(model_id, _LONGEST))
 

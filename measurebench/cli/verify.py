@@ -1,13 +1,12 @@
 """``measurebench verify``: reads everything that is stored in a folder and says what is damaged."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from measurebench.cli.printing import say
+from measurebench.cli.printing import say, say_json
 
 __all__ = ["verify"]
 
@@ -28,7 +27,7 @@ def verify(
 
     kind, faults = kind_of_folder(folder), verify_folder(folder)
     if as_json:
-        typer.echo(json.dumps([asdict(fault) for fault in faults], indent=1))
+        say_json([asdict(fault) for fault in faults])
     else:
         for fault in faults:
             say(str(fault))

@@ -8,8 +8,9 @@ from measurebench.attacks.registry import all_attacks
 from tests.documentation import Module, modules
 
 OUTSIDE = [m for m in modules() if not m.name.startswith("measurebench.attacks")]
-# ``pgd`` is also a kind of examples that measures read, and part of the study's names of measures.
-KINDS = {"kind", "examples", "inputs"}
+# ``pgd`` is also a kind of examples that measures read, and part of the study's names of measures; ``square`` is also
+# a way to cut a picture.
+KINDS = {"kind", "examples", "inputs", "preprocessing"}
 
 
 def _names() -> set[str]:

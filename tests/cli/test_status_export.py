@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from measurebench.cli.app import run_command_line
+from measurebench.store.checked_lines import Damage
 from measurebench.store.folder import ResultsFolder
 from measurebench.store.journal import Journal
 from tests.store.test_folder import record
@@ -71,13 +72,13 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
 def test_records_are_read_once_however_many_models_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = study(tmp_path / "s", *(f"m{i}" for i in range(20)))
     read: list[Path] = []
-    whole = Journal.numbered
+    whole = Journal.examine
 
-    def counted(journal: Journal) -> list[tuple[int, dict[str, Any]]]:
+    def counted(journal: Journal) -> tuple[list[tuple[int, dict[str, Any]]], list[Damage]]:
         read.append(journal.path)
         return whole(journal)
 
-    monkeypatch.setattr(Journal, "numbered", counted)
+    monkeypatch.setattr(Journal, "examine", counted)
     assert run_command_line(["status", str(folder)]) == 0
     assert read.count(folder / "records.jsonl") == 1
     assert run_command_line(["export", str(folder), "--out", str(tmp_path / "t.csv")]) == 0

@@ -38,5 +38,5 @@ def test_a_taken_id_is_refused_and_nothing_is_written(manifest: Path, tmp_path: 
 def test_options_that_a_run_has_too_have_its_defaults() -> None:
     declared = options_of(RunOptions)
     shared = [item for name, item in inspect.signature(convert_checkpoint).parameters.items() if name in declared]
-    assert [item.name for item in shared] == ["architecture", "normalization", "allow_pickle", "trust_code"]
+    assert [item.name for item in shared] == ["architecture", "normalization", "weights", "allow_pickle", "trust_code"]
     assert all(item.default == declared[item.name].default for item in shared)

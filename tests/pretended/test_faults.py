@@ -65,7 +65,7 @@ def test_a_fast_run_searches_in_16_bits_and_judges_in_full_precision() -> None:
     with numerics("exact"), counting() as counts:
         _ = context.adversarial
     assert counts.by_reduced["convolution"] > 0
-    assert context.search_network == "16-bit layers, float32 head"
+    assert context.search_network == "bfloat16 layers, float32 head"
     with numerics("exact"), counting() as counts:
         outcome = context.outcome("pgd")
         values = [evaluate(find_measure(name), context) for name in ("average_ce", "average_ce_pgd", "x_grad_norm_pgd")]
