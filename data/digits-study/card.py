@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.population.population import CONVERGED_AT
+from measurebench.store.csv_text import without_marks
 
 HERE = Path(__file__).parent
 SETTINGS = (
