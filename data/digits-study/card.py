@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.population.population import CONVERGED_AT
+from measurebench.store.csv_text import without_marks
 
 HERE = Path(__file__).parent
 SETTINGS = (
@@ -107,7 +108,7 @@ def autoattack() -> list[str]:
 
 def claims() -> list[str]:
     """Return the verdicts, claim by claim."""
-    judged = pd.read_csv(HERE / "claims.csv", keep_default_na=False)
+    judged = without_marks(pd.read_csv(HERE / "claims.csv", keep_default_na=False))
     rows = judged[["claim", "measure", "verdict", "found"]].to_dict("split")["data"]
     return [*head("claim", "measure", "verdict", "what was found"), *(line(*row) for row in rows)]
 

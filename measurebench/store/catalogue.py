@@ -8,10 +8,11 @@ from measurebench.core.errors import BadInputError
 
 __all__ = ["checked_entry"]
 
+_KEY = ("model_id", "model_digest", "config_digest")  # says which records belong to an entry
 _TEXT, _MAYBE = (str,), (str, type(None))
 _WHOLE, _NUMBER = (int, type(None)), (int, float, type(None))
 _KINDS: dict[str, tuple[type, ...]] = (
-    dict.fromkeys(("model_id", "model_digest", "config_digest"), _TEXT)
+    dict.fromkeys(_KEY, _TEXT)
     | dict.fromkeys(("reference", "source", "file_sha256", "architecture", "defense", "dataset", "norm"), _MAYBE)
     | dict.fromkeys(("radius_text", "run", "cluster", "failure", "measurebench_version"), _MAYBE)
     | dict.fromkeys(("n_parameters", "n_train", "n_test"), _WHOLE)
@@ -26,8 +27,9 @@ def checked_entry(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     Raises BadInputError, which names ``where`` and the field, for a missing field, one of another type, and numbers
     that a table cannot hold.
     """
-    if "model_id" not in value:
-        raise BadInputError(where, "the field 'model_id'", "an entry without it")
+    for name in _KEY:
+        if name not in value:
+            raise BadInputError(where, f"the field {name!r}", "an entry without it")
     for name, item in value.items():
         kinds = _KINDS.get(name)
         if kinds is not None and (not isinstance(item, kinds) or isinstance(item, bool)):

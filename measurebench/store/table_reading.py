@@ -123,7 +123,7 @@ def read_excel(path: Path) -> pd.DataFrame:
     table = pd.DataFrame({heads[k]: [row[k] for row in rows[1:]] for k in kept}).infer_objects()
     table = table.assign(**{n: table[n].map(_name_text, na_action="ignore") for n in _NAMES if n in table.columns})
     others = f"Read the sheet {name!r}, the first with cells of {len(sheets)} sheets." if len(sheets) > 1 else ""
-    return _with_notes(as_numbers(table, european=False), [others] if others else [])
+    return _with_notes(as_numbers(table, typed=True), [others] if others else [])
 
 
 def _name_text(value: Any) -> str:
@@ -243,12 +243,13 @@ def _holds_values(column: pd.Series[Any]) -> bool:
     return infer_dtype(column, skipna=True) in ("integer", "floating", "boolean") and bool(column.notna().any())
 
 
-def as_numbers(table: pd.DataFrame, *, european: bool = False) -> pd.DataFrame:
+def as_numbers(table: pd.DataFrame, *, european: bool = False, typed: bool = False) -> pd.DataFrame:
     """Return a table in which columns of text that hold numbers are numbers, with a note for each change.
 
     Understood are decimal commas, separated thousands, signs of percent (divided by 100) and words for missing such as
     "n/a" and "-". A column with any other text stays as it is, and so do names. ``european`` says that commas are
-    decimal where they might as well separate thousands.
+    decimal where they might as well separate thousands; ``typed`` says that the file tells numbers from text, as JSON
+    does: one number then makes a column one of numbers, while elsewhere more cells than not have to be numbers.
 
     >>> import pandas as pd
     >>> as_numbers(pd.DataFrame({"x": ["0,5", "n/a?", "1,25"]}))["x"].tolist()
@@ -267,7 +268,7 @@ def as_numbers(table: pd.DataFrame, *, european: bool = False) -> pd.DataFrame:
     }
     european = european or any(_is_european(cells) for cells in texts.values())
     told: list[str] = []
-    changed = {name: found for name, cells in texts.items() if (found := _numbers(name, cells, european, told))}
+    changed = {name: found for name, cells in texts.items() if (found := _numbers(name, cells, european, typed, told))}
     new = {name: pd.Series(cells, index=table.index, dtype="float64") for name, cells in changed.items()}
     return _with_notes(table.assign(**new), told) if new else table
 
@@ -278,9 +279,13 @@ def _is_european(cells: Iterable[Any]) -> bool:
     return any(_DECIMAL_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text) for text in texts)
 
 
-def _numbers(name: str, cells: Sequence[Any], european: bool, told: list[str]) -> list[float | None] | None:
+def _numbers(
+    name: str, cells: Sequence[Any], european: bool, typed: bool, told: list[str]
+) -> list[float | None] | None:
     """Return a column as numbers, or None where it is none of numbers; what was changed goes to ``told``."""
-    written = [c for c in cells if isinstance(c, str) and c]
+    n_typed = sum(isinstance(c, int | float) and c == c for c in cells)
+    sure = typed and n_typed > 0
+    written = [c for c in cells if isinstance(c, str) and (c or sure)]
     no_number = [
         c for c in written if not re.search(r"\d", c) and re.sub(r"[^a-z0-9]", "", c.lower()) in _MISSING_WORDS
     ]
@@ -289,8 +294,8 @@ def _numbers(name: str, cells: Sequence[Any], european: bool, told: list[str]) -
         isinstance(c, bool) for c in cells
     ):
         return None
-    known = len([c for c in cells if isinstance(c, int | float) and c == c]) + len(rest)
-    if not written or known <= len(no_number):
+    known = n_typed + len(rest)
+    if not written or (known <= len(no_number) and not sure):
         return None
     percent = [found["number"].strip() for c in rest if (found := _PERCENT.fullmatch(c))]
     if percent and len(percent) != known:

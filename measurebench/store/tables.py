@@ -168,7 +168,7 @@ def _read_json(path: Path) -> pd.DataFrame:
     others = [row for row in rows if not _is_plain_object(row)] if isinstance(rows, list) else [rows]
     if others:
         raise BadInputError(str(path), "a list of objects with plain values", repr(others[0])[:80])
-    return as_numbers(pd.DataFrame.from_records(rows))
+    return as_numbers(pd.DataFrame.from_records(rows), typed=True)
 
 
 def _is_plain_object(row: Any) -> bool:

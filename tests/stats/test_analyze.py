@@ -298,11 +298,22 @@ def test_power_grows_with_the_number_of_runs() -> None:
     assert detectable_tau(1344, 0.05) < detectable_tau(48, 0.05) < 0.4
 
 
-def test_holm_leaves_room_however_many_measures_are_tried() -> None:
+def test_holm_leaves_room_for_up_to_200_measures_and_permutations_are_capped_beyond() -> None:
     from measurebench.stats.analyze import enough_permutations
 
-    for n_measures in (1, 18, 132, 1000):
+    for n_measures in (1, 18, 132, 200):
         assert n_measures / (1 + enough_permutations(n_measures)) <= 0.01
+    assert [enough_permutations(n_measures) for n_measures in (200, 201, 1000, 20_000)] == [20_000] * 4
+
+
+def test_more_measures_than_the_permutations_can_tell_apart_are_told() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"model_id": [f"m{i}" for i in range(30)], "robust_gap_pgd": rng.normal(size=30)})
+    for n_measures, told in ((4, False), (5, False), (6, True)):
+        noise = {f"noise{i}": rng.normal(size=30) for i in range(n_measures)}
+        notes = analyze(table.assign(**noise), bootstrap=20, permutations=99).notes
+        words = f"99 permutations cannot give a p-value that is shown among {n_measures} measures; name fewer."
+        assert (words in notes) is told
 
 
 def test_fewer_than_four_runs_allow_no_inference() -> None:

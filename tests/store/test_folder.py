@@ -92,7 +92,7 @@ def test_ids_never_leave_their_folder(name: str) -> None:
 def test_the_catalogue_holds_the_latest_entry_of_each_model_by_id(tmp_path: Path) -> None:
     with ResultsFolder.writing(tmp_path / "out", "0") as folder:
         for model_id, run in (("b", "1"), ("a", "1"), ("b", "2")):
-            folder.add_model({"model_id": model_id, "run": run})
+            folder.add_model({"model_id": model_id, "model_digest": "d", "config_digest": "c", "run": run})
     catalogue = ResultsFolder.open(tmp_path / "out").catalogue()
     assert [(name, entry["run"]) for name, entry in catalogue.items()] == [("a", "1"), ("b", "2")]
 
