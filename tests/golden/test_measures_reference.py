@@ -28,7 +28,7 @@ WITH_OWN_REFERENCE = {
     "path_norm_over_margin_pgd",
 }
 # tested in tests/measures/smoothness: the same search as local_lip on the divergence;
-# in tests/attacks: AutoAttack and its attacks, image by image against pyautoattack;
+# in tests/attacks: AutoAttack and its attacks, image by image against pyautoattack; FGSM and noise in closed form;
 # in the tests of their families: measures with closed forms, exact bounds of scipy, or slow loops there
 ELSEWHERE = {
     "kl_divergence_tpgd",
@@ -47,6 +47,8 @@ ELSEWHERE = {
     "autoattack_sampled_accuracy",
     "autoattack_stock_accuracy",
     "fab_t_accuracy",
+    "fgsm_accuracy",
+    "noise_accuracy",
     "square_accuracy",
 }
 # Both compute in float64: sums of some thousand products differ by 1e-13. Iterated attacks carry such differences

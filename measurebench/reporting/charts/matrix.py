@@ -130,8 +130,9 @@ def _middles() -> list[str]:
     return ["0" if abs(m) < 0.05 else f"{m:.1f}".replace("-", "\u2212").replace("0.", ".") for m in middles]
 
 
+_MIDDLES = _middles()
 # A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
-_LEGEND = f"{_middles()}[datum.index]"
+_LEGEND = f"{_MIDDLES}[datum.index]"
 
 
 def _numbers(base: Any) -> list[Any]:

@@ -19,6 +19,9 @@ _COLUMNS = (
     Column("radius", "radius"),
     Column("accuracy", "robust accuracy", "percent"),
 )
+# The texts of the ticks are data of the chart; a tick's index runs from 0 to 1.
+_NAMES = "radius_names"
+_LABEL = f"{_NAMES}[round(datum.index * (length({_NAMES}) - 1))]"
 
 
 def figure(study: Study) -> Figure | None:
@@ -71,13 +74,12 @@ def _chart(study: Study, rows: pd.DataFrame, attack: str) -> Any:
     import altair as alt
 
     values = sorted(set(rows["_radius"]))
-    names = {str(value): "0" if value == 0 else radius_text(value) for value in values}
-    label = " : ".join(f"abs(datum.value - {value!r}) < 1e-9 ? '{names[str(value)]}'" for value in values) + " : ''"
+    names = alt.param(name=_NAMES, value=["0" if value == 0 else radius_text(value) for value in values])
     x = alt.X(
         field="_radius",
         type="quantitative",
         title="radius of the attack (pixel units)",
-        axis=alt.Axis(values=values, labelExpr=label, labelOverlap=True),
+        axis=alt.Axis(values=values, labelExpr=_LABEL, labelOverlap=True),
         # A little wider than the data, whose nine digits may round the last radius below its tick.
         scale=alt.Scale(domain=[values[0], values[-1] * 1.01], nice=False),
     )
@@ -96,4 +98,4 @@ def _chart(study: Study, rows: pd.DataFrame, attack: str) -> Any:
     points = base.mark_point(filled=True, size=30, opacity=0.85, aria=False).encode(
         x=x, y=y, tooltip=tooltips(_COLUMNS), **channels
     )
-    return alt.layer(lines, points).properties(width="container", height=340)
+    return alt.layer(lines, points).add_params(names).properties(width="container", height=340)

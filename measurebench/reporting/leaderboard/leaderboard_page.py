@@ -140,12 +140,12 @@ def joined(table: pd.DataFrame, records: Path | str | pd.DataFrame) -> tuple[pd.
         raise BadInputError("records", "a table with a column model_id", f"the columns {listed(list(found.columns))}")
     norm = str(table["norm"].iloc[0])
     found = _of_norm(found.reset_index(drop=True), norm)
+    if not found["model_id"].isin(table["model_id"]).any():
+        raise BadInputError("records", f"models of the leaderboard measured on CIFAR-10 under {norm}", "none")
     names = [name for name in measure_columns(found, "autoattack_accuracy", None, ()) if name not in table.columns]
     besides = [name for name in map(str, found.columns) if is_gap(name) or name in warning_columns(found).values()]
     values = found[["model_id", *besides, *names]].drop_duplicates("model_id")
     values = values[values["model_id"].isin(table["model_id"])]
-    if values.empty:
-        raise BadInputError("records", f"models of the leaderboard measured on CIFAR-10 under {norm}", "none")
     return table.merge(values, on="model_id", how="left"), names
 
 

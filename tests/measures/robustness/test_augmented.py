@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from measurebench.measures.robustness.augmented import AugmentedAccuracy, MixupAccuracy, partners, shifted_images
 from measurebench.measures.value import UndefinedMeasureError
@@ -16,12 +16,13 @@ def test_a_shift_moves_pixels_and_lets_zeros_in() -> None:
 
 def test_a_network_that_reads_the_place_of_a_spot_is_right_where_the_shift_keeps_it() -> None:
     # the spot lies in the last column of the left half; a third of the shifts (+1) moves it to the right half
-    def halves(images: Tensor) -> Tensor:
-        return torch.stack([images[..., :4].sum((1, 2, 3)), images[..., 4:].sum((1, 2, 3))], 1)
+    class Halves(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([images[..., :4].sum((1, 2, 3)), images[..., 4:].sum((1, 2, 3))], 1)
 
     images = torch.zeros(300, 1, 8, 8, dtype=torch.float64)
     images[:, 0, 4, 3] = torch.linspace(0.5, 1, 300, dtype=torch.float64)
-    found = AugmentedAccuracy()(context(halves, images, torch.zeros(300, dtype=torch.int64)))  # type: ignore[arg-type]
+    found = AugmentedAccuracy()(context(Halves(), images, torch.zeros(300, dtype=torch.int64)))
     assert found.value == pytest.approx(2 / 3, abs=0.035)  # four standard errors of 3000 draws
 
 
@@ -48,11 +49,12 @@ def test_partners_do_not_depend_on_the_order() -> None:
 
 def test_mixtures_are_right_where_the_mean_of_two_images_is() -> None:
     # pixels 0, 0 and 3/4 of class 0, which ends at 1/4: the mean with 3/4 is 3/8, always wrong; that of zeros is right
-    def threshold(images: Tensor) -> Tensor:
-        return torch.stack([0.25 - images[:, 0], images[:, 0] - 0.25], 1)
+    class Threshold(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([0.25 - images[:, 0], images[:, 0] - 0.25], 1)
 
     images = torch.tensor([[0.0], [1e-9], [0.75], [0.1]], dtype=torch.float64)
-    found = MixupAccuracy(n_draws=200)(context(threshold, images, torch.tensor([0, 0, 0, 1])))  # type: ignore[arg-type]
+    found = MixupAccuracy(n_draws=200)(context(Threshold(), images, torch.tensor([0, 0, 0, 1])))
     assert found.diagnostics["n_alone"] == 1
     assert found.per_example.tolist() == pytest.approx([0.5, 0.5, 0.0], abs=0.15)
 

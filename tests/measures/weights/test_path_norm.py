@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from measurebench.core.specs import Normalization
 from measurebench.measures.registry import find_measure
@@ -172,6 +173,18 @@ class Attention(nn.Module):
         return self.head(self.attend(x, x, x, need_weights=False)[0].mean(1))
 
 
+class Drawn(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * torch.rand_like(weight)
+
+
+def test_a_weight_that_weight_norm_computes_counts_as_it_acts() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2, bias=False).double()
+    expected = float(layer.weight.square().sum().detach())
+    assert value(nn.Sequential(nn.utils.parametrizations.weight_norm(layer))) == pytest.approx(expected, rel=1e-13)
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "reason"),
     [
@@ -179,7 +192,11 @@ class Attention(nn.Module):
         (partial(mlp, nn.LayerNorm(5)), (3,), "layer_norm"),
         (partial(mlp, nn.Softmax(1)), (3,), "softmax"),
         (Attention, (3, 4), "attention"),
-        (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))), (3,), "is computed"),
+        (
+            lambda: nn.Sequential(parametrize.register_parametrization(nn.Linear(3, 2), "weight", Drawn())),
+            (3,),
+            "is computed",
+        ),
     ],
 )
 def test_networks_that_mix_paths_otherwise_have_no_path_norm(

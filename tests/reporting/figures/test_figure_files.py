@@ -26,7 +26,7 @@ def test_a_chart_is_written_in_every_format(study: Study, tmp_path: Path) -> Non
 
 def test_a_file_holds_its_data_and_its_title(study: Study) -> None:
     spec = standalone(heatmap.figure(study))
-    assert len(spec["datasets"]["tau"]) == len(study.ranked) * (len(study.defenses) + 2)
+    assert len(spec["datasets"]["tau"]) == (len(study.ranked) + len(study.controls)) * (len(study.defenses) + 2)
     assert spec["width"] == 620
     assert spec["title"]["text"]
 

@@ -79,7 +79,8 @@ def _chart(table: pd.DataFrame) -> Any:
     import altair as alt
 
     domain = _domain(table.dropna(subset=["autoattack_accuracy"]))
-    base = alt.Chart(named("models")).transform_filter(f"datum.autoattack_accuracy >= {domain[0]}")
+    inside = alt.FieldGTEPredicate(field="autoattack_accuracy", gte=domain[0])
+    base = alt.Chart(named("models")).transform_filter(inside)
     x = alt.X(field="rank", type="quantitative", title="rank", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=8))
     channels = defense_channels(kinds(table))
     spans = base.mark_rule(strokeWidth=1.4, clip=True).encode(
