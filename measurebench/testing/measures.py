@@ -143,30 +143,12 @@ def network_as_found_after_error(case: Case) -> None:
     """Check the same where the network raises an error in the middle of the computation."""
     images, labels = case.bench.data("residual", torch.float32)
     start = initial_of(network("residual", torch.float32))
-<<<<<<< HEAD
     for passes in (0, 2, 3, 5):  # the first two passes are those of ``measure`` itself, which looks at the answers
         net, state, modes = trained_network()
         examples = (images[:4], labels[:4], [case.measure])
         breaking = Breaking(net, passes)
         with suppress(ArithmeticError, BadInputError):  # the network's own error, or that of ``measure`` about it
             measure_network(breaking, *examples, radius=1 / 16, initial_network=Breaking(start, 99))
-=======
-    for passes in (
-        0,
-        2,
-        3,
-        5,
-    ):  # at the entrance, which takes two passes, and in the measure's first, second and fourth
-        net, state, modes = trained_network()
-        examples = (images[:4], labels[:4], [case.measure])
-        breaking = Breaking(net, passes)
-        with suppress(ArithmeticError):  # the network's own error, which may pass through a measure
-            try:
-                measure_network(breaking, *examples, radius=1 / 16, initial_network=Breaking(start, 99))
-            except BadInputError as error:  # the entrance's, which names the network's
-                if not isinstance(error.__cause__, ArithmeticError):
-                    raise
->>>>>>> fb
         kept = left_as_found(net, state, modes) and not has_hooks(breaking)
         case.demand(kept, _AS_FOUND, f"not after an error in pass {passes + 1}")
 

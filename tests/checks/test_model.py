@@ -66,14 +66,6 @@ def test_json_keeps_order_and_verdicts() -> None:
 def test_options_that_a_run_has_too_have_its_defaults() -> None:
     declared = options_of(RunOptions)
     shared = [item for name, item in inspect.signature(check_model).parameters.items() if name in declared]
-<<<<<<< HEAD
-<<<<<<< HEAD
-    assert len(shared) == 11
-=======
-    assert len(shared) == 10
->>>>>>> w-security
-=======
     assert len(shared) == 12
->>>>>>> fa
     for item in shared:
         assert item.name == "dataset" or item.default == declared[item.name].default

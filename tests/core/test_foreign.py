@@ -314,8 +314,9 @@ def test_modules_that_print_besides_the_door_print_their_own_words_or_escape() -
                 for part in ast.walk(argument):
                     if isinstance(part, ast.FormattedValue):
                         text = ast.unparse(part.value)
-                        own = ("own_version()", "of")  # beside them, sizes in bytes
-                        assert text.startswith(("for_terminal(", "self.size / ", "self.total / ")) or text in own, (name, text)
+                        sizes = ("self.size / ", "self.total / ")  # in bytes
+                        own = text in ("own_version()", "of")
+                        assert own or text.startswith(("for_terminal(", *sizes)), (name, text)
 
 
 def test_no_other_module_writes_csv() -> None:
