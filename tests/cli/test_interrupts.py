@@ -12,6 +12,8 @@ from measurebench.cli.app import run_command_line
 SELF_INTERRUPTING = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
 class Finder:
     def find_spec(self, name, *_):
         if name == {module!r}:

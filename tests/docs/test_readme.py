@@ -116,7 +116,8 @@ def test_a_table_of_one_s_own_is_analysed(folder: Path) -> None:
     for command in commands(section("Analyse your own table")):
         call(command)
     judged = pd.read_csv("analysis/correlations.csv")
-    assert set(judged["measure"]) == {"my_norm", "my_margin"}
+    assert set(judged["measure"][~judged["control"]]) == {"my_norm", "my_margin"}
+    assert {"control: random numbers", "control: all settings"} <= set(judged["measure"][judged["control"]])
     assert (folder / "page" / "index.html").is_file()
 
 

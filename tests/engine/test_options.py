@@ -64,6 +64,7 @@ VALUES: dict[str, tuple[Any, Any, list[str] | None, Any]] = {
         ["{ mean = [0.5], std = [0.25] }"],
         HALF,
     ),
+    "weights": ("model_ema", "model_ema", ["model_ema"], "model_ema"),
     "measure_settings": ({"local_lip": {"steps": 3}}, {"local_lip": {"steps": 3}}, None, {"local_lip": {"steps": 3}}),
     "allow_pickle": (True, True, [], True),
     "trust_code": (True, None, [], True),  # a file cannot vouch for itself
