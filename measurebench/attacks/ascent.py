@@ -69,9 +69,13 @@ class Ascent:
 
     def iterates(self, objective: Objective, centres: Tensor, start: Tensor) -> Iterator[Step]:
         """Yield every step of an ascent from ``start`` [n, ...] in turn, without the start itself."""
+        yield from self.along(lambda points: gradient_at(objective, points), centres, start)
+
+    def along(self, gradient_of: Callable[[Tensor], Tensor], centres: Tensor, start: Tensor) -> Iterator[Step]:
+        """Yield every step from ``start`` [n, ...] along the gradients [n, ...] that a function gives at the points."""
         points = start
         for _ in range(self.steps):
-            gradient = gradient_at(objective, points)
+            gradient = gradient_of(points)
             points = self.moved(points, gradient, centres)
             yield Step(points, gradient)
 

@@ -15,13 +15,34 @@ if TYPE_CHECKING:
 __all__ = ["analyze"]
 
 
+_Source = Annotated[Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")]
+_Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
+]
+_Where = Annotated[
+    str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
+]
+_Radius = Annotated[str, typer.Option(metavar="R", help="Only models measured at this radius, such as 8/255.")]
+_By = Annotated[
+    str, typer.Option(metavar="radius", help="Analyse each radius by itself, in a folder of its own below --out.")
+]
+_WithoutStandard = Annotated[
+    bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
+]
+_Margin = Annotated[
+    float, typer.Option(metavar="TAU", help="Size up to which an association that is not shown counts as small.")
+]
+_Claims = Annotated[
+    bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
+]
+_Explain = Annotated[
+    bool, typer.Option("--explain", help="Only say what each column is taken for, and how to say otherwise.")
+]
+
+
 def analyze(
-    source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
-    ] = None,
+    source: _Source,
+    out: _Out = None,
     target: Target = "",
     measures: Measures = "",
     settings: Settings = "",
@@ -31,27 +52,15 @@ def analyze(
     cluster: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the paper or base network.")] = "cluster",
     bootstrap: Annotated[int, typer.Option(metavar="N", help="Bootstrap samples.")] = 2000,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of bootstrap samples and permutations.")] = 0,
-    where: Annotated[
-        str, typer.Option(metavar="CONDITION", help="Only models for which this holds, such as 'defense == \"AT\"'.")
-    ] = "",
-    radius: Annotated[str, typer.Option(metavar="R", help="Only models measured at this radius, such as 8/255.")] = "",
-    by: Annotated[
-        str, typer.Option(metavar="radius", help="Analyse each radius by itself, in a folder of its own below --out.")
-    ] = "",
+    where: _Where = "",
+    radius: _Radius = "",
+    by: _By = "",
     partial: Annotated[str, typer.Option(metavar="NAME,NAME", help="More columns to hold fixed.")] = "",
-    without_standard: Annotated[
-        bool, typer.Option("--without-standard", help="Leave out models that were trained without an attack.")
-    ] = False,
+    without_standard: _WithoutStandard = False,
     model: Annotated[str, typer.Option(metavar="ID", help="Also show where this model stands among the others.")] = "",
-    margin: Annotated[
-        float, typer.Option(metavar="TAU", help="Size up to which an association that is not shown counts as small.")
-    ] = 0.1,
-    claims: Annotated[
-        bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
-    ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Only say what each column is taken for, and how to say otherwise.")
-    ] = False,
+    margin: _Margin = 0.1,
+    claims: _Claims = False,
+    explain: _Explain = False,
 ) -> int:
     """Test how well each measure predicts the target, and write correlations, regressions and the analysis to --out.
 

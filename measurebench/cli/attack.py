@@ -19,6 +19,45 @@ _SIZE = 6
 _CANDIDATES = 4  # images attacked for each one shown: the gallery shows first those that the attack turned
 
 
+_Out = Annotated[
+    Path | None, typer.Option(metavar="FILE.png", help="Picture: clean image, perturbation and adversarial image.")
+]
+_Gallery = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder for a gallery; RESULTS/gallery is shown on the page of RESULTS."),
+]
+_Image = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Picture file to attack; may be given several times.")
+]
+_Target = Annotated[
+    str, typer.Option(metavar="CLASS", help="Class to reach, by name or number. [default: any other class]")
+]
+_Classes = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE|imagenet",
+        help="File with one class name per line. [default: the data set's, or ImageNet's for 1,000 classes]",
+    ),
+]
+_Side = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Side in pixels to which a picture file is scaled.")
+]
+_Preprocessing = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of picture files: square (the middle square, scaled to --size), or imagenet (the middle 224 pixels, "
+        "the short side scaled to 256).",
+    ),
+]
+_Steps = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Steps of PGD. [default: 40, or 200 with --target]")
+]
+_Tensors = Annotated[
+    bool, typer.Option("--tensors", help="Also write the images as numbers: an .npz file beside the picture.")
+]
+
+
 @takes(
     *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization", "weights"),
     *("allow_pickle", "trust_code", "offline"),
@@ -26,46 +65,17 @@ _CANDIDATES = 4  # images attacked for each one shown: the gallery shows first t
 )
 def attack(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model reference.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="Picture: clean image, perturbation and adversarial image."),
-    ] = None,
-    gallery: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for a gallery; RESULTS/gallery is shown on the page of RESULTS."),
-    ] = None,
-    image: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Picture file to attack; may be given several times.")
-    ] = None,
+    out: _Out = None,
+    gallery: _Gallery = None,
+    image: _Image = None,
     index: Annotated[int, typer.Option(min=0, metavar="N", help="Number of the (first) test image to attack.")] = 0,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Images in a gallery.")] = _SIZE,
-    target: Annotated[
-        str, typer.Option(metavar="CLASS", help="Class to reach, by name or number. [default: any other class]")
-    ] = "",
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|imagenet",
-            help="File with one class name per line. [default: the data set's, or ImageNet's for 1,000 classes]",
-        ),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Side in pixels to which a picture file is scaled.")
-    ] = None,
-    preprocessing: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Of picture files: square (the middle square, scaled to --size), or imagenet (the middle 224 pixels, "
-            "the short side scaled to 256).",
-        ),
-    ] = "square",
-    steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Steps of PGD. [default: 40, or 200 with --target]")
-    ] = None,
-    tensors: Annotated[
-        bool, typer.Option("--tensors", help="Also write the images as numbers: an .npz file beside the picture.")
-    ] = False,
+    target: _Target = "",
+    classes: _Classes = None,
+    size: _Side = None,
+    preprocessing: _Preprocessing = "square",
+    steps: _Steps = None,
+    tensors: _Tensors = False,
     **given: Any,
 ) -> int:
     """Attack images with PGD and write what they look like: clean, perturbation (amplified), adversarial.

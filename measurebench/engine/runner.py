@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -181,7 +181,9 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     records = folder.records_by_model()
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
-    entries = folder.entries()
+    entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for line in folder.entries():
+        entries[line["model_id"]].append(line)
     loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
@@ -201,22 +203,20 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
             folder.add_once(folder.configs, config.digest(), config.to_json())
             configs.add(config.digest())
         # A model without an entry is loaded again, since an entry says what only the loaded network knows.
-        if open_now or not (entry := _entry(spec.id, task, entries)):
+        if open_now or not (entry := _entry(task, entries[spec.id])):
             plan.tasks.append(replace(task, pairs=open_now))
         else:
             done.append((task, entry))
-    keys = {(task.spec.id, task.model_digest, task.config.digest()) for task, _ in done}
-    keys |= {(task.spec.id, task.model_digest, task.config.digest()) for task in plan.tasks}
+    keys = {_key(task) for task in (*(task for task, _ in done), *plan.tasks)}
     for task, entry in done:
-        if not _in_force(entry, [other for other in entries if other["model_id"] == task.spec.id], keys):
+        if not _in_force(entry, entries[task.spec.id], keys):
             folder.add_model(entry)
     return plan
 
 
-def _entry(model_id: str, task: Task, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the model's latest entry for these weights and this configuration, or None."""
-    wanted = (model_id, task.model_digest, task.config.digest())
-    matching = [entry for entry in entries if model_key(entry) == wanted and not entry.get("failure")]
+def _entry(task: Task, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the latest of a model's entries for these weights and this configuration, or None."""
+    matching = [entry for entry in entries if model_key(entry) == _key(task) and not entry.get("failure")]
     return matching[-1] if matching else None
 
 
@@ -229,6 +229,10 @@ def _in_force(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], as
     threat = entry.get("norm"), entry.get("radius")
     same = [other for other in entries if (other.get("norm"), other.get("radius")) == threat]
     return same[-1] == entry and model_key(entries[-1]) in asked
+
+
+def _key(task: Task) -> ModelKey:
+    return task.spec.id, task.model_digest, task.config.digest()
 
 
 def _task(

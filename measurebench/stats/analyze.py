@@ -103,36 +103,51 @@ def analyze(
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
-    all_draws = Draws.of(population, bootstrap, permutations, seed)
+    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
+    kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
+    kept |= {} if radius is None else {"radius": str(radius)}
+    kept |= {} if id is None else {"id": id}
+    kept |= {} if margin == MARGIN else {"margin": margin}
+    return Analysis(
+        target=target,
+        standing=tidy(stands, TABLES["standing"]),
+        gap_error=gap_error(question.error, population.y),
+        notes=_notes(population, question, permutations),
+        provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
+        **_described(population),
+        **_found(population, question, control, infos, margin, draws),
+    )
+
+
+def _found(
+    population: Population,
+    question: Question,
+    control: str | None,
+    infos: Mapping[str, MeasureInfo],
+    margin: float,
+    draws: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return what is computed and judged of measures and controls, by the name of its field in ``Analysis``."""
+    all_draws = Draws.of(population, **draws)
     findings = find(population, all_draws, question)
     if population.too_few:
         findings = findings.without_inference(population.too_few)
     correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
     gains = added(population, all_draws)
     beside = controls(population, all_draws, question, correlations)
-
     found_added = added_rows([*gains, *beside.added]) if gains else None
-    judged = partial_of(_judged, population, control, infos, found_added, margin, (bootstrap, permutations))
-    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
-    kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
-    kept |= {} if radius is None else {"radius": str(radius)}
-    kept |= {} if id is None else {"id": id}
-    return Analysis(
-        target=target,
-        correlations=correlations,
-        judgements=judged(correlations, tuple(population.measures)),
-        added=tidy([*gains, *beside.added], TABLES["added"]),
-        stability=tidy(_stability(population, findings), TABLES["stability"]),
-        fragility=tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
-        controls=beside.correlations,
-        control_judgements=judged(beside.correlations, beside.names),
-        standing=tidy(stands, TABLES["standing"]),
-        gap_error=gap_error(question.error, population.y),
-        notes=_notes(population, question, permutations),
-        provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
-        **_described(population),
-        **_tables(population, findings, seed),
-    )
+    counts = draws["bootstrap"], draws["permutations"]
+    judged = partial_of(_judged, population, control, infos, found_added, margin, counts)
+    return {
+        "correlations": correlations,
+        "judgements": judged(correlations, tuple(population.measures)),
+        "added": tidy([*gains, *beside.added], TABLES["added"]),
+        "stability": tidy(_stability(population, findings), TABLES["stability"]),
+        "fragility": tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
+        "controls": beside.correlations,
+        "control_judgements": judged(beside.correlations, beside.names),
+        **_tables(population, findings, draws["seed"]),
+    }
 
 
 def _judged(

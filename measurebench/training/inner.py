@@ -55,8 +55,8 @@ class InnerMaximization:
         climb = Ascent(norm, radius, self.step_fraction * radius, self.steps)
         if replayed is not None and graphs_wanted(images):
             points = start
-            for _ in range(self.steps):
-                points = climb.moved(points, _gradient(replayed, points, lambda logits: loss(logits, labels)), images)
+            for step in climb.along(lambda at: _gradient(replayed, at, lambda z: loss(z, labels)), images, start):
+                points = step.points
         else:
             points = climb(lambda points: loss(network(points), labels), images, start)
         network.train()

@@ -116,3 +116,19 @@ def test_a_cpu_has_no_graphs_and_a_gpu_has_a_switch(monkeypatch: pytest.MonkeyPa
     assert graphs_wanted(OnCard())  # type: ignore[arg-type]
     monkeypatch.setenv(SWITCH, "0")
     assert not graphs_wanted(OnCard())  # type: ignore[arg-type]
+
+
+def test_a_graph_whose_gradients_are_not_the_pass_s_own_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Turned(Repeated):
+        def back(self, slope: Tensor) -> Tensor:
+            return -super().back(slope)
+
+    monkeypatch.setattr(graphs, "_Graph", Turned)
+    replayed, plain = Replayed(network()), network()
+    for _ in range(6):
+        points = torch.ones(4, 5).requires_grad_()
+        logits, back = replayed.forward(points.detach())
+        (expected,) = torch.autograd.grad(plain(points), points, torch.ones_like(logits))
+        assert torch.allclose(back(torch.ones_like(logits)), expected)
+    assert Repeated.made == [(16, True)]
+    assert not replayed.allowed

@@ -1,13 +1,17 @@
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from measurebench.cli.analyze import analyze as command
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.stats import analyze, read_analysis, write_analysis
 from measurebench.stats.analysis import CORRELATIONS, TABLES
+from measurebench.stats.judging.verdict import MARGIN
 from tests.stats.tables import grid, pair_tau
 
 QUICK = {"bootstrap": 60, "permutations": 39}
@@ -46,6 +50,13 @@ def test_an_analysis_read_back_is_the_one_written(found, tmp_path) -> None:
     for name in TABLES:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(analysis, name), check_dtype=False)
     assert (again.filters, again.notes, again.measures) == (analysis.filters, analysis.notes, analysis.measures)
+
+
+def test_a_margin_of_one_s_own_is_on_record_and_the_command_s_default_is_python_s(found) -> None:
+    table, plain = found
+    assert "margin" not in plain.provenance
+    assert analyze(table, margin=0.4, **QUICK).provenance["margin"] == 0.4
+    assert inspect.signature(command).parameters["margin"].default == MARGIN
 
 
 def test_the_same_table_gives_the_same_bytes(found, tmp_path) -> None:

@@ -1,6 +1,6 @@
 """The models that are judged: a table after the filters, as arrays, with the unit of resampling."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,9 @@ MIN_RUNS = 4
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
 _LARGEST = 1e100
+
+# From a table to the rows that are left out, by index, each with its reason.
+_Filter = Callable[[pd.DataFrame], dict[int, str]]
 
 
 @dataclass(frozen=True)
@@ -122,22 +125,16 @@ def read_population(
         if name != usual:
             require(table, name, usual)
     axes = setting_columns(table, settings, defense)
-    steps: list[FilterStep] = []
-    for label, step in (
-        ("where", lambda t: _where(t, where)),
-        (RADIUS, lambda t: of_radius(t, radius)),
-        ("no target", lambda t: _without_target(t, target)),
-        (EARLIER, lambda t: _of_one_threat(t, settings or ())),
-        ("duplicates", _duplicates),
-        ("not converged", lambda t: _not_converged(t, defense, converged_at)),
-        ("without Standard", lambda t: _standard(t, defense) if exclude_standard else {}),
-    ):
-        reasons = step(table)
-        if reasons or label not in (RADIUS, EARLIER):
-            steps.append(_step(label, table, reasons))
-        table = table.drop(index=list(reasons))
-    if len(table) < 2:
-        raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
+    filters: dict[str, _Filter] = {
+        "where": lambda t: _where(t, where),
+        RADIUS: lambda t: of_radius(t, radius),
+        "no target": lambda t: _without_target(t, target),
+        EARLIER: lambda t: _of_one_threat(t, settings or ()),
+        "duplicates": _duplicates,
+        "not converged": lambda t: _not_converged(t, defense, converged_at),
+        "without Standard": lambda t: _standard(t, defense) if exclude_standard else {},
+    }
+    table, steps = _filtered(table, filters)
     notes = [*told, *([percent] if percent else [])]
     if measures is None:
         notes += taken_notes(table, [target, *axes, run, cluster], axes)
@@ -274,6 +271,19 @@ def _without_target(table: pd.DataFrame, target: str) -> dict[int, str]:
         int(i): f"no {target}" + (f": {said[i]}" if isinstance(said[i], str) and said[i] else "")
         for i in table.index[missing]
     }
+
+
+def _filtered(table: pd.DataFrame, filters: Mapping[str, _Filter]) -> tuple[pd.DataFrame, list[FilterStep]]:
+    """Return the rows that all filters keep, and what each left out; those on threat models are told if they did."""
+    steps: list[FilterStep] = []
+    for label, leave_out in filters.items():
+        reasons = leave_out(table)
+        if reasons or label not in (RADIUS, EARLIER):
+            steps.append(_step(label, table, reasons))
+        table = table.drop(index=list(reasons))
+    if len(table) < 2:
+        raise BadInputError("the table", "at least two models", f"{len(table)} after the filters", _told(steps))
+    return table, steps
 
 
 def _of_one_threat(table: pd.DataFrame, settings: Sequence[str]) -> dict[int, str]:
