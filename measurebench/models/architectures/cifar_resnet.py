@@ -7,7 +7,7 @@ from torch.nn import functional
 from measurebench.models.architectures import architecture
 from measurebench.models.architectures.resnet import conv3x3
 
-__all__ = ["CifarResNet", "resnet8", "resnet20", "resnet56"]
+__all__ = ["CifarResNet", "resnet8", "resnet8_stride2", "resnet20", "resnet56"]
 
 _SOURCE = "He et al. 2016, arXiv:1512.03385, section 4.2"
 
@@ -34,9 +34,9 @@ class _Block(nn.Module):
 class CifarResNet(nn.Module):
     """A network of 6 ``n_blocks`` + 2 layers whose shortcuts have no weights (the paper's option A)."""
 
-    def __init__(self, n_blocks: int, n_classes: int, in_channels: int) -> None:
+    def __init__(self, n_blocks: int, n_classes: int, in_channels: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = conv3x3(in_channels, 16)
+        self.conv1 = conv3x3(in_channels, 16, stride)
         self.bn1 = nn.BatchNorm2d(16)
         self.layer1 = self._stage(16, 16, 1, n_blocks)
         self.layer2 = self._stage(16, 32, 2, n_blocks)
@@ -60,6 +60,12 @@ class CifarResNet(nn.Module):
 def resnet8(n_classes: int = 10, in_channels: int = 3) -> nn.Module:
     """Return the network of 8 layers: one block a stage, fewer than the paper has."""
     return CifarResNet(1, n_classes, in_channels)
+
+
+@architecture("resnet-8-stride2", source=_SOURCE)
+def resnet8_stride2(n_classes: int = 10, in_channels: int = 3) -> nn.Module:
+    """Return the network of 8 layers whose first convolution has stride 2: a quarter of the work."""
+    return CifarResNet(1, n_classes, in_channels, stride=2)
 
 
 @architecture("resnet-20", source=_SOURCE)

@@ -33,6 +33,7 @@ LIGHT = (
     "wrn-16-4",
     "vgg-11",
     "resnet-8",
+    "resnet-8-stride2",
 )
 
 
