@@ -14,6 +14,7 @@ from measurebench.attacks.settings import check_names, read_settings, typed
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.importing import import_by_name, import_file
+from measurebench.core.reading import kind_of
 
 __all__ = ["load_plugin"]
 
@@ -51,7 +52,7 @@ def _file_module(place: str, subject: str) -> ModuleType:
     """Import a Python file under a name made from its content, so that it is never some other module."""
     path = Path(place).resolve()
     if not path.is_file():
-        raise BadInputError(subject, f"the file {path}", "no such file")
+        raise BadInputError(subject, f"the file {path}", kind_of(path))
     try:
         return import_file(path, f"measurebench_attack_{digest_file(path)[:16]}")
     except Exception as error:

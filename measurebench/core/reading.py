@@ -15,6 +15,7 @@ __all__ = [
     "check_file",
     "check_nesting",
     "described",
+    "kind_of",
     "parse_json",
     "parse_toml",
     "read_bytes",
@@ -143,6 +144,14 @@ def _opened(path: Path, limit: Limit | None, what: str) -> int:
         os.close(file)
         raise
     return file
+
+
+def kind_of(path: Path) -> str:
+    """Return what stands at a path that is no regular file, in words: no such file, a folder, a pipe."""
+    try:
+        return _kind(path.stat().st_mode)
+    except OSError as error:
+        return "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
 
 
 def _kind(mode: int) -> str:

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.core.files import write_atomically
 from measurebench.core.limits import NAME_LENGTH, TEXT_BYTES
 from measurebench.core.plain_values import plain_value
-from measurebench.core.reading import parse_toml
+from measurebench.core.reading import kind_of, parse_toml
 from measurebench.core.specs import ModelSpec, Normalization, Setting
 from measurebench.core.threat import ThreatModel
 
@@ -20,6 +21,17 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 # Tables, digests and JSON take no other numbers: neither NaN and infinity nor integers of more than 64 bits.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+# pydantic reports a value that fits none of its kinds once for each kind, whose name ends or interrupts its place.
+_KINDS = ("str", "int", "float", "bool", "constrained-int", "NormalizationEntry", "list[union[str,int]]")
+_WORDS = {
+    "a valid list": "a list",
+    "a valid dictionary": "a table",
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+}
 
 Plain = Annotated[Any, AfterValidator(plain_value)]
 
@@ -91,7 +103,7 @@ def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInpu
     """Turn pydantic's first error into a sentence with the field's place in the file."""
     errors = error.errors(include_url=False)
     first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
-    place = [part for part in first["loc"] if part not in ("str", "NormalizationEntry", "list[union[str,int]]")]
+    place = _place(first)
     field = _field_name(place, value)
     if first["type"] == "extra_forbidden":
         known = _fields_beside(place)
@@ -100,8 +112,19 @@ def _plain(error: ValidationError, value: dict[str, Any], path: Path) -> BadInpu
     if first["type"] == "missing":
         hint = "a manifest is a list of [[model]] tables" if place == ["model"] else ""
         return BadInputError(f"{path}: {field}", f"the key {place[-1]!r}", "a table without it", hint)
-    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return BadInputError(f"{path}: {field}", expected[:1].lower() + expected[1:], _shown(first["input"]))
+    kinds = list(dict.fromkeys(_wanted(item["msg"]) for item in errors if _place(item) == place))
+    return BadInputError(f"{path}: {field}", ", or ".join(kinds), _shown(first["input"]))
+
+
+def _place(error: ErrorDetails) -> list[int | str]:
+    """Return where an error stands, without pydantic's names for the kinds that a value may have."""
+    return [part for part in error["loc"] if part not in _KINDS]
+
+
+def _wanted(message: str) -> str:
+    """Return what a message of pydantic asks for, in the manifest's words."""
+    wanted = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return _WORDS.get(wanted, wanted[:1].lower() + wanted[1:])
 
 
 def _shown(value: Any) -> str:
@@ -188,9 +211,9 @@ def _settings(settings: dict[str, str | int | float | bool]) -> dict[str, Settin
 
 def _existing(path: Path, where: str) -> Path:
     """Return the path of a file that is there."""
-    if path.is_dir():
-        raise BadInputError(where, "a checkpoint file", f"the folder {path}")
     if not path.is_file():
+        if path.exists():
+            raise BadInputError(where, "a checkpoint file", f"{path}: {kind_of(path)}")
         beside = sorted(p.name for p in path.parent.iterdir() if p.is_file()) if path.parent.is_dir() else []
         raise BadInputError(where, f"the file {path}", "no such file", near_names(path.name, beside))
     return path

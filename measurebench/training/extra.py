@@ -9,6 +9,7 @@ import numpy as np
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.npz import check_arrays
+from measurebench.core.reading import kind_of
 from measurebench.datasets.base import Dataset, ImageSplit
 
 __all__ = ["with_extra_file"]
@@ -29,7 +30,7 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
         return dataset
     path = Path(file)
     if not path.is_file():
-        raise BadInputError("--extra-data", "an .npz file with images and labels", f"{file}: no such file")
+        raise BadInputError("--extra-data", "an .npz file with images and labels", f"{file}: {kind_of(path)}")
     try:
         with path.open("rb") as opened, _checked(opened, path) as arrays:
             images, labels = _array(arrays, _IMAGE_KEYS, path), _array(arrays, _LABEL_KEYS, path)

@@ -9,7 +9,7 @@ import pytest
 
 from measurebench.core.errors import BadInputError
 from measurebench.core.limits import TEXT_BYTES, LimitError
-from measurebench.core.reading import parse_json, parse_toml, reading
+from measurebench.core.reading import kind_of, parse_json, parse_toml, reading
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "broken"), MemoryError()])
@@ -57,3 +57,9 @@ def test_a_pipe_is_refused_and_never_waited_for(parse: object, tmp_path: Path) -
     os.mkfifo(tmp_path / "x")
     with pytest.raises(BadInputError, match="expected a file, got a pipe"):
         parse(tmp_path / "x", TEXT_BYTES, "a file")  # type: ignore[operator]
+
+
+def test_what_stands_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = [kind_of(tmp_path / name) for name in ("none", ".", "pipe")]
+    assert found == ["no such file", "a folder", "a pipe"]

@@ -69,6 +69,15 @@ def test_every_field_reaches_the_specification(tmp_path: Path) -> None:
         ({"init_file": '"none.pt"'}, ["init_file", "no such file"]),
         ({"sha256": '"abc"'}, ["sha256", "'abc'"]),
         ({"id": '"a"', "settings": "{ steps = [1] }"}, ["settings"]),
+        (
+            {"settings": "{ date = 2020-01-01 }"},
+            ["settings.date: expected text, or a whole number, or a number, or true or false"],
+        ),
+        (
+            {"radius": "inf", "norm": '"Linf"'},
+            ["radius: expected text, or a finite number, or a whole number, got inf"],
+        ),
+        ({"weights": "1.5"}, ["weights: expected text, or a list, got 1.5"]),
     ],
 )
 def test_mistake_is_named_with_file_field_and_value(tmp_path: Path, fields: dict[str, str], words: list[str]) -> None:

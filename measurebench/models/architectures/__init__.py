@@ -18,6 +18,7 @@ from measurebench.core.errors import BadInputError, MeasurebenchError, ModelErro
 from measurebench.core.importing import import_by_name, import_file, import_submodules
 from measurebench.core.origins import origin_of
 from measurebench.core.plugins import load_entry_points
+from measurebench.core.reading import kind_of
 from measurebench.core.registry import Registry
 from measurebench.core.specs import ModelSpec
 from measurebench.core.trust import demand_word
@@ -187,7 +188,8 @@ def _module_from_file(spec: ModelSpec) -> Any:
     """Import a Python file, whose folder is searched for what it imports itself."""
     path = architecture_file(spec)
     if path is None or not path.is_file():
-        raise BadInputError(f"architecture of {spec.id}", f"the file {path}", "no such file")
+        got = "no such file" if path is None else kind_of(path)
+        raise BadInputError(f"architecture of {spec.id}", f"the file {path}", got)
     try:
         return import_file(path, f"measurebench_user_{digest_file(path)[:16]}")
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 from measurebench.core.errors import BadInputError
 from measurebench.core.file_sets import finish_set, write_set
 from measurebench.core.limits import TEXT_BYTES
-from measurebench.core.reading import parse_json, reading
+from measurebench.core.reading import kind_of, parse_json, reading
 
 __all__ = ["PICTURES", "GalleryItem", "read_gallery", "write_gallery"]
 
@@ -136,5 +136,5 @@ def _address(path: Path, where: str) -> str:
     expected = f"the PNG file {path.name}"
     with reading(where, expected):
         if not path.is_file() or not (content := path.read_bytes()).startswith(b"\x89PNG"):
-            raise BadInputError(where, expected, "no such file" if not path.is_file() else "another format")
+            raise BadInputError(where, expected, kind_of(path) if not path.is_file() else "another format")
     return "data:image/png;base64," + base64.b64encode(content).decode()
