@@ -17,12 +17,12 @@ _SMALL = 64 << 20
 def check_arrays(file: IO[bytes], subject: str) -> None:
     """Check the arrays of an open ``.npz`` file by their headers alone, and go back to its start.
 
-    Nothing is said of a file that is no zip archive. Raises LimitError, which names ``subject``, for arrays that are
-    too large or that a small file would unpack to, and BadInputError for an array that is larger than its bytes.
+    Raises LimitError, which names ``subject``, for arrays that are too large or that a small file would unpack to, and
+    BadInputError for a file that is no zip archive and for an array that is larger than its bytes.
     """
     if not zipfile.is_zipfile(file):
         file.seek(0)
-        return
+        raise BadInputError(subject, "an .npz file of plain arrays", _other(file.read(6)), "write it with numpy.savez")
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -34,6 +34,13 @@ def check_arrays(file: IO[bytes], subject: str) -> None:
             with archive.open(member) as stream:
                 _check_header(stream, member, subject)
     file.seek(0)
+
+
+def _other(start: bytes) -> str:
+    """Return what a file is that is no zip archive, by its first six bytes."""
+    if start.startswith(b"PK"):
+        return "a damaged or incomplete one"
+    return {b"": "an empty file", b"\x93NUMPY": "a single array (.npy)"}.get(start, "a file of another format")
 
 
 def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, subject: str) -> None:
