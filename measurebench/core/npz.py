@@ -14,15 +14,17 @@ __all__ = ["check_arrays"]
 _SMALL = 64 << 20
 
 
-def check_arrays(file: IO[bytes], subject: str) -> None:
+def check_arrays(file: IO[bytes], subject: str, expected: str = "an .npz file of plain arrays") -> None:
     """Check the arrays of an open ``.npz`` file by their headers alone, and go back to its start.
+
+    ``expected`` says in messages what the file should be.
 
     Raises LimitError, which names ``subject``, for arrays that are too large or that a small file would unpack to, and
     BadInputError for a file that is no zip archive and for an array that is larger than its bytes.
     """
     if not zipfile.is_zipfile(file):
         file.seek(0)
-        raise BadInputError(subject, "an .npz file of plain arrays", _other(file.read(6)), "write it with numpy.savez")
+        raise BadInputError(subject, expected, _other(file.read(6)), "write it with numpy.savez")
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

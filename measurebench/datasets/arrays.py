@@ -62,10 +62,8 @@ def _read(path: Path) -> dict[str, Array]:
     with reading(path, expected, hint):
         check_file(path, ARRAYS_BYTES, expected)
         with path.open("rb") as file:
-            check_arrays(file, str(path))
+            check_arrays(file, str(path), f"an .npz file with {', '.join(REQUIRED)}")
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise BadInputError(str(path), f"an .npz file with {', '.join(REQUIRED)}", "a single array")
             _check_keys(list(archive.files), path)
             found = {name: archive[name] for name in archive.files}
         for name, array in found.items():

@@ -36,7 +36,7 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
             images, labels = _array(arrays, _IMAGE_KEYS, path), _array(arrays, _LABEL_KEYS, path)
     except BadInputError:
         raise
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a single array
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInputError(str(path), "an .npz file with images and labels", str(error)) from error
     split = ImageSplit(
         _images(images, dataset, path), _labels(labels, len(images), dataset, path), np.arange(len(images))
@@ -46,7 +46,7 @@ def with_extra_file(dataset: Dataset, file: str | None) -> Dataset:
 
 def _checked(opened: IO[bytes], path: Path) -> "np.lib.npyio.NpzFile":
     """Return the arrays of an open file, of which none is read yet."""
-    check_arrays(opened, str(path))
+    check_arrays(opened, str(path), "an .npz file with images and labels")
     arrays: np.lib.npyio.NpzFile = np.load(opened, allow_pickle=False)
     return arrays
 
