@@ -303,10 +303,10 @@ def _notes(population: Population, question: Question, permutations: int) -> tup
         given = population.table[name].notna().sum()
         known = int(np.isfinite(values).sum())
         if known < len(values):
-            infinite = int(given) - known
+            infinite = int(given) - known  # numbers of more than 1e300 count as infinite: their squares are
             notes.append(
                 f"{name} has no value for {len(values) - known} of {len(values)} models"
-                + (f" ({infinite} infinite)." if infinite > 0 else ".")
+                + (f" ({infinite} infinite, or above 1e+300)." if infinite > 0 else ".")
             )
     if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
         notes.append(

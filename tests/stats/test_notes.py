@@ -32,7 +32,7 @@ def test_missing_and_infinite_values_are_counted_apart() -> None:
     table = grid()
     table.loc[[0, 1], "signal"] = np.nan
     table.loc[2, "signal"] = np.inf
-    assert "signal has no value for 3 of 48 models (1 infinite)." in notes(table)
+    assert "signal has no value for 3 of 48 models (1 infinite, or above 1e+300)." in notes(table)
     table.loc[2, "signal"] = np.nan
     assert "signal has no value for 3 of 48 models." in notes(table)
 

@@ -161,7 +161,13 @@ def _check_target(y: Floats, target: str) -> None:
     """Raise BadInputError for a target that cannot be squared without leaving the range of float64."""
     size = float(np.abs(y).max())
     if size > _LARGEST or 0 < size < 1 / _LARGEST:
-        raise BadInputError(f"target {target!r}", f"values of at most {_LARGEST:g} in size", f"{size:g}", "rescale it")
+        raise _beyond(target, size)
+
+
+def _beyond(target: str, value: float) -> BadInputError:
+    """Return the error about a target that is too large or too small to be reckoned with."""
+    expected = f"values from {1 / _LARGEST:g} to {_LARGEST:g} in size, or zero"
+    return BadInputError(f"target {target!r}", expected, f"{value:g}", "rescale it")
 
 
 def level_names(column: pd.Series) -> list[str]:
@@ -266,6 +272,8 @@ def _where(table: pd.DataFrame, expression: str | None) -> dict[int, str]:
 
 def _without_target(table: pd.DataFrame, target: str) -> dict[int, str]:
     missing = np.isnan(numbers(table, target, "target"))
+    if missing.all() and (given := pd.to_numeric(table[target], errors="coerce").dropna()).size:
+        raise _beyond(target, float(given.iloc[0]))
     said = table["reason"] if "reason" in table.columns else pd.Series("", index=table.index)
     return {
         int(i): f"no {target}" + (f": {said[i]}" if isinstance(said[i], str) and said[i] else "")

@@ -1,5 +1,7 @@
 """Tables that were judged wrongly, or not at all, without a word."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ QUICK = {"bootstrap": 20, "permutations": 19}
 @pytest.mark.parametrize("scale", [1e-320, 1e200])
 def test_a_target_that_cannot_be_squared_is_refused(scale: float) -> None:
     table = grid()
-    with pytest.raises(BadInputError, match="values of at most"):
+    with pytest.raises(BadInputError, match="values from 1e-100 to"):
         analyze(table.assign(robust_gap_pgd=table["robust_gap_pgd"] * scale), **QUICK)
 
 
@@ -83,3 +85,12 @@ def test_threat_models_are_never_pooled_silently(column: str, values: tuple) -> 
 )
 def test_a_radius_is_written_as_a_fraction(value: object, text: str) -> None:
     assert radius_text(value) == text
+
+
+@pytest.mark.parametrize(("size", "told"), [(1e308, "1e+308"), (np.inf, "inf"), (1e-320, "9.99989e-321")])
+def test_a_target_that_cannot_be_squared_is_named_with_the_sizes_that_can(size: float, told: str) -> None:
+    table = grid()
+    table["robust_gap_pgd"] = size
+    expected = r"target 'robust_gap_pgd': expected values from 1e-100 to 1e\+100 in size, or zero, got "
+    with pytest.raises(BadInputError, match=expected + re.escape(told)):
+        analyze(table, measures=["signal"], **QUICK)
