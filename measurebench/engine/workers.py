@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from measurebench.engine.model_run import (
 from measurebench.engine.options import RunOptions
 from measurebench.engine.peak_memory import peak_memory_of_children
 from measurebench.engine.plan import Task
+from measurebench.engine.scheduling.queue import BlockQueue
 
 __all__ = ["measure_in_workers", "without_main"]
 
@@ -69,23 +69,22 @@ class _Job:
 
 
 def measure_in_workers(
-    tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, n_workers: int
+    queue: BlockQueue, options: RunOptions, dataset: Dataset, out: Path, n_workers: int
 ) -> Iterator[Event]:
-    """Yield the events of all tasks as they come. A worker that dies is replaced.
+    """Yield the events of all blocks as they come. A worker that dies is replaced.
 
     The measure at which it died becomes a failed record that says how (such as killed by the system for its memory);
     the rest of its task goes to another worker. Raises MeasurebenchError when workers die before they begin, and the
     MachineError that a worker met.
     """
-    waiting, silent = deque(tasks), 0
-    pool = _Pool(options, dataset, out)
+    silent, pool = 0, _Pool(options, dataset, out)
     try:
-        for worker in range(min(n_workers, len(tasks))):
+        for worker in range(n_workers if queue.waiting else 0):
             pool.start(worker)
-        while waiting or pool.jobs:
+        while queue.waiting or pool.jobs:
             for worker in pool.idle():
-                if waiting:
-                    pool.give(worker, waiting.popleft())
+                if (task := queue.take(worker)) is not None:
+                    pool.give(worker, task)
             for event, death in pool.heard():
                 if event is not None and event.kind == "fault":
                     raise event.value
@@ -100,7 +99,7 @@ def measure_in_workers(
                     death.job.note(consequence)
                     yield consequence
                 if (rest := death.job.rest()).pairs:
-                    waiting.appendleft(rest)
+                    queue.give_back(rest)
     finally:
         pool.stop()
 
