@@ -3,13 +3,12 @@
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
-from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
@@ -20,8 +19,9 @@ from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
+from measurebench.engine.executors import measure_queue
 from measurebench.engine.measure_code import of_this_code
-from measurebench.engine.model_run import Event, measure_model
+from measurebench.engine.model_run import Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     Pair,
@@ -35,9 +35,9 @@ from measurebench.engine.plan import (
     pairs_of,
 )
 from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
-from measurebench.engine.workers import measure_in_workers
 from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import code_sha256, identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
@@ -132,8 +132,7 @@ def run(
         recorder = _Recorder(folder, plan, progress or Quiet())
         recorder.begin(models, options, command)
         add_infos(folder.path, _third_party_infos(options))
-        workers = n_workers(options.workers, options.device, len(plan.tasks))
-        for event in _events(plan.tasks, options, dataset, folder.path, workers):
+        for event in measure_queue(BlockQueue(plan.tasks), len(plan.tasks), options, dataset, folder.path):
             recorder.take(event)
         _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
@@ -269,14 +268,6 @@ def _with_unsaved(
             and saved.lacks(item, split, dataset.split(split).first(n_attacked(options, dataset, item, split)))
         )
     )
-
-
-def _events(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, workers: int) -> Iterator[Event]:
-    if workers > 1 or choose_device(options.device) != "cpu":  # a GPU's errors can cost the process
-        yield from measure_in_workers(tasks, options, dataset, out, workers)
-        return
-    for task in tasks:
-        yield from measure_model(task, options, dataset, out)
 
 
 class _Recorder:
