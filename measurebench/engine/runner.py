@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from measurebench.compute.devices import choose_device, n_workers
+from measurebench.compute.devices import n_workers
 from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
@@ -19,8 +19,8 @@ from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
+from measurebench.engine.executors import measure_queue
 from measurebench.engine.measure_code import of_this_code
-from measurebench.engine.model_run import measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     Pair,
@@ -41,7 +41,6 @@ from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
 from measurebench.engine.watching import Progress, Quiet
-from measurebench.engine.workers import measure_in_workers
 from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
@@ -241,16 +240,12 @@ def _with_unsaved(
 
 def _measure(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, recorder: Recorder) -> None:
     """Measure all tasks, in as many processes as they are worth."""
-    costs = recorder.costs
-    blocks = blocks_of_all(tasks, options, dataset)
-    workers = n_workers(options.workers, options.device, n_units(tasks, blocks, costs.seconds))
-    if workers == 1 and choose_device(options.device) == "cpu":  # a GPU's errors can cost the process
-        for task in tasks:
-            for event in measure_model(task, options, dataset, out):
-                recorder.take(event)
-        return
+    costs, blocks = recorder.costs, blocks_of_all(tasks, options, dataset)
+    units = n_units(tasks, blocks, costs.seconds)
+    # A cluster says how many workers it has when they ask for blocks.
+    workers = n_workers(options.workers, options.device, units) if options.executor == "local" else 2
     queue = BlockQueue(blocks, costs.seconds, workers=workers) if workers > 1 else BlockQueue(tasks)
-    for event in measure_in_workers(queue, options, dataset, out, workers):
+    for event in measure_queue(queue, units, options, dataset, out):
         recorder.take(event)
         while recorder.unloadable:
             queue.drop(*recorder.unloadable.pop())
