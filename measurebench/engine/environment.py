@@ -1,5 +1,6 @@
 """Software and hardware under which a value was measured, kept with every record."""
 
+import os
 import platform
 import sys
 from functools import cache
@@ -8,7 +9,9 @@ from typing import Any
 
 from measurebench.core.packages import installed_version
 
-__all__ = ["environment"]
+__all__ = ["HOST_VARIABLE", "environment"]
+
+HOST_VARIABLE = "MEASUREBENCH_HOST"  # names this machine in records, where its own name says little (containers)
 
 _PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm")
 
@@ -16,12 +19,13 @@ _PACKAGES = ("measurebench", "torch", "torchvision", "numpy", "scipy", "pyautoat
 def environment(device: str) -> dict[str, Any]:
     """Return versions of packages, processor, device and threads as plain JSON values.
 
-    ``device`` is ``cpu`` or ``cuda:i``. The result is the same on every call in one process, since records refer to its
-    digest.
+    ``device`` is ``cpu`` or ``cuda:i``. ``host`` is the machine's name in the network, or what the environment variable
+    ``MEASUREBENCH_HOST`` says. The result is the same on every call in one process, since records refer to its digest.
     """
     import torch
 
     return {
+        "host": os.environ.get(HOST_VARIABLE) or platform.node(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: installed_version(name) for name in _PACKAGES},

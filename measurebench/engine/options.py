@@ -59,6 +59,29 @@ def _tables(value: Any) -> dict[str, dict[str, Any]]:
     return {str(name): dict(item) for name, item in value.items()}
 
 
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or value.startswith("ray://") or not (value == "auto" or value.count(":")):
+        raise ValueError(value)
+    return value
+
+
+def _gpus(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1024:
+        raise ValueError(value)
+    if value > 1 and value != int(value):  # Ray shares out single GPUs, but no GPU and a half
+        raise ValueError(value)
+    return float(value)
+
+
+def _float(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+_ADDRESS = Kind("auto, or HOST:PORT of a Ray cluster", _address, "auto|HOST:PORT")
+_GPUS = Kind("a whole number, at least 1, or a fraction between 0 and 1", _gpus, "N", _float)
 _NORM = Kind("Linf or L2", _norm, "Linf|L2")
 _RADIUS = Kind('a number or a fraction such as "8/255"', _radius, "R,R")
 _SHARD = Kind("I/N with 1 <= I <= N, such as 1/4", _shard, "I/N")
@@ -148,6 +171,18 @@ class RunOptions:
         "auto",
         auto_or_whole(),
         "Models side by side, each in its own process; auto means one per core, or one per GPU.",
+    )
+    executor: Literal["local", "ray"] = option(
+        "local", one_of("local", "ray"), "Where to measure: local (this machine), or ray (a Ray cluster)."
+    )
+    address: str | None = option(
+        None,
+        _ADDRESS,
+        "With --executor ray: the cluster to join, auto or HOST:PORT.",
+        note="start Ray on this machine for the run",
+    )
+    gpus_per_worker: float = option(
+        1.0, _GPUS, "With --executor ray: GPUs for each worker; 0.5 lets two workers share one."
     )
     seed: int = option(0, whole(), "Seed of all random numbers.")
     shard: str = option("1/1", _SHARD, "Take only the I-th of N parts of the models.")

@@ -467,22 +467,28 @@ def test_a_lost_gpu_costs_the_measure_it_was_lost_in_and_nothing_else(
 class Fatal:
     """Ends the process that unpickles it."""
 
+    id = "fatal"
+
+    def digest(self) -> str:
+        return ""
+
     def __reduce__(self) -> tuple[Any, tuple[int]]:
         return os._exit, (3,)
 
 
 def test_workers_that_die_before_they_begin_end_the_run(manifest: Path, tmp_path: Path) -> None:
+    from measurebench.engine.executors import measure_queue
     from measurebench.engine.options import RunOptions
     from measurebench.engine.plan import Task
-    from measurebench.engine.workers import measure_in_workers
+    from measurebench.engine.scheduling.queue import BlockQueue
 
     fatal: Any = Fatal()
     task: Any = Task(fatal, "", fatal, (("average_ce", "train"),))
-    options = RunOptions("digits")
+    options = RunOptions("digits", workers=2)
     with pytest.raises(
         MeasurebenchError, match="workers end before they begin: the worker process ended with status 3"
     ):
-        list(measure_in_workers([task], options, fatal, tmp_path, 1))
+        list(measure_queue(BlockQueue([task, task]), 2, options, fatal, tmp_path))
 
 
 def test_a_measure_that_fails_and_then_succeeds_on_fewer_examples_counts_as_measured(tmp_path: Path) -> None:
@@ -519,7 +525,7 @@ def test_a_worker_does_not_run_the_user_s_script_again(monkeypatch: pytest.Monke
     """Then a script that calls ``run`` with several workers needs no ``if __name__ == "__main__"``."""
     from multiprocessing.spawn import get_preparation_data
 
-    from measurebench.engine.workers import without_main
+    from measurebench.engine.executors.local import without_main
 
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__spec__", None, raising=False)
