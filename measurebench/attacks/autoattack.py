@@ -65,6 +65,7 @@ class AutoAttackSampled:
         " that the others left.",
         cost="about 4*10^3 F",
         batch_independent=False,  # who is sampled depends on who is there
+        divisible=False,
         sampled=True,
     )
 

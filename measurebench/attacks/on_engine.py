@@ -19,6 +19,7 @@ COMMON = AttackInfo(
     counted_by="autoattack",
     min_classes=LEAST_CLASSES,
     batch_independent=True,
+    divisible=True,
     whole=True,
     exact=True,
 )
@@ -53,6 +54,7 @@ def run_on_engine(
             batch_size=context.batch_size,
             search="fast" if fast else search,
             share=share,
+            only=context.only,
         )
     return _told(result, settings, share is not None)
 

@@ -24,7 +24,9 @@ class AttackInfo:
     0 says that it never asks for the number of classes.
 
     ``in_ball`` promises images within the threat model; ``batch_independent`` that an image's result does not
-    depend on the images beside it; tests hold both. ``whole`` attacks get all images in one call, others a batch.
+    depend on the images beside it; tests hold both. ``divisible`` ones can search some examples ahead of the others
+    (``AttackContext.only``) and find them in the store later. ``whole`` attacks get all images in one call, others a
+    batch.
     ``targeted`` ones can aim at given classes. ``exact`` attacks judge in the precision of the weights, without TF32,
     and so does the audit. ``sampled`` ones attack a part of the examples to the end, so that their accuracy is an
     estimate; the result's counts ``n_survivors``, ``n_sampled`` and ``n_broken_in_sample`` say of what.
@@ -43,6 +45,7 @@ class AttackInfo:
     min_classes: int = 0
     in_ball: bool = True
     batch_independent: bool = False
+    divisible: bool = False
     whole: bool = False
     targeted: bool = False
     exact: bool = False
@@ -99,7 +102,8 @@ class AttackContext:
     independent of batches. ``targets`` int64 [n] are classes to reach, where the attack is to be targeted.
     ``n_classes`` is the width of the network's output, 0 for an attack whose ``min_classes`` is 0.
     ``store`` keeps what a long attack has done, if anybody does. ``batch_size`` images fit through the network
-    together, for attacks that take all images.
+    together, for attacks that take all images. ``only`` are the first and the last example (exclusive) of those that
+    a divisible attack is to search now; its result then says nothing of the others.
     """
 
     threat: ThreatModel
@@ -110,6 +114,7 @@ class AttackContext:
     n_classes: int = 0
     store: BlockStore | None = None
     batch_size: int = 256
+    only: tuple[int, int] | None = None
 
     def at(self, rows: slice) -> "AttackContext":
         """Return the context of some of the examples."""

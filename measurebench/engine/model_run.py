@@ -3,8 +3,7 @@
 import gc
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,18 @@ from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
 from measurebench.core.info import Split
 from measurebench.core.machine_faults import raise_machine_fault
-from measurebench.core.packages import own_version
 from measurebench.core.records import Diagnostic, Record
-from measurebench.core.specs import ModelSpec
 from measurebench.datasets import Dataset, ImageSplit
 from measurebench.engine.disk_blocks import DiskBlocks
+from measurebench.engine.entries import broken_off, load_failure, spec_entry
 from measurebench.engine.environment import environment
+from measurebench.engine.events import BlockTime, Event, now
 from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.peak_memory import peak_memory
-from measurebench.engine.plan import Pair, Task, chosen_measures, n_attacked, n_examples
+from measurebench.engine.plan import Part, Task, chosen_measures, n_attacked, n_examples
 from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.scheduling.flops import architecture_key, flops_of
 from measurebench.engine.supplied_images import aligned, supplied_to
 from measurebench.measures.api import evaluate, shared_gradients
 from measurebench.measures.context import MeasureContext, MeasureSettings
@@ -44,20 +44,13 @@ __all__ = [
     "DeviceLostError",
     "Event",
     "broken_off",
+    "forget_model",
     "load_failure",
     "measure_model",
     "spec_entry",
 ]
 
 _PREFLIGHT_IMAGES = 16
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened, for the journal or the screen: a model, record, environment or config, started or finished."""
-
-    kind: str
-    value: Any
 
 
 class DeviceLostError(RuntimeError):
@@ -67,8 +60,9 @@ class DeviceLostError(RuntimeError):
 def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, index: int = 0) -> Iterator[Event]:
     """Yield events as they happen, with a record after every measure. A measure that raises does not stop the next.
 
-    Raises DeviceLostError after the record of a measure that left the process without its GPU, and MachineError for a
-    full disk, a lost drive or memory that ran out, which make no record.
+    A block whose model has others is followed by "block", with the seconds that loading and measuring took; the model
+    stays loaded for the next of them. Raises DeviceLostError after the record of a measure that left the process
+    without its GPU, and MachineError for a full disk, a lost drive or memory that ran out, which make no record.
     """
     device = choose_device(options.device, index)
     if device != "cpu":
@@ -79,21 +73,65 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
         yield Event("environment", {"digest": digest, **surroundings})
         yield Event("config", {"digest": task.config.digest(), **task.config.to_json()})
         yield Event("started", task.spec.id)
+        begin = time.perf_counter()
         try:
-            run = _ModelRun(task, options, dataset, out, device, digest)
+            run = _LAST.model(task, options, dataset, out, device, digest)
         except (Exception, SystemExit) as error:  # a model may raise anything; it becomes a failed record
             raise_machine_fault(error, task.spec.id, task.spec.locator if task.spec.source == "local" else None)
             yield from load_failure(task, options, _reason(error), digest, peak_memory(device))
             if is_lost(error):
                 raise DeviceLostError from error
         else:
-            yield Event("model", run.catalogue_entry())
-            yield from run.records()
-            del run
-            if device != "cpu":
-                gc.collect()
-                torch.cuda.empty_cache()
+            if run is not None:
+                loaded = time.perf_counter()
+                yield Event("model", run.catalogue_entry())
+                yield from run.records()
+                yield Event("block", BlockTime(task, loaded - begin, time.perf_counter() - loaded))
+        finally:
+            run = None
+            if not task.shared:
+                forget_model()
         yield Event("finished", task.spec.id)
+
+
+def forget_model() -> None:
+    """Drop the model that was kept for its next block, and give back its memory."""
+    _LAST.forget()
+
+
+class _LastModel:
+    """The model that this process loaded last; blocks of the same model find it here."""
+
+    def __init__(self) -> None:
+        self.key: tuple[Any, ...] | None = None
+        self.run: _ModelRun | None = None
+
+    def model(
+        self, task: Task, options: RunOptions, dataset: Dataset, out: Path, device: str, environment_digest: str
+    ) -> "_ModelRun | None":
+        """Return the loaded model of a block, None for one that could not be loaded for an earlier block.
+
+        Raises what loading and verifying raise.
+        """
+        key = (task.model_key, options, out, device)
+        if key != self.key or not task.shared:
+            self.forget()  # before the next is loaded: two networks may not fit side by side
+            self.key = key
+            self.run = _ModelRun(task, options, dataset, out, device, environment_digest)
+        if self.run is not None:
+            self.run.task = task
+        return self.run
+
+    def forget(self) -> None:
+        """Drop the model and give back the memory of the GPU."""
+        on_gpu = self.run is not None and self.run.device != "cpu"
+        self.key = self.run = None
+        if on_gpu:
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+_LAST = _LastModel()
 
 
 class _ModelRun:
@@ -111,6 +149,7 @@ class _ModelRun:
         self.task, self.options, self.dataset, self.out = task, options, dataset, out
         self.device, self.environment_digest = device, environment_digest
         self.device_lost = False
+        self.last_split: Split | None = None
         self.model = load_model(
             task.spec, allow_pickle=options.allow_pickle, trust_code=options.trust_code, offline=options.offline
         )
@@ -135,6 +174,7 @@ class _ModelRun:
         test = self.context("test")
         n_correct = int(is_correct(test.clean_logits, test.labels).sum())
         verify_clean_accuracy(self.model, n_correct, test.n)
+        self.flops = flops_of(self.task.spec, network, images[:1])
 
     def _split(self, split: Split) -> ImageSplit:
         return self.dataset.split(split).first(n_examples(self.options, self.dataset, split))
@@ -191,14 +231,42 @@ class _ModelRun:
 
     def records(self) -> Iterator[Event]:
         """Yield a record for each open pair; a split's shared work is dropped after its last one."""
-        last: Split | None = None
+        if self.task.part is not None:
+            self._search(self.task.part)
         for name, split in self.task.pairs:
-            if last is not None and split != last:
-                self.contexts.pop(last, None)
-            last = split
+            self._begin(split)
             yield Event("record", self._record(self.measures[name], split))
             if self.device_lost:
                 raise DeviceLostError
+
+    def _begin(self, split: Split) -> None:
+        """Drop the shared work of the other split: both do not fit into the memory of a GPU."""
+        if self.last_split is not None and split != self.last_split:
+            self.contexts.pop(self.last_split, None)
+        self.last_split = split
+
+    def _search(self, part: Part) -> None:
+        """Search a part of an attack's examples and keep what it finds for the block that records the accuracy.
+
+        An error leaves no trace here: that block meets it again and records it.
+        """
+        self._begin(part.split)
+        item = self.measures[part.measure]
+        assert isinstance(item, AttackAccuracy)
+        try:
+            start = clock(self.device)
+            self.context(part.split).search_ahead(item.attack, part.start, part.stop)
+            seconds = np.array(clock(self.device) - start)
+            self._blocks(part.split).put(_seconds_name(part), {"seconds": seconds})
+        except (Exception, SystemExit) as error:
+            raise_machine_fault(error, f"{self.task.spec.id}: {item.info.id}")
+            if is_lost(error):
+                raise DeviceLostError from error
+
+    def _searched(self, split: Split) -> float:
+        """Return the seconds that went into parts of the block's attack."""
+        found = (self._blocks(split).get(_seconds_name(part)) for part in self.task.parts)
+        return sum(float(arrays["seconds"]) for arrays in found if arrays is not None)
 
     def _record(self, item: Measure, split: Split) -> Record:
         if self.device != "cpu":
@@ -213,6 +281,7 @@ class _ModelRun:
             if isinstance(item, AttackAccuracy):
                 self._write_verdicts(item, context, split)
             taken = clock(self.device) - start - (sum(context.shared_seconds.values()) - shared)
+            taken += self._searched(split)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a failure of any kind is a row without a number
             raise_machine_fault(error, f"{self.task.spec.id}: {item.info.id}")
             failure, self.device_lost = _reason(error), is_lost(error)
@@ -232,7 +301,7 @@ class _ModelRun:
             peak_memory_bytes=peak_memory(self.device),
             seed=self.options.seed,
             environment_digest=self.environment_digest,
-            time=_now(),
+            time=now(),
             reason=failure or value.reason,
             diagnostics=({} if failure else dict(value.diagnostics) | self._numerics(item, split)) | origin_entry(item),
         )
@@ -280,96 +349,18 @@ class _ModelRun:
         entry = spec_entry(self.task, replace(self.model.spec, id=self.task.spec.id), self.model)
         counts = {f"n_{split}": n_examples(self.options, self.dataset, split) for split in ("train", "test")}
         files = {split: str(path) for split, path in self.task.supplied.items()}
+        entry |= {"flops": self.flops, "architecture_key": architecture_key(self.task.spec)}
         return entry | counts | {"dataset": self.dataset.name} | ({"adversarial": files} if files else {})
+
+
+def _seconds_name(part: Part) -> str:
+    return f"{part.measure}-seconds-{part.start:05d}-{part.stop:05d}"
 
 
 def _with_plain_weights(model: LoadedModel, image: torch.Tensor) -> LoadedModel:
     """Return the model with weights that hooks compute as parameters; ``image`` [1, C, H, W] is passed through it."""
     initial = None if model.initial is None else plain(model.initial.to(image.device), image).network
     return replace(model, network=plain(model.network, image).network, initial=initial)
-
-
-def spec_entry(task: Task, spec: ModelSpec, model: LoadedModel | None, failure: str = "") -> dict[str, Any]:
-    """Return a catalogue entry: identity, settings, and the configuration that the model is measured under."""
-    threat = task.config.threat
-    return {
-        "model_id": spec.id,
-        "model_digest": model.digest if model else task.model_digest,
-        "config_digest": task.config.digest(),
-        "reference": spec.reference,
-        "source": spec.source,
-        "file_sha256": spec.file_sha256,
-        "architecture": spec.architecture,
-        "n_parameters": model.n_parameters if model else None,
-        "defense": spec.defense,
-        "dataset": task.config.dataset,
-        "norm": threat.norm.value,
-        "radius": threat.radius,
-        "radius_text": threat.text,
-        "run": spec.run,
-        "cluster": spec.cluster,
-        "settings": dict(spec.settings),
-        "notes": list(model.notes) if model else [],
-        "failure": failure,
-        "measurebench_version": own_version(),
-    }
-
-
-def load_failure(
-    task: Task, options: RunOptions, reason: str, environment_digest: str, peak_memory: int
-) -> Iterator[Event]:
-    """Yield the entry and the failed record of a model that could not be loaded or did not pass its checks."""
-    yield Event("model", spec_entry(task, task.spec, None, reason))
-    yield _failed(task, options, ("load", "train"), 1, 0, task.model_digest, reason, environment_digest, peak_memory)
-
-
-def broken_off(
-    task: Task,
-    options: RunOptions,
-    dataset: Dataset,
-    pair: Pair,
-    model_digest: str,
-    reason: str,
-    environment: str,
-    peak_memory: int,
-) -> Event:
-    """Return the failed record of a measure in the middle of which the process ended."""
-    item = next(item for item in chosen_measures(options) if item.info.id == pair[0])
-    n = n_attacked(options, dataset, item, pair[1])
-    event = _failed(task, options, pair, item.info.version, n, model_digest, reason, environment, peak_memory)
-    return replace(event, value=replace(event.value, diagnostics=origin_entry(item)))
-
-
-def _failed(
-    task: Task,
-    options: RunOptions,
-    pair: Pair,
-    version: int,
-    n: int,
-    model_digest: str,
-    reason: str,
-    environment: str,
-    peak_memory: int,
-) -> Event:
-    record = Record(
-        model_id=task.spec.id,
-        model_digest=model_digest,
-        measure=pair[0],
-        measure_version=version,
-        split=pair[1],
-        config_digest=task.config.digest(),
-        status="failed",
-        value=None,
-        standard_error=None,
-        n=n,
-        seconds=0.0,
-        peak_memory_bytes=peak_memory,
-        seed=options.seed,
-        environment_digest=environment,
-        time=_now(),
-        reason=reason,
-    )
-    return Event("record", record)
 
 
 def _n(item: Measure, value: MeasureValue, context: MeasureContext) -> int:
@@ -385,7 +376,3 @@ def _reason(error: BaseException) -> str:
     """Return an error in one line: our own as they are, others with their type."""
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, MeasurebenchError) else f"{type(error).__name__}: {text}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

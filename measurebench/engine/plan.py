@@ -11,7 +11,7 @@ from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
-from measurebench.core.records import Record, counts_n
+from measurebench.core.records import ModelKey, Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
@@ -23,6 +23,7 @@ from measurebench.measures.robustness.accuracy import AttackAccuracy
 __all__ = [
     "SPLITS",
     "Pair",
+    "Part",
     "Task",
     "check_identities",
     "chosen_attacks",
@@ -39,10 +40,25 @@ Pair = tuple[str, Split]  # a measure's id and the split it is taken on
 
 
 @dataclass(frozen=True)
-class Task:
-    """One model: its specification, the digest it had when planned, and the pairs that are open.
+class Part:
+    """Examples of a split, from ``start`` to ``stop``, that an attack can search by themselves.
 
-    ``supplied`` are the files with adversarial images in place of PGD's, by split.
+    What it finds lies in files of the results folder, where the block that records the accuracy takes it up.
+    """
+
+    measure: str
+    split: Split
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model, or a block of its work: its specification, the digest it had when planned, and the pairs that are open.
+
+    ``supplied`` are the files with adversarial images in place of PGD's, by split. A block that is ``shared`` has
+    others of the same model, so its worker keeps the network for them. ``parts`` are what other workers may do of the
+    block's attack beforehand; a block with a ``part`` does that part and has no pairs.
     """
 
     spec: ModelSpec
@@ -50,6 +66,14 @@ class Task:
     config: RunConfig
     pairs: tuple[Pair, ...]
     supplied: Mapping[Split, Path] = field(default_factory=dict)
+    shared: bool = False
+    parts: tuple[Part, ...] = ()
+    part: Part | None = None
+
+    @property
+    def model_key(self) -> ModelKey:
+        """The key of the records of this model under this configuration."""
+        return self.spec.id, self.model_digest, self.config.digest()
 
 
 def chosen_measures(options: RunOptions) -> list[Measure]:

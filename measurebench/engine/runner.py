@@ -1,14 +1,14 @@
 """Runs: plan what is open, measure it, write a record after every measure, and resume where an earlier run stopped."""
 
-import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from measurebench.compute.devices import n_workers
 from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
@@ -21,7 +21,6 @@ from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.executors import measure_queue
 from measurebench.engine.measure_code import of_this_code
-from measurebench.engine.model_run import Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     Pair,
@@ -34,53 +33,21 @@ from measurebench.engine.plan import (
     open_pairs,
     pairs_of,
 )
+from measurebench.engine.recorder import Recorder
 from measurebench.engine.saved_images import SavedImages
+from measurebench.engine.scheduling.blocks import blocks_of_all, n_units
+from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
+from measurebench.engine.watching import Progress, Quiet
 from measurebench.measures.registry import Measure, origin_of_measure
-from measurebench.models.identity import code_sha256, identified, model_digest, named_code
+from measurebench.models.identity import identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
 from measurebench.store.verification import with_whole_verdicts
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
-
-
-class Progress(Protocol):
-    """Hears what is planned and what happens, to show it. A pair is one measure on one split."""
-
-    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
-        """Hear how many models were asked for, the open pairs of each model, and how many pairs have records."""
-        ...
-
-    def started(self, model_id: str) -> None:
-        """Hear that a model is being loaded."""
-        ...
-
-    def recorded(self, record: Record) -> None:
-        """Hear of a new record."""
-        ...
-
-    def finished(self, model_id: str) -> None:
-        """Hear that nothing more will come of a model: all is measured, or it cannot be loaded."""
-        ...
-
-
-class Quiet:
-    """Progress that shows nothing."""
-
-    def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
-        """Show nothing."""
-
-    def started(self, model_id: str) -> None:
-        """Show nothing."""
-
-    def recorded(self, record: Record) -> None:
-        """Show nothing."""
-
-    def finished(self, model_id: str) -> None:
-        """Show nothing."""
 
 
 @dataclass
@@ -129,11 +96,12 @@ def run(
     demand_word(named_code(models), options.trust_code)
     with ResultsFolder.writing(Path(out), own_version()) as folder:
         plan = _plan(models, options, dataset, folder)
-        recorder = _Recorder(folder, plan, progress or Quiet())
-        recorder.begin(models, options, command)
+        costs = CostModel(options, dataset, folder.entries(), folder.costs.read())
+        recorder = Recorder(folder, plan.known_loads, costs, progress or Quiet())
+        recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
         add_infos(folder.path, _third_party_infos(options))
-        for event in measure_queue(BlockQueue(plan.tasks), len(plan.tasks), options, dataset, folder.path):
-            recorder.take(event)
+        _measure(plan.tasks, options, dataset, folder.path, recorder)
+        plan.summary.n_recorded = recorder.n_recorded
         _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
     return plan.summary
@@ -231,7 +199,7 @@ def _in_force(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], as
 
 
 def _key(task: Task) -> ModelKey:
-    return task.spec.id, task.model_digest, task.config.digest()
+    return task.model_key
 
 
 def _task(
@@ -270,42 +238,17 @@ def _with_unsaved(
     )
 
 
-class _Recorder:
-    """Writes what happens to the results folder; no other process writes there."""
-
-    def __init__(self, folder: ResultsFolder, plan: _Plan, progress: Progress) -> None:
-        self.folder, self.plan, self.progress = folder, plan, progress
-
-    def begin(self, models: Sequence[ModelSpec], options: RunOptions, command: Sequence[str]) -> None:
-        """Note the command and tell what is planned."""
-        open_pairs = Counter[str]()
-        for task in self.plan.tasks:
-            open_pairs[task.spec.id] += len(task.pairs)
-        self.progress.planned(len(models), open_pairs, self.plan.summary.n_resumed)
-        self.folder.runs.append(_run_entry(models, options, command))
-
-    def take(self, event: Event) -> None:
-        """Write an event, or pass it on to whoever watches."""
-        value, folder = event.value, self.folder
-        if event.kind == "record":
-            self._take_record(value)
-        elif event.kind == "model":
-            folder.add_model(value)
-        elif event.kind == "environment":
-            folder.add_once(folder.environments, value["digest"], value)
-        elif event.kind == "config":
-            folder.add_once(folder.configs, value["digest"], value)
-        elif event.kind == "started":
-            self.progress.started(value)
-        elif event.kind == "finished":
-            self.progress.finished(value)
-
-    def _take_record(self, record: Record) -> None:
-        # A model that cannot be loaded is tried in every run; the same failure is written once.
-        if (record.key, record.reason) not in self.plan.known_loads:
-            self.folder.add_record(record)
-            self.plan.summary.n_recorded += 1
-        self.progress.recorded(record)
+def _measure(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, recorder: Recorder) -> None:
+    """Measure all tasks, in as many processes as they are worth."""
+    costs, blocks = recorder.costs, blocks_of_all(tasks, options, dataset)
+    units = n_units(tasks, blocks, costs.seconds)
+    # A cluster says how many workers it has when they ask for blocks.
+    workers = n_workers(options.workers, options.device, units) if options.executor == "local" else 2
+    queue = BlockQueue(blocks, costs.seconds, workers=workers) if workers > 1 else BlockQueue(tasks)
+    for event in measure_queue(queue, units, options, dataset, out):
+        recorder.take(event)
+        while recorder.unloadable:
+            queue.drop(*recorder.unloadable.pop())
 
 
 def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:
@@ -326,27 +269,3 @@ def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:
             for record in records[model_key(entry)]
             if record.status == "failed"
         ]
-
-
-def _run_entry(models: Sequence[ModelSpec], options: RunOptions, command: Sequence[str]) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "command": list(command) or [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "models": [spec.reference or spec.id for spec in models],
-        "measures": options.measures,
-        "attacks": options.attacks,
-        "code": _code_entries(models),
-        "trust_code": options.trust_code,
-        "version": own_version(),
-    }
-
-
-def _code_entries(models: Sequence[ModelSpec]) -> list[dict[str, str | None]]:
-    """Return the code outside measurebench that builds networks: its name, its file's hash, and who named it."""
-    found = {}
-    for spec in models:
-        if ":" in (name := spec.architecture or "") and (spec.manifest, name) not in found:
-            found[spec.manifest, name] = {"name": name, "sha256": code_sha256(spec), "named_by": spec.manifest}
-    return list(found.values())

@@ -234,6 +234,10 @@ class MeasureContext:
         info = chosen.info
         return self.shared(f"{info.id} {info.reference} outcome", lambda: self._outcome(chosen))
 
+    def search_ahead(self, attack: Attack, start: int, stop: int) -> None:
+        """Let a divisible attack search some of its examples; ``outcome`` will find them in the store."""
+        self._attacked(attack, self.n_attacked(attack), only=(start, stop))
+
     # ---- passes --------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -252,7 +256,12 @@ class MeasureContext:
         return self.shared("pgd examples", lambda: self._attacked(self.pgd(), self.n))
 
     def _attack_context(
-        self, attack: Attack, n: int, threat: ThreatModel | None = None, targets: Tensor | None = None
+        self,
+        attack: Attack,
+        n: int,
+        threat: ThreatModel | None = None,
+        targets: Tensor | None = None,
+        only: tuple[int, int] | None = None,
     ) -> AttackContext:
         """Return what an attack is given; the number of classes costs a pass, so only those that ask get it."""
         settings, n_classes = self.settings, self.n_classes if attack.info.min_classes else 0
@@ -265,12 +274,18 @@ class MeasureContext:
             n_classes,
             self._store,
             self.batches.size,
+            only,
         )
 
     def _attacked(
-        self, attack: Attack, n: int, threat: ThreatModel | None = None, targets: Tensor | None = None
+        self,
+        attack: Attack,
+        n: int,
+        threat: ThreatModel | None = None,
+        targets: Tensor | None = None,
+        only: tuple[int, int] | None = None,
     ) -> AttackResult:
-        context = self._attack_context(attack, n, threat, targets)
+        context = self._attack_context(attack, n, threat, targets, only)
         network, search = self._network_for(attack)
         result = attacked(attack, network, self.images[:n], self.labels[:n], context, self.batches)
         return result if result.search or not search else replace(result, search=search)

@@ -26,8 +26,9 @@ class ResultsFolder:
     """Records, catalogue and per-example arrays of one study, under ``path``.
 
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
-    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), adversarial/ (adversarial images),
-    blocks/ (what AutoAttack has done, by blocks of examples). Every line and file has a checksum.
+    environments.jsonl, runs.jsonl (command lines), costs.jsonl (predicted and real seconds of blocks), examples/
+    (per-example verdicts), adversarial/ (adversarial images), blocks/ (what AutoAttack has done, by blocks of
+    examples). Every line and file has a checksum.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +40,7 @@ class ResultsFolder:
         self.environments = Journal(path / "environments.jsonl")
         self.runs = Journal(path / "runs.jsonl")
         self.measures = Journal(path / "measures.jsonl")
+        self.costs = Journal(path / "costs.jsonl")
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
@@ -161,7 +163,7 @@ class ResultsFolder:
     @property
     def journals(self) -> tuple[Journal, ...]:
         """The files of lines, that of the records first."""
-        return (self._records, self.models, self.configs, self.environments, self.runs, self.measures)
+        return (self._records, self.models, self.configs, self.environments, self.runs, self.measures, self.costs)
 
     def check_place(self) -> None:
         """Return nothing while the folder is the one that was locked.

@@ -22,6 +22,7 @@ _WHAT = {
     "configs.jsonl": "the same run command writes the configuration again",
     "environments.jsonl": "the environment is known only where it is recorded again",
     "runs.jsonl": "the command line of an earlier run is lost; no value is",
+    "costs.jsonl": "predictions are less good until new blocks are on record; no value is lost",
     "measures.jsonl": "the same run command writes it again",
 }
 

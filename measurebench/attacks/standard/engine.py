@@ -39,6 +39,7 @@ def standard_attack(
     save_seconds: float = 60.0,
     order: npt.NDArray[np.int64] | None = None,
     share: float | None = None,
+    only: tuple[int, int] | None = None,
 ) -> StandardResult:
     """Attack every example that the network classifies rightly, and return what withstood.
 
@@ -46,7 +47,9 @@ def standard_attack(
     network's outputs. ``store`` keeps what is done, so that the same call goes on after an interruption; it must
     belong to this network. ``search`` names the fastest network that may search; the judge is always the reference.
     ``order`` int64 [n] is the order in which examples are taken up, which changes no result. With ``share``
-    FAB-T and Square take this share of what is left when they begin (see ``sampled``). Raises BadInputError
+    FAB-T and Square take this share of what is left when they begin (see ``sampled``). With ``only`` the examples from
+    the first to the second number (exclusive) are searched, and the store's blocks of others are neither read nor
+    written; both are multiples of ``BLOCK``, or the second is the number of images. Raises BadInputError
     where the images or classes cannot be attacked, or a class is outside the network's outputs.
     """
     settings = settings or StandardSettings()
@@ -63,5 +66,5 @@ def standard_attack(
         for attack in settings.attacks:
             if share is not None and attack in _LATER and not drawn:
                 order, drawn = evaluation.draw(share), True
-            evaluation.run(attack, store, save_seconds, order)
+            evaluation.run(attack, store, save_seconds, order, only)
         return evaluation.result()

@@ -103,13 +103,22 @@ class Evaluation:
         alive: npt.NDArray[np.int64] = (self.clean & (self.broken_by < 0)).nonzero()[:, 0].cpu().numpy()
         return alive
 
-    def run(self, attack: str, store: Store | None, seconds: float, order: npt.NDArray[np.int64] | None) -> None:
-        """Run one attack on what is alive, taken up in ``order`` int64 [n] if given."""
+    def run(
+        self,
+        attack: str,
+        store: Store | None,
+        seconds: float,
+        order: npt.NDArray[np.int64] | None,
+        only: tuple[int, int] | None = None,
+    ) -> None:
+        """Run one attack on what is alive, taken up in ``order`` int64 [n] if given, of the examples ``only``."""
+        start, stop = only or (0, len(self.images))
         alive = self.alive() if order is None else order[np.isin(order, self.alive())]
+        alive = alive[(start <= alive) & (alive < stop)]
         targets = n_targets(attack, self.settings, self.n_classes)
         ledger = Ledger(len(self.images), targets, self.settings.returns == "first", self.images.device)
         saver = Saver(store, attack, self._identity(attack), self.marks, ledger, seconds)
-        saver.restore()
+        saver.restore(start, stop)
         self._search(attack, ledger, saver, alive[~ledger.certain[alive]], self.choice)
         ledger.reopen(self._near(ledger, alive[~ledger.certain[alive]]))
         certain = alive[ledger.certain[alive]]

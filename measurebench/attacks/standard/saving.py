@@ -52,9 +52,13 @@ class Saver:
         # The digest keeps evaluations with other settings from overwriting each other's blocks.
         return f"{self.attack}-{self.identity[:12]}-{block:05d}"
 
-    def restore(self) -> None:
-        """Take over what the store holds whole and of this evaluation."""
-        for block in range(-(-self.ledger.n // BLOCK)) if self.store else ():
+    def restore(self, first: int = 0, last: int | None = None) -> None:
+        """Take over what the store holds whole and of this evaluation, of the examples ``first`` to ``last``.
+
+        Blocks of other examples may be another process's, which is writing them: a save writes back what was restored.
+        """
+        end = self.ledger.n if last is None else last
+        for block in range(first // BLOCK, -(-end // BLOCK)) if self.store else ():
             assert self.store is not None
             arrays = self.store.get(self._name(block))
             if arrays is None or str(arrays["identity"]) != self.identity:

@@ -1,51 +1,89 @@
 """Hands out the blocks of a run: the costliest first, and to each worker those of the model that it has loaded."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from measurebench.engine.plan import Task
+from measurebench.core.records import ModelKey
+from measurebench.engine.plan import Part, Task
 
 __all__ = ["BlockQueue"]
 
-_Model = tuple[str, str, str]  # id, digest of the weights, digest of the configuration
+# A block that is more than this share of what is left for each worker is divided. At a half, blocks shrink with the
+# work that is left, as in guided self-scheduling (Polychronopoulos and Kuck 1987), so that workers end together.
+_SHARE = 0.5
+_RECORDING = 0.02  # of a divided block's cost: judging what the parts have found
+
+
+@dataclass
+class _Model:
+    """The blocks of a model that are not given out, with their costs, the costliest first."""
+
+    blocks: list[tuple[float, Task]] = field(default_factory=list)
+
+    @property
+    def total(self) -> float:
+        return sum(cost for cost, _ in self.blocks)
+
+    def add(self, cost: float, task: Task) -> None:
+        self.blocks.append((cost, task))
+        self.blocks.sort(key=lambda block: -block[0])  # stable: equal costs keep their order
+
+
+@dataclass
+class _Divided:
+    """A block that was divided: its cost, and the parts that are not done."""
+
+    cost: float
+    task: Task
+    parts: set[Part]
 
 
 class BlockQueue:
     """The blocks that are still to be measured, and which worker has which.
 
-    ``costs`` predicts the seconds of a block; without it blocks go out in the order given. A worker keeps to the model
-    that it has loaded while that model has blocks. Then it begins the costliest model that nobody has begun, and where
-    there is none it helps with the costliest block of a model that others have begun.
+    ``costs`` predicts the seconds of a block; without it all cost the same and go out in the order given. A worker
+    keeps to the model that it has loaded while that model has blocks. Then it begins the costliest model that nobody
+    has begun, and where there is none it helps with the model under way that has most to do. Towards the end, attacks
+    are divided into parts; the block itself, which records the accuracy, goes out when all parts are done.
+    ``workers`` is their number, if it is known before they ask.
     """
 
-    def __init__(self, tasks: Sequence[Task], costs: Callable[[Task], float] | None = None) -> None:
-        self._costs = costs
-        self._returned: deque[Task] = deque()
-        self._models: dict[_Model, list[tuple[float, Task]]] = {}  # blocks not given out, the costliest first
-        self._begun: set[_Model] = set()
-        self._loaded: dict[int, _Model] = {}
-        self._held: dict[int, Task] = {}
+    def __init__(
+        self, tasks: Sequence[Task], costs: Callable[[Task], float] | None = None, *, workers: int = 0
+    ) -> None:
+        self._workers: set[int] = set(range(workers))
+        self._models: dict[ModelKey, _Model] = {}
         for task in tasks:
-            self._models.setdefault(_model(task), []).append((costs(task) if costs else 0.0, task))
-        for blocks in self._models.values():
-            blocks.sort(key=lambda block: -block[0])  # stable: equal costs keep the order given
-        self._totals = Counter({model: sum(cost for cost, _ in blocks) for model, blocks in self._models.items()})
+            self._models.setdefault(task.model_key, _Model()).add(costs(task) if costs else 1.0, task)
+        totals = {key: model.total for key, model in self._models.items()}
+        self._left = sum(totals.values())
+        # The costliest last, from where it is taken; of equal ones the first.
+        self._fresh = sorted(totals, key=lambda key: -totals[key])[::-1]
+        self._begun: set[ModelKey] = set()  # models under way that have blocks to give
+        self._returned: deque[Task] = deque()
+        self._divided: dict[tuple[ModelKey, str, str], _Divided] = {}
+        self._loaded: dict[int, ModelKey] = {}
+        self._held: dict[int, Task] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether there are blocks that no worker has been given."""
-        return bool(self._returned or self._models)
+        return bool(self._returned or self._models or self._divided)
 
     def take(self, worker: int) -> Task | None:
         """Return the next block for a worker, None where there is none that it could begin now.
 
         A worker has one block at a time, so whatever it was given before counts as ended.
         """
-        self._held.pop(worker, None)
+        self._workers.add(worker)
+        self._end(worker)
+        if not self._held and not self._models:  # parts were lost: their blocks do the work of those parts too
+            for key in list(self._divided):
+                self._record(key)
         task = self._returned.popleft() if self._returned else self._next(worker)
         if task is not None:
-            self._held[worker], self._loaded[worker] = task, _model(task)
-            self._begun.add(_model(task))
+            self._held[worker], self._loaded[worker] = task, task.model_key
         return task
 
     def give_back(self, task: Task, worker: int | None = None) -> None:
@@ -57,25 +95,74 @@ class BlockQueue:
 
     def finished(self, task: Task, worker: int) -> None:
         """Note that a worker is done with a block: measured, or its worker died and left nothing to give back."""
-        if self._held.get(worker) is task:
-            del self._held[worker]
+        if self._held.get(worker) == task:
+            self._end(worker)
+
+    def drop(self, model_id: str, config_digest: str) -> None:
+        """Forget the blocks of a model that cannot be loaded."""
+
+        def of_it(key: ModelKey) -> bool:
+            return (key[0], key[2]) == (model_id, config_digest)
+
+        for key in filter(of_it, list(self._models)):
+            self._left -= self._models.pop(key).total
+            self._begun.discard(key)
+        self._divided = {key: divided for key, divided in self._divided.items() if not of_it(key[0])}
+        self._returned = deque(task for task in self._returned if not of_it(task.model_key))
 
     def _next(self, worker: int) -> Task | None:
-        """Remove and return the block that suits a worker best."""
-        own = self._loaded.get(worker)
-        if own not in self._models:
-            own = max(self._models, key=self._urgency, default=None)
-        if own is None:
+        """Remove and return the block that suits a worker best; one that is too long goes out in parts."""
+        key = self._choice(worker)
+        if key is None:
             return None
-        cost, task = self._models[own].pop(0)
-        self._totals[own] -= cost
-        if not self._models[own]:
-            del self._models[own]
+        cost, task = self._models[key].blocks.pop(0)
+        self._begun.add(key)
+        if task.parts and self._is_long(cost):
+            self._divide(cost, task)
+            cost, task = self._models[key].blocks.pop(0)
+        self._left -= cost
+        if not self._models[key].blocks:
+            del self._models[key]
+            self._begun.discard(key)
         return task
 
-    def _urgency(self, model: _Model) -> tuple[bool, float]:
-        return model not in self._begun, self._totals[model]
+    def _choice(self, worker: int) -> ModelKey | None:
+        """Return the model that a worker goes on with."""
+        own = self._loaded.get(worker)
+        if own in self._begun:
+            return own
+        while self._fresh:
+            key = self._fresh.pop()
+            if key in self._models:  # not dropped
+                return key
+        return max(self._begun, key=lambda key: (self._models[key].total, key), default=None)
 
+    def _is_long(self, cost: float) -> bool:
+        workers = len(self._workers)
+        return workers > 1 and cost > _SHARE * self._left / workers
 
-def _model(task: Task) -> _Model:
-    return task.spec.id, task.model_digest, task.config.digest()
+    def _divide(self, cost: float, task: Task) -> None:
+        """Put the parts of a block in its place, with its cost in equal shares."""
+        model, share = self._models[task.model_key], (1 - _RECORDING) * cost / len(task.parts)
+        for part in task.parts:
+            model.add(share, replace(task, pairs=(), parts=(), part=part))
+        self._left -= _RECORDING * cost
+        self._divided[task.model_key, part.measure, part.split] = _Divided(_RECORDING * cost, task, set(task.parts))
+
+    def _end(self, worker: int) -> None:
+        """Note that a worker's block has ended; the last part of a divided block brings the block itself."""
+        task = self._held.pop(worker, None)
+        if task is None or task.part is None:
+            return
+        key = task.model_key, task.part.measure, task.part.split
+        if (divided := self._divided.get(key)) is not None:
+            divided.parts.discard(task.part)
+            if not divided.parts:
+                self._record(key)
+
+    def _record(self, key: tuple[ModelKey, str, str]) -> None:
+        """Let the block go out that records what the parts have found."""
+        divided = self._divided.pop(key)
+        self._models.setdefault(key[0], _Model()).add(divided.cost, divided.task)
+        self._left += divided.cost
+        self._begun.add(key[0])
