@@ -48,6 +48,9 @@ class JobOptions:
     partition: str | None = option(None, text("a partition", "NAME"), "Partition.", note="the cluster's own")
     account: str | None = option(None, text("an account", "NAME"), "Account to charge.", note="your own")
 
+    qos: str | None = option(
+        None, text("a quality of service", "NAME"), "Quality of service.", note="the cluster's own"
+    )
     constraint: str | None = option(
         None, text("a feature of nodes", "NAME"), "Feature that nodes must have.", note="none"
     )
