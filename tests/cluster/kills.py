@@ -20,7 +20,7 @@ from tests.cluster.simulated import SimulatedCluster, command, differences, doub
 
 __all__ = ["main"]
 
-_KINDS = ("actor", "actor", "actor", "node", "driver")  # one of these at random: three in five are actors
+_KINDS = (*("actor",) * 5, *("node",) * 1, *("driver",) * 2)  # one of these at random; a node takes longest to replace
 _PAUSE_SECONDS = 30.0
 _PATIENCE_SECONDS = 300.0
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,17 @@ class SimulatedCluster:
         return str(self._cluster.address)
 
     def add(self) -> str:
-        """Let a node join; return its name."""
+        """Let a node join; return its name. Ray gives a node 30 s to start, which a busy machine may exceed."""
         self._n_named += 1
         name = f"node-{self._n_named}"
         resources = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 128 * 2**20}
-        self.nodes[name] = self._cluster.add_node(wait=True, node_name=name, **resources)
+        for tries_left in reversed(range(4)):
+            try:
+                self.nodes[name] = self._cluster.add_node(wait=False, node_name=name, **resources)
+                break
+            except Exception:  # it has no class of its own
+                if not tries_left:
+                    raise
         return name
 
     def lose(self, name: str) -> None:
@@ -55,26 +61,34 @@ class SimulatedCluster:
         self._cluster.remove_node(self.nodes.pop(name), allow_graceful=False)
 
     def workers(self) -> list[int]:
-        """Return the processes of all actors on all nodes."""
-        raylets = {str(self._raylet(node)) for node in self.nodes.values()}
-        found = []
-        for place in Path("/proc").iterdir():
-            try:
-                parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
-                title = (place / "cmdline").read_bytes()
-            except (OSError, IndexError):
-                continue
-            if parent in raylets and title.startswith(b"ray::RayWorker"):
-                found.append(int(place.name))
-        return sorted(found)
-
-    @staticmethod
-    def _raylet(node: Any) -> int:
-        return int(node.all_processes["raylet"][0].process.pid)
+        """Return the processes of all actors on all nodes, also on those that were slow to join."""
+        processes = dict(_processes())
+        raylets = {pid for pid, (_, words) in processes.items() if _is_raylet(words, self.address)}
+        return sorted(
+            pid
+            for pid, (parent, words) in processes.items()
+            if parent in raylets and words.startswith(b"ray::RayWorker")
+        )
 
     def close(self) -> None:
         """End all nodes."""
         self._cluster.shutdown()
+
+
+def _processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
+    """Yield each process of this machine with its parent and its command line."""
+    for place in Path("/proc").iterdir():
+        if not place.name.isdigit():
+            continue
+        try:
+            parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
+            yield int(place.name), (int(parent), (place / "cmdline").read_bytes())
+        except (OSError, IndexError):  # it has ended meanwhile
+            continue
+
+
+def _is_raylet(words: bytes, address: str) -> bool:
+    return words.partition(b"\0")[0].endswith(b"/raylet") and address.encode() in words
 
 
 def command(out: Path, *more: str) -> list[str]:
