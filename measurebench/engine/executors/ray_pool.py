@@ -4,7 +4,7 @@ import pickle
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
 from measurebench.core.packages import own_version
 from measurebench.core.plugins import plugin_files
+from measurebench.core.records import ModelKey
 from measurebench.datasets import Dataset
 from measurebench.engine.executors.protocol import Death, Finished, News, Told
 from measurebench.engine.executors.ray_cluster import join
@@ -41,7 +42,8 @@ class RayWorker(RemoteWorker):
 class _Actor:
     """A worker: ``awaited`` is the reply, or the stream of events, that it owes; None while it is idle.
 
-    ``lost_at`` is set while it is not known whether it has died or only cannot be reached.
+    ``lost_at`` is set while it is not known whether it has died or only cannot be reached. ``files`` are those of the
+    results folder that it has, with the time and size they had, all of the model ``model``.
     """
 
     handle: Any
@@ -50,6 +52,8 @@ class _Actor:
     node: str = ""
     is_ready: bool = False
     lost_at: float | None = None
+    model: ModelKey | None = None
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class RayPool:
@@ -99,8 +103,18 @@ class RayPool:
         actor = self._actors[worker]
         # This process has asked whether code that a manifest names may run; nodes do not know the user's answer.
         sent = replace(task, spec=replace(task.spec, trust_code=True))
-        job = Job(sent, earlier_files(task, self._options, self._out), visible_files(task), actor.host)
+        keeps = actor.model == task.model_key
+        job = Job(sent, self._lacking(actor, task, keeps), keeps, visible_files(task), actor.host)
         actor.awaited = actor.handle.measure.options(num_returns="streaming").remote(job)
+
+    def _lacking(self, actor: _Actor, task: Task, keeps: bool) -> dict[str, bytes]:
+        """Return the files of the results folder that a task goes on from and that a worker does not have."""
+        actor.model, actor.files = task.model_key, actor.files if keeps else {}
+        found = {}
+        for name in earlier_files(task, self._options, self._out):
+            if actor.files.get(name) != (state := _state(self._out / name)):
+                actor.files[name], found[name] = state, (self._out / name).read_bytes()
+        return found
 
     def heard(self, timeout: float | None) -> Iterator[News]:
         """Wait for news for a moment, also without a timeout, since nodes may join or be lost meanwhile."""
@@ -158,6 +172,7 @@ class RayPool:
         if event.kind == "file":
             name, content = event.value
             write_atomically(self._out / name, content)
+            actor.files[name] = _state(self._out / name)
         elif event.kind == "lost":
             yield self._buried(worker, "lost its GPU", blames=False)
         else:
@@ -194,3 +209,8 @@ class RayPool:
         for actor in self._actors.values():
             self._kill(actor)
         self._cluster.leave()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size

@@ -146,7 +146,7 @@ def test_a_death_on_a_gpu_is_told_with_the_gpus_memory() -> None:
     events = run(ScriptedPool(lives([begun, LOADED, known, death(peak_memory_bytes=5)])))
     assert [e.value.peak_memory_bytes for e in events if e.kind == "record"][1] == 3 * 2**30
     events = run(ScriptedPool(lives([BEGUN, LOADED, death(peak_memory_bytes=5)])))
-    assert [e.value.peak_memory_bytes for e in events if e.kind == "record"][0] == 5
+    assert next(e.value.peak_memory_bytes for e in events if e.kind == "record") == 5
 
 
 def test_where_several_tries_are_allowed_the_third_death_at_a_measure_fails_it() -> None:
@@ -176,7 +176,7 @@ def test_any_number_of_workers_and_deaths_gives_each_record_once() -> None:
 
 
 def test_workers_that_die_before_they_begin_end_the_run() -> None:
-    pool = ScriptedPool(lambda worker, job: [death(worker, "no such module")])
+    pool = ScriptedPool(lambda worker, _job: [death(worker, "no such module")])
     with pytest.raises(MeasurebenchError, match="workers end before they begin: no such module"):
         run(pool)
     assert len(pool.given) == 3
