@@ -8,7 +8,7 @@ from measurebench.stats.resampling.kernels import models_below, permuted_bits, p
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 # The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
-_MOST_BITS, _AT_A_TIME, _MANY = 2000, 16, 8
+_MOST_BITS, _AT_A_TIME, _MANY = 2000, 4, 8
 
 
 def ranks_of(values: Floats) -> Ints:
@@ -45,7 +45,7 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
     ends = np.ones(xs.shape, bool)
     ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
     signs, by_target = np.empty((len(xs), len(targets))), np.argsort(targets, axis=1)
-    if not _MANY < len(targets) or xs.shape[1] > _MOST_BITS:
+    if len(targets) <= _MANY or xs.shape[1] > _MOST_BITS:
         permuted_concordance(orders, ends, targets, by_target, signs)
         return signs
     for start in range(0, len(xs), _AT_A_TIME):

@@ -11,7 +11,15 @@ import numpy as np
 
 from measurebench.stats.resampling.compiled import compiled, ones_in
 
-__all__ = ["BLOCK", "drawn_concordance", "drawn_spearman", "drawn_ties", "heavy_concordance", "heavy_ties", "models_below"]
+__all__ = [
+    "BLOCK",
+    "drawn_concordance",
+    "drawn_spearman",
+    "drawn_ties",
+    "heavy_concordance",
+    "heavy_ties",
+    "models_below",
+]
 __all__ += ["own_pairs", "permuted_bits", "permuted_concordance", "row_concordance"]
 
 BLOCK = 64

@@ -47,6 +47,13 @@ class Ordered:
         ordered = values[order]
         return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
 
+    @property
+    def rank(self) -> Ints:
+        """The dense rank of each value, equal ones sharing one: [n]."""
+        rank = np.empty(len(self.order), np.int64)
+        rank[self.order] = np.cumsum(self.ends) - self.ends
+        return rank
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -274,9 +281,10 @@ def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
 
     With ``heavy`` [n] each pair counts the mean of its models' entries.
     """
-    by_value, rank = Ordered.of(values), ranks_of(values)
+    by_value = Ordered.of(values)
     if heavy is None and by_value.ends.all():
         return drawn.size
+    rank = by_value.rank
     key = drawn.local * (int(rank.max()) + 1) + rank
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
     of_pairs = counts[group] * (np.ones(len(values)) if heavy is None else heavy)
