@@ -1,17 +1,21 @@
 """How often the judgements are right on simulated tables whose truth is known; writes results/calibration.md.
 
-Run as ``python -m benchmarks.calibration --tables 2000``; a cell of few tables can be run alone with ``--models 48``.
+Run as ``python -m benchmarks.calibration``; stop it at any time. What was judged is kept in ``--records`` and the same
+command goes on from there. ``--models 24 48 --tables 2000 500`` runs other sizes; ``--page`` only writes the page.
 """
 
 import argparse
 import itertools
+import json
 import os
 import sys
 import time
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +35,7 @@ from measurebench.stats.statistics.registry import Question
 RESULT = Path(__file__).parent / "results" / "calibration.md"
 SIZES = (24, 48, 336, 1344)
 BOOTSTRAP, PERMUTATIONS = 500, 199
+EVIDENCE = ["level", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted"]
 DEFENSES, ARCHITECTURES, BATCHES = ("AT", "MART", "TRADES"), ("plain", "wide"), (64, 128)
 WITHIN = 0.1  # share of the variance that lies between the two checkpoints of a run
 
@@ -97,8 +102,12 @@ def standard(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / max(1e-12, float(values.std()))
 
 
-def judged(table: pd.DataFrame, seed: int) -> str:
-    """Return the verdict of the one measure, by the parts of ``analyze`` that it rests on."""
+def judged(table: pd.DataFrame, seed: int) -> tuple[str, list[list[Any]]]:
+    """Return the verdict of the one measure, by the parts of ``analyze`` that it rests on, and its evidence.
+
+    The evidence is tau over all models and inside each defense (level, estimate, interval, p, adjusted p), then the
+    gain and its interval.
+    """
     names = {"defense": "defense", "run": "run", "cluster": "cluster"}
     population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
     draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
@@ -106,16 +115,34 @@ def judged(table: pd.DataFrame, seed: int) -> str:
     rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]))
     gains = added_rows(added(population, draws, levels=False))
     power = power_notes(population)
-    return judgements(rows, ("m",), population.defense, None, {}, added=gains, power=power)[0]["verdict"]
+    verdict = judgements(rows, ("m",), population.defense, None, {}, added=gains, power=power)[0]["verdict"]
+    inside = (rows["statistic"] == "tau_within") & (rows["axis"] == "defense")
+    kept = rows.loc[inside | (rows["statistic"] == "tau_b"), EVIDENCE].round(5)
+    gain = [round(float(gains["m"][name]), 5) for name in ("gain", "ci_low", "ci_high")]
+    return verdict, [*kept.to_numpy(dtype=object).tolist(), gain]
 
 
-def run_cell(cell: str, n_models: int, n_tables: int) -> Counter[str]:
-    """Judge so many tables of a cell; the tables of each cell have a stream of their own."""
-    verdicts: Counter[str] = Counter()
-    for k in range(n_tables):
-        rng = np.random.default_rng([zlib.crc32(cell.encode()), n_models, k])
-        verdicts[judged(simulated(cell, n_models, rng), k)] += 1
-    return verdicts
+def keep(path: Path, tables: Mapping[int, int]) -> None:
+    """Judge the tables of every size that ``path`` lacks, a round over all cells at a time, and append each verdict.
+
+    The tables of each cell have a stream of their own, so that it does not matter in which order they are judged.
+    """
+    known = {(cell, n, k) for cell, n, k, *_ in _records(path)}
+    wanted = ((n, k, cell) for n, count in tables.items() for k in range(count) for cell in CELLS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        for n, k, cell in wanted:
+            if (cell, n, k) not in known:
+                start, rng = time.process_time(), np.random.default_rng([zlib.crc32(cell.encode()), n, k])
+                verdict, evidence = judged(simulated(cell, n, rng), k)
+                seconds = round(time.process_time() - start, 4)
+                file.write(json.dumps([cell, n, k, verdict, seconds, evidence]) + "\n")
+                file.flush()
+
+
+def _records(path: Path) -> list[list[Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def row_of(cell: str, n_models: int, verdicts: Counter[str]) -> str:
@@ -127,23 +154,29 @@ def row_of(cell: str, n_models: int, verdicts: Counter[str]) -> str:
 
 
 def main() -> None:
-    """Run the cells and write the page of results."""
+    """Judge what is missing and write the page of results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=int, nargs="+", default=[2000], help="tables per cell; one number per size")
     parser.add_argument("--models", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--records", type=Path, default=Path("build") / "calibration.jsonl", help="what was judged")
+    parser.add_argument("--page", action="store_true", help="judge nothing more; write the page of what is known")
     options = parser.parse_args()
     counts = options.tables * len(options.models) if len(options.tables) == 1 else options.tables
-    start, rows = time.process_time(), []
-    for (n_models, n_tables), cell in itertools.product(zip(options.models, counts, strict=True), CELLS):
-        rows.append(row_of(cell, n_models, run_cell(cell, n_models, n_tables)))
-        sys.stderr.write(rows[-1] + "\n")
-        write(rows, time.process_time() - start)
+    if not options.page:
+        keep(options.records, dict(zip(options.models, counts, strict=True)))
+    write(_records(options.records))
 
 
-def write(rows: list[str], seconds: float) -> None:
-    """Write the page with the rows that are known so far."""
+def write(records: list[list[Any]]) -> None:
+    """Write the page of all that is known, smallest tables first."""
+    cells: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for cell, n, _, verdict, *_ in records:
+        cells[n, cell][verdict] += 1
+    order = list(CELLS)
+    rows = [row_of(cell, n, cells[n, cell]) for n, cell in sorted(cells, key=lambda key: (key[0], order.index(key[1])))]
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join([*_head(seconds), *rows, ""]), encoding="utf-8")
+    RESULT.write_text("\n".join([*_head(sum(r[4] for r in records)), *rows, ""]), encoding="utf-8")
+    sys.stdout.write("\n".join([*rows, ""]))
 
 
 def _head(seconds: float) -> list[str]:

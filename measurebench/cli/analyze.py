@@ -186,12 +186,22 @@ def _controls_and_best(analysis: "Analysis") -> list[str]:
         shown = [f"{row['measure'].removeprefix('control: ')} {row['tau_b']:+.2f}" for row in controls]
         lines.append(f"Negative controls, which know nothing of the networks: tau_b of {', '.join(shown)}")
     ranked = analysis.stability.sort_values("share_first", ascending=False, kind="stable")
-    if len(best := ranked[ranked["may_be_best"]]):
-        shown = [f"{row['measure']} ({row['share_first']:.0%})" for row in best.to_dict("records")]
-        lines.append(
-            f"Cannot be told from the best measure (share of resamples in which it is first): {', '.join(shown)}"
-        )
+    if len(first := ranked[ranked["may_be_best"]]):
+        told = dict(zip(analysis.judgements["measure"], analysis.judgements["verdict"], strict=True))
+        shown = [
+            f"{row['measure']} ({row['share_first']:.0%}){_unless_holding(told[row['measure']])}"
+            for row in first.to_dict("records")
+        ]
+        lines.append(f"May have the largest tau (share of resamples in which it is first): {', '.join(shown)}")
     return lines
+
+
+def _unless_holding(verdict: str) -> str:
+    """Return the words of a verdict by which a measure does not hold, so that a large tau alone is not called best."""
+    from measurebench.stats.judging.best import holds
+    from measurebench.stats.judging.verdict import VERDICTS
+
+    return "" if holds(verdict) else f", which {VERDICTS[verdict]}"
 
 
 def _stands(row: dict[str, float | str]) -> str:

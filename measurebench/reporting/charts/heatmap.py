@@ -8,6 +8,7 @@ from measurebench.reporting.charts.matrix import COLUMNS, EXPECTED, FEW_PAIRS, f
 from measurebench.reporting.figures.figure import Figure, specification
 from measurebench.reporting.html.wording import MINUS, count, listed, measure_name
 from measurebench.reporting.subject.study import ALL, Study, is_sure
+from measurebench.stats.judging.significance import shown_inside
 
 __all__ = ["SIGNS", "expected_sign", "figure", "turning_measures"]
 
@@ -68,11 +69,15 @@ def expected_sign(study: Study, name: str) -> str:
 
 
 def turning_measures(study: Study) -> list[str]:
-    """Return the measures whose tau is shown to be positive in one defense and negative in another."""
+    """Return the measures whose tau is shown to be positive in one defense and negative in another.
+
+    By the rule of the judgements (``shown_inside``).
+    """
     found = []
     for name in study.ranked:
+        total = study.estimate(name)
         inside = [study.estimate(name, "tau_within", level) for level in study.defenses]
-        signs = {row["estimate"] > 0 for row in inside if is_sure(row)}
+        signs = {row["estimate"] > 0 for row in inside if row and shown_inside(row, total)}
         if len(signs) == 2:
             found.append(name)
     return found

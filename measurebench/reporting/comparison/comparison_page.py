@@ -13,6 +13,8 @@ from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, defined, fixed, listed, measure_name, target_name
 from measurebench.reporting.subject.study import Study, is_sure, load_study
+from measurebench.stats.judging.best import holds
+from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = ["CHANGES", "change", "comparison", "comparison_page", "write_comparison"]
 
@@ -131,7 +133,7 @@ def comparison_page(first: Study, second: Study) -> str:
     table = comparison(first, second)
     figure = compared.figure(table, first.name, second.name)
     changed = table[~table["change"].isin(["same", "one side"])]
-    best = [measure_name(study.ranked[0], study.infos) for study in (first, second)]
+    best = [_best(study) for study in (first, second)]
     counts = table["change"].value_counts()
     return render(
         "comparison.html",
@@ -170,9 +172,16 @@ def _lead(best: list[str], changed: pd.DataFrame) -> str:
     )
 
 
+def _best(study: Study) -> str:
+    """Return the name of the best measure, and its verdict where it does not hold."""
+    name = study.best_first[0]
+    verdict = study.verdicts[name]
+    return measure_name(name, study.infos) + ("" if holds(verdict) else f" (which {VERDICTS[verdict]})")
+
+
 def _about(study: Study) -> tuple[str, str]:
-    row = study.estimate(study.ranked[0])
-    told = f"best measure {measure_name(study.ranked[0], study.infos)}, τ = {fixed(row.get('estimate'))}"
+    row = study.estimate(study.best_first[0])
+    told = f"best measure {_best(study)}, τ = {fixed(row.get('estimate'))}"
     models, target = count(study.analysis.n_models, "model"), target_name(study.analysis.target)
     return study.name, f"{models} in the statistics; predicts the {target}; {told}"
 

@@ -16,6 +16,8 @@ from measurebench.reporting.html.wording import (
     measure_name,
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
+from measurebench.stats.judging.best import holds
+from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = ["Finding", "Number", "best_measure", "finding"]
 
@@ -49,9 +51,14 @@ def finding(study: Study) -> Finding:
 
 
 def best_measure(study: Study, level: str = "") -> tuple[str, dict[str, Any]] | None:
-    """Return the measure with the largest |tau| over all models or inside a defense, and its row; sure ones first."""
-    rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.ranked]
+    """Return the best measure and its row; inside a defense that with the largest |tau|, sure ones first.
+
+    Over all models the judgements decide: a measure that holds beside the controls comes before any other.
+    """
+    rows = [(name, study.estimate(name, "tau_within" if level else "tau_b", level)) for name in study.best_first]
     rows = [(name, row) for name, row in rows if row]
+    if not level:
+        return rows[0] if rows else None
     return max(rows, key=lambda pair: (is_sure(pair[1]), abs(pair[1]["estimate"]))) if rows else None
 
 
@@ -59,18 +66,33 @@ def _sentence(study: Study) -> str:
     best, turning = best_measure(study), turning_measures(study)
     if best is None:
         return f"No measure could be compared with {_the_long(study)}"
-    name, row = best
-    found = f"{measure_name(name, study.infos)} follows {_the_long(study)} best (τ = {fixed(row['estimate'])})"
-    if not is_sure(row):
-        found += f", but over {count(int(row['n_models']), 'model')} this could be chance"
-    elif study.verdicts.get(name) == "tells_settings":
-        found += ", but tells no more than the training settings do"
+    found = _best_words(study, *best)
     if len(study.defenses) < 2:
         return found
     if turning:
         verb = "changes" if len(turning) == 1 else "change"
         return f"{found}; {count(len(turning), 'measure')} {verb} sign from one defense to another"
     return f"{found}; no measure is shown to change sign from one defense to another"
+
+
+def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
+    """Say which measure is best; one that does not hold is not said to follow the target best."""
+    named, tau, verdict = measure_name(name, study.infos), f"τ = {fixed(row['estimate'])}", study.verdicts[name]
+    if not is_sure(row):
+        chance = f"but over {count(int(row['n_models']), 'model')} this could be chance"
+        return f"{named} follows {_the_long(study)} best ({tau}), {chance}"
+    if not holds(verdict):
+        return (
+            f"The strongest association with {_the_long(study)} is that of {named} ({tau}), which {VERDICTS[verdict]}"
+        )
+    other = study.ranked[0]
+    if other == name:
+        return f"{named} follows {_the_long(study)} best ({tau})"
+    larger = f"{measure_name(other, study.infos)} has the larger τ ({fixed(study.estimate(other)['estimate'])})"
+    return (
+        f"Of the measures that hold beside the training settings, {named} follows {_the_long(study)} best ({tau}); "
+        f"{larger}, but {VERDICTS[study.verdicts[other]]}"
+    )
 
 
 def _the_long(study: Study) -> str:
@@ -127,6 +149,7 @@ def _best(study: Study) -> Number:
     way = f"larger values, {'larger' if row['estimate'] > 0 else 'smaller'} {study.target.many}"
     told = f"{way}; τ = {fixed(row['estimate'])}, 95 % "
     told += f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
+    told += "" if holds(study.verdicts[name]) else f"; {VERDICTS[study.verdicts[name]]}"
     return Number("best predictor over all models", measure_name(name, study.infos), told)
 
 

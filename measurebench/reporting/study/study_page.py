@@ -44,7 +44,7 @@ class Section:
 
 def sections(study: Study) -> tuple[Section, ...]:
     """Return the sections of charts that the study has data for."""
-    best, target = study.ranked[0], study.target
+    best, target = study.best_first[0], study.target
     planned = (
         Section("gap", *_opening(study), "pair", _present(accuracies.figure(study), gap.figure(study))),
         Section(
@@ -77,8 +77,8 @@ def sections(study: Study) -> tuple[Section, ...]:
             "residuals",
             "Which models break the pattern",
             "Exceptions",
-            f"A line fitted to the best measure predicts {target.the} of every model. The charts show how far each "
-            "model lies from its prediction.",
+            f"A line fitted to the measure of the strongest association predicts {target.the} of every model. The "
+            "charts show how far each model lies from its prediction.",
             "stack",
             _present(residuals.figure(study)),
         ),
@@ -184,7 +184,7 @@ def _data(study: Study, figures: list[Figure]) -> dict[str, Any]:
         "columns": table_columns(study),
         "filters": filters(study),
         "measures": [_measure(study, name) for name in study.by_family],
-        "measure": study.ranked[0],
+        "measure": study.best_first[0],
         "sort": {"key": study.analysis.target, "direction": -1},
         "file": study.name,
         "noun": "models",

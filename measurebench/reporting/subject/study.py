@@ -21,6 +21,7 @@ from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.target import Target
 from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
+from measurebench.stats.judging.best import best_first
 from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
 from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
@@ -83,6 +84,12 @@ class Study:
     def ranked(self) -> tuple[str, ...]:
         """All measures, the strongest association with the target over all models first."""
         return tuple(self.analysis.ranking()["measure"])
+
+    @cached_property
+    def best_first(self) -> tuple[str, ...]:
+        """All measures, the best predictor first: those that hold beside the controls before any other."""
+        records = self.analysis.judgements.to_dict("records")
+        return tuple(best_first({str(key): value for key, value in row.items()} for row in records))
 
     @cached_property
     def by_family(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from measurebench.core.columns import is_gap
 from measurebench.stats.analysis import Analysis, tidy
-from measurebench.stats.judging.significance import Row, significant
+from measurebench.stats.judging.significance import Row, shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
@@ -115,7 +115,8 @@ def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
     """Say whether tau is surely poor over all models or inside a defense, or shown with both signs."""
     total, inside = _row(analysis, measure, "tau_b"), _records(_inside(analysis, measure))
     rows = inside if total is None else [total, *inside]
-    signs = {float(np.sign(row["estimate"])) for row in rows if significant(row)}
+    shown = [row for row in rows if (significant(row) if row is total else shown_inside(row, total))]
+    signs = {float(np.sign(row["estimate"])) for row in shown}
     return len(signs) > 1 or any(row["ci_low"] > -POOR and row["ci_high"] < POOR for row in rows)
 
 
@@ -166,7 +167,8 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
     if inside.empty:
         yield _absent(claim, _GRADIENT, "tau_within")
         return
-    shown = [bool(significant(row)) for row in _records(inside)]
+    total = _row(analysis, _GRADIENT, "tau_b")
+    shown = [bool(shown_inside(row, total)) for row in _records(inside)]
     signs = {float(np.sign(row["estimate"])) for row, yes in zip(_records(inside), shown, strict=True) if yes}
     found = "; ".join(f"{row['level']} {_number(row)}" for row in _records(inside))
     everywhere = all(shown) and len(shown) == len(_defenses(analysis)) > 1
@@ -198,7 +200,8 @@ def _steadiest(analysis: Analysis) -> Verdict:
 def _thickness_turns(analysis: Analysis) -> Iterator[Verdict]:
     claim, measure = "boundary thickness turns with the training method", "boundary_thickness"
     inside = _inside(analysis, measure)
-    shown = [row["estimate"] for row in _records(inside) if significant(row)]
+    total = _row(analysis, measure, "tau_b")
+    shown = [row["estimate"] for row in _records(inside) if shown_inside(row, total)]
     if inside.empty:
         yield _absent(claim, measure, "tau_within")
         return

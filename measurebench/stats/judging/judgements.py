@@ -177,8 +177,10 @@ def _inside(of: Evidence, row: dict[str, Any]) -> str:
     if not np.isfinite(row["estimate"]):
         return f"{level} undefined"
     told = f"{level} {_number(row['estimate'])}"
-    if significant(row):
+    if of.shown(row):
         return told
+    if significant(row):
+        return f"{told} (shown by itself, but not surely enough where nothing is over all models)"
     if of.too_few(row, level):
         return f"{told} (too few to show anything)"
     n = of.n_units(row, level)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.judging.power import chance_to_show, detectable_tau
-from measurebench.stats.judging.significance import ALPHA, Row, significant
+from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
 
 __all__ = ["EFFECT", "GAIN", "HALF", "MARGIN", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
 
@@ -69,6 +69,15 @@ class Evidence:
         """Return how many units a row rests on at most; None where that is unknown."""
         return min(self.units[level], int(row["n_models"])) if level in self.units else None
 
+    @property
+    def overall(self) -> bool:
+        """Whether an association over all models is shown."""
+        return self.total is not None and significant(self.total)
+
+    def shown(self, row: Row) -> bool:
+        """Say whether the association inside a defense counts (``shown_inside``)."""
+        return shown_inside(row, self.total)
+
     def too_few(self, row: Row, level: str = "") -> bool:
         """Say whether so few units could have shown nothing at all, even a perfect order."""
         n = self.n_units(row, level)
@@ -84,15 +93,14 @@ def verdict(of: Evidence) -> tuple[str, bool]:
     """Return the verdict, and whether all models together contradict every defense (a Simpson reversal)."""
     if not of.has_total or of.total is None:
         return ("too_few" if of.total is not None and of.too_few(of.total) else "undetermined"), False
-    shown = [row for row in of.inside if significant(row)]
+    shown = [row for row in of.inside if of.shown(row)]
     signs = {sign(row["estimate"]) for row in shown}
-    overall = significant(of.total)
-    reversal = overall and bool(signs) and sign(of.total["estimate"]) not in signs
+    reversal = of.overall and bool(signs) and sign(of.total["estimate"]) not in signs
     if len(signs) == 2 or reversal:
         return "turns_with_defense", reversal
-    if shown and not overall:
+    if shown and not of.overall:
         return "within_defenses_only", False
-    return (_shown(of, of.total, shown) if overall else _not_shown(of, of.total)), False
+    return (_shown(of, of.total, shown) if of.overall else _not_shown(of, of.total)), False
 
 
 def _not_shown(of: Evidence, total: Row) -> str:

@@ -139,11 +139,10 @@ def _gains(
     known = counted > 0
     each = np.where(known, 1 / np.maximum(counted, 1), 0.0)
     alone, beside = alone * each, beside * each[:, None]
-    weights = draws.weights.astype(np.float64)
-    n_all = weights.shape[1]
-    total = weights @ np.bincount(units, alone, minlength=n_all)
-    by_unit = np.stack([np.bincount(units, column, minlength=n_all) for column in beside.T], axis=1)
-    shares = 1 - (weights @ by_unit) / np.where(total > 0, total, np.nan)[:, None]
+    n_all = draws.weights.shape[1]
+    by_unit = np.stack([np.bincount(units, column, minlength=n_all) for column in [alone, *beside.T]], axis=1)
+    sums = draws.weights_double @ by_unit
+    shares = 1 - sums[:, 1:] / np.where(sums[:, :1] > 0, sums[:, :1], np.nan)
     mse, with_measure = alone.sum() / known.sum(), beside.sum(axis=0) / known.sum()
     rows = []
     for k in range(m):

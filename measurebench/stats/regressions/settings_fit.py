@@ -48,7 +48,17 @@ class Design:
                 break
             pairs.append(both)
         mains = np.concatenate(single, axis=1) if single else np.empty((len(rows), 0))
-        return cls(mains, np.concatenate(pairs, axis=1))
+        return cls(mains, _rotated(np.concatenate(pairs, axis=1)))
+
+
+def _rotated(pairs: Floats) -> Floats:
+    """Return as many columns as the pairs have rank, with the same inner products of all models: [n, rank].
+
+    The indicators of pairs of levels overlap: a third to two thirds of the columns are sums of others. Ridge regression
+    depends on the inner products alone, so that nothing changes but the time.
+    """
+    values, vectors = np.linalg.eigh(pairs.T @ pairs)
+    return np.asarray(pairs @ vectors[:, values > 1e-11 * max(1e-300, float(values.max(initial=0.0)))])
 
 
 def _one_hot(levels: Ints) -> Floats:
@@ -152,8 +162,12 @@ class _Ridge:
         values, vectors = values[kept], vectors[:, kept]
         return cls(left, vectors, values, vectors.T @ (pairs.T @ left))
 
+    @property
+    def _penalties(self) -> Floats:
+        return np.asarray(_PENALTIES * self.values.max(initial=1.0))
+
     def _penalty(self, k: int) -> float:
-        return float(_PENALTIES[k] * self.values.max(initial=1.0))
+        return float(self._penalties[k])
 
     def coefficients(self, k: int) -> Floats:
         """Return the coefficients of the pairs under penalty k: [pairs, 1 + measures]."""
@@ -161,16 +175,13 @@ class _Ridge:
 
     def best(self, freedom: int) -> Ints:
         """Return the number of the penalty with the least generalised cross-validation error: [1 + measures]."""
-        total = (self.left**2).sum(axis=0)
-        errors = []
-        for k in range(len(_PENALTIES)):
-            shrunk = self.values + self._penalty(k)
-            squares = self.onto**2 / shrunk[:, None]
-            # |(I - H) v|^2 with H = U d U', d = s / (s + penalty): |v|^2 - sum (2 d - d^2) (u'v)^2.
-            rest = total - (squares * (2 - self.values / shrunk)[:, None]).sum(axis=0)
-            spent = freedom - float((self.values / shrunk).sum())
-            errors.append(rest / spent**2 if spent > 1 else np.full(len(total), np.inf))
-        return np.asarray(np.argmin(np.stack(errors), axis=0), dtype=np.int64)
+        shrunk = self.values + self._penalties[:, None]
+        share = self.values / shrunk
+        # |(I - H) v|^2 with H = U d U', d = s / (s + penalty): |v|^2 - sum (2 d - d^2) (u'v)^2.
+        rest = (self.left**2).sum(axis=0) - ((2 - share) / shrunk) @ self.onto**2
+        spent = freedom - share.sum(axis=1)[:, None]
+        errors = np.where(spent > 1, rest / np.where(spent > 1, spent, 1.0) ** 2, np.inf)
+        return np.asarray(np.argmin(errors, axis=0), dtype=np.int64)
 
     def slopes(self, k: int, columns: Ints) -> Floats:
         """Return the slope of the target on each measure beside the settings: x'(I-H)y / x'(I-H)x; 0 where x is gone.

@@ -3,9 +3,12 @@
 import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints
-from measurebench.stats.resampling.kernels import permuted_concordance
+from measurebench.stats.resampling.kernels import models_below, permuted_bits, permuted_concordance
 
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
+
+# The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
+_MOST_BITS, _AT_A_TIME, _MANY = 2000, 4, 8
 
 
 def ranks_of(values: Floats) -> Ints:
@@ -41,8 +44,15 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
     ordered = np.take_along_axis(xs, orders, axis=1)
     ends = np.ones(xs.shape, bool)
     ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
-    signs = np.empty((len(xs), len(targets)))
-    permuted_concordance(orders, ends, targets, np.argsort(targets, axis=1), signs)
+    signs, by_target = np.empty((len(xs), len(targets))), np.argsort(targets, axis=1)
+    if len(targets) <= _MANY or xs.shape[1] > _MOST_BITS:
+        permuted_concordance(orders, ends, targets, by_target, signs)
+        return signs
+    for start in range(0, len(xs), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        below = np.empty((xs.shape[1], len(orders[part]), xs.shape[1] // 64 + 1), np.uint64)
+        models_below(orders[part], ends[part], below)
+        permuted_bits(below, ~ends[part].all(axis=1), targets, by_target, signs[part])
     return signs
 
 

@@ -51,7 +51,7 @@ def stream(*name: str, seed: int) -> int:
     return seed_from("statistics", *name, seed)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
     """Return how often each of n_units is drawn with replacement: [draws, n_units], float32, rows sum to n_units.
 
@@ -64,9 +64,9 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
     return weights
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=2)
 def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
-    """Return the same weights as float64 [draws, n_units], for products with float64; the last twelve are kept."""
+    """Return the same weights as float64 [draws, n_units], for products with float64; the last two are kept."""
     weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
     weights.setflags(write=False)
     return weights
@@ -159,8 +159,8 @@ def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     Where every unit lies in one stratum, units take each other's values whatever their sizes (``donations``); where
     some lie in several, only units that occupy the same strata alike change places (``exchanges``).
     """
-    _, own = np.unique(units, return_inverse=True)
-    if any(len(np.unique(strata[own == unit])) > 1 for unit in np.flatnonzero(np.bincount(own) > 1)):
+    _, first, own = np.unique(units, return_index=True, return_inverse=True)
+    if (strata != strata[first][own]).any():
         return exchanges(strata, units, draws, seed)
     result = np.tile(np.arange(len(units)), (draws, 1))
     for stratum in np.unique(strata[strata >= 0]):

@@ -11,8 +11,16 @@ import numpy as np
 
 from measurebench.stats.resampling.compiled import compiled, ones_in
 
-__all__ = ["BLOCK", "drawn_concordance", "drawn_spearman", "drawn_ties", "heavy_concordance", "heavy_ties", "own_pairs"]
-__all__ += ["permuted_concordance", "row_concordance"]
+__all__ = [
+    "BLOCK",
+    "drawn_concordance",
+    "drawn_spearman",
+    "drawn_ties",
+    "heavy_concordance",
+    "heavy_ties",
+    "models_below",
+]
+__all__ += ["own_pairs", "permuted_bits", "permuted_concordance", "row_concordance"]
 
 BLOCK = 64
 """Bootstrap draws that are counted side by side: four vector registers, and trees that stay in the cache."""
@@ -69,22 +77,94 @@ def permuted_concordance(orders: A, ends: A, targets: A, sorted_targets: A, sign
 
 
 @compiled
-def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, sums: A) -> None:
+def models_below(orders: A, ends: A, below: A) -> None:
+    """Set bit j of ``below`` [n, measures, words] for the models j of a smaller value than model i.
+
+    ``orders`` and ``ends`` [measures, n] list the models by measure, as in ``permuted_concordance``.
+    """
+    n_measures, n = orders.shape
+    words, one = np.zeros(below.shape[2], np.uint64), np.uint64(1)
+    for m in range(n_measures):
+        words[:] = 0
+        first = 0
+        for k in range(n):
+            below[orders[m, k], m, :] = words
+            if ends[m, k]:
+                for j in range(first, k + 1):
+                    i = orders[m, j]
+                    words[i >> 6] |= one << np.uint64(i & 63)
+                first = k + 1
+
+
+@compiled
+def _shared_bits(mine: A, seen: A) -> int:
+    """Count the bits set in both rows of words."""
+    count = np.int64(0)
+    for w in range(len(seen)):
+        count += np.int64(ones_in(mine[w] & seen[w]))
+    return count
+
+
+@compiled
+def permuted_bits(below: A, tied: A, targets: A, sorted_targets: A, signs: A) -> None:
+    """Sum sign(x_i - x_j) sign(t_i - t_j) over ordered pairs, into ``signs`` [measures, versions].
+
+    The same as ``permuted_concordance`` by another way, faster for up to some thousand models: ``below`` [n, measures,
+    words] has the models of smaller x as bits (``models_below``), and those of a smaller target are bits that grow as
+    the models are taken in its order. A pair is concordant where both bits are set. ``tied`` [measures] is 1 where a
+    measure has ties; in any other all pairs of equal targets differ.
+    """
+    n, n_measures, n_words = below.shape
+    one, everything = np.uint64(1), np.full(n_words, ~np.uint64(0))
+    untied, total = np.zeros(n_measures, np.int64), np.zeros(n_measures, np.int64)
+    for i in range(n):
+        for m in range(n_measures):
+            untied[m] += _shared_bits(below[i, m], everything)
+    seen = np.zeros(n_words, np.uint64)
+    for version in range(len(targets)):
+        target, ordered = targets[version], sorted_targets[version]
+        seen[:] = 0
+        total[:] = -untied
+        start, equal = 0, 0
+        while start < n:
+            stop = start + 1
+            while stop < n and target[ordered[stop]] == target[ordered[start]]:
+                stop += 1
+            equal += (stop - start) * (stop - start - 1) // 2
+            for k in range(start, stop):
+                mine = below[ordered[k]]
+                for m in range(n_measures):
+                    total[m] += (2 - tied[m]) * _shared_bits(mine[m], seen)
+            for k in range(start, stop):
+                i = ordered[k]
+                seen[i >> 6] |= one << np.uint64(i & 63)
+            for m in range(n_measures):
+                if tied[m]:
+                    for k in range(start, stop):
+                        total[m] += _shared_bits(below[ordered[k], m], seen)
+            start = stop
+        for m in range(n_measures):
+            signs[m, version] = 2 * (total[m] + (0 if tied[m] else equal))
+
+
+@compiled
+def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, counted: A, sums: A) -> None:
     """Sum w_i w_j sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, into ``sums`` [blocks, BLOCK].
 
     ``order`` [n] lists the models by x, ``ends`` [n] is 1 where a value of x is the last of its kind, ``rank`` [n] is
     the dense rank of y, ``local`` [n] the unit; ``blocks`` [blocks, units, BLOCK] are the weights. Pairs of one unit,
-    ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick 1994).
+    ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick 1994) of the weights'
+    type, which must hold the size of a draw; ``counted`` [BLOCK] must hold its square.
     """
     n, n_ranks = len(order), rank.max() + 1
-    tree, held = np.empty((n_ranks + 1, BLOCK), np.int32), np.empty((n_ranks, BLOCK), np.int32)
-    inserted, less = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
+    tree, held = np.empty((n_ranks + 1, BLOCK), blocks.dtype), np.empty((n_ranks, BLOCK), blocks.dtype)
+    inserted, less = np.empty(BLOCK, blocks.dtype), np.empty(BLOCK, blocks.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
         tree[:] = 0
         held[:] = 0
         inserted[:] = 0
-        total[:] = 0
+        counted[:] = 0
         first = 0
         for k in range(n):
             i = order[k]
@@ -98,7 +178,7 @@ def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, s
                     less[b] += 2 * row[b]
                 g -= g & -g
             for b in range(BLOCK):
-                total[b] += np.float64(w[b]) * np.float64(less[b])
+                counted[b] += np.int32(w[b]) * np.int32(less[b])
             if ends[k]:
                 for j in range(first, k + 1):
                     i = order[j]
@@ -115,7 +195,7 @@ def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, s
                         g += g & -g
                 first = k + 1
         for b in range(BLOCK):
-            total[b] *= 2
+            total[b] = 2 * np.float64(counted[b])
         for unit in range(len(own)):
             if own[unit]:
                 w = weights[unit]

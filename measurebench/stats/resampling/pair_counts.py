@@ -28,7 +28,9 @@ __all__ = [
     "weighted_spearman",
 ]
 
-Counts = np.ndarray[Any, np.dtype[np.int32]]
+Counts = np.ndarray[Any, np.dtype[np.int16]] | np.ndarray[Any, np.dtype[np.int32]]
+
+_NARROW = 30_000  # models in a draw: their number fits 16 bits, and the pairs of them 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class Ordered:
         order = np.argsort(values, kind="stable")
         ordered = values[order]
         return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
+
+    @property
+    def rank(self) -> Ints:
+        """The dense rank of each value, equal ones sharing one: [n]."""
+        rank = np.empty(len(self.order), np.int64)
+        rank[self.order] = np.cumsum(self.ends) - self.ends
+        return rank
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,14 @@ class Drawn:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
         draws, units = self.weights.shape
         n_blocks = -(-draws // kernels.BLOCK)
-        filled = np.zeros((n_blocks * kernels.BLOCK, units), np.int32)
+        filled = np.zeros((n_blocks * kernels.BLOCK, units), np.int16 if self.is_narrow else np.int32)
         filled[:draws] = self.weights
         return np.ascontiguousarray(filled.reshape(n_blocks, kernels.BLOCK, units).transpose(0, 2, 1))
+
+    @cached_property
+    def is_narrow(self) -> bool:
+        """Whether every draw is so small that its models can be counted in 16 bits, and its pairs in 32."""
+        return float(self.size.max(initial=0.0)) <= _NARROW
 
     @cached_property
     def members(self) -> Ints:
@@ -163,7 +177,8 @@ def drawn_concordance(x: Floats, y: Floats, drawn: Drawn, heavy: Floats | None =
     each = np.ones(len(x)) if heavy is None else heavy
     kernels.own_pairs(drawn.members, drawn.starts, x, y, each, own)
     if heavy is None:
-        kernels.drawn_concordance(by_x.order, by_x.ends, rank, drawn.local, drawn.blocks, own, sums)
+        counted = np.empty(kernels.BLOCK, np.int32 if drawn.is_narrow else np.float64)
+        kernels.drawn_concordance(by_x.order, by_x.ends, rank, drawn.local, drawn.blocks, own, counted, sums)
     else:
         kernels.heavy_concordance(by_x.order, by_x.ends, rank, drawn.local, heavy, drawn.blocks, own, sums)
     return drawn.kept(sums)
@@ -266,9 +281,10 @@ def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
 
     With ``heavy`` [n] each pair counts the mean of its models' entries.
     """
-    by_value, rank = Ordered.of(values), ranks_of(values)
+    by_value = Ordered.of(values)
     if heavy is None and by_value.ends.all():
         return drawn.size
+    rank = by_value.rank
     key = drawn.local * (int(rank.max()) + 1) + rank
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
     of_pairs = counts[group] * (np.ones(len(values)) if heavy is None else heavy)

@@ -73,6 +73,11 @@ class Draws:
     seed: int
     scope: str = ""
 
+    @cached_property
+    def weights_double(self) -> Floats:
+        """The weights as float64 [draws, units], for products with float64."""
+        return self.weights.astype(np.float64)
+
     def stream(self, *name: str) -> int:
         """Return the seed of a stream of random numbers of its own, named after what it is for."""
         return stream(*name, self.scope, seed=self.seed)

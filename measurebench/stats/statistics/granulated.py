@@ -124,9 +124,10 @@ def permuted_pairs(sample: Sample, asked: Asked) -> list[Singles]:
 def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return psi of every setting, then psi_mean; nothing without settings."""
     cohort = sample.cohort
+    parts = zip(asked.shared(matchings), asked.once(sample, permuted_pairs), asked.shared(_drawn), strict=True)
     found = [
-        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted))
-        for match, permuted in zip(asked.shared(matchings), asked.once(sample, permuted_pairs), strict=True)
+        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted, drawn.get(sample.name)))
+        for match, permuted, drawn in parts
     ]
     return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
 
@@ -156,31 +157,82 @@ class Granulated:
     deviations: Floats
 
 
-def granulated(match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Singles) -> Granulated:
+@dataclass(frozen=True)
+class _Terms:
+    """What a matching and a target give for every measure: each pair's weight, and its sign in the target.
+
+    ``inner`` [pairs] numbers the pair's component among ``components``, ``counts`` sums the weights by component.
+    """
+
+    signs: Floats
+    weight: Floats
+    n_groups: int
+    components: Ints
+    inner: Ints
+    counts: Floats
+
+    @classmethod
+    def of(cls, match: Matching, y: Floats) -> "_Terms":
+        groups, local = np.unique(match.group, return_inverse=True)
+        weight = np.asarray(1.0 / np.bincount(local)[local], dtype=np.float64)
+        components, inner = np.unique(match.component, return_inverse=True)
+        signs = np.sign(y[match.i] - y[match.j])
+        return cls(signs, weight, len(groups), components, inner, summed(inner, weight))
+
+    def terms(self, match: Matching, x: Floats) -> Floats:
+        """Return what each pair adds to the sum over groups: [pairs]."""
+        return np.asarray(np.sign(x[match.i] - x[match.j]) * self.signs * self.weight)
+
+
+def _drawn(asked: Asked) -> list[dict[str, Floats]]:
+    """Return psi of every measure in every draw of independent comparisons, setting by setting: [draws] each.
+
+    All measures at once, since the draws of a setting take more time than what is computed from them.
+    """
+    cohort, found = asked.cohort, []
+    for match in asked.shared(matchings):
+        if not len(match.i):
+            found.append({})
+            continue
+        of = _Terms.of(match, cohort.y)
+        sums = np.stack([summed(of.inner, of.terms(match, sample.x)) for sample in asked.samples], axis=1)
+        shares = _drawn_psi(sums, of.counts, cohort.draws, match.axis)
+        found.append({sample.name: shares[:, k] for k, sample in enumerate(asked.samples)})
+    return found
+
+
+def _drawn_psi(sums: Floats, counts: Floats, draws: Draws, axis: str) -> Floats:
+    """Return psi in every draw, from sums [components, measures] and counts [components]: [draws, measures]."""
+    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.stream("bootstrap of psi", axis))
+    both = weights @ np.column_stack([sums, counts])
+    return np.asarray(both[:, :-1] / np.maximum(both[:, -1:], 1e-300))
+
+
+def granulated(
+    match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Singles, drawn: Floats | None = None
+) -> Granulated:
     """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
 
-    ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups. A tie counts 0,
-    a group without a pair is skipped. x and y are [n].
+    ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups, ``drawn`` [draws] psi
+    in the bootstrap draws where the caller has it. A tie counts 0, a group without a pair is skipped. x and y are [n].
     """
     if not len(match.i):
         reason = f"no two models differ in {match.axis} alone"
         return Granulated(Estimate("psi", match.axis, "", 0, 0, NAN, reason=reason), _none(), np.empty(0))
-    signs_y = np.sign(y[match.i] - y[match.j])
-    groups, local = np.unique(match.group, return_inverse=True)
-    weight = np.asarray(1.0 / np.bincount(local)[local], dtype=np.float64)
-    terms = np.sign(x[match.i] - x[match.j]) * signs_y * weight
-    estimate = float(terms.sum() / len(groups))
-    components, inner = np.unique(match.component, return_inverse=True)
-    sums, counts = summed(inner, terms), summed(inner, weight)
+    of = _Terms.of(match, y)
+    terms = of.terms(match, x)
+    estimate = float(terms.sum() / of.n_groups)
+    sums, components = summed(of.inner, terms), of.components
     if is_perfect(estimate):
         low, high = perfect_interval(estimate, len(components))
     else:
-        low, high = _interval(sums, counts, draws, match.axis)
-    p = permutation_p(estimate, permuted @ (signs_y * weight) / len(groups), len(match.i))
+        drawn = _drawn_psi(sums[:, None], of.counts, draws, match.axis)[:, 0] if drawn is None else drawn
+        low, high = percentile_interval(drawn)
+    p = permutation_p(estimate, permuted @ (of.signs * of.weight) / of.n_groups, len(match.i))
     reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
     row = Estimate("psi", match.axis, "", match.n_models, len(match.i), estimate, low, high, p, reason)
-    return Granulated(row, components, (sums - estimate * counts) / len(groups))
+    return Granulated(row, components, (sums - estimate * of.counts) / of.n_groups)
 
 
 def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Singles:
@@ -278,12 +330,6 @@ def _components(group: Ints, units: Ints) -> Ints:
     size = n_groups + int(units.max()) + 1
     graph = csr_array((np.ones(len(group)), (group, units + n_groups)), shape=(size, size))
     return np.asarray(connected_components(graph, directed=False)[1][group], dtype=np.int64)
-
-
-def _interval(sums: Floats, counts: Floats, draws: Draws, axis: str) -> tuple[float, float]:
-    weights = bootstrap_weights_double(len(sums), len(draws.weights), draws.stream("bootstrap of psi", axis))
-    total, number = (weights @ np.stack([sums, counts], axis=1)).T
-    return percentile_interval(total / np.maximum(number, 1e-300))
 
 
 def summed(groups: Ints, values: Floats) -> Floats:

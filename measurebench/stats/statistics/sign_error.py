@@ -132,25 +132,55 @@ class Environments:
         return _share(self.wrong.sum(axis=0), self.changes.weight.sum(axis=0))
 
 
-def environments(changes: Changes, x: Floats, sign: int, permuted: Singles, draws: Draws) -> Environments:
+def environments(
+    changes: Changes, x: Floats, sign: int, permuted: Singles, draws: Draws, drawn: Floats | None = None
+) -> Environments:
     """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
 
     ``sign`` is +1 or -1, the direction predicted, ``permuted`` [permutations, pairs] sign(x_i - x_j) under
-    exchanges. A tie in the measure counts one half.
+    exchanges, ``drawn`` [draws, environments] the errors in the bootstrap draws where the caller has them. A tie in the
+    measure counts one half.
     """
-    match, totals = changes.match, changes.totals
-    direction = sign * changes.order
-    error = (1 - np.sign(x[match.i] - x[match.j]) * direction) / 2
-    wrong = changes.summed(changes.sure * error)
-    moved = (totals - permuted @ (changes.sure_by_env * direction[:, None])) / 2
-    n_env = len(changes.names)
-    drawn = np.full((len(draws.weights), n_env), NAN)
-    if len(wrong):
-        seed = draws.stream("bootstrap of sign errors", match.axis)
-        weights = bootstrap_weights_double(len(wrong), len(draws.weights), seed)
-        both = weights @ np.concatenate([wrong, changes.weight], axis=1)
-        drawn = _share(both[:, :n_env], both[:, n_env:])
-    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), drawn)
+    totals = changes.totals
+    wrong = _wrong(changes, x, sign)
+    moved = (totals - permuted @ (changes.sure_by_env * (sign * changes.order)[:, None])) / 2
+    found = _drawn(changes, [wrong], draws)[0] if drawn is None else drawn
+    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), found)
+
+
+def _wrong(changes: Changes, x: Floats, sign: int) -> Floats:
+    """Return the weight of the pairs that a measure orders wrongly, by component and environment."""
+    i, j = changes.match.i, changes.match.j
+    return changes.summed(changes.sure * (1 - np.sign(x[i] - x[j]) * (sign * changes.order)) / 2)
+
+
+def _drawn(changes: Changes, wrong: list[Floats], draws: Draws) -> list[Floats]:
+    """Return the errors of every measure in every draw of independent comparisons: [draws, environments] each."""
+    n_env, n_components = len(changes.names), len(changes.rows)
+    if not n_components:
+        return [np.full((len(draws.weights), n_env), NAN)] * len(wrong)
+    seed = draws.stream("bootstrap of sign errors", changes.match.axis)
+    weights = bootstrap_weights_double(n_components, len(draws.weights), seed)
+    whole = weights @ changes.weight
+    parts = np.split(weights @ np.concatenate(wrong, axis=1), len(wrong), axis=1)
+    return [_share(part, whole) for part in parts]
+
+
+def _drawn_of_all(asked: Asked) -> list[dict[str, Floats]]:
+    """Return the errors in the draws of every measure, setting by setting; all at once, as psi does."""
+    found = []
+    for changes in asked.shared(_changes):
+        if changes is None:
+            found.append({})
+            continue
+        wrong = [_wrong(changes, sample.x, _direction(sample, asked)) for sample in asked.samples]
+        drawn = _drawn(changes, wrong, asked.cohort.draws)
+        found.append({sample.name: part for sample, part in zip(asked.samples, drawn, strict=True)})
+    return found
+
+
+def _direction(sample: Sample, asked: Asked) -> int:
+    return asked.question.signs.get(sample.name, 1)
 
 
 @statistic(
@@ -170,10 +200,11 @@ def by_change(sample: Sample, asked: Asked) -> list[Estimate]:
 
 def environments_of(sample: Sample, asked: Asked) -> list[Environments]:
     """Return the sign errors of a measure over the changes of every setting that has a pair."""
-    cohort, sign = sample.cohort, asked.question.signs.get(sample.name, 1)
+    sign, draws = _direction(sample, asked), sample.cohort.draws
+    parts = zip(asked.shared(_changes), asked.once(sample, permuted_pairs), asked.shared(_drawn_of_all), strict=True)
     return [
-        environments(changes, sample.x, sign, permuted, cohort.draws)
-        for changes, permuted in zip(asked.shared(_changes), asked.once(sample, permuted_pairs), strict=True)
+        environments(changes, sample.x, sign, permuted, draws, drawn[sample.name])
+        for changes, permuted, drawn in parts
         if changes is not None
     ]
 

@@ -11,7 +11,7 @@ from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.subject.study import Study, is_sure
 from measurebench.stats import Analysis, analyze, judged_claims
 from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.significance import ALPHA, excludes_zero, significant
+from measurebench.stats.judging.significance import ALONE, ALPHA, excludes_zero, significant
 
 JUST_ABOVE = float(np.nextafter(ALPHA, 1))
 
@@ -77,21 +77,26 @@ def with_p(analysis: Analysis, p: float) -> Analysis:
     return replace(analysis, correlations=rows, judgements=pd.DataFrame(judged))
 
 
-@pytest.mark.parametrize(("p", "shown"), [(ALPHA, True), (JUST_ABOVE, False), (float("nan"), False)])
-def test_page_analysis_and_claims_cannot_contradict_each_other(p: float, shown: bool) -> None:
+@pytest.mark.parametrize(
+    ("p", "shown", "turns"),
+    [(ALONE, True, True), (ALPHA, True, False), (JUST_ABOVE, False, False), (float("nan"), False, False)],
+)
+def test_page_analysis_and_claims_cannot_contradict_each_other(p: float, shown: bool, turns: bool) -> None:
+    # Boundary thickness has no tau over all models, so that the stricter test decides inside the defenses.
     table = table_of_two_defenses()
     analysis = with_p(analyze(table, bootstrap=60, permutations=99), p)
     study = Study.of("x", table, analysis)
     judged: dict[str, Any] = analysis.judgements.set_index("measure")["verdict"].to_dict()
     assert is_sure(study.estimate("x_grad_norm_pgd")) is shown
     assert (judged["x_grad_norm_pgd"] == "holds_everywhere") is shown
-    assert (judged["boundary_thickness"] == "turns_with_defense") is shown
-    assert turning_measures(study) == (["boundary_thickness"] if shown else [])
+    assert (judged["boundary_thickness"] == "turns_with_defense") is turns
+    assert turning_measures(study) == (["boundary_thickness"] if turns else [])
     claims = judged_claims(analysis).set_index(["claim", "measure"])["verdict"]
     turned = claims["boundary thickness turns with the training method", "boundary_thickness"]
     one_sign = claims["the input gradient norm keeps one sign inside every defense", "x_grad_norm_pgd"]
     more = claims["it says more than average cross-entropy does", "x_grad_norm_pgd"]
-    assert [turned, one_sign, more] == (["holds"] * 3 if shown else ["not decided"] * 3)
+    assert turned == ("holds" if turns else "not decided")
+    assert [one_sign, more] == (["holds"] * 2 if shown else ["not decided"] * 2)
 
 
 def test_a_partial_tau_without_a_significant_p_is_explained_away_on_page_and_in_words_alike() -> None:

@@ -29,6 +29,10 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
         ("unknown", [total("m", 0.05)]),
         ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, **UNSURE), inside("m", "MART", 0.05)]),
         ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", 0.05)]),
+        ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5, p=0.01)]),
+        ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, p=0.02)]),
+        ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", -0.5, p=0.02)]),
+        ("holds_overall", [total("m", 0.5), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", 0.01)]),
         ("turns_with_defense", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", -0.5)]),
         ("turns_with_defense", [total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", -0.5)]),
         ("turns_with_defense", [total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", 0.01)]),
@@ -54,6 +58,13 @@ def test_the_verdict_follows_from_the_rows(verdict: str, rows: list[dict[str, An
     assert found["verdict"] == verdict
     expected = "cannot be judged" if verdict == "undetermined" else VERDICTS[verdict]
     assert expected in found["sentence"]
+
+
+def test_a_defense_that_is_shown_by_itself_alone_is_told_so() -> None:
+    # Nothing is shown over all models, so that 5 % inside a defense are not enough (see the calibration).
+    sentence = judged(total("m", 0.05), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", 0.3, p=0.5))["sentence"]
+    assert "AT +0.50 (shown by itself, but not surely enough where nothing is over all models)" in sentence
+    assert "MART +0.30 (not shown)" in sentence
 
 
 def test_every_verdict_has_words_that_are_no_riddle() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import approx_fprime
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from measurebench.stats import analyze
+from measurebench.stats.regressions.mixed import _model
 from tests.stats.tables import grid
 
 QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19}
@@ -95,3 +97,21 @@ def test_a_fit_that_does_not_converge_says_that_least_squares_stand_in(monkeypat
 
 def test_without_defenses_there_is_no_mixed_model() -> None:
     assert analyze(grid().drop(columns="defense"), measures=["signal"], **QUICK).mixed.empty
+
+
+def test_the_likelihood_from_sums_is_that_of_statsmodels_and_the_score_its_slope() -> None:
+    # statsmodels' own score has the wrong sign where a diagonal entry of the factor is negative, so that its optimiser
+    # could stop beside the optimum and call it converged; the numerical slope of the likelihood decides.
+    rng = np.random.default_rng(0)
+    names = np.array(["a", "b", "c", "d"])[rng.integers(0, 4, 200)]
+    design = np.column_stack([np.ones(200), rng.normal(size=200)])
+    y = 0.5 * design[:, 1] * (names == "a") + rng.normal(size=200)
+    fast, plain = _model(y, design, names), MixedLM(y, design, groups=names, exog_re=design)
+    for model in (fast, plain):
+        model.reml, model.use_sqrt, model.cov_pen, model.fe_pen, model._freepat = True, True, None, None, None
+    for packed in ([0.5, 0.1, 0.3], [1.0, -0.4, 0.2], [0.3, 0.0, -0.3], [-0.2, 0.5, 0.4]):
+        at = np.array(packed)
+        assert fast.loglike(at) == pytest.approx(plain.loglike(at), rel=1e-12)
+        assert fast.score(at) == pytest.approx(approx_fprime(at, fast.loglike, 1e-7), abs=1e-4)
+    tiny = np.array([0.5, 0.1, 1e-6])  # nearly singular: statsmodels' own
+    assert fast.loglike(tiny) == plain.loglike(tiny)
