@@ -73,6 +73,9 @@ def given(name: str, folder: Path, environment: dict[str, str]) -> Iterator[dict
 
 
 def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Write or run a block; one that is marked as not to be run is left alone, wherever it comes from."""
+    if not block.runs:
+        return
     if block.file:
         (folder / block.file).write_text(block.body, encoding="utf-8")
         return
@@ -88,8 +91,7 @@ def run_page(name: str, environment: dict[str, str], folder: Path) -> None:
     folder.mkdir()
     with given(name, folder, environment) as prepared:
         for block in blocks(DOCS / name):
-            if block.runs:
-                run(block, folder, prepared)
+            run(block, folder, prepared)
 
 
 def at_once(name: str) -> list[Block]:
@@ -131,6 +133,11 @@ def test_the_guide_of_a_checkpoint_needs_four_commands_and_that_of_a_table_two()
         text = (DOCS / "guides" / f"{name}.md").read_text(encoding="utf-8")
         (section,) = re.findall(rf"^## [^\n]*{title}\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE)
         assert len(re.findall("^measurebench ", section, re.MULTILINE)) == n
+
+
+def test_a_block_that_is_not_to_be_run_is_not_run(tmp_path: Path) -> None:
+    run(Block("not run: it would leave a file", "sh", "touch ran\n"), tmp_path, {})
+    assert not (tmp_path / "ran").exists()
 
 
 def test_code_without_a_mark_is_found(tmp_path: Path) -> None:
