@@ -14,10 +14,18 @@ def leaderboard(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
     results: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="DIR|TABLE", help="Results folders or a table to rank. [default: RobustBench's entries]"),
+        typer.Argument(
+            metavar="DIR|TABLE", help="Results folders or a table to rank. [default: RobustBench's entries]"
+        ),
     ] = None,
     norm: Annotated[
         str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard. [default: Linf; of results, theirs]")
+    ] = "",
+    accuracies: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Of results: columns of robust accuracy. [default: <attack>_accuracy_test]"
+        ),
     ] = "",
     dataset: Annotated[str, typer.Option(metavar="NAME", help="Of results: only this data set.")] = "",
     radius: Annotated[str, typer.Option(metavar="R", help="Of results: only models measured at this radius.")] = "",
@@ -50,11 +58,13 @@ def leaderboard(
     if results:
         if model_info is not None or records is not None:
             raise BadInputError("leaderboard", "--model-info and --records without results folders", "both")
+        columns = [part.strip() for part in accuracies.split(",") if part.strip()]
         task = {"dataset": dataset, "norm": chosen, "radius": radius}
-        page = write_own_leaderboard(results, out, **task, name=name, **files)
+        page = write_own_leaderboard(results, out, accuracies=columns, **task, name=name, **files)
     else:
-        if dataset or radius or name:
-            raise BadInputError("leaderboard", "a results folder with --dataset, --radius and --name", "none")
+        if accuracies or dataset or radius or name:
+            expected = "a results folder or table, with --accuracies, --dataset, --radius and --name"
+            raise BadInputError("leaderboard", expected, "none")
         page = write_leaderboard(out, norm=chosen or "Linf", model_info=model_info, records=records, **files)
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -113,8 +113,10 @@ def robustbench_mirror(folder: Path, images: Tensor, labels: Tensor) -> Iterator
     for name in ("Wong2020Fast", "Rice2020Overfitting"):
         torch.manual_seed(0)
         network = construct("cifar10", "Linf", name)
-        torch.save({"state_dict": fitted(network, last_linear(network), images, labels, wrong=9).state_dict()},
-                   place / f"{name}.pt")
+        torch.save(
+            {"state_dict": fitted(network, last_linear(network), images, labels, wrong=9).state_dict()},
+            place / f"{name}.pt",
+        )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

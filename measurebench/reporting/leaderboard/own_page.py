@@ -20,20 +20,21 @@ from measurebench.reporting.study.study_page import Section
 from measurebench.reporting.subject.warned import warning_columns, warning_sentence, warnings_in
 from measurebench.store.csv_text import csv_text
 
-__all__ = ["own_page", "write_own_leaderboard"]
+__all__ = ["own_page", "worded", "write_own_leaderboard"]
 
 # key: label, format, group, shown at first
 _ADDED: dict[str, tuple[str, str, str, bool]] = {
     "rank": ("rank", "integer", "ranking", True),
-    "rank_best": ("best possible rank", "integer", "ranking", True),
-    "rank_worst": ("worst possible rank", "integer", "ranking", True),
     "model_id": ("model", "text", "ranking", True),
     "robust_accuracy": ("robust accuracy", "percent2", "accuracy", True),
-    "low": ("low", "percent2", "accuracy", True),
-    "high": ("high", "percent2", "accuracy", True),
+    "low": ("95 % from", "percent2", "accuracy", True),
+    "high": ("to", "percent2", "accuracy", True),
+    "possible_ranks": ("possible ranks", "text", "ranking", True),
+    "rank_best": ("best possible rank", "integer", "ranking", False),
+    "rank_worst": ("worst possible rank", "integer", "ranking", False),
     "attack": ("strongest attack", "text", "accuracy", True),
     "n_images": ("images", "integer", "accuracy", True),
-    "weaker": ("upper bound only", "text", "accuracy", False),
+    "weaker": ("upper bound only", "text", "accuracy", True),
 }
 _FIRST = ("clean_accuracy_test", "defense", "architecture")
 _ROLES = ("identity", "setting", "outcome", "gap", "count", "status", "provenance")
@@ -43,6 +44,7 @@ def write_own_leaderboard(
     sources: Path | str | Sequence[Path | str] | pd.DataFrame,
     out: Path | str,
     *,
+    accuracies: Sequence[str] = (),
     dataset: str = "",
     norm: str = "",
     radius: str = "",
@@ -53,13 +55,14 @@ def write_own_leaderboard(
     """Write ``out/index.html`` and ``out/leaderboard.csv``, the ranking of one's own models; return the page's path.
 
     ``sources`` are results folders or a table. Models are ranked by the lowest accuracy on test images that any attack
-    left. ``dataset``, ``norm`` and ``radius`` choose where there are several; they are never mixed. ``figures``: a folder
-    for every chart as a file in ``formats``. Raises BadInputError for input that cannot be used.
+    left. ``accuracies`` names the columns that hold these accuracies where they are called otherwise. ``dataset``, ``norm``
+    and ``radius`` choose where there are several; they are never mixed. ``figures``: a folder for every chart as a file in
+    ``formats``. Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
     read = sources if isinstance(sources, pd.DataFrame) else read_own(sources)
-    table = _worded(own_ranking(read, dataset=dataset, norm=norm, radius=radius))
-    shown = table[[column["key"] for column in _columns(table)]]
+    table = worded(own_ranking(read, accuracies=accuracies, dataset=dataset, norm=norm, radius=radius))
+    shown = table[[column["key"] for column in _columns(table)]].convert_dtypes()
     files = {"index.html": own_page(table, name).encode(), "leaderboard.csv": csv_text(shown).encode()}
     page, *_ = write_set(Path(out), files)
     if figures is not None:
@@ -67,10 +70,16 @@ def write_own_leaderboard(
     return Path(out) / page.name
 
 
-def _worded(table: pd.DataFrame) -> pd.DataFrame:
+def worded(table: pd.DataFrame) -> pd.DataFrame:
     """Return the ranking with what charts and table need: numbers of rows, and yes or no in words."""
-    weaker = table["weaker_attacks"].map({True: "yes", False: "no"})
-    return table.assign(_i=range(len(table)), _place=range(len(table)), _target=table["robust_accuracy"], weaker=weaker)
+    ends = zip(table["rank_best"].astype(int), table["rank_worst"].astype(int), strict=True)
+    return table.assign(
+        _i=range(len(table)),
+        _place=range(len(table)),
+        _target=table["robust_accuracy"],
+        possible_ranks=[f"{best}\u2013{worst}" if best < worst else str(best) for best, worst in ends],
+        weaker=table["weaker_attacks"].map({True: "yes", False: "no"}),
+    )
 
 
 def _figures(table: pd.DataFrame) -> tuple[Figure, ...]:
@@ -80,7 +89,9 @@ def _figures(table: pd.DataFrame) -> tuple[Figure, ...]:
 def own_page(table: pd.DataFrame, name: str = "") -> str:
     """Return the page of a ranking as HTML; the same table gives the same bytes."""
     figures = _figures(table)
-    intro = "A rank looks exact, but it rests on a number of images. Models whose difference could be chance share ranks."
+    intro = (
+        "A rank looks exact, but it rests on a number of images. Models whose difference could be chance share ranks."
+    )
     parts = (Section("ranking", "How sure the ranking is", "Ranking", intro, "stack", figures),)
     sentence, warned = _headline(table), warnings_in(table)
     return render(

@@ -13,7 +13,7 @@ from measurebench.core.threat import radius_text
 from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.rank_intervals import ranked
 from measurebench.stats.population.percent import fractions
-from measurebench.stats.population.population import identified, level_names
+from measurebench.stats.population.population import identified, level_names, require
 from measurebench.stats.population.threats import rows_shown
 
 __all__ = ["MAX_SERIES", "OTHER", "own_ranking", "read_own"]
@@ -37,32 +37,34 @@ def read_own(sources: Path | str | Sequence[Path | str]) -> pd.DataFrame:
     return read_table(paths[0]) if len(paths) == 1 else join_results(paths)
 
 
-def own_ranking(table: pd.DataFrame, *, dataset: str = "", norm: str = "", radius: str = "") -> pd.DataFrame:
+def own_ranking(
+    table: pd.DataFrame,
+    *,
+    accuracies: Sequence[str] = (),
+    dataset: str = "",
+    norm: str = "",
+    radius: str = "",
+) -> pd.DataFrame:
     """Return the models of one data set and threat model with their ranks, the most robust first.
 
     Columns that are added: ``robust_accuracy``, the lowest accuracy on test images under any attack; ``attack``, which
     attack that was; ``n_images``, on how many images, missing where unknown; ``rank``, ``rank_best``, ``rank_worst``,
     ``low`` and ``high`` as ``ranked`` gives them; ``weaker_attacks``, true where stronger attacks were run on other
     models. Such a model may be less robust than it seems, and is never taken to beat another by more than chance.
-    Models without an attack are left out. ``dataset``, ``norm`` and ``radius`` choose where a table has several.
+    Models without an attack are left out. ``accuracies`` names the columns to take where they are not called as in the
+    contract; their number of images is then ``n_test``. ``dataset``, ``norm`` and ``radius`` choose where a table has several.
     Raises BadInputError for a table of several tasks, and for one without robust accuracies of two models.
     """
     table = drawable(identified(fractions(table, "")[0]))
+    accuracies = [drawable(name) for name in accuracies]
     table = _of_one_task(table, {"dataset": dataset, "norm": norm}, radius)
-    attacks = [name for name in attacks_in(table.columns) if accuracy_column(name, "test") in table.columns]
-    accuracies = table.reindex(columns=[accuracy_column(name, "test") for name in attacks]).set_axis(attacks, axis=1)
-    accuracies = accuracies.apply(pd.to_numeric, errors="coerce").dropna(how="all")
-    if len(accuracies) < 2:
-        expected = "two models or more with an accuracy under attack on test images, such as pgd_accuracy_test"
-        hint = "`measurebench report` writes the page of one model" if len(accuracies) else ""
-        raise BadInputError("the results", expected, str(len(accuracies)) if len(accuracies) else "none", hint)
-    kept = table.loc[accuracies.index]
-    lowest = accuracies.idxmin(axis=1)
+    faced = _robust_accuracies(table, accuracies)
+    kept, lowest = table.loc[faced.index], faced.idxmin(axis=1)
     found = kept.assign(
-        robust_accuracy=accuracies.min(axis=1),
+        robust_accuracy=faced.min(axis=1),
         attack=lowest.map(attack_title),
         n_images=[_n_images(kept.loc[row], attack) for row, attack in lowest.items()],
-        weaker_attacks=_weaker(accuracies, lowest),
+        weaker_attacks=_weaker(faced, lowest),
         radius=kept["radius"].map(radius_text, na_action="ignore") if "radius" in kept else None,
         _defense=_series(kept),
     )
@@ -70,6 +72,20 @@ def own_ranking(table: pd.DataFrame, *, dataset: str = "", norm: str = "", radiu
     order = ["robust_accuracy", *(["clean_accuracy_test"] if "clean_accuracy_test" in found else []), "model_id"]
     ascending = [name == "model_id" for name in order]
     return found.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
+
+
+def _robust_accuracies(table: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+    """Return the accuracies on test images, a row for each model that faced an attack, a column for each attack."""
+    columns = {name: name for name in named} or {a: accuracy_column(a, "test") for a in attacks_in(table.columns)}
+    for name in named:
+        require(table, name, "--accuracies")
+    present = {attack: pd.to_numeric(table[name], errors="coerce") for attack, name in columns.items() if name in table}
+    found = pd.DataFrame(present, index=table.index).dropna(how="all").dropna(axis=1, how="all")
+    if len(found) < 2:
+        expected = "two models or more with an accuracy under attack on test images, such as pgd_accuracy_test"
+        hint = "`measurebench report` writes the page of one model" if len(found) else "name columns with --accuracies"
+        raise BadInputError("the results", expected, str(len(found)) if len(found) else "none", hint)
+    return found
 
 
 def _of_one_task(table: pd.DataFrame, chosen: dict[str, str], radius: str) -> pd.DataFrame:
@@ -103,22 +119,18 @@ def _n_images(row: "pd.Series[Any]", attack: str) -> float:
     return float(known[0]) if known and float(known[0]) > 0 else float("nan")
 
 
-def _weaker(accuracies: pd.DataFrame, lowest: "pd.Series[str]") -> list[bool]:
+def _weaker(faced: pd.DataFrame, lowest: "pd.Series[str]") -> list[bool]:
     """Say of each model [n] whether an attack that it did not face is stronger than those that it faced."""
-    faced = accuracies.notna()
+    missing = faced.isna()
     return [
-        any(
-            _is_stronger(attack, lowest[row], accuracies)
-            for attack in accuracies.columns
-            if faced[attack].any() and not faced.loc[row, attack]
-        )
-        for row in accuracies.index
+        any(_is_stronger(attack, lowest[row], faced) for attack in faced.columns[missing.loc[row]])
+        for row in faced.index
     ]
 
 
-def _is_stronger(attack: str, than: str, accuracies: pd.DataFrame) -> bool:
+def _is_stronger(attack: str, than: str, faced: pd.DataFrame) -> bool:
     """Say whether an attack left less than another on most models that faced both; AutoAttack where none did."""
-    both = accuracies[[attack, than]].dropna()
+    both = faced[[attack, than]].dropna()
     if both.empty:
         return attack == _STANDARD
     return int((both[attack] < both[than]).sum()) * 2 > len(both)

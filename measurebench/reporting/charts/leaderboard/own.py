@@ -88,7 +88,9 @@ def _ranking_chart(table: pd.DataFrame) -> Any:
     x = percent_axis("robust_accuracy", "robust accuracy on test images", "x", domain)
     shared = {"x": x, "y": y, "opacity": dimmed(), "tooltip": tooltips(_COLUMNS), **channels}
     bound = alt.FieldEqualPredicate(field="weaker_attacks", equal=True)
-    layers = [spans, base.transform_filter(~bound).mark_point(filled=True, size=60).encode(**shared)]
+    pick = alt.selection_interval(name="brush", encodings=["x"])
+    full = base.transform_filter(~bound).mark_point(filled=True, size=60).encode(**shared).add_params(pick)
+    layers = [spans, full]
     if table["weaker_attacks"].any():
         layers.append(base.transform_filter(bound).mark_point(filled=False, size=60, strokeWidth=2).encode(**shared))
     return alt.layer(*layers).properties(width="container", height=max(80, 22 * len(shown)))
@@ -103,8 +105,8 @@ def against_clean(table: pd.DataFrame) -> Figure | None:
     n = len(line)
     return Figure(
         "clean",
-        f"{count(n, 'model')} {'is' if n == 1 else 'are'} on the frontier: none is beaten in clean and robust accuracy "
-        "at once",
+        f"{count(n, 'model')} {'is' if n == 1 else 'are'} on the frontier: no other is better in both clean and robust "
+        "accuracy",
         f"On the frontier: {', '.join(line['model_id'].astype(str))}.",
         specification(_clean_chart(table)),
         {"models": table, "frontier": line[["model_id", CLEAN, "robust_accuracy"]]},
