@@ -1,7 +1,7 @@
-"""``measurebench leaderboard``: writes the web page that analyses RobustBench's leaderboard."""
+"""``measurebench leaderboard``: writes the page that ranks results, or analyses RobustBench's leaderboard."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,24 @@ __all__ = ["leaderboard"]
 
 def leaderboard(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
-    norm: Annotated[str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard.")] = "Linf",
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR|TABLE", help="Results folders or a table to rank. [default: RobustBench's entries]"
+        ),
+    ] = None,
+    norm: Annotated[
+        str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard. [default: Linf; of results, theirs]")
+    ] = "",
+    accuracies: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME", help="Of results: columns of robust accuracy. [default: <attack>_accuracy_test]"
+        ),
+    ] = "",
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="Of results: only this data set.")] = "",
+    radius: Annotated[str, typer.Option(metavar="R", help="Of results: only models measured at this radius.")] = "",
+    name: Annotated[str, typer.Option(metavar="TEXT", help="Of results: name of the leaderboard.")] = "",
     model_info: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="RobustBench's folder model_info, for reported and best known accuracies."),
@@ -26,16 +43,28 @@ def leaderboard(
         str, typer.Option(metavar="NAME,NAME", help="File formats of the charts: svg, png, pdf.")
     ] = "svg,png",
 ) -> int:
-    """Write index.html: the ranking with intervals, reported against found accuracies, sizes of models, and papers.
+    """Write index.html: the ranking of results with intervals, or the analysis of RobustBench's leaderboard.
 
-    Works offline, from the tables of the installed robustbench package.
+    With results, their models are ranked by the strongest attack that was run, and leaderboard.csv is written too.
+    Without, the tables of the installed robustbench package are read. Works offline.
     """
+    from measurebench.core.errors import BadInputError
     from measurebench.core.threat import Norm
-    from measurebench.reporting import write_leaderboard
+    from measurebench.reporting import write_leaderboard, write_own_leaderboard
 
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
-    page = write_leaderboard(
-        out, norm=Norm.parse(norm).value, model_info=model_info, records=records, figures=figures, formats=formats
-    )
+    chosen = Norm.parse(norm).value if norm else ""
+    files: dict[str, Any] = {"figures": figures, "formats": formats}
+    if results:
+        if model_info is not None or records is not None:
+            raise BadInputError("leaderboard", "--model-info and --records without results folders", "both")
+        columns = [part.strip() for part in accuracies.split(",") if part.strip()]
+        task = {"dataset": dataset, "norm": chosen, "radius": radius}
+        page = write_own_leaderboard(results, out, accuracies=columns, **task, name=name, **files)
+    else:
+        if accuracies or dataset or radius or name:
+            expected = "a results folder or table, with --accuracies, --dataset, --radius and --name"
+            raise BadInputError("leaderboard", expected, "none")
+        page = write_leaderboard(out, norm=chosen or "Linf", model_info=model_info, records=records, **files)
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

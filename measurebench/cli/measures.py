@@ -1,5 +1,6 @@
 """``measurebench measures``: lists measures with formula, source and hypothesis."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +70,9 @@ def _chosen(ids: list[str]) -> list[tuple[MeasureInfo, str]]:
 
 def _card(info: MeasureInfo, origin: str) -> list[str]:
     """Return all that is known of a measure, a line for each fact."""
+    from measurebench.measures.registry import find_measure, parameters_of
+
+    parameters = parameters_of(find_measure(info.id))
     rows: list[tuple[str, str]] = [
         ("title", info.title),
         ("family", f"{info.family}, {info.tier}"),
@@ -82,10 +86,22 @@ def _card(info: MeasureInfo, origin: str) -> list[str]:
         ("meaning", info.explanation),
         ("properties", ", ".join(info.properties)),
         ("departures", info.departures),
+        ("parameters", ", ".join(f"{name} = {_as_toml(value)}" for name, value in parameters.items())),
         *((f"{info.id}:{name}", text) for name, text in info.variants.items()),
     ]
     width = max(len(name) for name, _ in rows)
     return [info.id, *(f"  {name:<{width}}  {' '.join(text.split())}" for name, text in rows if text)]
+
+
+def _as_toml(value: object) -> str:
+    """Return a default as a configuration file has it.
+
+    >>> _as_toml(0.75), _as_toml(""), _as_toml(None)
+    ('0.75', '""', 'not set')
+    """
+    if value is None:
+        return "not set"
+    return json.dumps(value) if isinstance(value, bool | int | float | str) else str(value)
 
 
 _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")

@@ -1,4 +1,5 @@
 import json
+import tomllib
 
 import pytest
 
@@ -29,6 +30,11 @@ def test_one_measure_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> Non
     info = measure_infos()["local_lip"]
     assert info.formula in text
     assert "local_lip:reference" in text
+
+
+def test_a_measure_names_its_parameters_as_a_configuration_file_has_them(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = [line for line in printed(capsys, "boundary_thickness").splitlines() if line.startswith("  parameters")]
+    assert tomllib.loads("\n".join(line.split(maxsplit=1)[1].split(", ")))["beta"] == 0.75
 
 
 def test_an_unknown_measure_has_a_near_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-_MARK = re.compile(r"^<!-- (?:run|file)\b", re.MULTILINE)
+_MARK = re.compile(r"^<!-- (?:run|file|not run)\b", re.MULTILINE)
 _BLOCK = re.compile(
-    r"^<!-- (?P<mark>(?:run|file)[^>]*?) -->\n+```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"^<!-- (?P<mark>(?:run|file|not run)[^>]*?) -->\n+```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
+
+_MEANS = re.compile(r"run|run: slow|file: \S+|not run: .+")
 
 
 @dataclass(frozen=True)
 class Block:
     """A marked block of a page.
 
-    ``file: NAME`` is written into a file, ``run`` is run, and ``run: slow`` is run by `nox -s slow` alone.
+    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone, and ``not run:
+    REASON`` is left out, since it needs a download, another machine or the like.
     """
 
     mark: str
@@ -28,21 +31,32 @@ class Block:
         return self.mark.partition("file: ")[2]
 
     @property
+    def runs(self) -> bool:
+        return not self.mark.startswith("not run")
+
+    @property
     def slow(self) -> bool:
         return self.mark == "run: slow"
 
 
 def pages() -> list[Path]:
     """Return every page that holds a marked block."""
-    return [path for path in sorted(DOCS.rglob("*.md")) if blocks(path)]
+    return [path for path in sorted(DOCS.rglob("*.md")) if any(block.runs for block in blocks(path))]
+
+
+def unmarked(page: Path) -> list[int]:
+    """Return the lines at which a page has code for the shell or Python without a mark."""
+    lines = page.read_text(encoding="utf-8").split("\n")
+    starts = [i for i, line in enumerate(lines) if line in ("```sh", "```python")]
+    return [i + 1 for i in starts if not _MARK.match(next(filter(None, reversed(lines[:i])), ""))]
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return the marked blocks of a page, in order."""
+    """Return the marked blocks of a page, in order. Raises ValueError for a mark that means nothing."""
     text = page.read_text(encoding="utf-8")
     found = [Block(match["mark"], match["kind"], match["body"]) for match in _BLOCK.finditer(text)]
     if len(found) != len(_MARK.findall(text)):
         raise ValueError(f"{page}: a mark is not followed by a block")
-    if unknown := [block.mark for block in found if not block.file and block.mark not in ("run", "run: slow")]:
+    if unknown := [block.mark for block in found if not _MEANS.fullmatch(block.mark)]:
         raise ValueError(f"{page}: unknown marks {unknown}")
     return found

@@ -5,15 +5,32 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from measurebench.core.origins import GROUPS
-from tests.docs.guides import DOCS, Block, blocks, pages
+from tests.docs.guides import DOCS, Block, blocks, pages, unmarked
+from tests.docs.stand_ins import mair_runs, robustbench_mirror, write_cifar, write_lite
 
 ROOT = DOCS.parent
 NAMES = [str(path.relative_to(DOCS)) for path in pages()]
+
+
+# What somebody comes with, and the guide that shows how it is done.
+JOBS = {
+    "a checkpoint of one's own": ("checkpoint",),
+    "ImageNet": ("photograph",),
+    "plug-ins": ("measure", "attack", "dataset", "objective", "package"),
+    "RobustBench": ("robustbench",),
+    "a table of one's own": ("table",),
+    "checkpoints of MAIR": ("mair",),
+    "long work": ("cluster",),
+    "options": ("options",),
+}
 
 
 @pytest.fixture
@@ -21,21 +38,44 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which ``measurebench`` is the code under test, whatever is installed."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    command = programs / "measurebench"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m measurebench "$@"\n', encoding="utf-8")
-    command.chmod(0o755)
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    for name, called in (("measurebench", "-m measurebench "), ("python", "")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {called}"$@"\n', encoding="utf-8")
+        (programs / name).chmod(0o755)
+    paths = [str(programs), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(paths),
+        "MEASUREBENCH_CACHE": str(tmp_path / "cache"),
+        "MEASUREBENCH_CONFIG": str(tmp_path / "config"),
         "MEASUREBENCH_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "120",
     }
 
 
+@contextmanager
+def given(name: str, folder: Path, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Lay out what a guide takes as given, which a reader has or downloads; yield the environment with it."""
+    page = Path(name).stem
+    with ExitStack() as served:
+        if page in ("mair", "robustbench"):
+            images, labels = write_cifar(Path(environment["MEASUREBENCH_CACHE"]))
+        if page == "mair":
+            mair_runs(folder, images, labels)
+        if page == "robustbench":
+            mirror = served.enter_context(robustbench_mirror(folder.parent / "mirror", images, labels))
+            write_cifar(folder / "for-the-cluster")
+            environment = {**environment, "MEASUREBENCH_MIRROR": mirror, "MEASUREBENCH_OFFLINE": ""}
+        if page == "photograph":
+            write_lite(Path(environment["PYTHONPATH"].split(os.pathsep)[0]))
+        yield environment
+
+
 def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Write or run a block; one that is marked as not to be run is left alone, wherever it comes from."""
+    if not block.runs:
+        return
     if block.file:
         (folder / block.file).write_text(block.body, encoding="utf-8")
         return
@@ -46,19 +86,25 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
     assert done.returncode == 0, f"{block.body}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-def run_page(name: str, environment: dict[str, str], folder: Path, slow: bool) -> None:
+def run_page(name: str, environment: dict[str, str], folder: Path) -> None:
+    """Run the blocks of a page in turn, also the slow ones."""
     folder.mkdir()
-    for block in blocks(DOCS / name):
-        if block.slow and not slow:
-            return
-        run(block, folder, environment)
+    with given(name, folder, environment) as prepared:
+        for block in blocks(DOCS / name):
+            run(block, folder, prepared)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not blocks(DOCS / name)[0].slow])
+def at_once(name: str) -> list[Block]:
+    """Return the blocks of a page before the first slow one."""
+    return list(takewhile(lambda block: not block.slow, blocks(DOCS / name)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if any(block.runs for block in at_once(name))])
 def test_the_blocks_of_a_guide_up_to_the_first_slow_one_run_as_written(
     name: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    run_page(name, environment, tmp_path / "work", slow=False)
+    for block in at_once(name):
+        run(block, tmp_path, environment)
 
 
 @pytest.mark.slow
@@ -66,27 +112,38 @@ def test_the_blocks_of_a_guide_up_to_the_first_slow_one_run_as_written(
 def test_all_blocks_of_a_guide_with_slow_ones_run_as_written(
     name: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    run_page(name, environment, tmp_path / "work", slow=True)
+    run_page(name, environment, tmp_path / "work")
 
 
-def test_there_is_a_guide_for_each_task() -> None:
-    tasks = {
-        "checkpoint",
-        "dataset",
-        "measure",
-        "attack",
-        "statistic",
-        "architecture",
-        "objective",
-        "package",
-        "table",
-        "leaderboard",
-        "cluster",
-        "gpu",
-        "training",
-        "photograph",
-    }
-    assert {path.stem for path in (DOCS / "guides").glob("*.md")} == tasks
+@pytest.mark.parametrize("page", sorted((DOCS / "guides").glob("*.md")), ids=lambda page: page.stem)
+def test_every_command_of_a_guide_is_run_or_says_why_it_is_not(page: Path) -> None:
+    assert not unmarked(page)
+    assert all(block.kind in ("sh", "python") or block.file for block in blocks(page))
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_each_job_of_a_researcher_has_a_guide_whose_commands_run(job: str) -> None:
+    for guide in JOBS[job]:
+        page = DOCS / "guides" / f"{guide}.md"
+        assert guide == "package" or any(block.runs and not block.file for block in blocks(page))
+
+
+def test_the_guide_of_a_checkpoint_needs_four_commands_and_that_of_a_table_two() -> None:
+    for name, title, n in (("checkpoint", "in four commands", 4), ("table", "in two commands", 2)):
+        text = (DOCS / "guides" / f"{name}.md").read_text(encoding="utf-8")
+        (section,) = re.findall(rf"^## [^\n]*{title}\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE)
+        assert len(re.findall("^measurebench ", section, re.MULTILINE)) == n
+
+
+def test_a_block_that_is_not_to_be_run_is_not_run(tmp_path: Path) -> None:
+    run(Block("not run: it would leave a file", "sh", "touch ran\n"), tmp_path, {})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_without_a_mark_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n```sh\ntrue\n```\n\ntext\n\n```python\n1\n```\n", encoding="utf-8")
+    assert unmarked(page) == [8]
 
 
 def test_every_page_is_in_the_navigation() -> None:

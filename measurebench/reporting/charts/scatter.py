@@ -1,10 +1,12 @@
 """Draws one measure against the target, with a colour, a shape and a fitted line with its band per defense."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
+from measurebench.reporting.charts.curves import POINTS, local_fit
 from measurebench.reporting.figures.figure import (
     NUMBER_LABEL,
     Column,
@@ -29,7 +31,7 @@ from measurebench.stats.judging.verdict import VERDICTS
 __all__ = ["STEPS", "TITLE", "figure", "fit_lines", "inside", "sentence", "template"]
 
 TITLE = "@title"
-STEPS = 24
+STEPS = POINTS - 1
 # Verdicts that one direction over all models would contradict.
 _NEITHER_WAY = frozenset({"turns_with_defense", "within_defenses_only", "too_few"})
 
@@ -37,13 +39,13 @@ _NEITHER_WAY = frozenset({"turns_with_defense", "within_defenses_only", "too_few
 def figure(study: Study, measure: str) -> Figure:
     """Return the scatter of one measure; the page shows all measures through the specification of the first."""
     models = study.table.assign(_x=pd.to_numeric(study.table[measure], errors="coerce"))
-    fits = fit_lines(study)
+    fits = fit_lines(study, [measure])
     return Figure(
         "scatter",
         sentence(study, measure),
         inside(study, measure),
-        specification(_chart(study, axis_title(measure, study.infos), fits[fits["measure"] == measure])),
-        {"models": models, "fits": fits[fits["measure"] == measure]},
+        specification(_chart(study, axis_title(measure, study.infos), fits)),
+        {"models": models, "fits": fits},
         "models",
         (
             Column("model_id", "model"),
@@ -51,7 +53,8 @@ def figure(study: Study, measure: str) -> Figure:
             Column("_x", measure_name(measure, study.infos), "number"),
             Column("_target", study.target.name, study.target.format),
         ),
-        "Lines are least-squares fits per defense; the band is the 95 % confidence band of the line.",
+        "Lines are least-squares fits per defense; the band is the 95 % confidence band of the line. A curve without a "
+        "band is a local fit (LOWESS), drawn where a line does not describe the models (F test, p < 0.01).",
         brush=True,
     )
 
@@ -61,13 +64,33 @@ def template(study: Study) -> dict[str, Any]:
     return specification(_chart(study, TITLE, fit_lines(study)))
 
 
-def fit_lines(study: Study) -> pd.DataFrame:
-    """Return the fitted lines, one per measure and defense (or one over all models where there is one defense)."""
+def fit_lines(study: Study, measures: Collection[str] | None = None) -> pd.DataFrame:
+    """Return the fitted lines, one per measure and defense (or one over all models where there is one defense).
+
+    Where the relation is curved, ``curve_x`` and ``curve_y`` hold the points of a local fit as texts, with spaces
+    between the numbers. ``measures`` limits the rows.
+    """
     fits = study.analysis.fits.rename(columns={"level": "_defense"})
+    fits = fits if measures is None else fits[fits["measure"].isin(measures)]
     fits = fits.assign(_defense=fits["_defense"].fillna("").astype(str))
     if study.defenses == (ALL,):
-        return fits[fits["_defense"] == ""].assign(_defense=ALL)
-    return fits[fits["_defense"].isin(study.defenses)]
+        fits = fits[fits["_defense"] == ""].assign(_defense=ALL)
+    fits = fits[fits["_defense"].isin(study.defenses)]
+    curves = [_curve(study, *names) for names in zip(fits["measure"], fits["_defense"], strict=True)]
+    columns = {name: [curve[i] for curve in curves] for i, name in enumerate(("curve_x", "curve_y"))}
+    return fits.assign(**{name: pd.Series(texts, fits.index, dtype=object) for name, texts in columns.items()})
+
+
+def _curve(study: Study, measure: str, defense: str) -> tuple[str | None, str | None]:
+    """Return the local fit of a measure inside a defense as two texts; None where a line will do."""
+    rows = study.measured[study.measured["_defense"] == defense]
+    both = pd.DataFrame({"x": pd.to_numeric(rows[measure], errors="coerce"), "y": rows["_target"]}).astype(float)
+    both = both.replace([float("inf"), float("-inf")], float("nan")).dropna()
+    found = local_fit(both["x"].to_numpy(), both["y"].to_numpy())
+    if found is None:
+        return None, None
+    at, fitted = (" ".join(f"{value:.6g}" for value in part) for part in found)
+    return at, fitted
 
 
 def sentence(study: Study, measure: str) -> str:
@@ -145,8 +168,19 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
     return chart.properties(width="container", height=380)
 
 
+_CURVED = "isString(datum.curve_x)"
+
+
+def _at(field: str) -> str:
+    """Return an expression for the number of a text of numbers at which the line has arrived."""
+    return f"toNumber(split(datum.{field}, ' ')[datum._t])"
+
+
 def _lines(study: Study, x: Any, y: Any) -> list[Any]:
-    """Draw intercept + slope x, and the band t s sqrt(1/n + (x - mean)^2 / sum of squares) around it."""
+    """Draw intercept + slope x, and the band t s sqrt(1/n + (x - mean)^2 / sum of squares) around it.
+
+    A local fit, where there is one, is drawn in place of both.
+    """
     import altair as alt
 
     color = defense_channels(study.defenses)["color"]
@@ -154,15 +188,17 @@ def _lines(study: Study, x: Any, y: Any) -> list[Any]:
         alt.Chart(named("fits"))
         .transform_calculate(_t=f"sequence({STEPS + 1})")
         .transform_flatten(["_t"])
-        .transform_calculate(_x=f"datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}")
         .transform_calculate(
-            _target="datum.intercept + datum.slope * datum._x",
+            _x=f"{_CURVED} ? {_at('curve_x')} : datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}"
+        )
+        .transform_calculate(
+            _target=f"{_CURVED} ? {_at('curve_y')} : datum.intercept + datum.slope * datum._x",
             _half="datum.t_quantile * datum.residual_sd * sqrt(1 / datum.n_models + pow(datum._x - "
             "datum.x_mean, 2) / datum.x_sum_squares)",
         )
         .transform_calculate(_low="datum._target - datum._half", _high="datum._target + datum._half")
     )
-    band = base.mark_area(opacity=0.13).encode(
+    band = base.transform_filter(f"!({_CURVED})").mark_area(opacity=0.13).encode(
         x=x, y=alt.Y(field="_low", type="quantitative"), y2=alt.Y2(field="_high"), color=color
     )
     return [band, base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=color)]

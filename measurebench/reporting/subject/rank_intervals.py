@@ -11,8 +11,16 @@ __all__ = ["TEST_IMAGES", "frontier", "frontiers_by_year", "papers", "ranked"]
 TEST_IMAGES = 10_000  # of CIFAR-10, on which RobustBench evaluates
 
 
-def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = TEST_IMAGES) -> pd.DataFrame:
+def ranked(
+    table: pd.DataFrame,
+    accuracy: str = "autoattack_accuracy",
+    n: "int | pd.Series[float]" = TEST_IMAGES,
+    at_most: "pd.Series[bool] | None" = None,
+) -> pd.DataFrame:
     """Return the table with ``rank`` (ties share the smallest), ``low`` and ``high``, ``rank_best`` and ``rank_worst``.
+
+    ``n`` counts the test images, of all entries or of each [m]; an entry without a number has no interval and certainly
+    beats none. ``at_most`` [m] marks accuracies that are upper bounds: such an entry certainly beats none either.
 
     An entry certainly beats another where Newcombe's 95 % interval of the difference of two independent proportions
     excludes zero (Newcombe 1998, method 10). All were measured on the same images, so this errs on the careful side.
@@ -23,6 +31,8 @@ def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = 
     p = table[accuracy].astype(float)
     low, high = (pd.Series(end, p.index) for end in wilson_interval(p * n, n))
     better = _certainly_greater(p.to_numpy(), low.to_numpy(), high.to_numpy())
+    if at_most is not None:
+        better &= ~at_most.to_numpy(dtype=bool)[:, None]
     count = int(p.notna().sum())
     return table.assign(
         rank=p.rank(ascending=False, method="min"),
