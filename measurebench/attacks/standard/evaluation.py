@@ -85,7 +85,7 @@ class Evaluation:
 
     def _calibrate(self, search: SearchNetwork) -> Calibration:
         """Return the fastest network that may search, and note by how much it may err at each example."""
-        choices = [] if search == "reference" else search_networks(self.network, search == "fast")
+        choices = [] if search == "reference" else search_networks(self.network, search == "fast", self.images)
         choice = calibrated(self.reference, choices, self.images, self.threat, self.n_classes, self.batch_size)
         # A network that was seen to change from call to call cannot be replayed.
         self.same = same = not self.flags

@@ -50,7 +50,8 @@ def test_a_network_that_changes_from_call_to_call_sees_every_move() -> None:
 
     result = attack(Fickle(), candidates=1)
     assert any("differ from call to call" in flag for flag in result.flags)
-    assert (result.n_forward[result.robust] == QUERIES + 2).all()
+    # A row may end before, at an image that a second look does not confirm.
+    assert int(result.n_forward.max()) == QUERIES + 2
 
 
 def test_a_window_ends_where_the_published_schedule_changes_its_side() -> None:
