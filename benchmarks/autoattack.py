@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import processor
-from measurebench.attacks.standard import ATTACKS, StandardSettings, networks, standard_attack
+from measurebench.attacks.standard import ATTACKS, StandardSettings, evaluation, networks, standard_attack
 from measurebench.attacks.standard.sampled import LEAST
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
@@ -47,21 +48,21 @@ class Counter:
 
 
 @contextmanager
-def counting_folded(counter: Counter) -> Iterator[None]:
+def counting_search(counter: Counter) -> Iterator[None]:
     """Count what goes into the networks that our engine makes for its searches."""
-    made = networks.folded
+    made = evaluation.search_networks
 
-    def counted(network: nn.Module) -> nn.Module | None:
-        copy = made(network)
-        if copy is not None:
-            counter.on(copy)
-        return copy
+    def counted(*args: Any) -> list[networks.Candidate]:
+        choices = made(*args)
+        for _, call in choices:
+            counter.on(call.network if isinstance(call, networks.Reference) else call)
+        return choices
 
-    networks.folded = counted
+    evaluation.search_networks = counted
     try:
         yield
     finally:
-        networks.folded = made
+        evaluation.search_networks = made
 
 
 def timed(function: Callable[[], Tensor]) -> tuple[Tensor, float]:
@@ -143,7 +144,7 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
         task = network, images, labels, threat
         theirs, stock_s = timed(lambda task=task, attack=attack: stock(*task, attack, batch))
         stock_n, counter.n = counter.n, 0
-        with counting_folded(counter):
+        with counting_search(counter):
             mine, our_s = timed(lambda task=task, attack=attack: ours(*task, (attack,)))
         broken = int(theirs.sum()), int(mine.sum())
         differing = int((theirs != mine).sum())
@@ -166,7 +167,7 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
         )
     )
     counter.n = 0
-    with counting_folded(counter):
+    with counting_search(counter):
         sampled, seconds = timed(lambda: ours(*whole, ATTACKS, SHARE))
     counts, differing = (broken[0], int(sampled.sum())), int((sampled != broken_by_any).sum())
     name = f"sampled at {SHARE:.0%}"
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--digits", nargs="*", default=list(DIGITS), help="digits networks")
     parser.add_argument("--batch", type=int, default=64, help="pyautoattack's batches")
     parser.add_argument("--manifest", help="a manifest of CIFAR-10 networks")
+    parser.add_argument("--trust-code", action="store_true", help="run the code that the manifest names")
     parser.add_argument("--models", nargs="*", default=["*"], help="ids in the manifest")
     parser.add_argument("--data", type=Path, help="the folder of CIFAR-10")
     parser.add_argument("--cifar-images", type=int, default=32)
@@ -235,7 +237,7 @@ def main() -> None:
             threat = ThreatModel.parse("Linf", "3/20")
             add(section(reference, split("digits"), threat, n, options.batch))
     for name in options.models if options.manifest else ():
-        for spec in resolve([f"{options.manifest}#{name}"]):
+        for spec in resolve([f"{options.manifest}#{name}"], trust_code=options.trust_code):
             threat = spec.threat_model or ThreatModel.parse("Linf", "2/255")
             add(section(spec, split("cifar10", options.data), threat, options.cifar_images, options.batch))
 

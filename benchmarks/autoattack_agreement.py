@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="test digits for APGD")
     parser.add_argument("--few", type=int, default=100, help="test digits for FAB-T and Square alone")
     parser.add_argument("--manifest", help="a manifest of CIFAR-10 networks")
+    parser.add_argument("--trust-code", action="store_true", help="run the code that the manifest names")
     parser.add_argument("--models", nargs="*", default=["*"], help="ids in the manifest")
     parser.add_argument("--data", type=Path, help="the folder of CIFAR-10")
     parser.add_argument("--cifar-images", type=int, default=64)
@@ -168,7 +169,7 @@ def main() -> None:
     if options.manifest:
         images, labels = (part[: options.cifar_images] for part in split("cifar10", options.data))
     chosen = [f"{options.manifest}#{name}" for name in options.models] if options.manifest else []
-    for spec in resolve(chosen) if chosen else ():
+    for spec in resolve(chosen, trust_code=options.trust_code) if chosen else ():
         network = load_model(spec).network
         for radius in ("2/255", "8/255"):
             add(spec.id, network, (images, labels), ThreatModel.parse("Linf", radius), APGD)

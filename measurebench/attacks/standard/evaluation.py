@@ -85,10 +85,10 @@ class Evaluation:
 
     def _calibrate(self, search: SearchNetwork) -> Calibration:
         """Return the fastest network that may search, and note by how much it may err at each example."""
-        choices = [] if search == "reference" else search_networks(self.network, search == "fast")
+        choices = [] if search == "reference" else search_networks(self.network, search == "fast", self.images)
         choice = calibrated(self.reference, choices, self.images, self.threat, self.n_classes, self.batch_size)
         # A network that was seen to change from call to call cannot be replayed.
-        same = not self.flags
+        self.same = same = not self.flags
         self.certain = Passes(self.reference, self.batch_size, graphs=same)
         scaled = is_float16(choice.call)
         self.passes = self.certain if choice.is_reference else Passes(choice.call, self.batch_size, same, scaled)
@@ -139,7 +139,7 @@ class Evaluation:
         slack = None if choice.is_reference else _NEAR * self.differences
         # On a GPU a full batch gains nothing from more candidates, of which some are in vain.
         at_once = slots if self.images.is_cuda else 2 * slots
-        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, at_once)
+        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, at_once, self.same)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
         pool.saved, pool.resumed = saver.after_pass, saver.resumed

@@ -8,7 +8,7 @@ from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["folded"]
+__all__ = ["fold", "folded", "is_plain", "traced"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -18,20 +18,36 @@ def folded(network: nn.Module) -> nn.Module | None:
 
     None where the network cannot be traced (its path depends on the data) or nothing can be folded.
     """
+    graph = traced(network)
+    if graph is None or not fold(graph):
+        return None
+    graph.graph.lint()
+    graph.recompile()
+    return graph.requires_grad_(False).eval()
+
+
+def traced(network: nn.Module) -> GraphModule | None:
+    """Return a copy of the network in evaluation mode as a graph, or None where its path depends on the data."""
     try:
-        traced = symbolic_trace(copy.deepcopy(network).eval())
+        return symbolic_trace(copy.deepcopy(network).eval())
     except Exception:  # noqa: BLE001  whatever a network's own code raises on symbols, it just cannot be folded
         return None
+
+
+def fold(graph: GraphModule) -> int:
+    """Fold every batch norm of the graph that can be, and return how many were."""
     n_folded = 0
-    while (pair := _next_pair(traced)) is not None:
-        _fold(traced, *pair)
+    while (pair := _next_pair(graph)) is not None:
+        _fold(graph, *pair)
         n_folded += 1
-    if not n_folded:
-        return None
-    traced.delete_all_unused_submodules()
-    traced.graph.lint()
-    traced.recompile()
-    return traced.requires_grad_(False).eval()
+    if n_folded:
+        graph.delete_all_unused_submodules()
+    return n_folded
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Tell whether a module has neither hooks nor parametrized weights, which would compute something else."""
+    return not (module._forward_hooks or module._forward_pre_hooks or hasattr(module, "parametrizations"))
 
 
 def _next_pair(traced: GraphModule) -> tuple[Node, Node] | None:
@@ -56,12 +72,7 @@ def _pair(node: Node, modules: dict[str, nn.Module], calls: dict[Any, int]) -> t
     fixed = isinstance(norm, _BatchNorm) and norm.running_mean is not None
     # A subclass may compute something else; a module called twice has another use for its weights.
     plain = type(layer) in (*_CONVOLUTIONS, nn.Linear) and calls[node.target] == calls[before.target] == 1
-    hooked = any(m._forward_hooks or m._forward_pre_hooks or _parametrized(m) for m in (norm, layer))
-    return (before, node) if fixed and plain and not hooked else None
-
-
-def _parametrized(module: nn.Module) -> bool:
-    return hasattr(module, "parametrizations")
+    return (before, node) if fixed and plain and is_plain(norm) and is_plain(layer) else None
 
 
 def _fold(traced: GraphModule, before: Node, node: Node) -> None:

@@ -6,20 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from measurebench.attacks.standard import apgd, fab, losses, square, streams
+from measurebench.attacks.standard import apgd, fab, losses, streams
 from measurebench.attacks.standard.passes import Passes
 from measurebench.attacks.standard.rows import Rows, choose, some
 from measurebench.attacks.standard.search_base import Accept, BaseSearch, Search
 from measurebench.attacks.standard.settings import StandardSettings
+from measurebench.attacks.standard.square_search import SquareSearch
 from measurebench.core.threat import Norm, ThreatModel
 
 __all__ = ["APGDSearch", "FABSearch", "SquareSearch", "search_for"]
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-_AHEAD = 64  # iterations of Square whose numbers are drawn together
-# Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
-# where a pass costs the same for every image, on anything but tiny images, even these few are felt.
-_MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 
 
 @dataclass
@@ -144,84 +141,6 @@ class FABSearch(BaseSearch):
         return self.kept(rows, point, accepted), wrong
 
 
-@dataclass
-class SquareSearch(BaseSearch):
-    """Square Attack; it ends at its first adversarial point.
-
-    ``at_once`` is how many candidates all rows together try in a pass, ``candidates`` how many one row tries if set.
-    """
-
-    candidates: int | None = None
-    at_once: int = 1
-    # What the host knows without a look at the device: whether rows have come that the network has not seen, and how
-    # many of the numbers drawn ahead are surely left.
-    _fresh: bool = False
-    _left: int = 0
-
-    @property
-    def n_passes(self) -> int:
-        """As many passes as there are queries, and one for the first point."""
-        return self.settings.square_queries + 1
-
-    def start(self, rows: Rows) -> Rows:
-        """Return the rows [n] at their first points, or where a snapshot left them."""
-        image = rows["image"]
-        shape, norm = image.shape[1:], self.threat.norm
-        self.plan = square.Plan.of(image, norm, self.threat.radius, self.settings.square_queries)
-        self.n_first = square.n_first_numbers(shape, norm)
-        zero = torch.zeros_like(rows["key"])
-        numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
-        state = square.start(image, square.first_points(image, numbers, self.plan), self.plan)
-        width = square.n_numbers(shape[0], norm)
-        drawn = torch.zeros(len(image), _AHEAD, width, dtype=image.dtype, device=image.device)
-        self._fresh, self._left = True, 0
-        return rows | state | {"drawn": drawn, "drawn_from": zero}
-
-    def advance(self, rows: Rows) -> Rows:
-        """Return the rows [n] after their next candidates."""
-        active = ~rows["done"]
-        if self._fresh and some(fresh := torch.isinf(rows["best_margin"])):
-            points = rows["best"][:, None]
-            active = active & fresh
-        else:
-            points = square.proposals(rows, self._numbers(rows), self.plan)
-        self._fresh = False
-        n, k = points.shape[:2]
-        logits = self.passes.logits(points.flatten(0, 1))
-        labels = rows["label"].repeat_interleave(k)
-        margins = losses.margin(logits, labels).reshape(n, k)
-        wrong = (logits.argmax(1) != labels).reshape(n, k) & margins.isfinite()
-        odd = ~margins.isfinite()
-        if some(odd):
-            rows["odd"] = rows["odd"] + active * odd.sum(1)
-            margins = margins.masked_fill(odd, torch.finfo(margins.dtype).max)
-        rows = square.absorb(rows, points, margins, wrong, active, self.plan)
-        # The best point stays where it is once a row is done, and only then it is read.
-        rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
-        rows["forward"] = rows["forward"] + active * k
-        accepted = self.accepted(rows, rows["best"], rows.pop("hit"))
-        rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
-        return self.ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
-
-    def _numbers(self, rows: Rows) -> Tensor:
-        """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
-        width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
-        most = _MOST_OF_LARGE if rows["image"][0].numel() > _LARGE else _MOST
-        tried = self.candidates or max(1, min(most, self.at_once // len(rows["key"])))
-        ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
-        held, since = rows["drawn"], rows["drawn_from"]
-        if tried > self._left:
-            self._left = _AHEAD
-            since = rows["iteration"]
-            first = self.n_first + since * width
-            shape = (_AHEAD, width)
-            held = streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
-            rows |= {"drawn": held, "drawn_from": since}
-        self._left -= tried  # a row uses as many at most
-        place = ahead - since[:, None]
-        return held[torch.arange(len(held), device=held.device)[:, None], place]
-
-
 def search_for(
     attack: str,
     passes: Passes,
@@ -231,11 +150,15 @@ def search_for(
     accept: Accept | None,
     slack: Tensor | None = None,
     at_once: int = 1,
+    same: bool = True,
 ) -> Search:
-    """Return the search of this name; ``accept`` and ``slack`` [n] are None where the judge itself searches."""
+    """Return the search of this name; ``accept`` and ``slack`` [n] are None where the judge itself searches.
+
+    ``same`` says that the network gives the same image the same logits at every call.
+    """
     common = (passes, threat, settings, (seed, "standard", attack), accept, slack)
     if attack == "apgd-ce":
         return APGDSearch(*common, loss=losses.cross_entropy)
     if attack == "apgd-t":
         return APGDSearch(*common, loss=losses.dlr_targeted)
-    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, settings.candidates, at_once)
+    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, settings.candidates, at_once, same)

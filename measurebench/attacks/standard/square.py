@@ -17,11 +17,13 @@ from measurebench.core.threat import Norm
 __all__ = [
     "Plan",
     "absorb",
+    "corner",
     "first_points",
     "n_first_numbers",
     "n_numbers",
     "pattern",
     "proposals",
+    "signs",
     "start",
     "window_sizes",
 ]
@@ -73,6 +75,8 @@ def pattern(side: int) -> Tensor:
 class Plan:
     """What every iteration needs: ``sizes`` int64 [n_queries + 1] and, for L2, ``patterns`` [side, 2, H, W] by side.
 
+    ``until`` int64 [n_queries + 1] is, for each iteration, the next one whose window has another side.
+
     The second axis of the patterns is their orientation. ``rows`` [side, first, H] and ``columns`` [side, first, W]
     are 1 in a window of that side that begins there, 0 outside.
     """
@@ -81,6 +85,7 @@ class Plan:
     radius: float
     n_queries: int
     sizes: Tensor
+    until: Tensor
     patterns: Tensor
     rows: Tensor
     columns: Tensor
@@ -97,7 +102,16 @@ class Plan:
             patterns[side, 1, :side, :side] = pattern(side).T
         sizes = torch.tensor([*sides, 1], device=images.device)
         rows, columns = (_windows(max(sides), length).to(images) for length in shape[1:])
-        return cls(norm, radius, n_queries, sizes, patterns.to(images), rows, columns)
+        until = torch.tensor(_ends(sides), device=images.device)
+        return cls(norm, radius, n_queries, sizes, until, patterns.to(images), rows, columns)
+
+
+def _ends(sides: Sequence[int]) -> list[int]:
+    """Return, for each iteration and the end, the next iteration of another side, or the end."""
+    ends = [len(sides)] * (len(sides) + 1)
+    for i in reversed(range(len(sides) - 1)):
+        ends[i] = ends[i + 1] if sides[i] == sides[i + 1] else i + 1
+    return ends
 
 
 def _windows(largest: int, length: int) -> Tensor:
@@ -120,7 +134,8 @@ def n_first_numbers(shape: Sequence[int], norm: Norm) -> int:
     return (height // side) * (width // side) * (1 + channels)
 
 
-def _signs(numbers: Tensor) -> Tensor:
+def signs(numbers: Tensor) -> Tensor:
+    """Return the signs that uniform numbers [n, ...] stand for; 0 for exactly a half."""
     return torch.sign(2 * numbers - 1)
 
 
@@ -131,7 +146,7 @@ def first_points(images: Tensor, numbers: Tensor, plan: Plan) -> Tensor:
     """
     n, channels, height, width = images.shape
     if plan.norm is Norm.LINF:
-        stripes = _signs(numbers.reshape(n, channels, 1, width))
+        stripes = signs(numbers.reshape(n, channels, 1, width))
         return (images + plan.radius * stripes).clamp(0.0, 1.0)
     side = height // _TILES
     begin = (height - side * _TILES) // 2
@@ -142,7 +157,7 @@ def first_points(images: Tensor, numbers: Tensor, plan: Plan) -> Tensor:
             top, left = begin + i * side, begin + j * side
             turned = (numbers[:, i, j, 0] > 0.5).long()
             tile = plan.patterns[side][turned][:, None, : max(height - top, 0), : max(width - left, 0)]
-            tile = tile[..., :side, :side] * _signs(numbers[:, i, j, 1:])[:, :, None, None]
+            tile = tile[..., :side, :side] * signs(numbers[:, i, j, 1:])[:, :, None, None]
             delta[:, :, top : top + side, left : left + side] += tile
     return (images + unit(delta) * plan.radius).clamp(0.0, 1.0)
 
@@ -160,8 +175,11 @@ def start(images: Tensor, points: Tensor, plan: Plan) -> Rows:
     }
 
 
-def _corner(numbers: Tensor, length: int, sizes: Tensor) -> Tensor:
-    """Return the first pixel of a window; as published, the last possible place is never drawn."""
+def corner(numbers: Tensor, length: int, sizes: Tensor) -> Tensor:
+    """Return the first pixel of windows of ``sizes`` int64 [n, k] along a side, by uniform ``numbers`` [n, k].
+
+    As published, the last possible place is never drawn.
+    """
     return ((length - sizes).to(numbers.dtype) * numbers).long()
 
 
@@ -178,9 +196,9 @@ def proposals(rows: Rows, numbers: Tensor, plan: Plan) -> Tensor:
 def _stripes(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
     """Linf: a square of one colour, twice the radius high, cut to the ball."""
     best = rows["best"][:, None]
-    top = _corner(numbers[..., 0], best.shape[-2], sizes)
-    left = _corner(numbers[..., 1], best.shape[-1], sizes)
-    heights = (2.0 * plan.radius) * _signs(numbers[..., 2:])
+    top = corner(numbers[..., 0], best.shape[-2], sizes)
+    left = corner(numbers[..., 1], best.shape[-1], sizes)
+    heights = (2.0 * plan.radius) * signs(numbers[..., 2:])
     down = heights[..., None, None] * plan.rows[sizes, top][..., None, :, None]
     moved = torch.addcmul(best, down, plan.columns[sizes, left][..., None, None, :])
     return torch.clamp(moved, rows["lower"][:, None], rows["upper"][:, None])
@@ -197,14 +215,14 @@ def _bumps(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
     image, best = rows["image"][:, None], rows["best"][:, None]
     height, width = best.shape[-2:]
     delta = best - image
-    corners = [_corner(numbers[..., i], length, sizes) for i, length in enumerate((height, width, height, width))]
+    corners = [corner(numbers[..., i], length, sizes) for i, length in enumerate((height, width, height, width))]
     window = _window(corners[0], corners[1], sizes, plan)
     other = _window(corners[2], corners[3], sizes, plan)
     held = _length((delta * window) ** 2)
     both = _length((delta * (window | other)) ** 2)
     whole = (delta**2).sum((-3, -2, -1), keepdim=True).sqrt()
     bump = _placed(plan.patterns, sizes, numbers[..., 4] > 0.5, corners, (height, width))
-    new = (bump * _signs(numbers[..., 5:])[..., None, None] + delta / (_TINY + held)) * window
+    new = (bump * signs(numbers[..., 5:])[..., None, None] + delta / (_TINY + held)) * window
     spare = (plan.radius**2 - whole**2).clamp_min(0.0) / best.shape[2]
     new = new / (_TINY + _length(new**2)) * (spare + both**2).sqrt()
     delta = torch.where(window, new, delta.masked_fill(other, 0.0))

@@ -1,0 +1,118 @@
+"""A network rewritten for a CPU computes the same, forth and back, and what cannot be rewritten is left alone."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from measurebench.attacks.standard import StandardSettings, standard_attack
+from measurebench.attacks.standard.rewriting import rewritten
+from measurebench.core.threat import Norm
+from measurebench.models.architectures.digits import PreActivationNet, ResidualNet
+from tests.attacks.standard.stock import radius_that_splits
+
+IMAGES = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """Return the network in evaluation mode with batch norms that have seen something."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=generator))
+            module.running_var.copy_(torch.rand(module.running_var.shape, generator=generator) + 0.5)
+    return network.eval().requires_grad_(False)
+
+
+def gradient(network: nn.Module) -> Tensor:
+    points = IMAGES.clone().requires_grad_(True)
+    slope = torch.linspace(-1, 1, 10).expand(len(IMAGES), 10)
+    return torch.autograd.grad(network(points), points, slope)[0]
+
+
+class TwiceRead(nn.Module):
+    """Networks whose layers' results are read twice, added to themselves and to what has another shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.relu, self.last = nn.ReLU(), nn.Linear(4, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        read = self.first(images)
+        twice = self.relu(read) - read
+        doubled = self.second(twice)
+        doubled = doubled + doubled
+        wide = self.second(twice) + images
+        summed = F.relu(doubled + wide.mean((2, 3), keepdim=True))
+        return self.last(torch.flatten(F.avg_pool2d(summed, 8), 1))
+
+
+@pytest.mark.parametrize("kind", [ResidualNet, PreActivationNet])
+def test_the_networks_of_the_digits_compute_the_same(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = settled(kind(8, 1, 10))
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    assert not any(isinstance(module, nn.AvgPool2d) for module in made.modules())
+    assert sum(isinstance(module, nn.Linear) for module in made.modules()) == 2  # both ends are matrices
+    torch.testing.assert_close(made(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient(made), gradient(network), atol=1e-5, rtol=1e-5)
+
+
+def test_nothing_is_overwritten_that_is_still_read() -> None:
+    torch.manual_seed(0)
+    network = TwiceRead().eval().requires_grad_(False)
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    images = IMAGES.clone()
+    torch.testing.assert_close(made(images), network(IMAGES), atol=1e-5, rtol=1e-5)
+    assert torch.equal(images, IMAGES)
+    torch.testing.assert_close(gradient(made), gradient(network), atol=1e-5, rtol=1e-5)
+
+
+def test_images_that_a_relu_reads_directly_stay_as_they_are() -> None:
+    network = nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10)).eval()
+    made, images = rewritten(network, IMAGES), IMAGES - 0.5
+    assert made is not None
+    before = images.clone()
+    torch.testing.assert_close(made(images), network(images), atol=1e-5, rtol=1e-5)
+    assert torch.equal(images, before)
+
+
+class Hooked(nn.Conv2d):
+    """A convolution that computes something else."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) ** 2
+
+
+def test_layers_of_other_kinds_and_with_hooks_are_kept() -> None:
+    hooked = nn.Linear(128, 10)
+    hooked.register_forward_hook(lambda *told: told[2].abs())
+    network = nn.Sequential(Hooked(1, 2, 3, padding=1), nn.Flatten(), hooked).eval().requires_grad_(False)
+    made = rewritten(network, IMAGES)
+    assert made is None or torch.allclose(made(IMAGES), network(IMAGES), atol=1e-5)
+
+
+def test_float64_and_what_cannot_be_traced_are_left_alone() -> None:
+    class Branching(nn.Module):
+        def forward(self, points: Tensor) -> Tensor:
+            return points if points.sum() > 0 else -points
+
+    assert rewritten(ResidualNet(4, 1, 10).double().eval(), IMAGES.double()) is None
+    assert rewritten(Branching(), IMAGES) is None
+
+
+def test_the_rewritten_network_searches_and_the_reference_judges() -> None:
+    torch.manual_seed(0)
+    network = settled(ResidualNet(8, 1, 10))
+    labels = network(IMAGES).argmax(1)
+    threat = radius_that_splits(network, IMAGES, labels, Norm.LINF)
+    options = {"keys": torch.arange(len(IMAGES)), "seed": 0, "n_classes": 10}
+    options["settings"] = StandardSettings(apgd_steps=10, fab_steps=4, square_queries=30)
+    result = standard_attack(network, IMAGES, labels, threat, **options)
+    expected = standard_attack(network, IMAGES, labels, threat, search="reference", **options)
+    assert result.diagnostics["search_network"] == "rewritten for a CPU"
+    assert torch.equal(result.robust, expected.robust)
+    assert (network(result.adversarial).argmax(1) != labels).equal(~result.robust)
