@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -70,7 +71,7 @@ class Task:
     parts: tuple[Part, ...] = ()
     part: Part | None = None
 
-    @property
+    @cached_property
     def model_key(self) -> ModelKey:
         """The key of the records of this model under this configuration."""
         return self.spec.id, self.model_digest, self.config.digest()

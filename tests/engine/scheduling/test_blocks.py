@@ -19,6 +19,7 @@ from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.models import resolve
 from measurebench.store.examples import read_arrays, verdict_path
+from tests.attacks.short import shorten_autoattack
 
 N = 280  # more than the 256 examples of one file of the store
 
@@ -76,8 +77,9 @@ def models(manifest: Path) -> list[ModelSpec]:
 
 
 def test_the_numbers_of_two_and_three_workers_that_divide_attacks_are_those_of_one(
-    models: list[ModelSpec], many_images: Path, tmp_path: Path
+    models: list[ModelSpec], many_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten_autoattack(monkeypatch, apgd_steps=20)
     options = options_for(many_images)
     dataset = load_dataset(options.dataset)
     tasks = tasks_for(models, options, dataset)
