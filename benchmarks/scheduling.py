@@ -131,12 +131,13 @@ def main() -> None:
 
 _PAGE = """# Use of the workers
 
-A simulation of {n:,} models, from WRN-28-4 to WRN-70-16, with the core measures and AutoAttack: 1,000 training images and
-the number of test images that the first column says. The queue and the cost model are those of a real run; the clock is
-simulated, at 5 x 10^12 operations per second and 20 s to load a model. A block takes what was predicted times a
-log-normal error, of which sigma is the standard deviation of the logarithm. *Use* is the share of the workers' time
+A simulation of {n:,} models, from WRN-28-4 to WRN-70-16, with the core measures and AutoAttack: 1,000 training images
+and the number of test images that the first column says. The queue and the cost model are those of a real run; the
+clock is simulated, at 5 x 10^12 operations per second and 20 s to load a model. A block takes what was predicted times
+a log-normal error, of which sigma is the standard deviation of the logarithm. *Use* is the share of the workers' time
 with a block, until 5 % of the work remains. *Efficiency* counts to the very end, and loading as lost. *Before* is one
-task for each model, first come, first served. Made by `python -m benchmarks.scheduling` in {seconds:.0f} s.
+task for each model, first come, first served; its errors are drawn for models, so that its work is a little another.
+Made by `python -m benchmarks.scheduling` in {seconds:.0f} s.
 
 | test images | workers | sigma | use | efficiency | use before | efficiency before | hours | hours before | loads |
 |---|---|---|---|---|---|---|---|---|---|

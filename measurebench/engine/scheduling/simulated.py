@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from measurebench.core.records import ModelKey
 from measurebench.engine.plan import Task
-from measurebench.engine.scheduling.queue import BlockQueue
+from measurebench.engine.scheduling.queue import RECORDING, BlockQueue
 
 __all__ = ["Played", "play"]
 
@@ -48,7 +48,11 @@ def play(
     loading: Callable[[Task], float],
     rest: float = 0.05,
 ) -> Played:
-    """Return how a run goes in which a block takes ``seconds``, and ``loading`` more where its model is not loaded."""
+    """Return how a run goes in which a block takes ``seconds``, and ``loading`` more where its model is not loaded.
+
+    A block whose parts were searched beforehand takes ``RECORDING`` of its seconds.
+    """
+    searched = set[tuple[ModelKey, str]]()
     spans, loaded = list[_Span](), dict[int, ModelKey]()
     running: list[tuple[float, int, Task]] = []
     idle, now, n_loads = set(range(workers)), 0.0, 0
@@ -60,6 +64,10 @@ def play(
             load = 0.0 if loaded.get(worker) == task.model_key else loading(task)
             n_loads += load > 0
             loaded[worker], work = task.model_key, seconds(task)
+            if task.part is not None:
+                searched.add((task.model_key, task.part.measure))
+            elif task.parts and (task.model_key, task.parts[0].measure) in searched:
+                work *= RECORDING
             spans.append(_Span(now, now + load + work, work))
             heapq.heappush(running, (now + load + work, worker, task))
         if not running:
