@@ -57,8 +57,8 @@ class Part:
 class Task:
     """A model, or a block of its work: its specification, the digest it had when planned, and the pairs that are open.
 
-    ``supplied`` are the files with adversarial images in place of PGD's, by split. A block that is ``shared`` has
-    others of the same model, so its worker keeps the network for them. ``parts`` are what other workers may do of the
+    ``supplied`` are the files with adversarial images in place of PGD's, by split. A ``block`` has a name among those
+    of its model, and its worker keeps the network for the next of them. ``parts`` are what other workers may do of the
     block's attack beforehand; a block with a ``part`` does that part and has no pairs.
     """
 
@@ -67,7 +67,7 @@ class Task:
     config: RunConfig
     pairs: tuple[Pair, ...]
     supplied: Mapping[Split, Path] = field(default_factory=dict)
-    shared: bool = False
+    block: str = ""
     parts: tuple[Part, ...] = ()
     part: Part | None = None
 

@@ -64,7 +64,12 @@ class Claims:
     def holds(self, block: str) -> bool:
         """Tell whether a block is ours: claimed, and not taken over since (this process may have been asleep)."""
         number = self._held.get(block)
-        return number is not None and not (self.folder / f"{block}.{number + 1}").exists()
+        return number is not None and self._is_ours(block, number)
+
+    def _is_ours(self, block: str, number: int) -> bool:
+        # Whoever took it over made the next file, and when done removed both.
+        later = self.folder / f"{block}.{number + 1}"
+        return _text(self.folder / f"{block}.{number}") == self.name and not later.exists()
 
     def is_taken(self, block: str) -> bool:
         """Tell whether another process holds a block and is alive."""
@@ -74,8 +79,10 @@ class Claims:
     def release(self, block: str) -> None:
         """Give up a block; what was done of it must be on the disk."""
         number = self._held.pop(block, None)
-        if number is not None:
-            (self.folder / f"{block}.{number}").unlink(missing_ok=True)
+        if number is None or not self._is_ours(block, number):
+            return
+        for each in range(number + 1):  # a process that slept finds that its file is gone
+            (self.folder / f"{block}.{each}").unlink(missing_ok=True)
 
     def note_done(self, block: str) -> None:
         """Note that a block is done which makes no record."""

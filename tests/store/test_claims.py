@@ -136,3 +136,20 @@ def test_names_of_processes_differ_and_sort_by_time() -> None:
     first, second = process_name(), process_name()
     assert first != second
     assert first[:16] <= second[:16]
+
+
+def test_a_block_that_was_taken_over_and_released_is_not_held_by_its_first_owner(tmp_path: Path) -> None:
+    first = claims(tmp_path, "first")
+    assert first.claim("x")
+    (tmp_path / "x.0").write_text("nobody")  # as if the first had another name and were gone
+    second = claims(tmp_path, "second")
+    assert second.claim("x")
+    (tmp_path / "x.0").write_text("first")
+    second.release("x")
+    assert not first.holds("x")
+    third = claims(tmp_path, "third")
+    assert third.claim("x")
+    first.release("x")  # not the third's
+    assert third.holds("x")
+    for mine in (first, second, third):
+        mine.close()

@@ -84,7 +84,7 @@ class BlockQueue:
         """
         self._workers.add(worker)
         self._end(worker)
-        if not self._held and not self._models:  # parts were lost: their blocks do the work of those parts too
+        if self._is_stuck():  # parts were lost: their blocks do the work of those parts too
             for key in list(self._divided):
                 self._record(key)
         task = self._returned.popleft() if self._returned else self._next(worker)
@@ -143,6 +143,10 @@ class BlockQueue:
                 return key
         return max(self._begun, key=lambda key: (self._models[key].total, key), default=None)
 
+    def _is_stuck(self) -> bool:
+        """Tell whether nothing is under way that could end a divided block."""
+        return not self._held and not self._models and not self._returned
+
     def _is_long(self, cost: float) -> bool:
         workers = len(self._workers)
         return workers > 1 and cost > _SHARE * self._left / workers
@@ -151,7 +155,8 @@ class BlockQueue:
         """Put the parts of a block in its place, with its cost in equal shares."""
         model, share = self._models[task.model_key], (1 - RECORDING) * cost / len(task.parts)
         for part in task.parts:
-            model.add(share, replace(task, pairs=(), parts=(), part=part))
+            name = f"{task.block} {part.start}-{part.stop}"
+            model.add(share, replace(task, pairs=(), parts=(), part=part, block=name))
         self._left -= RECORDING * cost
         self._divided[_accuracy(task, part)] = _Divided(RECORDING * cost, task, set(task.parts))
 

@@ -1,6 +1,7 @@
 """Blocks of a model's work: what they hold, and that dividing a run changes no number."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_a_model_that_is_only_loaded_is_one_block(models: list[ModelSpec], many_
     options = options_for(many_images)
     dataset = load_dataset(options.dataset)
     task = Task(models[0], "", tasks_for(models, options, dataset)[0].config, ())
-    assert blocks_of_all([task], options, dataset) == [task]
+    assert blocks_of_all([task], options, dataset) == [replace(task, block="load")]
 
 
 def test_short_work_gets_one_worker_for_each_model_and_long_work_one_for_each_part(
