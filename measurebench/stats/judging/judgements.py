@@ -164,6 +164,10 @@ def _settings_words(of: Evidence, code: str) -> str:
 def _inside_words(of: Evidence, reversal: bool, defense: str | None) -> str:
     if defense is None or not of.inside:
         return "There are no defenses to compare."
+    if len(of.inside) > 1 and all(of.too_few(row, str(row["level"])) for row in of.inside):
+        known = [row for row in of.inside if np.isfinite(row["estimate"])]
+        taus = ", ".join(f"{row['level']} {_number(row['estimate'])}" for row in known) or "tau undefined in all"
+        return f"Inside the defenses nothing could have been shown: each has too few models ({taus})."
     words = f"Inside the defenses: {', '.join(_inside(of, row) for row in of.inside)}."
     if reversal:
         words += (
