@@ -67,6 +67,34 @@ def test_a_defense_that_is_shown_by_itself_alone_is_told_so() -> None:
     assert "MART +0.30 (not shown)" in sentence
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(16, "holds_untested_inside"), (200, "between_defenses_only")])
+def test_a_defense_speaks_against_a_measure_only_if_it_could_have_shown_as_much(n: int, verdict: str) -> None:
+    # 16 units show a tau of 0.62 four times in five, 200 units one of 0.20: tau over all models is 0.5.
+    assert detectable_tau(16, 0.05) > 0.5 > detectable_tau(200, 0.05)
+    rows = [total("m", 0.5) | {"n_models": 400}]
+    rows += [inside("m", name, 0.1, p=0.5) | {"n_models": n} for name in ("A", "B")]
+    power = [{"level": "", "n_units": 400, "alpha": 0.05}]
+    power += [{"level": name, "n_units": n, "alpha": 0.05} for name in ("A", "B")]
+    assert judged(*rows, power=power)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("gain", "units", "verdict"),
+    [
+        ((0.02, -0.03, 0.05), 400, "tells_settings"),
+        ((0.02, -0.03, 0.05), 30, "untested_beside_settings"),  # 0.05 + 2 / 30 is above 0.1
+        ((0.0, 0.0, 0.0), 12, "tells_settings"),  # the settings determine the measure
+        ((0.08, 0.03, 0.12), 30, "holds_undivided"),
+    ],
+)
+def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what_the_settings_tell(
+    gain: tuple[float, float, float], units: int, verdict: str
+) -> None:
+    added = {"m": dict(zip(("gain", "ci_low", "ci_high"), gain, strict=True))}
+    power = [{"level": "", "n_units": units, "alpha": 0.05}]
+    assert judged(total("m", 0.5) | {"n_models": units}, added=added, power=power)["verdict"] == verdict
+
+
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
     assert len(set(VERDICTS.values())) == len(VERDICTS) == 15
     assert all(text.split()[0] in {"holds", "changes", "is", "shows", "tells", "cannot"} for text in VERDICTS.values())
