@@ -96,11 +96,11 @@ def simulated(cell: str, n_models: int, rng: np.random.Generator) -> pd.DataFram
 
 def both_checkpoints(n_runs: int, rng: np.random.Generator) -> np.ndarray:
     between = np.repeat(rng.normal(size=n_runs), 2)
-    return np.sqrt(1 - WITHIN) * between + np.sqrt(WITHIN) * rng.normal(size=2 * n_runs)
+    return np.asarray(np.sqrt(1 - WITHIN) * between + np.sqrt(WITHIN) * rng.normal(size=2 * n_runs))
 
 
 def standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / max(1e-12, float(values.std()))
+    return np.asarray((values - values.mean()) / max(1e-12, float(values.std())))
 
 
 def evidence_of(table: pd.DataFrame, seed: int) -> list[list[Any]]:
@@ -109,7 +109,7 @@ def evidence_of(table: pd.DataFrame, seed: int) -> list[list[Any]]:
     tau over all models and inside each defense (level, estimate, interval, p, adjusted p), then the gain and its
     interval.
     """
-    names = {"defense": "defense", "run": "run", "cluster": "cluster"}
+    names: dict[str, Any] = {"defense": "defense", "run": "run", "cluster": "cluster"}
     population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
     draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
     found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional"))

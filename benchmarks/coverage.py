@@ -66,12 +66,13 @@ def simulated(n_models: int, rng: np.random.Generator) -> pd.DataFrame:
 
 def _both(n_models: int, rng: np.random.Generator) -> np.ndarray:
     """Draw values whose two checkpoints correlate 0.9."""
-    return np.sqrt(0.9) * np.repeat(rng.normal(size=n_models // 2), 2) + np.sqrt(0.1) * rng.normal(size=n_models)
+    between = np.repeat(rng.normal(size=n_models // 2), 2)
+    return np.asarray(np.sqrt(0.9) * between + np.sqrt(0.1) * rng.normal(size=n_models))
 
 
 def intervals(table: pd.DataFrame, seed: int, draws: int = BOOTSTRAP) -> list[tuple[str, str, float, float, float]]:
     """Return every estimate with its interval: statistic, measure, estimate, low, high."""
-    names = {"defense": "defense", "run": "run", "cluster": "cluster"}
+    names: dict[str, Any] = {"defense": "defense", "run": "run", "cluster": "cluster"}
     population = usable_settings(
         read_population(table, target="robust_gap_pgd", measures=list(MEASURES), settings=None, **names)
     )
