@@ -10,6 +10,7 @@ from measurebench.stats.judging.power import chance_to_show, detectable_tau
 from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
 
 __all__ = ["EFFECT", "GAIN", "HALF", "MARGIN", "SLOPE_COST", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
+__all__ += ["verdict_words"]
 
 MARGIN = 0.1
 """|tau| up to which an association counts as small; the caller may state another margin."""
@@ -164,6 +165,15 @@ def _explained(total: Row, held: Row | None) -> bool:
         return False
     turned = sign(held["estimate"]) != sign(total["estimate"])
     return turned or (not significant(held) and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+
+
+def verdict_words(code: str, reversal: bool = False) -> str:
+    """Return a verdict in words; with ``reversal`` the sign turns against that over all models, not between defenses.
+
+    >>> verdict_words("turns_with_defense", reversal=True)
+    'has the opposite sign inside defenses'
+    """
+    return "has the opposite sign inside defenses" if reversal else VERDICTS[code]
 
 
 def sign(value: float) -> str:
