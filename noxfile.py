@@ -192,7 +192,7 @@ def study(session: nox.Session) -> None:
     tables = [str(DIGITS_STUDY / f"models.{kind}") for kind in ("parquet", "csv")]
     for table in tables:
         session.run("measurebench", "export", records, "--out", table, env=ONE_THREAD)
-    session.run("measurebench", "analyze", tables[0], "--out", analysis, "--claims", env=ONE_THREAD)
+    session.run("measurebench", "analyze", tables[0], "--out", analysis, "--claims", "--audit", env=ONE_THREAD)
     session.run("python", str(DIGITS_STUDY / "collect.py"), "build/study", analysis)
     session.run("python", str(DIGITS_STUDY / "card.py"))
 

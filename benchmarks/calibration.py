@@ -1,7 +1,8 @@
 """How often the judgements are right on simulated tables whose truth is known; writes results/calibration.md.
 
-Run as ``python -m benchmarks.calibration``; stop it at any time. What was judged is kept in ``--records`` and the same
-command goes on from there. ``--models 24 48 --tables 2000 500`` runs other sizes; ``--page`` only writes the page.
+Run as ``python -m benchmarks.calibration``; stop it at any time. What was found is kept in ``--records`` and the same
+command goes on from there. ``--models 24 48 --tables 2000 500`` runs other sizes; ``--page`` only writes the page, with
+the verdicts that the present rules give.
 """
 
 import argparse
@@ -23,8 +24,7 @@ import pandas as pd
 from benchmarks.machine import processor
 from measurebench.stats.analysis import TABLES, tidy
 from measurebench.stats.judging.adjustment import adjusted
-from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.verdict import Evidence, verdict
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions.added import added, added_rows
@@ -35,6 +35,8 @@ from measurebench.stats.statistics.registry import Question
 RESULT = Path(__file__).parent / "results" / "calibration.md"
 SIZES = (24, 48, 336, 1344)
 BOOTSTRAP, PERMUTATIONS = 500, 199
+GAIN = ("gain", "ci_low", "ci_high")
+COMBINATIONS = list(itertools.product(range(3), range(2), range(2)))  # of defense, architecture and batch size
 EVIDENCE = ["level", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted"]
 DEFENSES, ARCHITECTURES, BATCHES = ("AT", "MART", "TRADES"), ("plain", "wide"), (64, 128)
 WITHIN = 0.1  # share of the variance that lies between the two checkpoints of a run
@@ -52,8 +54,8 @@ HOLDS = {"holds_everywhere", "holds_overall", "holds_undivided", "holds_untested
 FALSE = {
     "null": HOLDS | ASSOCIATED,
     "settings proxy": HOLDS | {"turns_with_defense"},
-    "planted 0.3": {"small", "turns_with_defense", "between_defenses_only"},
-    "planted 0.5": {"small", "turns_with_defense", "between_defenses_only"},
+    "planted 0.3": {"small", "turns_with_defense", "between_defenses_only", "tells_settings"},
+    "planted 0.5": {"small", "turns_with_defense", "between_defenses_only", "tells_settings"},
     "reversal": {"holds_everywhere", "small"},
 }
 RIGHT = {
@@ -68,8 +70,7 @@ RIGHT = {
 def simulated(cell: str, n_models: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return a table of runs of two checkpoints; half of the gap's variance between runs is that of the settings."""
     n_runs = n_models // 2
-    combinations = list(itertools.product(range(3), range(2), range(2)))
-    codes = np.array([combinations[k % len(combinations)] for k in range(n_runs)])
+    codes = np.array([COMBINATIONS[k % len(COMBINATIONS)] for k in range(n_runs)])
     effects = [rng.normal(size=k) for k in (3, 2, 2)]
     by_settings = standard(sum(effect[codes[:, k]] for k, effect in enumerate(effects)))
     run = np.repeat(np.arange(n_runs), 2)
@@ -95,37 +96,46 @@ def simulated(cell: str, n_models: int, rng: np.random.Generator) -> pd.DataFram
 
 def both_checkpoints(n_runs: int, rng: np.random.Generator) -> np.ndarray:
     between = np.repeat(rng.normal(size=n_runs), 2)
-    return np.sqrt(1 - WITHIN) * between + np.sqrt(WITHIN) * rng.normal(size=2 * n_runs)
+    return np.asarray(np.sqrt(1 - WITHIN) * between + np.sqrt(WITHIN) * rng.normal(size=2 * n_runs))
 
 
 def standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / max(1e-12, float(values.std()))
+    return np.asarray((values - values.mean()) / max(1e-12, float(values.std())))
 
 
-def judged(table: pd.DataFrame, seed: int) -> tuple[str, list[list[Any]]]:
-    """Return the verdict of the one measure, by the parts of ``analyze`` that it rests on, and its evidence.
+def evidence_of(table: pd.DataFrame, seed: int) -> list[list[Any]]:
+    """Return what the verdict of the one measure rests on, by the parts of ``analyze``.
 
-    The evidence is tau over all models and inside each defense (level, estimate, interval, p, adjusted p), then the
-    gain and its interval.
+    tau over all models and inside each defense (level, estimate, interval, p, adjusted p), then the gain and its
+    interval.
     """
-    names = {"defense": "defense", "run": "run", "cluster": "cluster"}
+    names: dict[str, Any] = {"defense": "defense", "run": "run", "cluster": "cluster"}
     population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
     draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
     found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional"))
     rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]))
     gains = added_rows(added(population, draws, levels=False))
-    power = power_notes(population)
-    verdict = judgements(rows, ("m",), population.defense, None, {}, added=gains, power=power)[0]["verdict"]
     inside = (rows["statistic"] == "tau_within") & (rows["axis"] == "defense")
     kept = rows.loc[inside | (rows["statistic"] == "tau_b"), EVIDENCE].round(5)
-    gain = [round(float(gains["m"][name]), 5) for name in ("gain", "ci_low", "ci_high")]
-    return verdict, [*kept.to_numpy(dtype=object).tolist(), gain]
+    gain = [round(float(gains["m"][name]), 5) for name in GAIN]
+    return [*kept.to_numpy(dtype=object).tolist(), gain]
+
+
+def judged(n_models: int, evidence: list[list[Any]]) -> str:
+    """Return the verdict on evidence, by the rules of the judgements."""
+    *found, gain = evidence
+    units = {"": n_models // 2}
+    for k in range(n_models // 2):
+        defense = DEFENSES[COMBINATIONS[k % len(COMBINATIONS)][0]]
+        units[defense] = units.get(defense, 0) + 1
+    rows = [dict(zip(EVIDENCE, row, strict=True)) | {"n_models": 2 * units[row[0]]} for row in found]
+    return verdict(Evidence(rows[0], rows[1:], None, dict(zip(GAIN, gain, strict=True)), units))[0]
 
 
 def keep(path: Path, tables: Mapping[int, int]) -> None:
-    """Judge the tables of every size that ``path`` lacks, a round over all cells at a time, and append each verdict.
+    """Analyse the tables of every size that ``path`` lacks, a round over all cells at a time, and append the evidence.
 
-    The tables of each cell have a stream of their own, so that it does not matter in which order they are judged.
+    The tables of each cell have a stream of their own, so that it does not matter in which order they are done.
     """
     known = {(cell, n, k) for cell, n, k, *_ in _records(path)}
     wanted = ((n, k, cell) for n, count in tables.items() for k in range(count) for cell in CELLS)
@@ -134,9 +144,8 @@ def keep(path: Path, tables: Mapping[int, int]) -> None:
         for n, k, cell in wanted:
             if (cell, n, k) not in known:
                 start, rng = time.process_time(), np.random.default_rng([zlib.crc32(cell.encode()), n, k])
-                verdict, evidence = judged(simulated(cell, n, rng), k)
-                seconds = round(time.process_time() - start, 4)
-                file.write(json.dumps([cell, n, k, verdict, seconds, evidence]) + "\n")
+                evidence = evidence_of(simulated(cell, n, rng), k)
+                file.write(json.dumps([cell, n, k, round(time.process_time() - start, 4), evidence]) + "\n")
                 file.flush()
 
 
@@ -149,17 +158,18 @@ def row_of(cell: str, n_models: int, verdicts: Counter[str]) -> str:
     """Return a row of the table: shares of false and of right verdicts, and the commonest."""
     n = sum(verdicts.values())
     false, right = (sum(verdicts[v] for v in group[cell]) / n for group in (FALSE, RIGHT))
-    common = ", ".join(f"{name} {count / n:.0%}" for name, count in verdicts.most_common(3))
-    return f"| {cell} | {n_models} | {n} | {false:.1%} | {right:.1%} | {common} |"
+    shown = sum(verdicts[v] for v in HOLDS | ASSOCIATED) / n
+    common = ", ".join(f"{name} {count / n:.0%}" for name, count in verdicts.most_common(4))
+    return f"| {cell} | {n_models:,} | {n:,} | {false:.1%} | {right:.1%} | {shown:.1%} | {common} |"
 
 
 def main() -> None:
-    """Judge what is missing and write the page of results."""
+    """Analyse what is missing and write the page of results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=int, nargs="+", default=[2000], help="tables per cell; one number per size")
     parser.add_argument("--models", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--records", type=Path, default=Path("build") / "calibration.jsonl", help="what was judged")
-    parser.add_argument("--page", action="store_true", help="judge nothing more; write the page of what is known")
+    parser.add_argument("--records", type=Path, default=Path("build") / "calibration.jsonl", help="what was found")
+    parser.add_argument("--page", action="store_true", help="analyse nothing more; write the page of what is known")
     options = parser.parse_args()
     counts = options.tables * len(options.models) if len(options.tables) == 1 else options.tables
     if not options.page:
@@ -170,12 +180,12 @@ def main() -> None:
 def write(records: list[list[Any]]) -> None:
     """Write the page of all that is known, smallest tables first."""
     cells: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
-    for cell, n, _, verdict, *_ in records:
-        cells[n, cell][verdict] += 1
+    for cell, n, _, _, evidence in records:
+        cells[n, cell][judged(n, evidence)] += 1
     order = list(CELLS)
     rows = [row_of(cell, n, cells[n, cell]) for n, cell in sorted(cells, key=lambda key: (key[0], order.index(key[1])))]
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join([*_head(sum(r[4] for r in records)), *rows, ""]), encoding="utf-8")
+    RESULT.write_text("\n".join([*_head(sum(r[3] for r in records)), *rows, ""]), encoding="utf-8")
     sys.stdout.write("\n".join([*rows, ""]))
 
 
@@ -194,12 +204,13 @@ def _head(seconds: float) -> list[str]:
         *(f"- {name}: {told}" for name, told in CELLS.items()),
         "",
         "*False* are verdicts that say something untrue of the cell (null: any association; settings proxy: that it",
-        "holds, or turns; planted: that the association is small, turns, or lies between defenses only; reversal: that",
-        "it holds in every defense, or is small). *Right* are: null, small; settings proxy, tells what the settings",
-        "tell; planted, holds; reversal, turns. What is neither says that it could not be decided.",
+        "holds, or turns; planted: that the association is small, turns, lies between defenses only, or tells what the",
+        "settings tell; reversal: that it holds in every defense, or is small). *Right* are: null, small; settings",
+        "proxy, tells what the settings tell; planted, holds; reversal, turns. *Shown* are all verdicts that say that",
+        "there is an association. What is neither false nor right says that something could not be decided.",
         "",
-        "| cell | models | tables | false | right | commonest verdicts |",
-        "|---|---|---|---|---|---|",
+        "| cell | models | tables | false | right | shown | commonest verdicts |",
+        "|---|---|---|---|---|---|---|",
     ]
 
 

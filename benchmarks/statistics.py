@@ -1,11 +1,13 @@
 """Speed of the statistics beside plain loops, and the coverage of their intervals; writes results/statistics.md.
 
-Run as ``python -m benchmarks.statistics``; with ``--keep-coverage`` the page keeps its figures of coverage, which take
-long (its time was not measured).
+Run as ``python -m benchmarks.statistics``; stop it at any time: what was timed is kept in ``--records`` and the same
+command goes on from there. ``--page`` writes the page of what is known. With ``--keep-coverage`` the page keeps its
+figures of coverage by run and by row; ``benchmarks.coverage`` has those of all intervals.
 """
 
 import argparse
 import itertools
+import json
 import os
 import platform
 import resource
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +33,17 @@ RESULT = Path(__file__).parent / "results" / "statistics.md"
 REPETITIONS = 400
 DRAWS = 500
 MEASURES = 20
-GROWTH = ((1344, 20, 2000), (1344, 20, 500), (1344, 132, 2000), (2688, 5, 2000), (5376, 5, 2000), (10000, 20, 2000))
+GROWTH = (
+    (1344, 20, 2000),
+    (1344, 20, 500),
+    (1344, 5, 2000),
+    (1344, 132, 2000),
+    (2688, 5, 2000),
+    (5376, 5, 2000),
+    (20, 1000, 2000),
+    (20, 10000, 2000),
+    (10000, 20, 2000),
+)
 """Models, measures and bootstrap draws of the analyses whose growth is shown."""
 
 
@@ -77,20 +90,37 @@ def larger_grid(n_models: int, n_measures: int) -> pd.DataFrame:
     return pd.concat([others, pd.DataFrame(measures)], axis=1)
 
 
-def growth_rows() -> list[str]:
-    """Time whole analyses of several sizes, each in a process of its own: processor seconds and largest memory."""
-    rows = []
+def time_growth(path: Path) -> None:
+    """Time the analyses that ``path`` lacks, each in a process of its own, and append what was found."""
+    known = {tuple(size) for size, _ in _records(path)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     for size in GROWTH:
-        command = [sys.executable, "-m", "benchmarks.statistics", "--one", *map(str, size)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        rows.append(growth_row(size, found.split()))
-    return rows
+        if size not in known:
+            command = [sys.executable, "-m", "benchmarks.statistics", "--one", *map(str, size)]
+            found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([size, found.split()]) + "\n")
+
+
+def _records(path: Path) -> list[Any]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def growth_rows(path: Path) -> list[str]:
+    """Return a row for each size, and "not run" for those that were not timed."""
+    known = {tuple(size): found for size, found in _records(path)}
+    return [growth_row(size, known[size]) if size in known else _not_run(size) for size in GROWTH]
+
+
+def _not_run(size: tuple[int, int, int]) -> str:
+    return f"| {size[0]:,} | {size[1]:,} | {size[2]:,} | not run | | |"
 
 
 def growth_row(size: tuple[int, int, int], found: list[str]) -> str:
     models, measures, draws = size
     time_taken, memory, load = map(float, found)
-    return f"| {models:,} | {measures} | {draws:,} | {time_taken:.1f} | {memory:.2f} | {load:.1f} |"
+    return f"| {models:,} | {measures:,} | {draws:,} | {time_taken:.1f} | {memory:.2f} | {load:.1f} |"
 
 
 def one_analysis(n_models: int, n_measures: int, draws: int) -> str:
@@ -227,15 +257,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", type=int, nargs=3, metavar=("MODELS", "MEASURES", "DRAWS"))
     parser.add_argument("--keep-coverage", action="store_true")
+    parser.add_argument("--records", type=Path, default=Path("build") / "statistics.jsonl", help="what was timed")
+    parser.add_argument("--page", action="store_true", help="time no more analyses; write the page of what is known")
     options = parser.parse_args()
     if options.one:
         sys.stdout.write(one_analysis(*options.one))
         return
-    table = study_grid()
-    analyze(table.head(60), bootstrap=20, permutations=19)  # imports
-    start = time.perf_counter()
-    whole = seconds(lambda: analyze(table))
-    wall, load = time.perf_counter() - start, os.getloadavg()[0]
+    if not options.page:
+        time_growth(options.records)
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "scipy", "pandas", "statsmodels"))
     lines = [
         "# The statistics: speed and coverage",
@@ -243,21 +272,20 @@ def main() -> None:
         f"Python {platform.python_version()}, {versions}; {processor()}, one thread. Times are processor seconds;",
         "other jobs may have shared the machine, so the ratios say more than the seconds.",
         "",
-        f"The whole analysis of 1,344 models, {MEASURES} measures, 8 settings with 2,000 bootstrap draws: "
-        f"**{whole:.1f} s** (wall clock {wall:.1f} s; load average then {load:.1f} on {os.cpu_count()} cores).",
-        "",
         "| statistic | here (s) | plain loop (s) | ratio |",
         "|---|---|---|---|",
-        *speed_rows(table),
+        *speed_rows(study_grid()),
         "",
         "## Growth",
         "",
-        "Whole analyses of the grid repeated with other seeds (a ninth setting), without start-up; each in a process",
-        "of its own. The load average is that of the machine's cores at the end.",
+        "Whole analyses of the grid of 1,344 models, repeated with other seeds (a ninth setting) where there are more,",
+        "without start-up; each in a process of its own. The load average is that of the machine's",
+        f"{os.cpu_count()} cores at the end: with a load of 10 and more the same analysis took up to twice the processor",
+        "time of a quiet machine.",
         "",
         "| models | measures | draws | processor seconds | GB at most | load |",
         "|---|---|---|---|---|---|",
-        *growth_rows(),
+        *growth_rows(options.records),
         "",
         *(kept_coverage() if options.keep_coverage else coverage()),
     ]

@@ -1,7 +1,7 @@
 """Write the digits study's published files beside this one: python data/digits-study/collect.py STUDY ANALYSIS.
 
 STUDY is what `measurebench train` filled, with its results folder in records/; ANALYSIS is the folder of `measurebench
-analyze --claims`. The table itself (models.parquet, models.csv) comes from `measurebench export`, before this.
+analyze --claims --audit`. The table itself (models.parquet, models.csv) comes from `measurebench export`, before this.
 """
 
 import shutil
@@ -21,9 +21,10 @@ GRID = HERE.parent / "digits" / "study.toml"
 
 
 def main(study: Path, analysis: Path) -> None:
-    """Write autoattack.csv, claims.csv, curves.parquet and the chosen runs with their weights."""
+    """Write autoattack.csv, claims.csv, fragility.csv, curves.parquet and the chosen runs with their weights."""
     autoattack(pd.read_parquet(HERE / "models.parquet"), study / "records").to_csv(HERE / "autoattack.csv", index=False)
-    shutil.copyfile(analysis / "claims.csv", HERE / "claims.csv")
+    for name in ("claims.csv", "fragility.csv"):
+        shutil.copyfile(analysis / name, HERE / name)
     planned = read_grid(GRID, "digits")
     curves(study, planned).to_parquet(HERE / "curves.parquet", index=False)
     keep(study, planned)

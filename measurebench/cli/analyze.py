@@ -35,6 +35,14 @@ _Margin = Annotated[
 _Claims = Annotated[
     bool, typer.Option("--claims", help="Also test the claims of Kim et al. 2023, and write OUT/claims.csv.")
 ]
+_Audit = Annotated[
+    bool,
+    typer.Option(
+        "--audit",
+        help="Also show how far each measure moves between models that differ in one setting and whose targets are "
+        "alike, and write OUT/fragility.csv.",
+    ),
+]
 _Explain = Annotated[
     bool, typer.Option("--explain", help="Only say what each column is taken for, and how to say otherwise.")
 ]
@@ -60,6 +68,7 @@ def analyze(
     model: Annotated[str, typer.Option(metavar="ID", help="Also show where this model stands among the others.")] = "",
     margin: _Margin = 0.1,
     claims: _Claims = False,
+    audit: _Audit = False,
     explain: _Explain = False,
 ) -> int:
     """Test how well each measure predicts the target, and write correlations, regressions and the analysis to --out.
@@ -91,8 +100,10 @@ def analyze(
             radius=each or None,
         )
         judged = _judged_claims(analysis) if claims else None
-        written = write_analysis(analysis, folder, judged)
+        written = write_analysis(analysis, folder, judged, audit=audit)
         _tell(analysis)
+        if audit:
+            _tell_audit(analysis)
         if judged is not None:
             _tell_claims(judged)
         say(f"Written: {', '.join(str(path) for path in written)}")
@@ -152,6 +163,27 @@ def _tell_claims(judged: Any) -> None:
     for row in judged.to_dict("records"):
         of = f" ({row['measure']})" if row["measure"] else ""
         say(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
+
+
+def _tell_audit(analysis: "Analysis") -> None:
+    """Print the share of pairs of like models in which each measure moves, one column for each setting."""
+    rows = analysis.fragility.to_dict("records")
+    if not rows:
+        say("Audit: nothing to compare: the error of the target is unknown, or no two models differ in one setting.")
+        return
+    axes = list(dict.fromkeys(row["axis"] for row in rows))
+    pairs = {axis: max(row["n_alike"] for row in rows if row["axis"] == axis) for axis in axes}
+    shares = {(row["measure"], row["axis"]): row["share"] for row in rows}
+    say(
+        f"Audit: share of pairs that differ in one setting alone, targets alike, in which a measure moves by more than "
+        f"{rows[0]['part']:g} of its interquartile range (number of pairs in brackets)"
+    )
+    told = [[name, *(_share(shares[name, axis]) for axis in axes)] for name in analysis.measures]
+    say_table(["measure", *(f"{axis} ({pairs[axis]:,})" for axis in axes)], told)
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value == value else "-"
 
 
 def _names(text: str) -> list[str] | None:

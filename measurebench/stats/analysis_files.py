@@ -46,11 +46,13 @@ _TEXT = frozenset(
 )
 
 
-def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame | None = None) -> list[Path]:
+def write_analysis(
+    analysis: Analysis, folder: Path | str, claims: pd.DataFrame | None = None, *, audit: bool = False
+) -> list[Path]:
     """Write the three files of the contract into ``folder`` (made where missing) and return their paths.
 
-    With judged ``claims`` there is claims.csv too; without, that of an earlier analysis is removed. All files are
-    replaced at once or not at all.
+    With judged ``claims`` there is claims.csv too, with ``audit`` fragility.csv; without, those of an earlier analysis
+    are removed. All files are replaced at once or not at all.
 
     The same analysis gives the same bytes. A missing number is an empty field in a CSV and null in the JSON.
     Raises BadInputError for a folder that cannot be written to.
@@ -61,8 +63,11 @@ def write_analysis(analysis: Analysis, folder: Path | str, claims: pd.DataFrame 
     contents["analysis.json"] = _indented(to_json(analysis)) + "\n"
     if claims is not None:
         contents["claims.csv"] = csv_text(claims)
+    if audit:
+        contents["fragility.csv"] = csv_text(analysis.fragility)
+    optional = ("claims.csv", "fragility.csv")
     try:
-        return write_set(folder, {name: content.encode() for name, content in contents.items()}, ("claims.csv",))
+        return write_set(folder, {name: content.encode() for name, content in contents.items()}, optional)
     except OSError as error:
         raise BadInputError(str(folder), "a folder that can be written", error.strerror or str(error)) from error
 

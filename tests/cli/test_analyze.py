@@ -45,6 +45,21 @@ def test_claims_are_printed_and_written_beside_the_three_files(tmp_path: Path, c
     assert "Claim, holds: larger margins go with a larger gap" in capsys.readouterr().out
 
 
+def test_the_audit_is_printed_and_written_and_goes_when_it_is_not_asked_for(
+    table: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["analyze", str(table), "--out", str(out), "--measures", "signal,noise", *QUICK]
+    assert run_command_line([*arguments, "--audit"]) == 0
+    written, said = pd.read_csv(out / "fragility.csv"), capsys.readouterr().out
+    row = written.set_index(["measure", "axis"]).loc[("signal", "setting_stop")]
+    assert row["share"] == pytest.approx(row["moved"] / row["n_alike"])
+    assert f"setting_stop ({row['n_alike']:.0f})" in said
+    assert any(line.split()[0] == "signal" and f"{row['share']:.0%}" in line for line in said.splitlines() if line)
+    assert run_command_line(arguments) == 0
+    assert not (out / "fragility.csv").exists()
+
+
 def test_where_and_settings_reach_the_analysis(table: Path, tmp_path: Path) -> None:
     options = ["--where", 'defense != "MART"', "--settings", "architecture,defense", "--measures", "signal"]
     assert run_command_line(["analyze", str(table), "--out", str(tmp_path), *options, *QUICK]) == 0

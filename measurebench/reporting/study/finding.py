@@ -17,7 +17,7 @@ from measurebench.reporting.html.wording import (
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
 from measurebench.stats.judging.best import holds
-from measurebench.stats.judging.verdict import VERDICTS
+from measurebench.stats.judging.verdict import verdict_words
 
 __all__ = ["Finding", "Number", "best_measure", "finding"]
 
@@ -83,7 +83,7 @@ def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
         return f"{named} follows {_the_long(study)} best ({tau}), {chance}"
     if not holds(verdict):
         return (
-            f"The strongest association with {_the_long(study)} is that of {named} ({tau}), which {VERDICTS[verdict]}"
+            f"The strongest association with {_the_long(study)} is that of {named} ({tau}), which {_words(study, name)}"
         )
     other = study.ranked[0]
     if other == name:
@@ -91,8 +91,15 @@ def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
     larger = f"{measure_name(other, study.infos)} has the larger τ ({fixed(study.estimate(other)['estimate'])})"
     return (
         f"Of the measures that hold beside the training settings, {named} follows {_the_long(study)} best ({tau}); "
-        f"{larger}, but {VERDICTS[study.verdicts[other]]}"
+        f"{larger}, but {_words(study, other)}"
     )
+
+
+def _words(study: Study, name: str) -> str:
+    """Return the verdict on a measure in words."""
+    judged = study.analysis.judgements
+    row = judged[judged["measure"] == name].iloc[0]
+    return verdict_words(str(row["verdict"]), bool(row["reversal"]))
 
 
 def _the_long(study: Study) -> str:
@@ -149,7 +156,7 @@ def _best(study: Study) -> Number:
     way = f"larger values, {'larger' if row['estimate'] > 0 else 'smaller'} {study.target.many}"
     told = f"{way}; τ = {fixed(row['estimate'])}, 95 % "
     told += f"{interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])}"
-    told += "" if holds(study.verdicts[name]) else f"; {VERDICTS[study.verdicts[name]]}"
+    told += "" if holds(study.verdicts[name]) else f"; {_words(study, name)}"
     return Number("best predictor over all models", measure_name(name, study.infos), told)
 
 

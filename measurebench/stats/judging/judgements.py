@@ -10,7 +10,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import p_value_text
 from measurebench.stats.judging.power import POWER, detectable_tau
 from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, on_the_edge, significant
-from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict
+from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict, verdict_words
 
 __all__ = ["VERDICTS", "judgements"]
 
@@ -67,7 +67,7 @@ def _judge(
     edge = _edge(of, draws)
     title = info.title if info else name
     parts = (
-        _overall_words(title, of, code),
+        _overall_words(title, of, code, reversal),
         _settings_words(of, code),
         _inside_words(of, reversal, defense),
         _control_words(of, control, code),
@@ -115,7 +115,7 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
     return ", ".join(name for name, row in named if on_the_edge(row, *draws))
 
 
-def _overall_words(title: str, of: Evidence, code: str) -> str:
+def _overall_words(title: str, of: Evidence, code: str, reversal: bool) -> str:
     total = of.total
     if total is None or code == "undetermined":
         return f"{title} cannot be judged: no rank correlation with the target exists."
@@ -123,7 +123,7 @@ def _overall_words(title: str, of: Evidence, code: str) -> str:
         n = of.n_units(total)
         tau = f" (tau_b = {_number(total['estimate'])} over {total['n_models']:,} models)" if of.has_total else ""
         return f"{title} {VERDICTS[code]}: {n} independent units could not show even a perfect order{tau}."
-    words = f"{title} {VERDICTS[code]}: tau_b = {_number(total['estimate'])}{_interval(total)}"
+    words = f"{title} {verdict_words(code, reversal)}: tau_b = {_number(total['estimate'])}{_interval(total)}"
     p = total["p_adjusted"]
     words += f" over {total['n_models']:,} models"
     words += f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value)."
@@ -156,14 +156,28 @@ def _settings_words(of: Evidence, code: str) -> str:
     if not np.isfinite(of.added["ci_low"]):
         reason = of.added.get("reason")
         return f"What it adds to the settings is unknown: {reason}." if reason else ""
-    gain, low, high = (f"{of.added[key]:.1%}" for key in ("gain", "ci_low", "ci_high"))
+    if of.added["ci_low"] == of.added["ci_high"] == 0:
+        return "The settings determine it, so that it adds nothing to them."
+    gain, low, high = (_percent(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
+    if of.added["ci_high"] < 0:
+        cost = f"{_percent(-of.added['gain'])} [{_percent(-of.added['ci_high'])}, {_percent(-of.added['ci_low'])}]"
+        return f"Beside the settings it raises the squared error on held-out runs by {cost}: it adds nothing to them."
     words = f"Beside the settings it lowers the squared error on held-out runs by {gain} [{low}, {high}]"
     return words + ("." if of.added["ci_low"] > 0 else ", which cannot be told from nothing.")
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, without a negative zero."""
+    return f"{round(100 * share, 1) + 0.0:.1f}%"
 
 
 def _inside_words(of: Evidence, reversal: bool, defense: str | None) -> str:
     if defense is None or not of.inside:
         return "There are no defenses to compare."
+    if len(of.inside) > 1 and all(of.too_few(row, str(row["level"])) for row in of.inside):
+        known = [row for row in of.inside if np.isfinite(row["estimate"])]
+        taus = ", ".join(f"{row['level']} {_number(row['estimate'])}" for row in known) or "tau undefined in all"
+        return f"Inside the defenses nothing could have been shown: each has too few models ({taus})."
     words = f"Inside the defenses: {', '.join(_inside(of, row) for row in of.inside)}."
     if reversal:
         words += (

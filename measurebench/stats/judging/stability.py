@@ -7,7 +7,10 @@ import numpy as np
 
 from measurebench.stats.resampling.draws import Floats
 
-__all__ = ["best_set", "simultaneous", "stability"]
+__all__ = ["MOST", "best_set", "simultaneous", "stability"]
+
+MOST = 500
+"""Measures that compete: every pair of them is compared in every draw, so that their number counts twice."""
 
 _ALPHA = 0.05
 
@@ -17,11 +20,13 @@ def stability(taus: Mapping[str, float], draws: Mapping[str, Floats]) -> list[di
 
     ``taus`` are tau_b over all models, ``draws`` [draws] their bootstrap draws, of the same resamples of units. First
     is the largest |tau|; measures that share the first place share the resample. Measures without tau or draws are left
-    out.
+    out, and of more than 500 those with the smallest |tau|.
     """
     names = [n for n, tau in taus.items() if np.isfinite(tau) and n in draws and np.isfinite(draws[n]).mean() > 0.5]
     if len(names) < 2:
         return []
+    strongest = set(sorted(names, key=lambda name: -abs(taus[name]))[:MOST])
+    names = [name for name in names if name in strongest]
     tau = np.array([taus[n] for n in names])
     drawn = np.stack([np.where(np.isfinite(draws[n]), draws[n], taus[n]) for n in names])
     sizes = np.abs(drawn)

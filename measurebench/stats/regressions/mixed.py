@@ -128,7 +128,8 @@ class _Sums:
         total = xvx.sum(axis=0)
         b = np.linalg.solve(total, xvy.sum(axis=0))
         squares = self.yy - float((self.xy * (xvy @ cov)).sum()) - float(xvy.sum(axis=0) @ b)
-        return np.linalg.det(left), xvx, xvy - xvx @ b, squares, total
+        det: Floats = np.linalg.det(left)
+        return det, np.asarray(xvx, np.float64), xvy - xvx @ b, squares, np.asarray(total, np.float64)
 
     def likelihood(self, factor: Floats) -> float:
         """Return the restricted log-likelihood, fixed effects and residual variance profiled out."""

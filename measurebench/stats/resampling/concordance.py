@@ -52,7 +52,8 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
         part = slice(start, start + _AT_A_TIME)
         below = np.empty((xs.shape[1], len(orders[part]), xs.shape[1] // 64 + 1), np.uint64)
         models_below(orders[part], ends[part], below)
-        permuted_bits(below, ~ends[part].all(axis=1), targets, by_target, signs[part])
+        tied = np.asarray(~ends[part].all(axis=1))
+        permuted_bits(below, tied, targets, by_target, signs[part])
     return signs
 
 

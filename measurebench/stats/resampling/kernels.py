@@ -97,7 +97,7 @@ def models_below(orders: A, ends: A, below: A) -> None:
 
 
 @compiled
-def _shared_bits(mine: A, seen: A) -> int:
+def _shared_bits(mine: A, seen: A) -> Any:
     """Count the bits set in both rows of words."""
     count = np.int64(0)
     for w in range(len(seen)):

@@ -189,7 +189,8 @@ def _drawn(asked: Asked) -> list[dict[str, Floats]]:
 
     All measures at once, since the draws of a setting take more time than what is computed from them.
     """
-    cohort, found = asked.cohort, []
+    cohort = asked.cohort
+    found: list[dict[str, Floats]] = []
     for match in asked.shared(matchings):
         if not len(match.i):
             found.append({})

@@ -168,7 +168,7 @@ def _drawn(changes: Changes, wrong: list[Floats], draws: Draws) -> list[Floats]:
 
 def _drawn_of_all(asked: Asked) -> list[dict[str, Floats]]:
     """Return the errors in the draws of every measure, setting by setting; all at once, as psi does."""
-    found = []
+    found: list[dict[str, Floats]] = []
     for changes in asked.shared(_changes):
         if changes is None:
             found.append({})

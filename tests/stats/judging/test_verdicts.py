@@ -8,6 +8,7 @@ import pytest
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.judgements import VERDICTS, judgements
 from measurebench.stats.judging.power import detectable_tau
+from measurebench.stats.judging.verdict import verdict_words
 from tests.stats.judging.handmade import NAN, held, inside, total
 
 SURE: dict[str, Any] = {}
@@ -56,7 +57,7 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
 def test_the_verdict_follows_from_the_rows(verdict: str, rows: list[dict[str, Any]]) -> None:
     found = judged(*rows)
     assert found["verdict"] == verdict
-    expected = "cannot be judged" if verdict == "undetermined" else VERDICTS[verdict]
+    expected = "cannot be judged" if verdict == "undetermined" else verdict_words(verdict, found["reversal"])
     assert expected in found["sentence"]
 
 
@@ -65,6 +66,62 @@ def test_a_defense_that_is_shown_by_itself_alone_is_told_so() -> None:
     sentence = judged(total("m", 0.05), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", 0.3, p=0.5))["sentence"]
     assert "AT +0.50 (shown by itself, but not surely enough where nothing is over all models)" in sentence
     assert "MART +0.30 (not shown)" in sentence
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(12, "holds_untested_inside"), (200, "between_defenses_only")])
+def test_a_defense_speaks_against_a_measure_only_if_it_could_have_shown_as_much(n: int, verdict: str) -> None:
+    # 12 units show a tau of 0.58 four times in five, 200 units one of 0.13: tau over all models is 0.5.
+    assert detectable_tau(12, 0.05) > 0.5 > detectable_tau(200, 0.05)
+    rows = [total("m", 0.5) | {"n_models": 400}]
+    rows += [inside("m", name, 0.1, p=0.5) | {"n_models": n} for name in ("A", "B")]
+    power = [{"level": "", "n_units": 400, "alpha": 0.05}]
+    power += [{"level": name, "n_units": n, "alpha": 0.05} for name in ("A", "B")]
+    assert judged(*rows, power=power)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("gain", "units", "verdict"),
+    [
+        ((0.02, -0.03, 0.05), 400, "tells_settings"),
+        ((0.02, -0.03, 0.05), 30, "untested_beside_settings"),  # 0.05 + 2 / 30 is above 0.1
+        ((0.0, 0.0, 0.0), 12, "tells_settings"),  # the settings determine the measure
+        ((0.08, 0.03, 0.12), 30, "holds_undivided"),
+    ],
+)
+def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what_the_settings_tell(
+    gain: tuple[float, float, float], units: int, verdict: str
+) -> None:
+    added = {"m": dict(zip(("gain", "ci_low", "ci_high"), gain, strict=True))}
+    power = [{"level": "", "n_units": units, "alpha": 0.05}]
+    assert judged(total("m", 0.5) | {"n_models": units}, added=added, power=power)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        ((0.0, 0.0, 0.0), "The settings determine it, so that it adds nothing to them."),
+        (
+            (-0.004, -0.006, -0.0004),
+            "it raises the squared error on held-out runs by 0.4% [0.0%, 0.6%]: it adds nothing",
+        ),
+        (
+            (-0.0001, -0.03, 0.02),
+            "lowers the squared error on held-out runs by 0.0% [-3.0%, 2.0%], which cannot be told",
+        ),
+        ((0.05, 0.01, 0.09), "lowers the squared error on held-out runs by 5.0% [1.0%, 9.0%]."),
+    ],
+)
+def test_what_a_measure_adds_is_told_by_the_side_of_its_interval(gain: tuple[float, ...], told: str) -> None:
+    added = {"m": dict(zip(("gain", "ci_low", "ci_high"), gain, strict=True))}
+    assert told in judged(total("m", 0.5), added=added)["sentence"]
+
+
+def test_a_reversal_is_not_said_to_turn_between_defenses() -> None:
+    # One defense alone shows something: the sign differs from that over all models, and from no other defense.
+    found = judged(total("m", -0.4), inside("m", "AT", 0.4), inside("m", "X", 0.1, **UNSURE))
+    assert (found["verdict"], found["reversal"]) == ("turns_with_defense", True)
+    assert found["sentence"].startswith("m has the opposite sign inside defenses: tau_b = -0.40")
+    assert "from one defense to another" not in found["sentence"]
 
 
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
@@ -104,7 +161,7 @@ DEFENSES = [inside("m", d, 0.9, **FEW) for d in "ABC"]
 def test_what_could_have_been_shown_decides_the_words(verdict: str, rows: list, options: dict) -> None:
     found = judged(*rows, **options)
     assert found["verdict"] == verdict
-    assert "cannot be judged" in found["sentence"] or VERDICTS[verdict] in found["sentence"]
+    assert "cannot be judged" in found["sentence"] or verdict_words(verdict, found["reversal"]) in found["sentence"]
 
 
 def test_the_sentence_says_what_a_defense_could_have_shown() -> None:
