@@ -104,7 +104,8 @@ def _scale(colors: tuple[str, ...], title: str, missing: str, legend: bool = Tru
             symbolSize=130,
             columns=9,
             labelExpr=_LEGEND,
-            columnPadding=4,
+            labelOverlap=False,
+            columnPadding=8,
         )
         if legend
         else None

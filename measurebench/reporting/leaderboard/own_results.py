@@ -80,6 +80,8 @@ def _robust_accuracies(table: pd.DataFrame, named: Sequence[str]) -> pd.DataFram
     for name in named:
         require(table, name, "--accuracies")
     present = {attack: pd.to_numeric(table[name], errors="coerce") for attack, name in columns.items() if name in table}
+    # Accuracies by their usual names are fractions by now; those that were named may be in percent.
+    present = {name: values / 100 if named and values.max() > 1 else values for name, values in present.items()}
     found = pd.DataFrame(present, index=table.index).dropna(how="all").dropna(axis=1, how="all")
     if len(found) < 2:
         expected = "two models or more with an accuracy under attack on test images, such as pgd_accuracy_test"
