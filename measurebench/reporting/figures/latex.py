@@ -15,7 +15,14 @@ _ESCAPED = str.maketrans(
 )
 
 
-_MARKS = {"\u03c4": r"$\tau$", "\u03c8": r"$\psi$", "\u03c0": r"$\pi$", "\u2212": "--", "\u221e": r"$\infty$", "\u2113": r"$\ell$"}
+_MARKS = {
+    "\u03c4": r"$\tau$",
+    "\u03c8": r"$\psi$",
+    "\u03c0": r"$\pi$",
+    "\u2212": "--",
+    "\u221e": r"$\infty$",
+    "\u2113": r"$\ell$",
+}
 
 
 def latex_table(figure: Figure) -> str | None:

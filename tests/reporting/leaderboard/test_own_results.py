@@ -1,4 +1,4 @@
-"""A ranking of one's own results: the strongest attack counts, tasks are never mixed, chance is told from difference."""
+"""A ranking of one's own results: the strongest attack counts, tasks are never mixed, chance is no difference."""
 
 from pathlib import Path
 
