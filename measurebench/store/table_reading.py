@@ -246,10 +246,11 @@ def _holds_values(column: pd.Series[Any]) -> bool:
 def as_numbers(table: pd.DataFrame, *, european: bool = False, typed: bool = False) -> pd.DataFrame:
     """Return a table in which columns of text that hold numbers are numbers, with a note for each change.
 
-    Understood are decimal commas, separated thousands, signs of percent (divided by 100) and words for missing such as
-    "n/a" and "-". A column with any other text stays as it is, and so do names. ``european`` says that commas are
-    decimal where they might as well separate thousands; ``typed`` says that the file tells numbers from text, as JSON
-    does: one number then makes a column one of numbers, while elsewhere more cells than not have to be numbers.
+    Understood are decimal commas, separated thousands, signs of percent (divided by 100, unless the name of the column
+    has the sign too) and words for missing such as "n/a" and "-". A column with any other text stays as it is, and so
+    do names. ``european`` says that commas are decimal where they might as well separate thousands; ``typed`` says that
+    the file tells numbers from text, as JSON does: one number then makes a column one of numbers, while elsewhere more
+    cells than not have to be numbers.
 
     >>> import pandas as pd
     >>> as_numbers(pd.DataFrame({"x": ["0,5", "n/a?", "1,25"]}))["x"].tolist()
@@ -303,8 +304,9 @@ def _numbers(
     read = _reader(percent or rest, european)
     if read is None:
         return None
-    told += _told(name, no_number, percent or rest, bool(percent))
-    scale = 100.0 if percent else 1.0
+    divided = bool(percent) and "%" not in name  # a column called "gap (%)" holds what its name says
+    told += _told(name, no_number, percent or rest, divided)
+    scale = 100.0 if divided else 1.0
     missing = set(no_number) | {""}
     return [_cell(cell, missing, read, scale) for cell in cells]
 

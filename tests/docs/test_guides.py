@@ -81,7 +81,7 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
         return
     program = ["sh", "-e", "-c"] if block.kind == "sh" else [sys.executable, "-c"]
     done = subprocess.run(
-        [*program, block.body], cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+        [*program, block.body], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, f"{block.body}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
@@ -108,6 +108,7 @@ def test_the_blocks_of_a_guide_up_to_the_first_slow_one_run_as_written(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", [name for name in NAMES if any(block.slow for block in blocks(DOCS / name))])
 def test_all_blocks_of_a_guide_with_slow_ones_run_as_written(
     name: str, environment: dict[str, str], tmp_path: Path

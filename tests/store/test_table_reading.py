@@ -189,3 +189,10 @@ def test_without_openpyxl_it_is_said_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, "openpyxl", None)
     with pytest.raises(BadInputError, match=r"expected the package openpyxl.*pip install 'measurebench\[excel\]'"):
         read(tmp_path / "t.xlsx", "")
+
+
+def test_a_column_whose_name_has_the_sign_of_percent_stays_in_percent() -> None:
+    table = as_numbers(pd.DataFrame({"Gap (%)": ["9.9 %", "12 %"], "gap": ["9.9 %", "12 %"]}))
+    assert table["Gap (%)"].tolist() == [9.9, 12.0]
+    assert table["gap"].tolist() == pytest.approx([0.099, 0.12])
+    assert table.attrs["notes"] == ["Column gap has signs of percent; its numbers were divided by 100."]

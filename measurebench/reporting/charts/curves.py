@@ -46,7 +46,8 @@ def _squares(x: Floats, y: Floats, degree: int) -> float:
 def local_fit(x: Floats, y: Floats) -> tuple[Floats, Floats] | None:
     """Return a local fit of y over x at 25 quantiles of x, two arrays [25]; None where a straight line will do.
 
-    The fit is LOWESS without reweighting: a weighted line through the nearest two thirds of the points (Cleveland 1979).
+    The fit is LOWESS without reweighting: a weighted line through the nearest two thirds of the points (Cleveland
+    1979, doi:10.1080/01621459.1979.10481038).
     """
     if not is_curved(x, y):
         return None

@@ -1,7 +1,6 @@
 """Draws a matrix of rank correlations: one row per measure, numbers on colour, intervals where there is room."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 from measurebench.reporting.figures.figure import Column, named
@@ -99,12 +98,10 @@ def _scale(colors: tuple[str, ...], title: str, missing: str, legend: bool = Tru
     shown = (
         alt.Legend(
             title=title,
-            type="symbol",
-            symbolType="square",
-            symbolSize=130,
-            columns=9,
+            type="gradient",
+            gradientLength=_BAND * len(colors),
             labelExpr=_LEGEND,
-            columnPadding=4,
+            labelOverlap=False,
         )
         if legend
         else None
@@ -123,16 +120,10 @@ def _scale(colors: tuple[str, ...], title: str, missing: str, legend: bool = Tru
 _FADED = 0.28  # the sign can still be seen, but no faded cell looks as strong as a full one
 
 
-def _middles() -> list[str]:
-    """Return the middle of each colour's range as a label."""
-    bounds = [-1 + (1 + TAU_STEPS[0]) / 3, *TAU_STEPS, 1 - (1 - TAU_STEPS[-1]) / 3]
-    middles = [(low + high) / 2 for low, high in pairwise(bounds)]
-    return ["0" if abs(m) < 0.05 else f"{m:.1f}".replace("-", "\u2212").replace("0.", ".") for m in middles]
-
-
-_MIDDLES = _middles()
-# A legend entry of a threshold scale is labelled by its bounds; the middle of each class is enough to read it.
-_LEGEND = f"{_MIDDLES}[datum.index]"
+# A band of the colour bar is labelled at its left end: the first begins at -1, the others at the steps.
+_ENDS = ["\u22121", *(f"{step:g}".replace("-", "\u2212").replace("0.", ".") for step in TAU_STEPS)]
+_LEGEND = f"{_ENDS}[datum.index]"
+_BAND = 30  # pixels; the labels have room
 
 
 def _numbers(base: Any) -> list[Any]:

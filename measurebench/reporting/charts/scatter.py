@@ -198,7 +198,9 @@ def _lines(study: Study, x: Any, y: Any) -> list[Any]:
         )
         .transform_calculate(_low="datum._target - datum._half", _high="datum._target + datum._half")
     )
-    band = base.transform_filter(f"!({_CURVED})").mark_area(opacity=0.13).encode(
-        x=x, y=alt.Y(field="_low", type="quantitative"), y2=alt.Y2(field="_high"), color=color
+    band = (
+        base.transform_filter(f"!({_CURVED})")
+        .mark_area(opacity=0.13)
+        .encode(x=x, y=alt.Y(field="_low", type="quantitative"), y2=alt.Y2(field="_high"), color=color)
     )
     return [band, base.mark_line(strokeWidth=1.6).encode(x=x, y=y, color=color)]

@@ -15,6 +15,16 @@ _ESCAPED = str.maketrans(
 )
 
 
+_MARKS = {
+    "\u03c4": r"$\tau$",
+    "\u03c8": r"$\psi$",
+    "\u03c0": r"$\pi$",
+    "\u2212": "--",
+    "\u221e": r"$\infty$",
+    "\u2113": r"$\ell$",
+}
+
+
 def latex_table(figure: Figure) -> str | None:
     """Return the matrix of a figure as a table: a row per measure, a column per group, shown estimates in bold.
 
@@ -44,8 +54,21 @@ def latex_table(figure: Figure) -> str | None:
 
 def _line(cells: list[str], n_texts: int) -> str:
     """Return a row; the first cells are texts of the table, whose signs LaTeX would take for its own."""
-    texts = [" ".join(cell.split()).translate(_ESCAPED) for cell in cells[:n_texts]]
+    texts = [_text(cell) for cell in cells[:n_texts]]
     return " & ".join([*texts, *cells[n_texts:]]) + r" \\"
+
+
+def _text(text: str) -> str:
+    r"""Return a text as LaTeX prints it, on any engine: the Greek letters of the statistics as formulas.
+
+    Pictures of control signs, which stand for line ends in names, become spaces.
+
+    >>> print(_text("all models, \u03c4"), _text("50 %"), _text("spec\u2424norm"))
+    all models, $\tau$ 50 \% spec norm
+    """
+    plain = "".join(" " if "\u2400" <= sign <= "\u2426" else sign for sign in text)
+    escaped = " ".join(plain.split()).translate(_ESCAPED)
+    return "".join(_MARKS.get(sign, sign) for sign in escaped)
 
 
 def _cell(cell: dict[Any, Any]) -> str:

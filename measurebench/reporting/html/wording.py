@@ -23,6 +23,7 @@ __all__ = [
     "p_text",
     "percent",
     "points",
+    "run_command",
     "setting_name",
     "signed",
     "target_name",
@@ -166,3 +167,14 @@ def axis_title(measure: str, infos: Mapping[str, MeasureInfo]) -> str:
     return (
         f"{measure_name(measure, infos)} ({unit})" if unit and unit not in {"1", "-"} else measure_name(measure, infos)
     )
+
+
+def run_command(run: Mapping[str, Any]) -> str:
+    """Return the command line of a run as its provenance holds it: a list of arguments or a text.
+
+    >>> run_command({"command": ["__main__.py", "run", "digits:*"]})
+    'python -m measurebench run digits:*'
+    """
+    line = run.get("command") or run.get("command_line") or run.get("argv") or ""
+    text = " ".join(map(str, line)) if isinstance(line, list) else str(line)
+    return text.replace("__main__.py", "python -m measurebench", 1) if text.startswith("__main__.py") else text

@@ -230,8 +230,12 @@ def leaderboard_page(table: pd.DataFrame, norm: str, measures: list[str]) -> str
         f"\u00b7 {count(table['paper_key'].nunique(), 'paper')}",
         sentence=sentence,
         lead=_lead(table),
-        sections=[("models", "Entries"), *((section.id, section.label) for section in parts)]
-        + [*([("warnings", "Warnings")] if warned else []), ("methods", "Sources")],
+        sections=[
+            ("models", "Entries"),
+            *((section.id, section.label) for section in parts),
+            *([("warnings", "Warnings")] if warned else []),
+            ("methods", "Sources"),
+        ],
         chart_sections=parts,
         measure_groups=[("measures", [(name, measure_name(name, measure_infos())) for name in measures])],
         sources=_sources(table),

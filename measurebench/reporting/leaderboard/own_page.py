@@ -6,15 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.core.columns import describe, flags_column
+from measurebench.core.columns import Column, describe, flags_column
 from measurebench.core.file_sets import write_set
+from measurebench.core.infos import measure_infos
 from measurebench.reporting.charts.leaderboard import own
 from measurebench.reporting.figures.figure import Figure
 from measurebench.reporting.figures.figure_files import check_formats, write_figures
 from measurebench.reporting.figures.page_data import datasets, figure_data
 from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render
-from measurebench.reporting.html.wording import count, listed, percent
+from measurebench.reporting.html.wording import count, listed, measure_name, percent
 from measurebench.reporting.leaderboard.own_results import own_ranking, read_own
 from measurebench.reporting.study.study_page import Section
 from measurebench.reporting.subject.warned import warning_columns, warning_sentence, warnings_in
@@ -37,7 +38,14 @@ _ADDED: dict[str, tuple[str, str, str, bool]] = {
     "weaker": ("upper bound only", "text", "accuracy", True),
 }
 _FIRST = ("clean_accuracy_test", "defense", "architecture")
-_ROLES = ("identity", "setting", "outcome", "gap", "count", "status", "provenance")
+_GROUPS = {
+    "identity": "model",
+    "setting": "settings",
+    "measure": "measures",
+    "status": "records",
+    "provenance": "records",
+}
+_ROLES = ("identity", "setting", "outcome", "gap", "count", "measure", "status", "provenance")
 
 
 def write_own_leaderboard(
@@ -55,9 +63,9 @@ def write_own_leaderboard(
     """Write ``out/index.html`` and ``out/leaderboard.csv``, the ranking of one's own models; return the page's path.
 
     ``sources`` are results folders or a table. Models are ranked by the lowest accuracy on test images that any attack
-    left. ``accuracies`` names the columns that hold these accuracies where they are called otherwise. ``dataset``, ``norm``
-    and ``radius`` choose where there are several; they are never mixed. ``figures``: a folder for every chart as a file in
-    ``formats``. Raises BadInputError for input that cannot be used.
+    left. ``accuracies`` names the columns that hold these accuracies where they are called otherwise. ``dataset``,
+    ``norm`` and ``radius`` choose where there are several; they are never mixed. ``figures``: a folder for every chart
+    as a file in ``formats``. Raises BadInputError for input that cannot be used.
     """
     check_formats(formats)
     read = sources if isinstance(sources, pd.DataFrame) else read_own(sources)
@@ -102,8 +110,12 @@ def own_page(table: pd.DataFrame, name: str = "") -> str:
         kicker=" · ".join([*([name] if name else []), *_task(table), count(len(table), "model")]),
         sentence=sentence,
         lead=_lead(table),
-        sections=[("models", "Models"), *((section.id, section.label) for section in parts)]
-        + [*([("warnings", "Warnings")] if warned else []), ("methods", "Methods")],
+        sections=[
+            ("models", "Models"),
+            *((section.id, section.label) for section in parts),
+            *([("warnings", "Warnings")] if warned else []),
+            ("methods", "Methods"),
+        ],
         chart_sections=parts,
         measure_groups=[],
         sources=_methods(table),
@@ -161,22 +173,37 @@ def _methods(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _columns(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the columns of the table, the ranking first; measures are left to the page of a study."""
+    """Return the columns of the table, the ranking first; what else is known can be shown."""
     known = {**_ADDED} if table["weaker_attacks"].any() else {k: v for k, v in _ADDED.items() if k != "weaker"}
     found = [_column(key, *facts) for key, facts in known.items()]
-    described = [describe(str(name), table.columns) for name in table.columns if str(name) not in _ADDED]
-    rest = [c for c in described if c.role in _ROLES and not c.name.startswith("_") and c.name != "weaker_attacks"]
-    rest = sorted((c for c in rest if table[c.name].notna().any()), key=_order)
+    names = [str(name) for name in table.columns if _is_told(table, str(name))]
+    rest = sorted((describe(name, names) for name in names), key=_order)
     warnings = warning_columns(table)
     of_attack = {flags_column(c.attack) for c in rest if c.role == "outcome"}
     return found + [
-        _column(c.name, c.label, "text" if c.format == "text" else c.format, c.role, c.name in _FIRST)
+        _column(c.name, _label(c), _format(table, c), _GROUPS.get(c.role, "accuracy"), c.name in _FIRST)
         | ({"warning": warnings[c.name]} if warnings.get(c.name) in of_attack else {})
         for c in rest
     ]
 
 
-def _order(column: Any) -> tuple[int, int]:
+def _is_told(table: pd.DataFrame, name: str) -> bool:
+    """Say whether a column tells something that no column of the ranking tells already."""
+    ours = name in _ADDED or name.startswith("_") or name == "weaker_attacks"
+    return not ours and bool(table[name].notna().any()) and not table[name].equals(table["model_id"])
+
+
+def _label(column: Column) -> str:
+    return measure_name(column.name, measure_infos()) if column.role == "measure" else column.label
+
+
+def _format(table: pd.DataFrame, column: Column) -> str:
+    numeric = pd.api.types.is_numeric_dtype(table[column.name].dtype)
+    kind = column.format if column.format != "text" else "number"
+    return kind if numeric and not pd.api.types.is_bool_dtype(table[column.name].dtype) else "text"
+
+
+def _order(column: Column) -> tuple[int, int]:
     return (_FIRST.index(column.name) if column.name in _FIRST else len(_FIRST), _ROLES.index(column.role))
 
 

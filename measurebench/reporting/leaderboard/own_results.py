@@ -13,7 +13,8 @@ from measurebench.core.threat import radius_text
 from measurebench.reporting.subject.drawable import drawable
 from measurebench.reporting.subject.rank_intervals import ranked
 from measurebench.stats.population.percent import fractions
-from measurebench.stats.population.population import identified, level_names, require
+from measurebench.stats.population.population import identified, level_names
+from measurebench.stats.population.roles import require
 from measurebench.stats.population.threats import rows_shown
 
 __all__ = ["MAX_SERIES", "OTHER", "own_ranking", "read_own"]
@@ -52,18 +53,18 @@ def own_ranking(
     ``low`` and ``high`` as ``ranked`` gives them; ``weaker_attacks``, true where stronger attacks were run on other
     models. Such a model may be less robust than it seems, and is never taken to beat another by more than chance.
     Models without an attack are left out. ``accuracies`` names the columns to take where they are not called as in the
-    contract; their number of images is then ``n_test``. ``dataset``, ``norm`` and ``radius`` choose where a table has several.
-    Raises BadInputError for a table of several tasks, and for one without robust accuracies of two models.
+    contract; their number of images is then ``n_test``. ``dataset``, ``norm`` and ``radius`` choose where a table has
+    several. Raises BadInputError for a table of several tasks, and for one without robust accuracies of two models.
     """
     table = drawable(identified(fractions(table, "")[0]))
     accuracies = [drawable(name) for name in accuracies]
     table = _of_one_task(table, {"dataset": dataset, "norm": norm}, radius)
     faced = _robust_accuracies(table, accuracies)
-    kept, lowest = table.loc[faced.index], faced.idxmin(axis=1)
+    kept, lowest = table.loc[faced.index], faced.idxmin(axis=1).astype(str)
     found = kept.assign(
         robust_accuracy=faced.min(axis=1),
         attack=lowest.map(attack_title),
-        n_images=[_n_images(kept.loc[row], attack) for row, attack in lowest.items()],
+        n_images=[_n_images(kept.iloc[i], attack) for i, attack in enumerate(lowest)],
         weaker_attacks=_weaker(faced, lowest),
         radius=kept["radius"].map(radius_text, na_action="ignore") if "radius" in kept else None,
         _defense=_series(kept),
@@ -80,6 +81,8 @@ def _robust_accuracies(table: pd.DataFrame, named: Sequence[str]) -> pd.DataFram
     for name in named:
         require(table, name, "--accuracies")
     present = {attack: pd.to_numeric(table[name], errors="coerce") for attack, name in columns.items() if name in table}
+    # Accuracies by their usual names are fractions by now; those that were named may be in percent.
+    present = {name: values / 100 if named and values.max() > 1 else values for name, values in present.items()}
     found = pd.DataFrame(present, index=table.index).dropna(how="all").dropna(axis=1, how="all")
     if len(found) < 2:
         expected = "two models or more with an accuracy under attack on test images, such as pgd_accuracy_test"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from measurebench.core.infos import measure_infos
 from measurebench.core.threat import radius_text
 from measurebench.reporting.figures.gallery import GalleryItem
 from measurebench.reporting.html.shell import render
-from measurebench.reporting.html.wording import compact, defined, percent, points, setting_name, signed
+from measurebench.reporting.html.wording import compact, defined, percent, points, run_command, setting_name, signed
 from measurebench.reporting.single.population import Population, reference_population
 from measurebench.reporting.single.profile import (
     ClassRow,
@@ -259,12 +260,13 @@ def _facts(single: Single) -> list[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
+    """Return a fact as text; whole numbers, also NumPy's, with thousands apart."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole or (isinstance(value, float) and value.is_integer()):
         return f"{int(value):,}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return str(value)
 
 
 def _commands(single: Single) -> list[str]:
-    lines = [run.get("command") or "" for run in single.provenance.get("runs") or []]
-    told = [" ".join(map(str, line)) if isinstance(line, list) else str(line) for line in lines]
+    told = [run_command(run) for run in single.provenance.get("runs") or []]
     return [line for line in dict.fromkeys(told) if line]

@@ -10,7 +10,7 @@ from measurebench.core.columns import describe, outcome_columns
 from measurebench.core.info import MeasureInfo
 from measurebench.core.mathematics import SYMBOLS, UnreadableFormulaError, mathml, mathml_parts
 from measurebench.core.threat import radius_text
-from measurebench.reporting.html.wording import count, fixed, listed, setting_name
+from measurebench.reporting.html.wording import count, fixed, listed, run_command, setting_name
 from measurebench.reporting.subject.study import Study
 
 __all__ = ["glossary", "limits", "machine_rows", "methods", "provenance", "symbols", "terms"]
@@ -166,7 +166,7 @@ def provenance(study: Study) -> tuple[list[tuple[str, str]], list[str]]:
         rows += [
             (f"configuration {config.get('digest', '')}", _told({k: v for k, v in config.items() if k != "digest"}))
         ]
-    commands = [_command(run) for run in known.get("runs") or []]
+    commands = [run_command(run) for run in known.get("runs") or []]
     return rows or [("source", "a table without records; see the columns above")], [
         c for c in dict.fromkeys(commands) if c
     ]
@@ -203,12 +203,6 @@ def _told(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_told(item) for item in value)
     return fixed(value, 4).rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-
-
-def _command(run: Mapping[str, Any]) -> str:
-    line = run.get("command") or run.get("command_line") or run.get("argv") or ""
-    text = " ".join(map(str, line)) if isinstance(line, list) else str(line)
-    return text.replace("__main__.py", "python -m measurebench", 1) if text.startswith("__main__.py") else text
 
 
 def glossary(study: Study) -> list[dict[str, Any]]:

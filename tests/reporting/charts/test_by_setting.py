@@ -1,6 +1,7 @@
 """The numbers per setting are granulated psi and conditional pi, found again by slow loops over pairs of models."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,11 @@ from scipy.stats import kendalltau
 
 from measurebench.reporting.charts import by_setting, matrix
 from measurebench.reporting.charts.by_setting import SYMBOLS
+from measurebench.reporting.html.theme import LIGHT, TAU_STEPS
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
 from tests.reporting.charts.conftest import SETTINGS, wide_table
-from tests.reporting.charts.drawn import Scene, drawn
+from tests.reporting.charts.drawn import Scene, drawn, number
 from tests.reporting.conftest import KEPT
 
 LABELS = {
@@ -127,5 +129,19 @@ def test_a_cell_of_few_pairs_is_faded(pairs: int | None, few: bool) -> None:
     assert matrix.few_pairs({}) is False
 
 
-def test_the_colours_are_labelled_by_the_middle_of_each_class() -> None:
-    assert matrix._middles() == ["\u2212.8", "\u2212.6", "\u2212.4", "\u2212.2", "0", ".2", ".4", ".6", ".8"]
+def marks_of_role(node: dict[str, Any], role: str) -> list[dict[str, Any]]:
+    """Return the items of all marks of a role, wherever they lie in a scene."""
+    found = list(node.get("items", ())) if node.get("role") == role else []
+    return found + [item for child in node.get("items", ()) for item in marks_of_role(child, role)]
+
+
+def test_each_band_of_the_colour_bar_is_labelled_at_its_left_end_with_its_lower_bound(wide: Study) -> None:
+    figure = by_setting.figure(wide, "psi")
+    assert figure
+    root = drawn(figure).root
+    bands = sorted(marks_of_role(root, "legend-band"), key=lambda item: float(item.get("x", 0)))
+    labels = {float(item["x"]): number(item["text"]) for item in marks_of_role(root, "legend-label")}
+    ends = {float(band.get("x", 0)): fill for band, fill in zip(bands, (b["fill"] for b in bands), strict=True)}
+    assert sorted(labels) == pytest.approx(sorted(ends))
+    assert [labels[place] for place in sorted(labels)] == [-1.0, *TAU_STEPS]
+    assert list(ends.values()) == [LIGHT[f"h{i}"] for i in range(1, 10)]

@@ -29,3 +29,21 @@ def test_the_heat_map_has_a_row_for_each_measure_and_a_scatter_has_no_table(stud
     chart = accuracies.figure(study)
     assert chart
     assert latex_table(chart) is None
+
+
+def test_a_table_has_no_sign_that_latex_lacks() -> None:
+    rows = [
+        {
+            "title": "spec\u2424norm (\u2113\u221e)",
+            "group": "all models, \u03c4",
+            "estimate": 0.5,
+            "sign": "",
+            "sure": True,
+        },
+        {"title": "a \u2212 b", "group": "mean \u03c8", "estimate": 0.5, "sign": "", "sure": False},
+    ]
+    text = latex_table(Figure("x", "plain", "", {}, {"tau": pd.DataFrame(rows)}, "tau", ()))
+    assert text
+    assert text.isascii()
+    assert r"measure & all models, $\tau$ & mean $\psi$ \\" in text
+    assert r"spec norm ($\ell$$\infty$)" in text

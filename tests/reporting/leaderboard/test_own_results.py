@@ -1,4 +1,4 @@
-"""A ranking of one's own results: the strongest attack counts, tasks are never mixed, chance is told from difference."""
+"""A ranking of one's own results: the strongest attack counts, tasks are never mixed, chance is no difference."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_percent_and_columns_of_other_names_are_read() -> None:
     odd = pd.DataFrame({"Model Name": ["x", "y"], "n_test": 100, "PGD-20 acc. [%]": [41.0, 52.5]})
     with pytest.raises(BadInputError, match="name columns with --accuracies"):
         own_ranking(odd)
-    found = own_ranking(odd.assign(**{"PGD-20 acc. [%]": [0.41, 0.525]}), accuracies=["PGD-20 acc. [%]"])
+    found = own_ranking(odd, accuracies=["PGD-20 acc. [%]"])
     assert (found["model_id"][0], found["robust_accuracy"][0], found["attack"][0]) == ("y", 0.525, "PGD-20 acc. [%]")
     percent = pd.DataFrame({"model": ["x", "y"], "n_test": 100, "pgd_accuracy_test": [41.0, 52.5]})
     assert own_ranking(percent)["robust_accuracy"].tolist() == [0.525, 0.41]

@@ -9,7 +9,7 @@ from measurebench import run, write_report
 from measurebench.core.errors import BadInputError
 from measurebench.core.intervals import wilson_interval
 from measurebench.reporting.single.profile import gaps_of, rates_of
-from measurebench.reporting.single.single_page import load_single
+from measurebench.reporting.single.single_page import load_single, single_page
 from measurebench.store.tables import read_table
 
 ROW = {
@@ -104,3 +104,11 @@ def test_a_model_that_no_attack_was_run_on_is_told_by_its_measures(tmp_path: Pat
 def test_charts_as_files_are_refused_for_a_single_model(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="a study of several models"):
         write_report(TABLE, tmp_path, figures=tmp_path / "figures")
+
+
+def test_commands_and_counts_are_told_as_a_reader_types_them() -> None:
+    row = pd.DataFrame({"model_id": ["a"], "n_parameters": [11173962], "pgd_accuracy_test": [0.5], "n_test": [100]})
+    told = {"runs": [{"command": ["__main__.py", "run", "models.toml"]}]}
+    page = single_page(load_single(row, provenance=told))
+    assert "11,173,962" in page
+    assert "python -m measurebench run models.toml" in page

@@ -56,8 +56,8 @@ def ranking(table: pd.DataFrame) -> Figure:
         {"models": table},
         "models",
         _COLUMNS,
-        "Lines are Wilson's 95 % intervals. Two models count as different where Newcombe's interval of their difference "
-        "excludes zero."
+        "Lines are Wilson's 95 % intervals. Two models count as different where Newcombe's interval of their "
+        "difference excludes zero."
         + (" Open marks faced weaker attacks than others: their robust accuracy may be lower." if bounds else "")
         + (f" The chart names the first {MOST_ROWS}; the table has {left} more." if left > 0 else ""),
         brush=True,
