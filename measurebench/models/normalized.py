@@ -1,6 +1,7 @@
 """Makes the normalisation a part of the network, so that attacks and measures work on images in [0, 1]."""
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from measurebench.core.errors import BadInputError
@@ -23,10 +24,18 @@ class Normalized(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [n, K] of images [n, C, H, W] in [0, 1]. Raises BadInputError for other channels."""
-        if images.shape[1] != len(self.mean) and len(self.mean) > 1:
-            raise BadInputError("images", f"{len(self.mean)} channels, as the normalisation has", str(images.shape[1]))
+        images = _with_channels(images, len(self.mean))
         out: Tensor = self.network((images - self.mean) / self.std)
         return out
+
+
+# Wrapped, so that its condition does not keep the network from being traced (see torch.fx).
+@torch.fx.wrap
+def _with_channels(images: Tensor, n: int) -> Tensor:
+    """Return the images [n, C, H, W], or raise BadInputError where the n channels expected are others."""
+    if images.shape[1] != n and n > 1:
+        raise BadInputError("images", f"{n} channels, as the normalisation has", str(images.shape[1]))
+    return images
 
 
 def normalized(network: nn.Module, normalization: Normalization) -> nn.Module:

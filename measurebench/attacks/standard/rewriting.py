@@ -42,7 +42,7 @@ def rewritten(network: nn.Module, images: Tensor) -> nn.Module | None:
     changed = fold(graph)
     for chain in (_from_images(graph), _to_logits(graph)):
         changed += _made_dense(graph, chain, images)
-    changed += _in_place(graph, images)
+    _in_place(graph, images)
     graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
@@ -152,10 +152,9 @@ def _is_relu(graph: GraphModule, node: Node) -> bool:
     return type(module) is nn.ReLU and is_plain(module) if module else node.target in _RELUS
 
 
-def _in_place(graph: GraphModule, images: Tensor) -> int:
-    """Let sums and ReLUs overwrite the fresh result of a layer or sum that nothing else reads; return how many do."""
+def _in_place(graph: GraphModule, images: Tensor) -> None:
+    """Let sums and ReLUs overwrite the fresh result of a layer or sum that nothing else reads."""
     shapes = _Shapes(graph, images).of
-    changed = 0
     fresh = {n for n in graph.graph.nodes if type(_module(graph, n)) in _PRODUCTS and len(n.users) == 1}
     for node in list(graph.graph.nodes):
         first = node.all_input_nodes[0] if node.all_input_nodes else None
@@ -164,12 +163,9 @@ def _in_place(graph: GraphModule, images: Tensor) -> int:
             others = [arg for arg in node.args if arg is not first]
             if first is not None and len(others) == 1 and isinstance(others[0], Node):
                 node.op, node.target, node.args = "call_method", "add_", (first, others[0])
-                changed += 1
         elif _is_relu(graph, node) and first in fresh:
             node.op, node.target, node.args, node.kwargs = "call_function", F.relu, (first,), {"inplace": True}
-            changed += 1
         else:
             continue
         if len(node.users) == 1 and node.op != "call_module":
             fresh.add(node)
-    return changed

@@ -91,9 +91,9 @@ class BaseSearch:
         }
         return rows | changed, noted & (logits.argmax(1) != rows["label"])
 
-    def counted(self, rows: Rows, active: Tensor) -> Rows:
-        """Count both passes of the active rows, bool [n], and the entries of their gradients that were not finite."""
-        counted = {name: rows[name] + active for name in ("forward", "backward")}
+    def counted(self, rows: Rows, active: Tensor, back: Tensor) -> Rows:
+        """Count passes of the ``active`` rows, bool [n], of those that went ``back``, and what was not finite there."""
+        counted = {"forward": rows["forward"] + active, "backward": rows["backward"] + back}
         if self.passes.odd is not None:
             counted["odd_gradients"] = rows["odd_gradients"] + self.passes.odd * active
         return rows | counted

@@ -46,22 +46,45 @@ class APGDSearch(BaseSearch):
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one gradient."""
-        active, label, target = ~rows["done"], rows["label"], rows["target"]
-        logits, loss, gradient = self.passes.gradients_of(
-            rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
-        )
+        active = ~rows["done"]
+        last = rows["passes"] >= self.settings.apgd_steps
+        ending = not last.is_cuda and some(last)
+        logits, loss, gradient = self._ended(rows, active, last) if ending else self._passed(rows)
         rows, wrong = self.seen(rows, logits, active)
         rows = self._found(rows, wrong, logits)
         loss = torch.where(loss.isnan(), -torch.inf, loss)  # or it would be the largest for ever
         if some(first := rows["passes"] == 0):
             rows["flat"] = torch.where(first, ~gradient.flatten(1).any(1), rows["flat"])
-        rows = self.counted(rows, active)
+        rows = self.counted(rows, active, active & ~last if ending else active)
         rows = apgd.advance(rows, loss, gradient, self.checkpoints, self.threat.norm, self.threat.radius)
         rows["clock"] = rows["passes"]
         over = rows["passes"] > self.settings.apgd_steps
         if self.accept is not None:
             rows = self._confirmed(rows, active & over & rows["broken"])
         return self.ended(rows, over)
+
+    def _passed(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits [n, K], loss [n] and gradient [n, ...] at the rows' points."""
+        label, target = rows["label"], rows["target"]
+        return self.passes.gradients_of(
+            rows["point"], lambda logits, part: self.loss(logits, label[part], target[part])
+        )
+
+    def _ended(self, rows: Rows, active: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same where ``last`` rows, bool [n], need their logits alone: nothing moves after them."""
+        point = rows["point"]
+        final, going = ((active & which).nonzero()[:, 0] for which in (last, ~last))
+        loss, gradient = point.new_zeros(len(point)), torch.zeros_like(point)
+        ends = self.passes.logits(point[final])
+        logits = ends.new_zeros(len(point), ends.shape[1]).index_copy(0, final, ends)
+        self.passes.odd = None
+        if len(going):
+            part = {name: rows[name][going] for name in ("point", "label", "target")}
+            for whole, values in zip((logits, loss, gradient), self._passed(part), strict=True):
+                whole.index_copy_(0, going, values)
+        if self.passes.odd is not None:
+            self.passes.odd = torch.zeros_like(rows["odd"]).index_copy(0, going, self.passes.odd)
+        return logits, loss, gradient
 
     def _found(self, rows: Rows, wrong: Tensor, logits: Tensor) -> Rows:
         """Keep the misclassified points, and the first one that the judge has confirmed."""
@@ -99,13 +122,13 @@ class FABSearch(BaseSearch):
         """Return the rows [n] after one step of those whose gradient was wanted at the point they are at.
 
         A gradient pass gives the verdict too. Only beyond the boundary its gradient is of no use, so a row pays for
-        verdicts of their own once it has crossed, and at its end.
+        verdicts of their own at its first two steps, once it has crossed, and at its end.
         """
         active, label, target = ~rows["done"], rows["label"], rows["target"]
         logits, gap, gradient = self.passes.gradients_of(
             rows["point"], lambda logits, part: losses.towards(logits, label[part], target[part])
         )
-        rows = self.counted(rows, active)
+        rows = self.counted(rows, active, active)
         unsettled = active & ~rows["settled"]
         ready = active
         if some(unsettled):
@@ -115,7 +138,8 @@ class FABSearch(BaseSearch):
         rows = fab.advance(rows, ready, gap, gradient, self.threat.norm)
         rows["clock"] = rows["iteration"]
         over = rows["iteration"] >= self.settings.fab_steps
-        wanted = ~rows["settled"] & (rows["crossed"] | over) & active
+        # The first two steps past the linearised boundary nearly always end beyond the boundary itself.
+        wanted = ~rows["settled"] & (rows["crossed"] | (rows["iteration"] <= 2) | over) & active
         index = wanted.nonzero()[:, 0]
         if len(index):
             rows["forward"] = rows["forward"] + wanted

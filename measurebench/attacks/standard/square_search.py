@@ -17,9 +17,11 @@ _AHEAD, _AHEAD_OF_SMALL = 64, 256
 # Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
 # where a pass costs the same for every image, on anything but tiny images, even these few are felt.
 _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
+# Large images that a CPU needs in a pass to be quick.
+_ENOUGH_OF_LARGE = 32
 # After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row that picks its
 # candidates tries one more of them for every so many iterations without success.
-_PATIENCE, _PATIENCE_OF_LARGE = 2, 16
+_PATIENCE, _PATIENCE_OF_LARGE = 2, 64
 
 
 @dataclass
@@ -131,7 +133,10 @@ class SquareSearch(BaseSearch):
 
     def _most(self, n: int) -> int:
         """Return how many candidates each of n rows tries at once."""
-        return self.candidates or max(1, min(_MOST_OF_LARGE if self._large else _MOST, self.at_once // n))
+        if self.candidates:
+            return self.candidates
+        together = min(self.at_once, _ENOUGH_OF_LARGE) if self._large and self._skips else self.at_once
+        return max(1, min(_MOST_OF_LARGE if self._large else _MOST, together // n))
 
     def _numbers(self, rows: Rows) -> Tensor:
         """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
