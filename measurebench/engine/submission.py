@@ -22,10 +22,10 @@ def _minutes(value: Any) -> int:
     """Return a time limit in minutes: ``90`` minutes, or a number with a unit, such as ``12h`` or ``2d``."""
     word = str(value).strip()
     number, unit = (word[:-1], word[-1]) if word[-1:] in _UNITS else (word, "m")
-    minutes = math.ceil(float(number) * _UNITS[unit])
-    if isinstance(value, bool) or not 1 <= minutes < 10**6:
+    minutes = float(number) * _UNITS[unit]
+    if isinstance(value, bool) or not 0 < minutes < 10**6:
         raise ValueError(value)
-    return minutes
+    return math.ceil(minutes)
 
 
 _TIME = Kind("minutes, or a number with a unit, such as 12h or 2d", _minutes, "TIME")

@@ -31,7 +31,7 @@ class SimulatedCluster:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 128 * 2**20}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster: Any = _tried(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes: dict[str, Any] = {}
         self._n_named = 0
         for _ in range(n_nodes):
@@ -43,17 +43,11 @@ class SimulatedCluster:
         return str(self._cluster.address)
 
     def add(self) -> str:
-        """Let a node join; return its name. Ray gives a node 30 s to start, which a busy machine may exceed."""
+        """Let a node join; return its name."""
         self._n_named += 1
         name = f"node-{self._n_named}"
         resources = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 128 * 2**20}
-        for tries_left in reversed(range(4)):
-            try:
-                self.nodes[name] = self._cluster.add_node(wait=False, node_name=name, **resources)
-                break
-            except Exception:  # it has no class of its own
-                if not tries_left:
-                    raise
+        self.nodes[name] = _tried(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
         return name
 
     def lose(self, name: str) -> None:
@@ -73,6 +67,16 @@ class SimulatedCluster:
     def close(self) -> None:
         """End all nodes."""
         self._cluster.shutdown()
+
+
+def _tried(make: Callable[[], Any]) -> Any:
+    """Return what is made, after some tries: Ray gives a node 30 s to start, which a busy machine may exceed."""
+    for _ in range(4):
+        try:
+            return make()
+        except Exception:  # noqa: BLE001 - it has no class of its own
+            time.sleep(1.0)
+    return make()
 
 
 def _processes() -> Iterator[tuple[int, tuple[int, bytes]]]:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from measurebench.compute.devices import n_workers
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.engine.options import RunOptions
 
 __all__ = ["RayCluster", "join"]
@@ -91,18 +91,14 @@ def _ray() -> Any:
 
 
 def _start(ray: Any, options: RunOptions) -> None:
-    """Join or start a cluster, with everything that Ray logs kept out of the terminal."""
+    """Join or start a cluster, with everything that Ray logs kept out of the terminal.
+
+    Raises BadInputError where no cluster answers.
+    """
     _silence(ray)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
-        cores = n_workers(options.workers, "cpu", n_tasks=10**6)
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        _start_here(ray, n_workers(options.workers, "cpu", n_tasks=10**6), quiet)
         return
     try:
         ray.init(address=options.address, **quiet)
@@ -112,6 +108,16 @@ def _start(ray: Any, options: RunOptions) -> None:
         raise BadInputError("--address", "the address of a running Ray cluster", options.address, hint) from (
             ConnectionError(reason)
         )
+
+
+def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:
+    """Start a cluster of this machine alone. Raises MeasurebenchError where it does not start."""
+    asked = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    try:
+        ray.init(address="local", **asked, **quiet)
+    except Exception as error:  # Ray has no class of its own for it
+        ray.shutdown()
+        raise MeasurebenchError(f"Ray does not start on this machine: {' '.join(str(error).split())[:300]}") from error
 
 
 def _silence(ray: Any) -> None:
