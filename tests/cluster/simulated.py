@@ -11,7 +11,17 @@ from typing import Any
 from measurebench.store.folder import ResultsFolder, read_records
 from measurebench.store.tables import read_table
 
-__all__ = ["SimulatedCluster", "command", "differences", "doubled", "until"]
+__all__ = [
+    "SimulatedCluster",
+    "alive",
+    "command",
+    "descendants",
+    "differences",
+    "doubled",
+    "n_lines",
+    "start",
+    "until",
+]
 
 # 26 models with six pairs each: short enough to be measured many times over, long enough to be killed in the middle.
 STUDY = (
@@ -142,6 +152,20 @@ def n_lines(folder: Path) -> int:
     """Return how many records a folder has."""
     path = folder / "records.jsonl"
     return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that a process started, and those that they started."""
+    parents = {child: parent for child, (parent, _) in _processes()}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Return those of some processes that still run."""
+    return {pid for pid, (_, words) in _processes() if pid in pids and words}
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:

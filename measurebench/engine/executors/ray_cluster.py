@@ -14,6 +14,7 @@ __all__ = ["RayCluster", "join"]
 
 # What a local Ray may hold in shared memory: the images of a run and files on their way. The rest goes to the disk.
 _OBJECT_STORE_BYTES = 512 * 2**20
+_STARTS = 3  # Ray gives itself 30 s to start, which a busy machine may exceed
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,15 @@ def _start(ray: Any, options: RunOptions) -> None:
 def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:
     """Start a cluster of this machine alone. Raises MeasurebenchError where it does not start."""
     asked = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
-    try:
-        ray.init(address="local", **asked, **quiet)
-    except Exception as error:  # Ray has no class of its own for it
-        ray.shutdown()
-        raise MeasurebenchError(f"Ray does not start on this machine: {' '.join(str(error).split())[:300]}") from error
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            ray.init(address="local", **asked, **quiet)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if not tries_left:
+                reason = " ".join(str(error).split())[:300]
+                raise MeasurebenchError(f"Ray does not start on this machine: {reason}") from error
 
 
 def _silence(ray: Any) -> None:
