@@ -102,11 +102,20 @@ class ArrayJob:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What was submitted: the ids of the jobs, the folders they write to, and the folder of their logs."""
+    """What was submitted: the jobs as submitit has them, the folders they write to, and the folder of their logs."""
 
-    jobs: tuple[str, ...]
+    handles: tuple[Any, ...]
     folders: tuple[Path, ...]
     logs: Path
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The ids of the jobs."""
+        return tuple(str(handle.job_id) for handle in self.handles)
+
+    def wait(self) -> int:
+        """Wait until all jobs are done and return the highest of their exit statuses, 1 for one that was killed."""
+        return max(_status(handle) for handle in self.handles)
 
 
 def submit(
@@ -136,7 +145,16 @@ def submit(
     executor = _executor(system, logs, job)
     with executor.batch():
         jobs = [executor.submit(item) for item in array]
-    return Submitted(tuple(str(item.job_id) for item in jobs), tuple(parts), logs)
+    return Submitted(tuple(jobs), tuple(parts), logs)
+
+
+def _status(handle: Any) -> int:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        return int(handle.result())
+    except (FailedJobError, UncompletedJobError):
+        return 1
 
 
 def _executor(system: System, logs: Path, job: JobOptions) -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "differences",
     "doubled",
     "n_lines",
+    "processes",
     "start",
     "until",
 ]
@@ -66,12 +67,10 @@ class SimulatedCluster:
 
     def workers(self) -> list[int]:
         """Return the processes of all actors on all nodes, also on those that were slow to join."""
-        processes = dict(_processes())
-        raylets = {pid for pid, (_, words) in processes.items() if _is_raylet(words, self.address)}
+        found = dict(processes())
+        raylets = {pid for pid, (_, words) in found.items() if _is_raylet(words, self.address)}
         return sorted(
-            pid
-            for pid, (parent, words) in processes.items()
-            if parent in raylets and words.startswith(b"ray::RayWorker")
+            pid for pid, (parent, words) in found.items() if parent in raylets and words.startswith(b"ray::RayWorker")
         )
 
     def close(self) -> None:
@@ -89,7 +88,7 @@ def _tried(make: Callable[[], Any]) -> Any:
     return make()
 
 
-def _processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
+def processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
     """Yield each process of this machine with its parent and its command line."""
     for place in Path("/proc").iterdir():
         if not place.name.isdigit():
@@ -156,7 +155,7 @@ def n_lines(folder: Path) -> int:
 
 def descendants(pid: int) -> set[int]:
     """Return the processes that a process started, and those that they started."""
-    parents = {child: parent for child, (parent, _) in _processes()}
+    parents = {child: parent for child, (parent, _) in processes()}
     found = {pid}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
@@ -165,7 +164,7 @@ def descendants(pid: int) -> set[int]:
 
 def alive(pids: set[int]) -> set[int]:
     """Return those of some processes that still run."""
-    return {pid for pid, (_, words) in _processes() if pid in pids and words}
+    return {pid for pid, (_, words) in processes() if pid in pids and words}
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:

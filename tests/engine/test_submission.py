@@ -95,6 +95,17 @@ def test_a_job_measures_what_run_measures_and_goes_on_after_a_preemption(
     assert len({key[0] for key in part}) == 2
 
 
+@pytest.mark.slow
+def test_jobs_of_this_machine_measure_all_models_among_them(manifest: Path, images_file: Path, tmp_path: Path) -> None:
+    dataset = f"arrays:{images_file}"
+    options = ["--measures", "average_ce", "--attacks", "none", "--workers", "1", "--trust-code"]
+    command = ["submit", str(manifest), "--local", "--jobs", "2", "--dataset", dataset, "--out", str(tmp_path / "out")]
+    assert run_command_line([*command, *options]) == 0
+    found = [{r.model_id for r in read_records(tmp_path / "out" / name)} for name in ("part-1", "part-2")]
+    assert sorted(map(len, found)) == [1, 2]
+    assert set.union(*found) == {"net0", "net1", "net2"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
