@@ -61,8 +61,9 @@ def submit(
     options = in_file | given
     if (dataset := options.pop("dataset", None)) is None:
         raise BadInputError("--dataset", options_of(RunOptions)["dataset"].kind.expected, "none")
-    _tell(submit_run(models, dataset, out, options, job, "slurm" if slurm else "local"))
-    return 0
+    submitted = submit_run(models, dataset, out, options, job, "slurm" if slurm else "local")
+    _tell(submitted)
+    return 0 if slurm else submitted.wait()
 
 
 def _tell(submitted: "Submitted") -> None:

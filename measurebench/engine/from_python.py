@@ -52,10 +52,12 @@ def check_run(models: str | Iterable[str], dataset: str, options: Mapping[str, A
     Raises BadInputError as ``run`` would.
     """
     from measurebench.core.trust import demand_word
+    from measurebench.engine.plan import chosen_measures
     from measurebench.models.identity import named_code
 
     check_names(RunOptions, options, "run")
     chosen = RunOptions(dataset=dataset, **options)
+    chosen_measures(chosen)
     demand_word(named_code(_specs(models, chosen)), chosen.trust_code)
 
 

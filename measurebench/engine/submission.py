@@ -22,10 +22,10 @@ def _minutes(value: Any) -> int:
     """Return a time limit in minutes: ``90`` minutes, or a number with a unit, such as ``12h`` or ``2d``."""
     word = str(value).strip()
     number, unit = (word[:-1], word[-1]) if word[-1:] in _UNITS else (word, "m")
-    minutes = math.ceil(float(number) * _UNITS[unit])
-    if isinstance(value, bool) or not 1 <= minutes < 10**6:
+    minutes = float(number) * _UNITS[unit]
+    if isinstance(value, bool) or not 0 < minutes < 10**6:
         raise ValueError(value)
-    return minutes
+    return math.ceil(minutes)
 
 
 _TIME = Kind("minutes, or a number with a unit, such as 12h or 2d", _minutes, "TIME")
@@ -102,11 +102,20 @@ class ArrayJob:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What was submitted: the ids of the jobs, the folders they write to, and the folder of their logs."""
+    """What was submitted: the jobs as submitit has them, the folders they write to, and the folder of their logs."""
 
-    jobs: tuple[str, ...]
+    handles: tuple[Any, ...]
     folders: tuple[Path, ...]
     logs: Path
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The ids of the jobs."""
+        return tuple(str(handle.job_id) for handle in self.handles)
+
+    def wait(self) -> int:
+        """Wait until all jobs are done and return the highest of their exit statuses, 1 for one that was killed."""
+        return max(_status(handle) for handle in self.handles)
 
 
 def submit(
@@ -136,7 +145,16 @@ def submit(
     executor = _executor(system, logs, job)
     with executor.batch():
         jobs = [executor.submit(item) for item in array]
-    return Submitted(tuple(str(item.job_id) for item in jobs), tuple(parts), logs)
+    return Submitted(tuple(jobs), tuple(parts), logs)
+
+
+def _status(handle: Any) -> int:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        return int(handle.result())
+    except (FailedJobError, UncompletedJobError):
+        return 1
 
 
 def _executor(system: System, logs: Path, job: JobOptions) -> Any:

@@ -20,8 +20,9 @@ from tests.cluster.simulated import SimulatedCluster, command, differences, doub
 
 __all__ = ["main"]
 
-_KINDS = (*("actor",) * 5, *("node",) * 1, *("driver",) * 2)  # one of these at random; a node takes longest to replace
-_PAUSE_SECONDS = 30.0
+# One of these at random. Nodes and drivers take longest to replace.
+_KINDS = (*("actor",) * 7, "node", "driver")
+_PAUSE_SECONDS = 60.0
 _PATIENCE_SECONDS = 300.0
 
 
@@ -37,7 +38,7 @@ class _Killer:
         end = sum(self.killed.values()) + most
         driver, seen, since = self._driver(out), 0, time.monotonic()
         while driver.poll() is None:
-            time.sleep(self.random.uniform(0.2, 4.0))  # to meet any phase of the work
+            time.sleep(self.random.uniform(0.2, 3.0))  # to meet any phase of the work
             if (n := n_lines(out)) > seen:
                 seen, since = n, time.monotonic()
             # Without a new record for a while the kills pause, so that the run comes to an end on any machine.

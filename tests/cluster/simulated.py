@@ -11,7 +11,18 @@ from typing import Any
 from measurebench.store.folder import ResultsFolder, read_records
 from measurebench.store.tables import read_table
 
-__all__ = ["SimulatedCluster", "command", "differences", "doubled", "until"]
+__all__ = [
+    "SimulatedCluster",
+    "alive",
+    "command",
+    "descendants",
+    "differences",
+    "doubled",
+    "n_lines",
+    "processes",
+    "start",
+    "until",
+]
 
 # 26 models with six pairs each: short enough to be measured many times over, long enough to be killed in the middle.
 STUDY = (
@@ -31,7 +42,7 @@ class SimulatedCluster:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 128 * 2**20}
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster: Any = _tried(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes: dict[str, Any] = {}
         self._n_named = 0
         for _ in range(n_nodes):
@@ -43,17 +54,11 @@ class SimulatedCluster:
         return str(self._cluster.address)
 
     def add(self) -> str:
-        """Let a node join; return its name. Ray gives a node 30 s to start, which a busy machine may exceed."""
+        """Let a node join; return its name."""
         self._n_named += 1
         name = f"node-{self._n_named}"
         resources = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 128 * 2**20}
-        for tries_left in reversed(range(4)):
-            try:
-                self.nodes[name] = self._cluster.add_node(wait=False, node_name=name, **resources)
-                break
-            except Exception:  # it has no class of its own
-                if not tries_left:
-                    raise
+        self.nodes[name] = _tried(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
         return name
 
     def lose(self, name: str) -> None:
@@ -62,12 +67,10 @@ class SimulatedCluster:
 
     def workers(self) -> list[int]:
         """Return the processes of all actors on all nodes, also on those that were slow to join."""
-        processes = dict(_processes())
-        raylets = {pid for pid, (_, words) in processes.items() if _is_raylet(words, self.address)}
+        found = dict(processes())
+        raylets = {pid for pid, (_, words) in found.items() if _is_raylet(words, self.address)}
         return sorted(
-            pid
-            for pid, (parent, words) in processes.items()
-            if parent in raylets and words.startswith(b"ray::RayWorker")
+            pid for pid, (parent, words) in found.items() if parent in raylets and words.startswith(b"ray::RayWorker")
         )
 
     def close(self) -> None:
@@ -75,7 +78,17 @@ class SimulatedCluster:
         self._cluster.shutdown()
 
 
-def _processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
+def _tried(make: Callable[[], Any]) -> Any:
+    """Return what is made, after some tries: Ray gives a node 30 s to start, which a busy machine may exceed."""
+    for _ in range(4):
+        try:
+            return make()
+        except Exception:  # noqa: BLE001 - it has no class of its own
+            time.sleep(1.0)
+    return make()
+
+
+def processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
     """Yield each process of this machine with its parent and its command line."""
     for place in Path("/proc").iterdir():
         if not place.name.isdigit():
@@ -138,6 +151,20 @@ def n_lines(folder: Path) -> int:
     """Return how many records a folder has."""
     path = folder / "records.jsonl"
     return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def descendants(pid: int) -> set[int]:
+    """Return the processes that a process started, and those that they started."""
+    parents = {child: parent for child, (parent, _) in processes()}
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Return those of some processes that still run."""
+    return {pid for pid, (_, words) in processes() if pid in pids and words}
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:

@@ -91,12 +91,14 @@ def run_page(name: str, environment: dict[str, str], folder: Path) -> None:
     folder.mkdir()
     with given(name, folder, environment) as prepared:
         for block in blocks(DOCS / name):
-            run(block, folder, prepared)
+            if not block.cluster:
+                run(block, folder, prepared)
 
 
 def at_once(name: str) -> list[Block]:
-    """Return the blocks of a page before the first slow one."""
-    return list(takewhile(lambda block: not block.slow, blocks(DOCS / name)))
+    """Return the blocks of a page before the first slow one, without those that need a cluster."""
+    quick = takewhile(lambda block: not block.slow, blocks(DOCS / name))
+    return [block for block in quick if not block.cluster]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if any(block.runs for block in at_once(name))])
