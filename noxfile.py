@@ -150,7 +150,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[-1])
 def formats(session: nox.Session) -> None:
-    """Check exported files with the validators of the formats: mlcroissant and every-eval-ever (Python 3.12 or newer)."""
+    """Check exported files with the formats' own validators, mlcroissant and every-eval-ever (from Python 3.12)."""
     install(session, "tests", "formats")
     session.run("pytest", "-m", "formats", "tests/store/formats", *session.posargs)
 

@@ -12,7 +12,12 @@ __all__ = ["leaderboard"]
 
 def leaderboard(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
-    norm: Annotated[str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard.")] = "Linf",
+    norm: Annotated[
+        str, typer.Option(metavar="Linf|L2|corruptions", help="Norm of the leaderboard, or corruptions.")
+    ] = "Linf",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Data set of the leaderboard: cifar10, cifar100 or imagenet.")
+    ] = "cifar10",
     model_info: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="RobustBench's folder model_info, for reported and best known accuracies."),
@@ -30,12 +35,17 @@ def leaderboard(
 
     Works offline, from the tables of the installed robustbench package.
     """
-    from measurebench.core.threat import Norm
     from measurebench.reporting import write_leaderboard
 
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
     page = write_leaderboard(
-        out, norm=Norm.parse(norm).value, model_info=model_info, records=records, figures=figures, formats=formats
+        out,
+        norm=norm,
+        dataset=dataset,
+        model_info=model_info,
+        records=records,
+        figures=figures,
+        formats=formats,
     )
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -116,7 +116,7 @@ def test_croissant_of_the_study_names_every_table_and_column(made: Path) -> None
 def test_a_study_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     planned = expand(GRID, "digits", "grid")
     with pytest.raises(BadInputError, match="a finished run of the 2 of the grid"):
-        publish_study(Publication(tmp_path, planned, lambda run: True), tmp_path)
+        publish_study(Publication(tmp_path, planned, lambda _: True), tmp_path)
 
 
 def test_verdicts_that_are_gone_are_an_error(made: Path, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_verdicts_that_are_gone_are_an_error(made: Path, tmp_path: Path) -> None
     shutil.rmtree(records / "examples")
     planned = expand(GRID, "digits", "grid")
     with pytest.raises(BadInputError, match="verdicts of pgd"):
-        publish_study(Publication(tmp_path, planned, lambda run: False), made.parent / "trained", records)
+        publish_study(Publication(tmp_path, planned, lambda _: False), made.parent / "trained", records)
 
 
 def models(gaps: list[float]) -> pd.DataFrame:
@@ -165,4 +165,5 @@ def test_what_carries_over_is_told_measure_by_measure(tmp_path: Path) -> None:
     first.to_parquet(tmp_path / "first.parquet")
     first.assign(path_norm=-gap).to_parquet(tmp_path / "models.parquet")
     write_comparison_table(tmp_path / "first.parquet", tmp_path)
-    assert [row for row in carried(tmp_path) if "path_norm" in row][0].endswith("| the sign is the opposite |")
+    told = next(row for row in carried(tmp_path) if "path_norm" in row)
+    assert told.endswith("| the sign is the opposite |")

@@ -11,7 +11,7 @@ __all__ = ["TEST_IMAGES", "frontier", "frontiers_by_year", "papers", "ranked"]
 TEST_IMAGES = 10_000  # of CIFAR-10, on which RobustBench evaluates
 
 
-def ranked(table: pd.DataFrame, accuracy: str = "autoattack_accuracy", n: int = TEST_IMAGES) -> pd.DataFrame:
+def ranked(table: pd.DataFrame, accuracy: str = "robust_accuracy", n: int = TEST_IMAGES) -> pd.DataFrame:
     """Return the table with ``rank`` (ties share the smallest), ``low`` and ``high``, ``rank_best`` and ``rank_worst``.
 
     An entry certainly beats another where Newcombe's 95 % interval of the difference of two independent proportions
@@ -42,11 +42,11 @@ def _certainly_greater(p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.n
 
 def frontier(table: pd.DataFrame) -> pd.DataFrame:
     """Return the entries that no other beats in clean and robust accuracy at once, by clean accuracy."""
-    ordered = table.dropna(subset=["clean_accuracy", "autoattack_accuracy"]).sort_values(
-        ["clean_accuracy", "autoattack_accuracy"], ascending=[False, False]
+    ordered = table.dropna(subset=["clean_accuracy", "robust_accuracy"]).sort_values(
+        ["clean_accuracy", "robust_accuracy"], ascending=[False, False]
     )
-    best_before = ordered["autoattack_accuracy"].cummax().shift(fill_value=-1.0)
-    return ordered[ordered["autoattack_accuracy"] > best_before].iloc[::-1].reset_index(drop=True)
+    best_before = ordered["robust_accuracy"].cummax().shift(fill_value=-1.0)
+    return ordered[ordered["robust_accuracy"] > best_before].iloc[::-1].reset_index(drop=True)
 
 
 def frontiers_by_year(table: pd.DataFrame) -> pd.DataFrame:
@@ -59,11 +59,9 @@ def frontiers_by_year(table: pd.DataFrame) -> pd.DataFrame:
 def papers(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per paper: its best entry, how many entries it has, and their range of robust accuracy."""
     grouped = table.groupby("paper_key", sort=False)
-    best = table.loc[grouped["autoattack_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
+    best = table.loc[grouped["robust_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
     best["n_entries"] = grouped.size()
-    best["weakest"] = grouped["autoattack_accuracy"].min()
+    best["weakest"] = grouped["robust_accuracy"].min()
     return (
-        best.reset_index()
-        .sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True])
-        .reset_index(drop=True)
+        best.reset_index().sort_values(["robust_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
     )
