@@ -33,7 +33,7 @@ def read_verdicts(folder: str | Path) -> pd.DataFrame:
     tables, by_model = [], results.records_by_model()
     for entry in results.configurations():
         model, records = entry["model_id"], by_model[model_key(entry)]
-        threat = {"norm": entry.get("norm"), "radius": entry.get("radius")}
+        threat = {name: entry.get(name) for name in ("dataset", "norm", "radius")}
         for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
             arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
             if arrays is not None:
