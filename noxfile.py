@@ -16,6 +16,7 @@ LOWEST = ("--resolution", "lowest-direct")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICKSTART = Path("reports/quickstart")
 DIGITS_STUDY = Path("data/digits-study")
+SMALL_STUDY = Path("data/cifar10-small-study")
 SITE = Path("reports/site")
 
 
@@ -70,15 +71,19 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Build reports/site/, ready for any static host: documentation, quickstart's study, digits study, leaderboard."""
+    """Build reports/site/, ready for any static host: documentation, the published studies, every leaderboard."""
     install(session, "docs")
     if not (QUICKSTART / "records").is_dir():
         session.error("expected the quickstart's study; run nox -s quickstart first")
     build_docs(session)  # first: the index links to what is there
-    studies = [str(QUICKSTART / "records"), str(DIGITS_STUDY / "models.parquet")]
+    tables = [str(study / "models.parquet") for study in (DIGITS_STUDY, SMALL_STUDY)]
+    tables = [table for table in tables if Path(table).is_file()]  # the small study's, once it has been measured
+    studies = [str(QUICKSTART / "records"), *tables]
+    compared = [tuple(tables)] if len(tables) == 2 else []
     session.run(
         *("python", "-c"),
-        f"from measurebench.reporting import write_site;write_site('reports/site', {studies!r}, norms=('Linf', 'L2'))",
+        "from measurebench.reporting import write_site;"
+        f"write_site('reports/site', {studies!r}, boards='all', comparisons={compared!r})",
         env=ONE_THREAD,
     )
     session.log("the site: reports/site/index.html")
@@ -150,6 +155,13 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults.flips", env=ONE_THREAD)
 
 
+@nox.session(python=PYTHONS[-1])
+def formats(session: nox.Session) -> None:
+    """Check exported files with the formats' own validators, mlcroissant and every-eval-ever (from Python 3.12)."""
+    install(session, "tests", "formats")
+    session.run("pytest", "-m", "formats", "tests/store/formats", *session.posargs)
+
+
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Measure on simulated nodes of Ray, kill actors, nodes and drivers, and count what that cost; an hour or more."""
@@ -196,7 +208,7 @@ def zoo(session: nox.Session) -> None:
 def study(session: nox.Session) -> None:
     """Train the digits study's 672 runs, measure their 1,344 checkpoints, publish the table; hours, and it resumes."""
     install(session)
-    records, analysis = "build/study/records", "build/study/analysis"
+    records = "build/study/records"
     grid = ("--grid", "data/digits/study.toml", "--dataset", "digits", "--extra-data", "own")
     session.run("measurebench", "train", *grid, "--out", "build/study", env=ONE_THREAD)
     measure = ("--dataset", "digits", "--workers", "auto", "--out", records, *session.posargs)
@@ -205,12 +217,25 @@ def study(session: nox.Session) -> None:
     sampled = str(session.run("python", str(DIGITS_STUDY / "sample.py"), silent=True)).split()
     tenth = [f"build/study#{model_id}" for model_id in sampled]
     session.run("measurebench", "run", *tenth, *measure, "--autoattack-examples", "64", **some_failed)
-    tables = [str(DIGITS_STUDY / f"models.{kind}") for kind in ("parquet", "csv")]
-    for table in tables:
-        session.run("measurebench", "export", records, "--out", table, env=ONE_THREAD)
-    session.run("measurebench", "analyze", tables[0], "--out", analysis, "--claims", "--audit", env=ONE_THREAD)
-    session.run("python", str(DIGITS_STUDY / "collect.py"), "build/study", analysis)
+    session.run("python", str(DIGITS_STUDY / "collect.py"), "build/study", env=ONE_THREAD)
     session.run("python", str(DIGITS_STUDY / "card.py"))
+    metadata = ("--format", "croissant", "--out", str(DIGITS_STUDY / "croissant.json"))
+    session.run("measurebench", "export", str(DIGITS_STUDY), *metadata)
+
+
+@nox.session
+def small_study(session: nox.Session) -> None:
+    """Train, measure and publish the small CIFAR-10 study: nox -s small_study -- DIR, the folder of its images."""
+    install(session)
+    if len(session.posargs) != 1:
+        session.error("expected the folder of CIFAR-10's images: nox -s small_study -- DIR")
+    trained, images = "build/small-study", ("--dataset", "cifar10", "--data-dir", session.posargs[0])
+    grid = ("--grid", str(SMALL_STUDY / "study.toml"))
+    session.run("measurebench", "train", *grid, *images, "--out", trained, env=ONE_THREAD)
+    measure = ("--workers", "auto", "--autoattack-examples", "200", "--out", f"{trained}/records")
+    some_failed = {"success_codes": [0, 1], "env": ONE_THREAD}  # networks that collapsed in training are refused
+    session.run("measurebench", "run", trained, *images, *measure, **some_failed)
+    session.run("python", str(SMALL_STUDY / "collect.py"), trained, *images[2:], env=ONE_THREAD)
 
 
 @nox.session

@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "Show what is done, missing and failed in a results folder.",
     "verify": "Read everything that is stored in a folder, and say what is damaged.",
     "export": "Write the table of models, one row per model.",
+    "pairs": "Compare models in pairs by their verdicts, and rank them in tiers.",
     "verdicts": "Write the verdicts of attacks, one row per image.",
     "analyze": "Test how well each measure predicts the robust generalization gap.",
     "report": "Write the web page of a study.",

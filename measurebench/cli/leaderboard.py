@@ -19,7 +19,11 @@ def leaderboard(
         ),
     ] = None,
     norm: Annotated[
-        str, typer.Option(metavar="Linf|L2", help="Norm of the leaderboard. [default: Linf; of results, theirs]")
+        str,
+        typer.Option(
+            metavar="Linf|L2|corruptions",
+            help="Norm of the leaderboard; corruptions are a board of RobustBench's. [default: Linf; of results, theirs]",
+        ),
     ] = "",
     accuracies: Annotated[
         str,
@@ -27,7 +31,13 @@ def leaderboard(
             metavar="NAME,NAME", help="Of results: columns of robust accuracy. [default: <attack>_accuracy_test]"
         ),
     ] = "",
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="Of results: only this data set.")] = "",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Of RobustBench: cifar10, cifar100 or imagenet. [default: cifar10] Of results: only this data set.",
+        ),
+    ] = "",
     radius: Annotated[str, typer.Option(metavar="R", help="Of results: only models measured at this radius.")] = "",
     name: Annotated[str, typer.Option(metavar="TEXT", help="Of results: name of the leaderboard.")] = "",
     model_info: Annotated[
@@ -53,18 +63,18 @@ def leaderboard(
     from measurebench.reporting import write_leaderboard, write_own_leaderboard
 
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
-    chosen = Norm.parse(norm).value if norm else ""
     files: dict[str, Any] = {"figures": figures, "formats": formats}
     if results:
         if model_info is not None or records is not None:
             raise BadInputError("leaderboard", "--model-info and --records without results folders", "both")
         columns = [part.strip() for part in accuracies.split(",") if part.strip()]
-        task = {"dataset": dataset, "norm": chosen, "radius": radius}
+        task = {"dataset": dataset, "norm": Norm.parse(norm).value if norm else "", "radius": radius}
         page = write_own_leaderboard(results, out, accuracies=columns, **task, name=name, **files)
     else:
-        if accuracies or dataset or radius or name:
-            expected = "a results folder or table, with --accuracies, --dataset, --radius and --name"
+        if accuracies or radius or name:
+            expected = "a results folder or table, with --accuracies, --radius and --name"
             raise BadInputError("leaderboard", expected, "none")
-        page = write_leaderboard(out, norm=chosen or "Linf", model_info=model_info, records=records, **files)
+        board = {"norm": norm or "Linf", "dataset": dataset or "cifar10"}
+        page = write_leaderboard(out, **board, model_info=model_info, records=records, **files)
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -15,7 +15,9 @@ def models(
         str,
         typer.Argument(metavar="SOURCE", help="digits, robustbench, architectures, a folder, or any model reference."),
     ] = "digits",
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="For robustbench: cifar10 or cifar100.")] = "cifar10",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="For robustbench: cifar10, cifar100 or imagenet.")
+    ] = "cifar10",
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
 ) -> int:
     """List models; the reference of a model is what `run` and `check` take."""

@@ -21,7 +21,7 @@ from measurebench.datasets.registry import register_dataset
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["load_folder", "load_list"]
+__all__ = ["load_folder", "load_list", "opened", "picture_files"]
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _TEST = ("test", "val", "valid", "validation")
@@ -64,14 +64,19 @@ def load_folder(folder: Path) -> Dataset:
         if not place.is_dir():
             expected = "a folder with train and test (or val), each with a folder of pictures for every class"
             raise BadInputError(str(folder), expected, f"no folder {place.name}")
-        splits[name] = [
-            _Entry(file, group.name)
-            for group in sorted(place.iterdir())
-            if group.is_dir()
-            for file in sorted(group.iterdir())
-            if file.suffix.lower() in _ENDINGS
-        ]
+        splits[name] = [_Entry(file, label) for file, label in picture_files(place)]
     return _dataset(f"imagefolder:{folder.resolve().name}", str(folder), splits)
+
+
+def picture_files(place: Path) -> list[tuple[Path, str]]:
+    """Return the pictures in a folder with a folder for each class, with the names of their classes, in order."""
+    return [
+        (file, group.name)
+        for group in sorted(place.iterdir())
+        if group.is_dir()
+        for file in sorted(group.iterdir())
+        if file.suffix.lower() in _ENDINGS
+    ]
 
 
 def load_list(file: Path) -> Dataset:
@@ -141,12 +146,12 @@ def _split(entries: Sequence[_Entry], numbers: Mapping[str, int], grey: bool, sh
 
 
 def _is_grey(file: Path) -> bool:
-    with _opened(file) as picture:
+    with opened(file) as picture:
         return picture.mode in ("1", "L", "LA")
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator["Picture"]:
+def opened(file: Path) -> Iterator["Picture"]:
     """Open a picture file, of which only the header is read so far."""
     from PIL import Image, UnidentifiedImageError
 
@@ -154,19 +159,19 @@ def _opened(file: Path) -> Iterator["Picture"]:
         check_file(file, None, "a picture (PNG, JPEG, ...)")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            opened = Image.open(file)
+            picture = Image.open(file)
     except FileNotFoundError:
         raise BadInputError(str(file), "a picture (PNG, JPEG, ...)", "no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise BadInputError(str(file), "a picture (PNG, JPEG, ...)", str(error)) from error
-    with opened:
-        PICTURE_PIXELS.check(opened.width * opened.height, str(file))
-        yield opened
+    with picture:
+        PICTURE_PIXELS.check(picture.width * picture.height, str(file))
+        yield picture
 
 
 def _pixels(file: Path, grey: bool) -> npt.NDArray[np.float32]:
     """Return a picture file as pixels [1, H, W] or [3, H, W] in [0, 1]."""
-    with _opened(file) as picture:
+    with opened(file) as picture:
         try:
             pixels = np.asarray(picture.convert("L" if grey else "RGB"), dtype=np.float32) / np.float32(255)
         except (OSError, ValueError, SyntaxError) as error:  # the header was whole, the pixels are not

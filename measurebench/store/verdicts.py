@@ -13,10 +13,10 @@ from measurebench.store.tables import write_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_verdicts", "write_verdicts"]
+__all__ = ["BROKEN_BY", "read_verdicts", "write_verdicts"]
 
-# Of the standard evaluation, in the order of the numbers that its verdicts are stored with.
-_ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
+BROKEN_BY = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""The attacks of the standard evaluation, in the order of the numbers that verdicts are stored with."""
 
 
 def read_verdicts(folder: str | Path) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def read_verdicts(folder: str | Path) -> pd.DataFrame:
     tables, by_model = [], results.records_by_model()
     for entry in results.configurations():
         model, records = entry["model_id"], by_model[model_key(entry)]
-        threat = {"norm": entry.get("norm"), "radius": entry.get("radius")}
+        threat = {name: entry.get(name) for name in ("dataset", "norm", "radius")}
         for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
             arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
             if arrays is not None:
@@ -49,7 +49,7 @@ def _columns(arrays: dict[str, Any]) -> dict[str, Any]:
     """Return the arrays of one value per image, with the name of the attack that broke it."""
     columns = {name: values for name, values in arrays.items() if name != "input_digest"}
     if "broken_by" in columns:
-        columns["broken_by"] = [_ATTACKS[place] if place >= 0 else None for place in columns["broken_by"]]
+        columns["broken_by"] = [BROKEN_BY[place] if place >= 0 else None for place in columns["broken_by"]]
     first = ("index", "label", "correct", "robust", "broken_by", "step", "margin", "distance")
     return {name: columns[name] for name in (*first, *sorted(set(columns) - set(first))) if name in columns}
 

@@ -15,6 +15,8 @@ from measurebench.core.digests import digest_file
 from measurebench.core.paths import data_folder
 from measurebench.models import resolve
 from measurebench.store.tables import read_table
+from measurebench.studies.again import compare
+from measurebench.studies.card import paired
 from measurebench.training.grid import read_grid
 
 FOLDER = data_folder("digits-study")
@@ -87,9 +89,10 @@ def test_autoattack_was_run_on_the_sampled_tenth(table: pd.DataFrame, measured: 
 
 def test_the_data_card_shows_the_files_beside_it() -> None:
     text = (FOLDER / "README.md").read_text()
-    filled = script("card")["filled"]
+    filled = script("card")["CARD"].filled
     assert filled(text) == text
     assert filled(text.replace("| TRADES, 10 steps |", "| TRADES, 9 steps |")) == text
+    assert filled(text.replace("standard error of 0.011", "standard error of 0.1")) == text
 
 
 def test_the_published_weights_are_those_of_the_table(measured: pd.DataFrame) -> None:
@@ -120,16 +123,10 @@ def test_published_behaviour_shows(measured: pd.DataFrame) -> None:
     for defense in ("AT", "TRADES", "MART"):
         assert pgd[defense] > pgd["Standard"] + 0.4
         assert strong[defense] > strong["Standard"] + 0.3
-    card = script("card")
-    learned = measured.reset_index().query("defense != 'Standard' and pgd_accuracy_train >= 0.15")
-    for setting, before, after in (
-        ("setting_optimizer", "SGD", "AWP"),
-        ("setting_early_stopping", False, True),
-        ("setting_augmentation", False, True),
-        ("setting_extra_data", False, True),
-    ):
-        change, n = card["paired"](learned, setting, before, after, "robust_gap_pgd")
-        mean, error = map(float, change.split(" ± "))
+    card = script("card")["CARD"]
+    for change in card.changes[:4]:
+        told, n = paired(card.learned, card.settings, change, "robust_gap_pgd")
+        mean, error = map(float, told.split(" ± "))
         assert n > 200
         assert mean + error < 0
 
@@ -146,16 +143,17 @@ def test_robust_overfitting_shows_in_the_curves() -> None:
         and not (run.config.augmentation or run.config.extra_data)
     }
     gaps = curves.assign(gap=curves["train_pgd_accuracy"] - curves["validation_pgd_accuracy"])
-    growth = []
+    found = script("card")["CARD"].overfitting()
+    assert set(found.index) == set(plain)
+    assert len(found) == 24
     for name, epochs in plain.items():
         of_run = gaps[gaps["run"] == name].set_index("epoch")["gap"]
-        growth.append(of_run[of_run.index > 0.8 * epochs].mean() - of_run[of_run.index < 0.4 * epochs].mean())
-    assert len(growth) == 24
-    assert np.mean(growth) > 0.05
+        growth = of_run[of_run.index > 0.8 * epochs].mean() - of_run[of_run.index < 0.4 * epochs].mean()
+        assert found.loc[name, "growth"] == pytest.approx(growth, abs=1e-12)
+    assert found["growth"].mean() > 0.05
 
 
 def test_a_row_compared_with_itself_differs_in_nothing_and_a_changed_one_is_seen(measured: pd.DataFrame) -> None:
-    compare = script("again")["compare"]
     row = measured.iloc[0]
     changed = row.copy()
     changed["robust_gap_pgd"] = row["robust_gap_pgd"] + 0.01

@@ -13,6 +13,7 @@ from measurebench.models.robustbench.zoo import weights_folder
 __all__ = ["Part", "parts_of"]
 
 _HOST = "https://drive.usercontent.google.com/download?id={id}&export=download&confirm=t"
+_TORCHVISION = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 _PAGE = "https://drive.google.com/file/d/{id}/view"
 
 
@@ -44,6 +45,8 @@ def parts_of(dataset: str, threat: str, name: str) -> list[Part]:
     if file_ids is None:
         address = timm_address(dataset, threat, name) or ""
         return [Part(name, folder / f"{name}.pt", _mirrored(Remote(address), folder, f"{name}.pt"))]
+    if file_ids == "":  # ImageNet's standard network: torchvision's own weights, which robustbench takes from there
+        return [Part(name, folder / f"{name}.pt", _mirrored(Remote(_TORCHVISION), folder, f"{name}.pt"))]
     if isinstance(file_ids, str):
         return [Part(name, folder / f"{name}.pt", _remote(file_ids, folder, f"{name}.pt"))]
     return [_piece(dataset, threat, name, i, file_id) for i, file_id in enumerate(file_ids)]

@@ -15,7 +15,7 @@ from measurebench.models.checkpoint import read_checkpoint
 from measurebench.models.formats import recognise
 from measurebench.models.loaded import LoadedModel
 from measurebench.models.robustbench.addresses import Part, parts_of
-from measurebench.models.robustbench.package import construct
+from measurebench.models.robustbench.package import construct, preparation
 from measurebench.models.robustbench.zoo import combined_sha256
 from measurebench.models.states import State, candidates, describe, fit, state_at
 
@@ -74,7 +74,8 @@ def load_zoo_model(spec: ModelSpec, *, offline: bool = False, patience: Patience
     parts = parts_of(dataset, threat, name)
     files = [fetch(part.remote, part.path, recognise, offline=offline, patience=patience) for part in parts]
     network = construct(dataset, threat, name)
-    notes: list[str] = []
+    prepared = preparation(dataset, threat, name)
+    notes = [f"its pictures are prepared by {prepared}: --dataset imagenet:{prepared}"] if prepared else []
     hashes: list[str] = []
     for part, path in zip(parts, files, strict=True):
         checkpoint = read_checkpoint(path, allow_pickle=spec.allow_pickle, sha256=noted_sha256(path))

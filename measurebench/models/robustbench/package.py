@@ -14,10 +14,13 @@ from torch import nn
 
 from measurebench.core.errors import ModelError
 
-__all__ = ["construct", "model_entries", "timm_address", "timm_name"]
+__all__ = ["construct", "model_entries", "preparation", "timm_address", "timm_name"]
 
+# XCiT's: the short side scaled to 224 / 0.875 = 256 pixels, bicubic, and the middle 224 pixels.
+_TIMM_PREPARATION = "BicubicRes256Crop224"
 _THREATS = {"Linf": "Linf", "L2": "L2", "corruptions": "corruptions"}
-_DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100"}
+_DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100", "imagenet": "imagenet"}
+_N_CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
 
 
 def model_entries(dataset: str, threat: str) -> Mapping[str, Mapping[str, Any]]:
@@ -42,7 +45,7 @@ def construct(dataset: str, threat: str, name: str) -> nn.Module:
     if name not in entries:
         raise ModelError(f"robustbench:{threat}/{name}: the installed robustbench has no code for this model")
     try:
-        with _quiet():
+        with _quiet(), _untrained():
             network = _timm_network(dataset, threat, name) or entries[name]["model"]()
     except Exception as error:
         raise ModelError(f"robustbench:{threat}/{name}: {_reason(error)}") from error
@@ -51,13 +54,36 @@ def construct(dataset: str, threat: str, name: str) -> nn.Module:
     return network
 
 
+@contextlib.contextmanager
+def _untrained() -> Iterator[None]:
+    """Let code that asks torchvision for a trained ResNet-50 get a fresh one: weights come from our own download."""
+    models = importlib.import_module("torchvision.models")
+    original = models.resnet50
+    vars(models)["resnet50"] = lambda *_, pretrained=False, **kwargs: original(**kwargs)  # noqa: ARG005
+    try:
+        yield
+    finally:
+        vars(models)["resnet50"] = original
+
+
+def preparation(dataset: str, threat: str, name: str) -> str:
+    """Return how RobustBench prepares ImageNet's pictures for an entry, such as ``Res256Crop224``; "" for CIFAR.
+
+    The entries that robustbench keeps in timm's registry state scale and interpolation there; all have the default.
+    """
+    if dataset != "imagenet":
+        return ""
+    stated = model_entries(dataset, threat)[name].get("preprocessing")
+    return str(stated) if stated else _TIMM_PREPARATION
+
+
 def _timm_network(dataset: str, threat: str, name: str) -> nn.Module | None:
     """Build an entry that robustbench keeps in timm's registry (the XCiT models), without timm's download."""
     timm = importlib.import_module("timm")
     registered = timm_name(dataset, threat, name)
     if not timm.is_model(registered):
         return None
-    network: nn.Module = timm.create_model(registered, num_classes={"cifar10": 10, "cifar100": 100}[dataset])
+    network: nn.Module = timm.create_model(registered, num_classes=_N_CLASSES[dataset])
     return network
 
 

@@ -22,7 +22,7 @@ from measurebench.core.threat import Norm, ThreatModel
 
 __all__ = ["ZooEntry", "combined_sha256", "entries", "weights_folder", "zoo_specs"]
 
-_HEADINGS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}
+_HEADINGS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100", "ImageNet": "imagenet"}
 _THREAT = re.compile(r"(Linf|L2),\s*eps\s*=\s*([0-9./]+)")
 _FLAGS = ("awp", "extra_data", "synthetic_data", "pretrained")
 
@@ -44,8 +44,9 @@ class ZooEntry:
 
     @property
     def reference(self) -> str:
-        """What ``run`` takes."""
-        return f"robustbench:{self.threat.norm.value}/{self.id}"
+        """What ``run`` takes; of ImageNet it names the data set, since its pictures are read as any folder."""
+        place = "imagenet/" if self.dataset == "imagenet" else ""
+        return f"robustbench:{place}{self.threat.norm.value}/{self.id}"
 
     @property
     def model_id(self) -> str:
@@ -196,8 +197,12 @@ def _flag(text: str) -> bool | None:
 def zoo_specs(pattern: str, dataset: str = "cifar10") -> list[ModelSpec]:
     """Return the specifications that ``Linf/ID``, ``ID`` or a pattern with ``*`` names.
 
-    An id without a norm that both norms have means Linf. Raises BadInputError with near names.
+    ``imagenet/Linf/ID`` names the data set too, in place of ``dataset``. An id without a norm that both norms have
+    means Linf. Raises BadInputError with near names.
     """
+    first, _, rest = pattern.partition("/")
+    if first in _HEADINGS.values() and rest:
+        return zoo_specs(rest, first)
     known = entries(dataset)
     norm, slash, name = pattern.rpartition("/")
     wanted = [e for e in known if not slash or fnmatchcase(e.threat.norm.value.lower(), norm.lower())]

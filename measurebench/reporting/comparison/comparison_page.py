@@ -16,7 +16,7 @@ from measurebench.reporting.subject.study import Study, is_sure, load_study
 from measurebench.stats.judging.best import holds
 from measurebench.stats.judging.verdict import VERDICTS
 
-__all__ = ["CHANGES", "change", "comparison", "comparison_page", "write_comparison"]
+__all__ = ["CHANGES", "change", "comparison", "comparison_page", "comparison_sentence", "write_comparison"]
 
 CHANGES = {
     "turned": "the sign changed, and is shown in both studies",
@@ -149,6 +149,12 @@ def comparison_page(first: Study, second: Study) -> str:
         sections=[("compared", "Measures"), ("models", "Table"), ("methods", "Studies")],
         studies=[_about(study) for study in (first, second)],
     )
+
+
+def comparison_sentence(first: Study, second: Study) -> str:
+    """Return in a sentence how many conclusions changed from one study to the other."""
+    table = comparison(first, second)
+    return _sentence(table, int((~table["change"].isin(["same", "one side"])).sum()))
 
 
 def _sentence(table: pd.DataFrame, n_changed: int) -> str:

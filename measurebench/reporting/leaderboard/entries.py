@@ -13,6 +13,7 @@ from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.packages import description_of
 from measurebench.core.reading import parse_json
 from measurebench.core.threat import ThreatModel
+from measurebench.reporting.leaderboard.boards import CORRUPTIONS, Board, find_board
 from measurebench.reporting.subject.drawable import drawable
 
 __all__ = [
@@ -37,6 +38,11 @@ COLUMNS = (
     "autoattack_accuracy",
     "reported_accuracy",
     "best_known_accuracy",
+    "robust_accuracy",
+    "corruption_accuracy",
+    "corruption_accuracy_3d",
+    "mce",
+    "mce_3d",
     "unreliable",
     "training_data",
     "extra_data",
@@ -50,6 +56,7 @@ COLUMNS = (
     "published_in",
     "year",
     "month",
+    "dataset",
     "norm",
     "radius",
     "forward_passes",
@@ -57,58 +64,74 @@ COLUMNS = (
     "footnote",
     "paper_key",
 )
-_HEADINGS = {"Linf": "linf", "L2": "l2"}
+_NUMBERS = (
+    "clean_accuracy",
+    "autoattack_accuracy",
+    "reported_accuracy",
+    "best_known_accuracy",
+    "robust_accuracy",
+    "corruption_accuracy",
+    "corruption_accuracy_3d",
+    "mce",
+    "mce_3d",
+    "n_parameters",
+    "year",
+)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _PREPRINTS = frozenset({"arxiv", "openreview", "github"})
 _TAG = re.compile(r"<[^>]*>")
 
 
-def leaderboard(norm: str = "Linf", model_info: Path | None = None) -> pd.DataFrame:
-    """Return CIFAR-10's entries for a norm, the most robust first; accuracies are fractions, unknown is missing.
+def leaderboard(norm: str = "Linf", model_info: Path | None = None, *, dataset: str = "cifar10") -> pd.DataFrame:
+    """Return the entries of a board, the most robust first; accuracies are fractions, unknown is missing.
 
-    The installed robustbench package gives ids, papers, accuracies, architecture and venue (package metadata, no
-    import). ``model_info``, a folder of RobustBench's JSON entries, adds reported and best known accuracy, extra data,
-    reliability and footnotes, and the entries without weights. Raises BadInputError for files that cannot be read.
+    ``norm`` is Linf, L2 or ``corruptions``. ``robust_accuracy`` ranks the entries: the lowest accuracy that any attack
+    has shown (``best_known_accuracy``), or the mean accuracy over common corruptions (``corruption_accuracy``).
+    The installed robustbench package gives ids, papers, these accuracies, architecture and venue (package metadata, no
+    import). ``model_info``, a folder of RobustBench's JSON entries, adds AutoAttack's and the reported accuracy, extra
+    data, reliability and footnotes, the mean corruption error ``mce`` (1 for AlexNet), and the entries without weights.
+    Raises BadInputError for files that cannot be read, and for a board that RobustBench does not have.
     """
-    if norm not in _HEADINGS:
-        raise BadInputError("norm", "Linf or L2", repr(norm))
-    rows = {row["model_id"]: row | {"in_zoo": True} for row in packaged_entries(norm)}
-    for entry in info_entries(norm, model_info) if model_info else []:
+    board = find_board(dataset, norm)
+    rows = {row["model_id"]: row | {"in_zoo": True} for row in packaged_entries(norm, dataset=dataset)}
+    for entry in info_entries(norm, model_info, dataset) if model_info else []:
         known = rows.get(entry["model_id"], {"in_zoo": False})
         rows[entry["model_id"]] = known | {name: value for name, value in entry.items() if value is not None}
-    curated = _curated(norm)
-    found = [_completed(row, curated.get(row["model_id"], {})) for row in rows.values()]
+    curated = _curated(norm) if dataset == "cifar10" else {}
+    found = [_completed(row, curated.get(row["model_id"], {}), board) for row in rows.values()]
     if not found:
-        raise BadInputError("robustbench", f"a table of {norm} models in its package metadata", "none")
+        raise BadInputError("robustbench", f"a table of {board.name} models in its package metadata", "none")
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
-    for name in (
-        "clean_accuracy",
-        "autoattack_accuracy",
-        "reported_accuracy",
-        "best_known_accuracy",
-        "n_parameters",
-        "year",
-    ):
+    for name in _NUMBERS:
         table[name] = pd.to_numeric(table[name])
-    order = ["autoattack_accuracy", "model_id"]
+    order = ["robust_accuracy", "model_id"]
     return drawable(table.sort_values(order, ascending=[False, True]).reset_index(drop=True))
 
 
-def packaged_entries(norm: str, text: str | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the Markdown table for CIFAR-10 and ``norm`` in robustbench's package description."""
+def packaged_entries(norm: str, text: str | None = None, *, dataset: str = "cifar10") -> list[dict[str, Any]]:
+    """Return the rows of the Markdown table of a board in robustbench's package description.
+
+    Its robust accuracy is the best known one: where another attack has found less than AutoAttack, that counts.
+    """
+    board = find_board(dataset, norm)
     lines = (description_of("robustbench") if text is None else text).splitlines()
-    rows, inside, dataset = [], False, ""
+    rows, inside, here = [], False, ""
     for line in lines:
         if line.startswith("### "):
-            dataset = line.strip("# ").lower()
+            here, inside = line.strip("# ").lower(), False
         elif line.startswith("#"):
-            inside = dataset == "cifar-10" and line.strip("# ").lower().startswith(f"{_HEADINGS[norm]},")
-        elif inside and line.startswith("|") and (row := _markdown_row(line, norm)):
+            inside = here == board.title.lower() and _is_of(board, line.strip("# ").lower())
+        elif inside and line.startswith("|") and (row := _markdown_row(line, board)):
             rows.append(row)
     return rows
 
 
-def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
+def _is_of(board: Board, heading: str) -> bool:
+    """Tell whether a heading such as ``linf, eps=8/255`` or ``common corruptions`` is that of a board."""
+    return CORRUPTIONS in heading if board.is_corruptions else heading.startswith(f"{board.threat.lower()},")
+
+
+def _markdown_row(line: str, board: Board) -> dict[str, Any] | None:
     """Read ``| 1 | id | [paper](link) | 93.68% | 73.71% | architecture | venue |``; None for heads and rules."""
     cells = [_TAG.sub("", cell).replace("*", "").strip() for cell in line.strip().strip("|").split("|")]
     if len(cells) != 7 or not cells[0].isdigit():
@@ -119,30 +142,31 @@ def _markdown_row(line: str, norm: str) -> dict[str, Any] | None:
         "paper": plain(paper[1] if paper else cells[2]),
         "link": paper[2].strip() if paper else None,
         "clean_accuracy": fraction(cells[3]),
-        "autoattack_accuracy": fraction(cells[4]),
-        "best_known_accuracy": fraction(cells[4]),
+        ("corruption_accuracy" if board.is_corruptions else "best_known_accuracy"): fraction(cells[4]),
         "architecture": plain(cells[5]),
-        "norm": norm,
+        "norm": board.threat,
         **venue(cells[6]),
     }
 
 
-def info_entries(norm: str, folder: Path) -> list[dict[str, Any]]:
-    """Return RobustBench's JSON entries for CIFAR-10 and ``norm`` under ``folder`` (its ``model_info``).
+def info_entries(norm: str, folder: Path, dataset: str = "cifar10") -> list[dict[str, Any]]:
+    """Return RobustBench's JSON entries of a board under ``folder`` (its ``model_info``).
 
     Raises BadInputError where the folder holds none, and for a file that is not an entry.
     """
-    place = next((p for p in (folder / "cifar10" / norm, folder / norm, folder) if any(p.glob("*.json"))), None)
+    board = find_board(dataset, norm)
+    norm = board.threat
+    place = next((p for p in (folder / dataset / norm, folder / norm, folder) if any(p.glob("*.json"))), None)
     if place is None:
-        raise BadInputError(str(folder), f"RobustBench's model_info with cifar10/{norm}/*.json", "no JSON file there")
-    return [_info(path, norm) for path in sorted(place.glob("*.json"))]
+        raise BadInputError(str(folder), f"RobustBench's model_info with {dataset}/{norm}/*.json", "no JSON file there")
+    return [_info(path, board) for path in sorted(place.glob("*.json"))]
 
 
-def _info(path: Path, norm: str) -> dict[str, Any]:
+def _info(path: Path, board: Board) -> dict[str, Any]:
     raw = parse_json(path, TEXT_BYTES, "a leaderboard entry")
-    if not isinstance(raw, dict) or "autoattack_acc" not in raw:
-        raise BadInputError(str(path), "an entry with the field 'autoattack_acc'", "none")
-    autoattack, external = fraction(raw["autoattack_acc"]), fraction(raw.get("external"))
+    fields = ("corruptions_acc", "corruptions_acc_2d") if board.is_corruptions else ("autoattack_acc",)
+    if not isinstance(raw, dict) or not any(name in raw for name in fields):
+        raise BadInputError(str(path), f"an entry with the field {' or '.join(map(repr, fields))}", "none")
     footnote = plain(raw.get("footnote"))
     return {
         "model_id": path.stem,
@@ -150,18 +174,37 @@ def _info(path: Path, norm: str) -> dict[str, Any]:
         "link": plain(raw.get("link")),
         "authors": plain(raw.get("authors")),
         "clean_accuracy": fraction(raw.get("clean_acc")),
-        "autoattack_accuracy": autoattack,
         "reported_accuracy": fraction(raw.get("reported")),
-        "best_known_accuracy": min(value for value in (autoattack, external) if value is not None),
+        **(_under_corruptions(raw) if board.is_corruptions else _under_attack(raw, board, path)),
         "unreliable": raw.get("unreliable"),
         "extra_data": raw.get("additional_data"),
         "synthetic_data": synthetic(footnote),
         "architecture": plain(raw.get("architecture")),
-        "norm": norm,
-        "radius": radius(norm, raw.get("eps"), str(path)),
+        "norm": board.threat,
         "forward_passes": raw.get("number_forward_passes"),
         "footnote": footnote,
         **venue(raw.get("venue")),
+    }
+
+
+def _under_attack(raw: dict[str, Any], board: Board, path: Path) -> dict[str, Any]:
+    """Return AutoAttack's accuracy, the best known one, and the radius."""
+    autoattack, external = fraction(raw["autoattack_acc"]), fraction(raw.get("external"))
+    known = [value for value in (autoattack, external) if value is not None]
+    return {
+        "autoattack_accuracy": autoattack,
+        "best_known_accuracy": min(known, default=None),
+        "radius": radius(board.threat, raw.get("eps"), str(path)),
+    }
+
+
+def _under_corruptions(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return accuracy and mean corruption error, of ImageNet also those of its 3D common corruptions."""
+    return {
+        "corruption_accuracy": fraction(raw.get("corruptions_acc", raw.get("corruptions_acc_2d"))),
+        "corruption_accuracy_3d": fraction(raw.get("corruptions_acc_3d")),
+        "mce": fraction(raw.get("corruptions_mce", raw.get("corruptions_mce_2d"))),
+        "mce_3d": fraction(raw.get("corruptions_mce_3d")),
     }
 
 
@@ -251,7 +294,7 @@ def _curated(norm: str) -> dict[str, dict[str, str]]:
     return {str(row["id"]): {str(k): str(v) for k, v in row.items()} for row in rows}
 
 
-def _completed(row: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
+def _completed(row: dict[str, Any], notes: dict[str, str], board: Board) -> dict[str, Any]:
     """Add the package's notes where the sources are silent, and what follows from the rest."""
     flags = {"true": True, "false": False}
     made: dict[str, Any] = {
@@ -263,13 +306,15 @@ def _completed(row: dict[str, Any], notes: dict[str, str]) -> dict[str, Any]:
         stated, noted = row.get(name), flags.get(notes.get(name, ""))
         # Entries that say "no extra data" and speak of synthetic images in the footnote are about real images only.
         made[name] = noted if stated is None else stated
-    made["training_data"] = _training_data(made["extra_data"], made["synthetic_data"])
+    made["training_data"] = _training_data(made["extra_data"], made["synthetic_data"], board)
+    made["robust_accuracy"] = row.get("corruption_accuracy" if board.is_corruptions else "best_known_accuracy")
+    made["dataset"] = board.dataset
     return row | made | {"paper_key": paper_key(row.get("paper"), row["model_id"])}
 
 
-def _training_data(extra: bool | None, generated: bool | None) -> str:
+def _training_data(extra: bool | None, generated: bool | None, board: Board) -> str:
     if extra:
         return "extra real images"
     if generated:
         return "synthetic images"
-    return "CIFAR-10 only" if extra is False else "not stated"
+    return f"{board.title} only" if extra is False else "not stated"

@@ -10,8 +10,10 @@ from typing import Any
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
+from measurebench.reporting.comparison.comparison_page import comparison_page, comparison_sentence
 from measurebench.reporting.html.shell import templates, write_text
 from measurebench.reporting.html.wording import count
+from measurebench.reporting.leaderboard.boards import BOARDS, Board, find_board
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.leaderboard.leaderboard_page import headline, leaderboard_page, prepared
 from measurebench.reporting.study.finding import finding
@@ -37,10 +39,14 @@ def write_site(
     studies: Sequence[Path | str],
     *,
     norms: Sequence[str] = ("Linf", "L2"),
+    boards: Sequence[tuple[str, str]] | str = (),
+    comparisons: Sequence[tuple[Path | str, Path | str]] = (),
     model_info: Path | str | None = None,
 ) -> Path:
     """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
 
+    ``boards`` are further leaderboards, as pairs of data set and threat (``("cifar100", "Linf")``), or ``all``.
+    ``comparisons`` are pairs of studies; each has a page that says which conclusions of the first the second confirms.
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
     SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
     the documentation where that lies in ``out``, as ``docs/index.html``. Raises
@@ -55,13 +61,11 @@ def write_site(
             raise BadInputError(str(source), "studies of different names", f"{study.name!r} twice", "rename a folder")
         taken.add(address)
         published.append(_write_study(study, out / address, address))
-    for norm in norms:
-        address = f"leaderboard/{norm}"
-        _fresh(out / address)
-        table = prepared(leaderboard(norm, Path(model_info) if model_info else None))
-        write_text(out / address / "index.html", leaderboard_page(table, norm, []))
-        title, text = f"RobustBench, CIFAR-10, {norm}", f"{headline(table)}, by AutoAttack with 95 % intervals."
-        published.append(Published(address, title, text, _files(out / address)))
+    published += [_write_comparison(first, second, out) for first, second in comparisons]
+    cifar10 = [find_board("cifar10", norm) for norm in norms]
+    others = BOARDS if boards == "all" else [find_board(*chosen) for chosen in boards if not isinstance(chosen, str)]
+    for board in dict.fromkeys([*cifar10, *others]):
+        published.append(_write_board(board, out, Path(model_info) if model_info else None))
     listing = [
         {
             "address": p.address,
@@ -96,6 +100,27 @@ def _write_study(study: Study, folder: Path, address: str) -> Published:
     write_analysis(study.analysis, folder)
     told = finding(study)
     return Published(address, study.name, f"{count(len(study.table), 'model')}. {told.sentence}.", _files(folder))
+
+
+def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Published:
+    """Write the page of two studies compared."""
+    studies = load_study(Path(first)), load_study(Path(second))
+    address = f"comparisons/{slug(studies[0].name)}-and-{slug(studies[1].name)}"
+    _fresh(out / address)
+    write_text(out / address / "index.html", comparison_page(*studies))
+    title = f"{studies[0].name} and {studies[1].name} compared"
+    return Published(address, title, f"{comparison_sentence(*studies)}.", _files(out / address))
+
+
+def _write_board(board: Board, out: Path, model_info: Path | None) -> Published:
+    """Write the page of a leaderboard; ``model_info`` counts where it has entries of the board."""
+    address = f"leaderboard/{board.slug}"
+    _fresh(out / address)
+    known = model_info if model_info and (model_info / board.dataset / board.threat).is_dir() else None
+    table = prepared(leaderboard(board.threat, known, dataset=board.dataset))
+    write_text(out / address / "index.html", leaderboard_page(table, []))
+    text = f"{headline(table)}, by {board.robust} with 95 % intervals."
+    return Published(address, f"RobustBench, {board.title}, {board.threat}", text, _files(out / address))
 
 
 def _fresh(folder: Path) -> None:

@@ -13,7 +13,7 @@ TEST_IMAGES = 10_000  # of CIFAR-10, on which RobustBench evaluates
 
 def ranked(
     table: pd.DataFrame,
-    accuracy: str = "autoattack_accuracy",
+    accuracy: str = "robust_accuracy",
     n: "int | pd.Series[float]" = TEST_IMAGES,
     at_most: "pd.Series[bool] | None" = None,
 ) -> pd.DataFrame:
@@ -52,11 +52,11 @@ def _certainly_greater(p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.n
 
 def frontier(table: pd.DataFrame) -> pd.DataFrame:
     """Return the entries that no other beats in clean and robust accuracy at once, by clean accuracy."""
-    ordered = table.dropna(subset=["clean_accuracy", "autoattack_accuracy"]).sort_values(
-        ["clean_accuracy", "autoattack_accuracy"], ascending=[False, False]
+    ordered = table.dropna(subset=["clean_accuracy", "robust_accuracy"]).sort_values(
+        ["clean_accuracy", "robust_accuracy"], ascending=[False, False]
     )
-    best_before = ordered["autoattack_accuracy"].cummax().shift(fill_value=-1.0)
-    return ordered[ordered["autoattack_accuracy"] > best_before].iloc[::-1].reset_index(drop=True)
+    best_before = ordered["robust_accuracy"].cummax().shift(fill_value=-1.0)
+    return ordered[ordered["robust_accuracy"] > best_before].iloc[::-1].reset_index(drop=True)
 
 
 def frontiers_by_year(table: pd.DataFrame) -> pd.DataFrame:
@@ -69,11 +69,9 @@ def frontiers_by_year(table: pd.DataFrame) -> pd.DataFrame:
 def papers(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per paper: its best entry, how many entries it has, and their range of robust accuracy."""
     grouped = table.groupby("paper_key", sort=False)
-    best = table.loc[grouped["autoattack_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
+    best = table.loc[grouped["robust_accuracy"].idxmax().dropna().astype(int)].set_index("paper_key")
     best["n_entries"] = grouped.size()
-    best["weakest"] = grouped["autoattack_accuracy"].min()
+    best["weakest"] = grouped["robust_accuracy"].min()
     return (
-        best.reset_index()
-        .sort_values(["autoattack_accuracy", "model_id"], ascending=[False, True])
-        .reset_index(drop=True)
+        best.reset_index().sort_values(["robust_accuracy", "model_id"], ascending=[False, True]).reset_index(drop=True)
     )

@@ -196,6 +196,51 @@ def test_real_network_of_robustbench_loads_through_the_mirror(mirror: Path) -> N
         load_model("robustbench:Carmon2019Unlabeled")
 
 
+@pytest.mark.parametrize(
+    ("name", "preparation"), [("Salman2020Do_R18", "Res256Crop224"), ("Standard_R50", "Res256Crop224")]
+)
+def test_networks_of_imagenet_load_and_say_how_pictures_are_prepared(mirror: Path, name: str, preparation: str) -> None:
+    """With random weights; those of the standard network are torchvision's, which no code may download unasked."""
+    from measurebench.models.robustbench.package import construct
+
+    net = construct("imagenet", "Linf", name).eval()
+    place = mirror.parents[1] / "imagenet" / "Linf"
+    place.mkdir(parents=True)
+    weights = net.state_dict() if name != "Standard_R50" else net.model.state_dict()  # type: ignore[union-attr,operator]
+    torch.save({key: value for key, value in weights.items() if "normalize" not in key}, place / f"{name}.pt")
+    model = load_model(f"robustbench:imagenet/Linf/{name}")
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        assert torch.allclose(model.network(images), net(images), atol=1e-5)
+    assert model.spec.dataset == "imagenet"
+    assert any(f"--dataset imagenet:{preparation}" in note for note in model.notes)
+
+
+@pytest.mark.slow
+def test_an_entry_of_imagenet_is_measured_on_pictures_in_a_folder(mirror: Path, tmp_path: Path) -> None:
+    import measurebench
+    from measurebench.models.robustbench.package import construct
+    from tests.datasets.test_imagenet import LISTED, picture
+
+    for seed, listed in enumerate(LISTED):
+        for split in ("val", "train"):
+            file = tmp_path / "images" / split / listed
+            file.parent.mkdir(parents=True)
+            picture((260, 300), seed).save(file)
+    place = mirror.parents[1] / "imagenet" / "Linf"
+    place.mkdir(parents=True)
+    torch.save(construct("imagenet", "Linf", "Salman2020Do_R18").state_dict(), place / "Salman2020Do_R18.pt")
+    out = tmp_path / "records"
+    asked = {"attacks": "pgd", "measures": "num_params,average_ce_pgd", "workers": 1}
+    measurebench.run(
+        ["robustbench:imagenet/Linf/Salman2020Do_R18"], "imagenet", out, data_dir=tmp_path / "images", **asked
+    )
+    (row,) = measurebench.join_results(out).to_dict("records")
+    assert (row["n_test"], row["radius"]) == (3, 4 / 255)
+    assert row["num_params"] == 11_689_512
+    assert 0 <= row["pgd_accuracy_test"] <= row["clean_accuracy_test"] <= 1
+
+
 def test_entry_that_wants_cuda_fails_with_the_reason(mirror: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")

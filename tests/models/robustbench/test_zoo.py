@@ -104,8 +104,19 @@ def test_hundred_classes_have_their_own_list() -> None:
     specs = resolve(["robustbench:*"], dataset="cifar100")
     assert len(specs) == 38
     assert {spec.dataset for spec in specs} == {"cifar100"}
-    with pytest.raises(BadInputError, match="cifar10 or cifar100"):
-        resolve(["robustbench:*"], dataset="imagenet")
+    with pytest.raises(BadInputError, match="cifar10 or cifar100 or imagenet"):
+        resolve(["robustbench:*"], dataset="svhn")
+
+
+def test_imagenet_has_its_own_list_and_its_references_say_so() -> None:
+    specs = resolve(["robustbench:*"], dataset="imagenet")
+    assert len(specs) == 30
+    assert {spec.threat_model.text for spec in specs if spec.threat_model} == {"4/255"}
+    (spec,) = resolve(["robustbench:imagenet/Linf/Wong2020Fast"], dataset="imagefolder:somewhere")
+    assert (spec.reference, spec.dataset) == ("robustbench:imagenet/Linf/Wong2020Fast", "imagenet")
+    assert spec.expected_clean_accuracy == 0.5562
+    (other,) = resolve(["robustbench:cifar100/Linf/Rice2020Overfitting"])
+    assert other.dataset == "cifar100"
 
 
 def test_cached_weights_are_seen(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -57,7 +57,9 @@ def board() -> pd.DataFrame:
         venue=table["venue_name"],
         unreliable=None,
         in_zoo=True,
+        dataset="cifar10",
         norm="Linf",
+        robust_accuracy=table["best_known_accuracy"],
         architecture="WRN",
         x_grad_norm_pgd=[1.0, 2.0, 3.0, 5.0, 4.0, np.nan, 8.0],
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from measurebench.core.errors import BadInputError
+from measurebench.reporting.leaderboard.boards import BOARDS
 from measurebench.reporting.leaderboard.entries import (
     fraction,
     info_entries,
@@ -109,7 +110,7 @@ def test_papers_are_recognised_whatever_their_case_and_spaces() -> None:
 def test_the_packaged_table_is_read_per_data_set_and_norm() -> None:
     (linf,) = packaged_entries("Linf", MARKDOWN)
     assert (linf["model_id"], linf["paper"], linf["link"]) == ("A2024", "On [0, 1] images", "https://e.org/a")
-    assert (linf["clean_accuracy"], linf["autoattack_accuracy"], linf["year"]) == (0.9368, 0.7371, 2024)
+    assert (linf["clean_accuracy"], linf["best_known_accuracy"], linf["year"]) == (0.9368, 0.7371, 2024)
     (l2,) = packaged_entries("L2", MARKDOWN)
     assert (l2["paper"], l2["link"], l2["year"]) == ("No link", None, None)
 
@@ -125,6 +126,51 @@ def write_entry(folder: Path, name: str, **fields: object) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(entry | fields))
+
+
+def test_the_table_of_a_data_set_ends_where_the_next_begins() -> None:
+    (row,) = packaged_entries("Linf", MARKDOWN, dataset="cifar100")
+    assert (row["model_id"], row["best_known_accuracy"]) == ("C", 0.3)
+    corrupted = MARKDOWN + "\n".join(["", "#### Corruptions", HEAD, row_of_corruptions()])
+    (found,) = packaged_entries("corruptions", corrupted, dataset="cifar100")
+    assert (found["corruption_accuracy"], found["norm"]) == (0.7108, "corruptions")
+    assert "best_known_accuracy" not in found
+    with pytest.raises(BadInputError, match="imagenet corruptions"):
+        packaged_entries("L2", MARKDOWN, dataset="imagenet")
+
+
+def row_of_corruptions() -> str:
+    return row("**1**", "**D**", "*[D](d)*", "79.93%", "71.08%", "RN", "NeurIPS 2021")
+
+
+def test_every_board_of_the_package_is_read_whole() -> None:
+    """As many rows as the description has, counted by hand."""
+    counts = {board.name: len(leaderboard(board.threat, dataset=board.dataset)) for board in BOARDS}
+    assert counts == {
+        "CIFAR-10 Linf": 76,
+        "CIFAR-10 L2": 21,
+        "CIFAR-10 corruptions": 17,
+        "CIFAR-100 Linf": 38,
+        "CIFAR-100 corruptions": 12,
+        "ImageNet Linf": 30,
+        "ImageNet corruptions": 12,
+    }
+
+
+def test_an_entry_under_corruptions_has_accuracies_and_mean_errors(tmp_path: Path) -> None:
+    folder = tmp_path / "imagenet" / "corruptions"
+    folder.mkdir(parents=True)
+    values = {"corruptions_acc_2d": "62.88", "corruptions_acc_3d": "64.32", "corruptions_mce_2d": "47.06"}
+    (folder / "a.json").write_text(json.dumps({"clean_acc": "80.32", "eps": "4/255", **values}))
+    (entry,) = info_entries("corruptions", tmp_path, "imagenet")
+    assert (entry["corruption_accuracy"], entry["corruption_accuracy_3d"]) == (0.6288, 0.6432)
+    assert (entry["mce"], entry["mce_3d"]) == (0.4706, None)
+    assert "radius" not in entry  # no attack, although the entry names one
+    table = leaderboard("corruptions", tmp_path, dataset="imagenet").set_index("model_id")
+    assert table.loc["a", "robust_accuracy"] == 0.6288
+    write_entry(folder, "b")
+    with pytest.raises(BadInputError, match="corruptions_acc"):
+        info_entries("corruptions", tmp_path, "imagenet")
 
 
 def test_reliability_has_three_values(tmp_path: Path) -> None:
@@ -173,8 +219,10 @@ def test_synthetic_data_does_not_count_as_none(tmp_path: Path) -> None:
 def test_the_installed_package_gives_both_norms() -> None:
     linf, l2 = leaderboard("Linf"), leaderboard("L2")
     assert (len(linf), len(l2)) == (76, 21)
-    assert linf["autoattack_accuracy"].is_monotonic_decreasing
-    assert linf[["clean_accuracy", "autoattack_accuracy"]].max().max() <= 1
+    assert linf["robust_accuracy"].is_monotonic_decreasing
+    assert linf[["clean_accuracy", "robust_accuracy"]].max().max() <= 1
+    # The package states the lowest accuracy that is known, not AutoAttack's.
+    assert linf["autoattack_accuracy"].isna().all()
 
 
 @pytest.mark.shared

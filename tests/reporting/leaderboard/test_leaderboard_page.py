@@ -7,8 +7,10 @@ import pytest
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.reporting.html.wording import axis_title
+from measurebench.reporting.leaderboard.boards import BOARDS, Board
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.leaderboard.leaderboard_page import (
+    headline,
     joined,
     leaderboard_page,
     prepared,
@@ -46,18 +48,18 @@ def test_all_charts_of_the_analysis_are_drawn(rich: pd.DataFrame) -> None:
 
 
 def test_the_installed_package_alone_gives_a_page() -> None:
-    page = leaderboard_page(prepared(leaderboard("L2")), "L2", [])
+    page = leaderboard_page(prepared(leaderboard("L2")), [])
     assert data_of(page)["datasets"]["models"]["n"] == 21
 
 
 def test_footnotes_with_markup_change_nothing(rich: pd.DataFrame) -> None:
-    page = leaderboard_page(rich, "Linf", [])
+    page = leaderboard_page(rich, [])
     assert "onmouseover" not in page
     assert page.count("</script>") == 3
 
 
 def test_the_same_leaderboard_gives_the_same_bytes(rich: pd.DataFrame) -> None:
-    assert leaderboard_page(rich, "Linf", []) == leaderboard_page(rich, "Linf", [])
+    assert leaderboard_page(rich, []) == leaderboard_page(rich, [])
 
 
 def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) -> None:
@@ -68,7 +70,7 @@ def test_measures_join_by_model_id_whatever_the_reference(rich: pd.DataFrame) ->
     assert names == ["x_grad_norm_pgd"]
     values = table.set_index("model_id")["x_grad_norm_pgd"]
     assert (values["Wong2020Fast"], values["Carmon2019Unlabeled"], values.notna().sum()) == (1.5, 2.5, 2)
-    page = leaderboard_page(table, "Linf", names)
+    page = leaderboard_page(table, names)
     assert "Kendall" in json.dumps(data_of(page)["measures"], ensure_ascii=False)
 
 
@@ -83,7 +85,7 @@ def test_own_results_bring_their_warnings(rich: pd.DataFrame) -> None:
     )
     table, measures = joined(rich, records)
     assert measures == ["x_grad_norm_pgd"]
-    page = leaderboard_page(table, "Linf", measures)
+    page = leaderboard_page(table, measures)
     assert f"AutoAttack warns about 1 of {len(table)} models" in page
     assert "Square is &lt;script&gt;better&lt;/script&gt;" in page[page.index('id="warnings"') :]
     assert "<script>better" not in page
@@ -119,6 +121,45 @@ def test_measures_of_another_norm_do_not_join() -> None:
         joined(prepared(leaderboard("L2")), records)
 
 
+def test_an_entry_that_a_stronger_attack_broke_does_not_lead(tmp_path: Path) -> None:
+    """AutoAttack leaves 75.28 % of the one and 73.71 % of the other; a stronger attack leaves 73.10 % of the first."""
+    write_entry(tmp_path, "Amini2024MeanSparse_S-WRN-94-16", autoattack_acc="75.28", external="73.10")
+    write_entry(tmp_path, "Bartoldson2024Adversarial_WRN-94-16", autoattack_acc="73.71")
+    table = prepared(leaderboard("Linf", tmp_path))
+    assert table["model_id"].tolist()[:2] == ["Bartoldson2024Adversarial_WRN-94-16", "Amini2024MeanSparse_S-WRN-94-16"]
+    assert table["rank"].tolist()[:2] == [1, 2]
+    assert table["autoattack_accuracy"].tolist()[:2] == [0.7371, 0.7528]
+    assert "Bartoldson2024Adversarial_WRN-94-16" in headline(table) or "could hold the first place" in headline(table)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_board_gives_a_page_that_says_what_ranks_its_entries(board: Board) -> None:
+    table = prepared(leaderboard(board.threat, dataset=board.dataset))
+    page = leaderboard_page(table, [])
+    data = data_of(page)
+    assert data["datasets"]["models"]["n"] == len(table)
+    columns = {column["key"]: column["label"] for column in data["columns"]}
+    assert columns["robust_accuracy"] == ("corruption accuracy" if board.is_corruptions else "best known")
+    assert "autoattack_accuracy" not in columns  # the package does not tell it
+    assert f"{board.images:,} test images" in page
+    assert f"RobustBench {board.name}" in page
+
+
+def test_measures_join_a_board_of_corruptions_whatever_their_norm() -> None:
+    name = leaderboard("corruptions", dataset="cifar100")["model_id"].iloc[0]
+    records = pd.DataFrame(
+        {
+            "model_id": [f"robustbench:corruptions/{name}", name],
+            "norm": "Linf",
+            "dataset": ["cifar100", "cifar10"],
+            "x_grad_norm_pgd": [1.5, 2.5],
+        }
+    )
+    table, names = joined(prepared(leaderboard("corruptions", dataset="cifar100")), records)
+    assert names == ["x_grad_norm_pgd"]
+    assert table["x_grad_norm_pgd"].dropna().tolist() == [1.5]
+
+
 def test_a_table_without_model_ids_cannot_be_joined(rich: pd.DataFrame) -> None:
     with pytest.raises(BadInputError, match="a column model_id"):
         joined(rich, pd.DataFrame({"name": ["Wong2020Fast"], "x_grad_norm_pgd": [1.0]}))
@@ -136,7 +177,7 @@ def test_each_measure_has_a_figure_with_its_own_axis(rich: pd.DataFrame) -> None
         spec = json.dumps(figures[f"scatter_{name}"].spec, ensure_ascii=False)
         assert "@title" not in spec
         assert axis_title(name, measure_infos()) in spec
-    assert "@title" in json.dumps(data_of(leaderboard_page(table, "Linf", names))["figures"]["scatter"]["spec"])
+    assert "@title" in json.dumps(data_of(leaderboard_page(table, names))["figures"]["scatter"]["spec"])
 
 
 @pytest.mark.shared

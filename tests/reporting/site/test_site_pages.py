@@ -41,6 +41,23 @@ def test_a_site_lists_studies_with_files_and_digests(
     assert 'href="studies/small-study/index.html"' in index.read_text()
 
 
+def test_boards_and_comparisons_have_addresses_of_their_own(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Study
+) -> None:
+    monkeypatch.setattr("measurebench.reporting.subject.study.analyze", lambda *_, **__: study.analysis)
+    out = tmp_path / "site"
+    write_site(out, [], norms=["L2"], boards=[("imagenet", "corruptions")], comparisons=[(source, source)])
+    listing = json.loads((out / "index.json").read_text())
+    assert [entry["address"] for entry in listing] == [
+        "comparisons/small-study-and-small-study",
+        "leaderboard/L2",
+        "leaderboard/imagenet-corruptions",
+    ]
+    assert listing[0]["text"].startswith("No conclusion of")
+    assert listing[2]["text"].endswith("by corruption accuracy with 95 % intervals.")
+    assert all((out / entry["address"] / "index.html").is_file() for entry in listing)
+
+
 def test_the_index_links_to_the_documentation_where_it_is_there(tmp_path: Path) -> None:
     assert "docs/index.html" not in write_site(tmp_path, [], norms=[]).read_text()
     (tmp_path / "docs").mkdir()

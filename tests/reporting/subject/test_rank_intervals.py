@@ -7,7 +7,7 @@ from measurebench.reporting.subject.rank_intervals import frontier, frontiers_by
 
 
 def entries(*rows: tuple[str, float, float, int, str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["model_id", "clean_accuracy", "autoattack_accuracy", "year", "paper_key"])
+    return pd.DataFrame(rows, columns=["model_id", "clean_accuracy", "robust_accuracy", "year", "paper_key"])
 
 
 def test_intervals_are_wilsons_as_statsmodels_has_them() -> None:
@@ -74,8 +74,8 @@ def test_more_images_make_ranks_surer() -> None:
     table = entries(*((str(i), 0.9, p, 2020, str(i)) for i, p in enumerate((0.70, 0.695, 0.68))))
     assert ranked(table, n=100)["rank_worst"].tolist() == [3, 3, 3]
     assert ranked(table, n=10**7)["rank_worst"].tolist() == [1, 2, 3]
-    low, high = (ranked(table)[end] for end in ("low", "high"))
-    assert ((low < table["autoattack_accuracy"]) & (table["autoattack_accuracy"] < high)).all()
+    low, high = (ranked(table, "robust_accuracy")[end] for end in ("low", "high"))
+    assert ((low < table["robust_accuracy"]) & (table["robust_accuracy"] < high)).all()
 
 
 def test_papers_come_best_first_with_their_range() -> None:

@@ -11,8 +11,8 @@ __all__ = ["figure"]
 
 _COLUMNS = (
     Column("model_id", "model"),
-    Column("rank", "rank, AutoAttack", "integer"),
-    Column("rank_known", "rank, best known", "integer"),
+    Column("rank_autoattack", "rank, AutoAttack", "integer"),
+    Column("rank", "rank, best known", "integer"),
     Column("autoattack_accuracy", "AutoAttack", "percent2"),
     Column("best_known_accuracy", "best known", "percent2"),
     Column("drop", "lower by", "points"),
@@ -21,19 +21,19 @@ _COLUMNS = (
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return the entries for which a stronger attack than AutoAttack is known, or None where none is."""
-    ranks = table["best_known_accuracy"].rank(ascending=False, method="min")
+    ranks = table["autoattack_accuracy"].rank(ascending=False, method="min")
     drop = table["autoattack_accuracy"] - table["best_known_accuracy"]
-    lower = table.assign(rank_known=ranks, drop=drop)[drop > 0].reset_index(drop=True)
+    lower = table.assign(rank_autoattack=ranks, drop=drop)[drop > 0].reset_index(drop=True)
     if lower.empty:
         return None
-    moved = int((lower["rank"] != lower["rank_known"]).sum())
-    furthest = lower.iloc[int((lower["rank_known"] - lower["rank"]).to_numpy().argmax())]
+    moved = int((lower["rank"] != lower["rank_autoattack"]).sum())
+    furthest = lower.iloc[int((lower["rank"] - lower["rank_autoattack"]).to_numpy().argmax())]
     return Figure(
         "best-known",
         f"A stronger attack is known for {count(len(lower), 'entry', 'entries')}; {moved} "
         f"{'changes' if moved == 1 else 'change'} rank",
-        f"{furthest['model_id']} falls furthest, from rank {int(furthest['rank'])} to {int(furthest['rank_known'])} "
-        f"({points(furthest['drop'], 2)} points).",
+        f"{furthest['model_id']} falls furthest, from rank {int(furthest['rank_autoattack'])} to "
+        f"{int(furthest['rank'])} ({points(furthest['drop'], 2)} points).",
         specification(_chart(len(lower))),
         {"best_known": lower[[column.key for column in _COLUMNS]]},
         "best_known",
@@ -49,17 +49,18 @@ def _chart(n_rows: int) -> Any:
         field="model_id",
         type="nominal",
         title=None,
-        sort=alt.EncodingSortField(field="rank", op="min"),
+        sort=alt.EncodingSortField(field="rank_autoattack", op="min"),
         axis=alt.Axis(labelLimit=220, grid=True),
     )
     base = alt.Chart(named("best_known"))
     line = base.mark_rule(strokeWidth=1.4).encode(
-        y=y, x=alt.X(field="rank", type="quantitative"), x2=alt.X2(field="rank_known")
+        y=y, x=alt.X(field="rank_autoattack", type="quantitative"), x2=alt.X2(field="rank")
     )
     before = base.mark_point(filled=True, size=60, opacity=1, color="var(--s1)").encode(
-        y=y, x=alt.X(field="rank", type="quantitative", title="rank", axis=alt.Axis(format="d", tickMinStep=1))
+        y=y,
+        x=alt.X(field="rank_autoattack", type="quantitative", title="rank", axis=alt.Axis(format="d", tickMinStep=1)),
     )
     after = base.mark_point(filled=False, shape="diamond", size=64, strokeWidth=2, opacity=1, color="var(--s2)").encode(
-        y=y, x=alt.X(field="rank_known", type="quantitative")
+        y=y, x=alt.X(field="rank", type="quantitative")
     )
     return (line + before + after).properties(width="container", height=22 * n_rows)

@@ -1,10 +1,10 @@
-"""Draws clean against AutoAttack accuracy, and how the frontier between them moved over the years."""
+"""Draws clean against robust accuracy, and how the frontier between them moved over the years."""
 
 from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis, robust_title
 from measurebench.reporting.figures.figure import Figure, named, specification
 from measurebench.reporting.html.wording import count, percent
 from measurebench.reporting.subject.rank_intervals import frontier, frontiers_by_year
@@ -16,9 +16,9 @@ FLOOR = 0.2  # a network that is hardly robust at all says nothing of the trade-
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return entries with the frontier after each third of the years and after the last."""
-    known = table.dropna(subset=["clean_accuracy", "autoattack_accuracy"])
-    below = int((known["autoattack_accuracy"] < FLOOR).sum())
-    known = known[known["autoattack_accuracy"] >= FLOOR]
+    known = table.dropna(subset=["clean_accuracy", "robust_accuracy"])
+    below = int((known["robust_accuracy"] < FLOOR).sum())
+    known = known[known["robust_accuracy"] >= FLOOR]
     if known.empty:
         return None
     best = frontier(known)
@@ -31,11 +31,11 @@ def figure(table: pd.DataFrame) -> Figure | None:
         f"{count(len(best), 'entry is', 'entries are')} on the frontier: none is beaten in clean and "
         "robust accuracy at once",
         f"The frontier runs from {percent(best['clean_accuracy'].iloc[0])} clean and "
-        f"{percent(best['autoattack_accuracy'].iloc[0])} "
+        f"{percent(best['robust_accuracy'].iloc[0])} "
         f"robust to {percent(best['clean_accuracy'].iloc[-1])} clean and "
-        f"{percent(best['autoattack_accuracy'].iloc[-1])} robust.",
+        f"{percent(best['robust_accuracy'].iloc[-1])} robust.",
         specification(_chart(table, shown)),
-        {"models": table, "frontiers": lines[["until", "model_id", "clean_accuracy", "autoattack_accuracy"]]},
+        {"models": table, "frontiers": lines[["until", "model_id", "clean_accuracy", "robust_accuracy"]]},
         "models",
         ACCURACY_COLUMNS,
         "A line joins the entries that were on the frontier by the end of the year written beside it."
@@ -52,12 +52,12 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
     import altair as alt
 
     number: Any = {"op": "row_number", "as": "_n"}
-    drawn = table[table["autoattack_accuracy"] >= FLOOR]
-    clean, robust = drawn["clean_accuracy"].dropna(), drawn["autoattack_accuracy"]
+    drawn = table[table["robust_accuracy"] >= FLOOR]
+    clean, robust = drawn["clean_accuracy"].dropna(), drawn["robust_accuracy"]
     room = 0.13 * float(clean.max() - clean.min())  # for the year beside the frontier's last entry
     x = percent_axis("clean_accuracy", "clean accuracy", "x", (float(clean.min()) - 0.01, float(clean.max()) + room))
     y = percent_axis(
-        "autoattack_accuracy", "AutoAttack accuracy", "y", (float(robust.min()) - 0.02, float(robust.max()) + 0.02)
+        "robust_accuracy", robust_title(table), "y", (float(robust.min()) - 0.02, float(robust.max()) + 0.02)
     )
     base = alt.Chart(named("frontiers"))
     lines = base.mark_line(color="var(--ink)", strokeWidth=1.4, clip=True).encode(
@@ -76,6 +76,6 @@ def _chart(table: pd.DataFrame, years: list[str]) -> object:
     names = first.mark_text(align="left", dx=7, fontSize=10.5, color="var(--muted)", clip=True).encode(
         x=x, y=y, text=alt.Text(field="until", type="nominal")
     )
-    points = entries(table, x, y, ("clean_accuracy", "autoattack_accuracy"))
-    points = points.transform_filter(f"datum.autoattack_accuracy >= {FLOOR}")
+    points = entries(table, x, y, ("clean_accuracy", "robust_accuracy"))
+    points = points.transform_filter(f"datum.robust_accuracy >= {FLOOR}")
     return (lines + points + names).properties(width="container", height=340)

@@ -6,15 +6,21 @@ import pandas as pd
 
 from measurebench.reporting.figures.figure import Column, brush, defense_channels, dimmed, named
 
-__all__ = ["ACCURACY_COLUMNS", "DATA_KINDS", "diagonal", "entries", "kinds", "percent_axis"]
+__all__ = ["ACCURACY_COLUMNS", "DATA_KINDS", "diagonal", "entries", "kinds", "percent_axis", "robust_title"]
 
-DATA_KINDS = ("CIFAR-10 only", "synthetic images", "extra real images", "not stated")
+DATA_KINDS = ("CIFAR-10 only", "CIFAR-100 only", "ImageNet only", "synthetic images", "extra real images", "not stated")
 ACCURACY_COLUMNS = (
     Column("model_id", "model"),
     Column("paper", "paper"),
     Column("clean_accuracy", "clean", "percent2"),
-    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+    Column("robust_accuracy", "robust", "percent2"),
 )
+
+
+def robust_title(table: pd.DataFrame) -> str:
+    """Return the title of an axis of ``robust_accuracy``: what it is measured under, on this board."""
+    under_corruptions = len(table) and table["norm"].iloc[0] == "corruptions"
+    return "accuracy under corruptions" if under_corruptions else "robust accuracy, best known"
 
 
 def kinds(table: pd.DataFrame) -> tuple[str, ...]:
@@ -41,7 +47,7 @@ def entries(table: pd.DataFrame, x: Any, y: Any, needed: tuple[str, ...], brushe
         alt.Tooltip(field="paper", type="nominal", title="paper"),
         alt.Tooltip(field="venue", type="nominal", title="venue"),
         alt.Tooltip(field="clean_accuracy", type="quantitative", format=".2%", title="clean"),
-        alt.Tooltip(field="autoattack_accuracy", type="quantitative", format=".2%", title="AutoAttack"),
+        alt.Tooltip(field="robust_accuracy", type="quantitative", format=".2%", title="robust"),
         alt.Tooltip(field="training_data", type="nominal", title="training data"),
     ]
     chart = (

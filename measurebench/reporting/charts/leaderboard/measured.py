@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.reporting.charts.leaderboard.encoding import entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import entries, percent_axis, robust_title
 from measurebench.reporting.charts.scatter import TITLE
 from measurebench.reporting.figures.figure import NUMBER_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import axis_title, fixed, measure_name
@@ -27,7 +27,7 @@ def figure(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) 
         (
             Column("model_id", "model"),
             Column("_x", measure, "number"),
-            Column("autoattack_accuracy", "AutoAttack", "percent2"),
+            Column("robust_accuracy", "robust", "percent2"),
         ),
         "Each mark is an entry for which the measure is known.",
         brush=True,
@@ -49,14 +49,14 @@ def _chart(table: pd.DataFrame, title: str) -> Any:
         scale=alt.Scale(zero=False),
         axis=alt.Axis(labelExpr=NUMBER_LABEL),
     )
-    chart = entries(table, x, percent_axis("_target", "AutoAttack accuracy", "y"), ("_x", "_target"))
+    chart = entries(table, x, percent_axis("_target", robust_title(table), "y"), ("_x", "_target"))
     return chart.properties(width="container", height=340)
 
 
 def about(table: pd.DataFrame, measure: str, infos: Mapping[str, MeasureInfo]) -> dict[str, str]:
     """Return what the page tells of a measure."""
-    both = table[[measure, "autoattack_accuracy"]].dropna()
-    tau = both[measure].corr(both["autoattack_accuracy"], method="kendall") if len(both) > 2 else float("nan")
+    both = table[[measure, "robust_accuracy"]].dropna()
+    tau = both[measure].corr(both["robust_accuracy"], method="kendall") if len(both) > 2 else float("nan")
     info = infos.get(measure)
     return {
         "id": measure,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.reporting.charts.leaderboard.encoding import robust_title
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.subject.rank_intervals import papers
@@ -16,16 +17,16 @@ _COLUMNS = (
     Column("venue", "venue"),
     Column("n_entries", "entries", "integer"),
     Column("model_id", "best entry"),
-    Column("autoattack_accuracy", "best", "percent2"),
+    Column("robust_accuracy", "best", "percent2"),
     Column("weakest", "weakest", "percent2"),
 )
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Return the range of robust accuracy over each paper's entries, for the thirty best papers."""
-    rows = papers(table.dropna(subset=["autoattack_accuracy"]))
+    rows = papers(table.dropna(subset=["robust_accuracy"]))
     several = int((rows["n_entries"] > 1).sum())
-    rows = rows[["paper", "venue", "n_entries", "model_id", "autoattack_accuracy", "weakest"]].assign(
+    rows = rows[["paper", "venue", "n_entries", "model_id", "robust_accuracy", "weakest"]].assign(
         order=range(len(rows))
     )
     return Figure(
@@ -33,7 +34,7 @@ def figure(table: pd.DataFrame) -> Figure:
         f"{count(len(table), 'entry comes', 'entries come')} from {count(len(rows), 'paper')}; {several} "
         f"{'has' if several == 1 else 'have'} more than one",
         f"Shown are the {min(SHOWN, len(rows))} papers with the most robust entries; the table has all.",
-        specification(_chart(min(SHOWN, len(rows)))),
+        specification(_chart(min(SHOWN, len(rows)), robust_title(table))),
         {"papers": rows},
         "papers",
         _COLUMNS,
@@ -41,7 +42,7 @@ def figure(table: pd.DataFrame) -> Figure:
     )
 
 
-def _chart(n_rows: int) -> Any:
+def _chart(n_rows: int, title: str) -> Any:
     import altair as alt
 
     y = alt.Y(
@@ -54,7 +55,7 @@ def _chart(n_rows: int) -> Any:
     base = alt.Chart(named("papers")).transform_filter(f"datum.order < {SHOWN}")
     scale = alt.Scale(zero=False)
     line = base.mark_rule(strokeWidth=2, color="var(--s1)", opacity=0.5).encode(
-        y=y, x=alt.X(field="weakest", type="quantitative", scale=scale), x2=alt.X2(field="autoattack_accuracy")
+        y=y, x=alt.X(field="weakest", type="quantitative", scale=scale), x2=alt.X2(field="robust_accuracy")
     )
     tips = [
         alt.Tooltip(field="paper", type="nominal"),
@@ -64,10 +65,10 @@ def _chart(n_rows: int) -> Any:
         y=y,
         tooltip=tips,
         x=alt.X(
-            field="autoattack_accuracy",
+            field="robust_accuracy",
             type="quantitative",
             scale=scale,
-            title="AutoAttack accuracy",
+            title=title,
             axis=alt.Axis(format=".0%", tickCount=6),
         ),
     )

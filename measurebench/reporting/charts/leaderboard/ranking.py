@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.encoding import kinds, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import kinds, percent_axis, robust_title
 from measurebench.reporting.figures.figure import (
     Column,
     Figure,
@@ -16,6 +16,7 @@ from measurebench.reporting.figures.figure import (
     tooltips,
 )
 from measurebench.reporting.html.wording import percent
+from measurebench.reporting.subject.rank_intervals import TEST_IMAGES
 
 __all__ = ["figure"]
 
@@ -25,7 +26,7 @@ _MANY = 30  # so few entries have room enough
 _COLUMNS = (
     Column("rank", "rank", "integer"),
     Column("model_id", "model"),
-    Column("autoattack_accuracy", "AutoAttack", "percent2"),
+    Column("robust_accuracy", "robust", "percent2"),
     Column("low", "low", "percent2"),
     Column("high", "high", "percent2"),
     Column("rank_best", "best possible rank", "integer"),
@@ -33,22 +34,22 @@ _COLUMNS = (
 )
 
 
-def figure(table: pd.DataFrame) -> Figure:
-    """Return robust accuracy with its interval by rank."""
-    known = table.dropna(subset=["autoattack_accuracy"])
+def figure(table: pd.DataFrame, images: int = TEST_IMAGES) -> Figure:
+    """Return robust accuracy with its interval by rank, for a number of test images."""
+    known = table.dropna(subset=["robust_accuracy"])
     width = (known["rank_worst"] - known["rank_best"] + 1).median()
     first = known.iloc[0]
     shared = int(first["rank_worst"])
     title = (
-        f"{first['model_id']} leads with {percent(first['autoattack_accuracy'], 2)}, by more than chance"
+        f"{first['model_id']} leads with {percent(first['robust_accuracy'], 2)}, by more than chance"
         if shared == 1
         else f"{shared} entries could hold the first place; the best of them reaches "
-        f"{percent(first['autoattack_accuracy'], 2)}"
+        f"{percent(first['robust_accuracy'], 2)}"
     )
     return Figure(
         "ranking",
         title,
-        "With 10,000 test images "
+        f"With {images:,} test images "
         + (f"the typical entry could hold any of {int(width)} ranks." if width > 1 else "most ranks are certain."),
         specification(_chart(table)),
         {"models": table},
@@ -70,7 +71,7 @@ def _domain(known: pd.DataFrame) -> tuple[float, float]:
 
 def _below(known: pd.DataFrame, start: float) -> str:
     """Return a sentence on the entries that the axis leaves out, or nothing."""
-    n = int((known["autoattack_accuracy"] < start).sum())
+    n = int((known["robust_accuracy"] < start).sum())
     entries = "1 entry below" if n == 1 else f"{n} entries below"
     return f" The axis begins at {start:.0%}, so that intervals can be seen; the table has {entries} it." if n else ""
 
@@ -78,8 +79,8 @@ def _below(known: pd.DataFrame, start: float) -> str:
 def _chart(table: pd.DataFrame) -> Any:
     import altair as alt
 
-    domain = _domain(table.dropna(subset=["autoattack_accuracy"]))
-    inside = alt.FieldGTEPredicate(field="autoattack_accuracy", gte=domain[0])
+    domain = _domain(table.dropna(subset=["robust_accuracy"]))
+    inside = alt.FieldGTEPredicate(field="robust_accuracy", gte=domain[0])
     base = alt.Chart(named("models")).transform_filter(inside)
     x = alt.X(field="rank", type="quantitative", title="rank", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=8))
     channels = defense_channels(kinds(table))
@@ -92,7 +93,7 @@ def _chart(table: pd.DataFrame) -> Any:
     tips = tooltips(_COLUMNS)
     marks = base.mark_point(filled=True, size=34).encode(
         x=x,
-        y=percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y", domain),
+        y=percent_axis("robust_accuracy", robust_title(table), "y", domain),
         opacity=dimmed(),
         tooltip=tips,
         **channels,

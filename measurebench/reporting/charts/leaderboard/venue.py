@@ -1,8 +1,8 @@
-"""Draws AutoAttack accuracy by venue."""
+"""Draws robust accuracy by venue."""
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis, robust_title
 from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, percent
 
@@ -11,10 +11,10 @@ __all__ = ["figure"]
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return the chart, the venue with the most robust median on top."""
-    known = table.dropna(subset=["venue_name", "autoattack_accuracy"])
+    known = table.dropna(subset=["venue_name", "robust_accuracy"])
     if known.empty:
         return None
-    medians = known.groupby("venue_name")["autoattack_accuracy"].median().sort_values(ascending=False, kind="stable")
+    medians = known.groupby("venue_name")["robust_accuracy"].median().sort_values(ascending=False, kind="stable")
     several = known["venue_name"].value_counts()
     preprints = int((known["published_in"] == "preprint").sum())
     return Figure(
@@ -35,6 +35,6 @@ def _chart(table: pd.DataFrame, venues: list[str]) -> object:
     import altair as alt
 
     y = alt.Y(field="venue_name", type="nominal", sort=venues, title=None, axis=alt.Axis(labelLimit=130, grid=True))
-    x = percent_axis("autoattack_accuracy", "AutoAttack accuracy")
-    chart = entries(table, x, y, ("venue_name", "autoattack_accuracy"), brushed=False)
+    x = percent_axis("robust_accuracy", robust_title(table))
+    chart = entries(table, x, y, ("venue_name", "robust_accuracy"), brushed=False)
     return chart.properties(width="container", height=22 * len(venues))

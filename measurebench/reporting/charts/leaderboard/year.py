@@ -1,8 +1,8 @@
-"""Draws AutoAttack accuracy by year, with the best so far."""
+"""Draws robust accuracy by year, with the best so far."""
 
 import pandas as pd
 
-from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis
+from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis, robust_title
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
 from measurebench.reporting.html.wording import percent, points
 
@@ -11,10 +11,10 @@ __all__ = ["figure"]
 
 def figure(table: pd.DataFrame) -> Figure | None:
     """Return the chart, or None where no year is known."""
-    known = table.dropna(subset=["year", "autoattack_accuracy"])
+    known = table.dropna(subset=["year", "robust_accuracy"])
     if known.empty:
         return None
-    best = known.groupby("year")["autoattack_accuracy"].max().cummax()
+    best = known.groupby("year")["robust_accuracy"].max().cummax()
     records = pd.DataFrame({"year": [int(y) for y in best.index], "best": best.to_numpy()})
     first, last = records.iloc[0], records.iloc[-1]
     span = max(1, int(last["year"] - first["year"]))
@@ -45,9 +45,7 @@ def _chart(table: pd.DataFrame) -> object:
     line = (
         alt.Chart(named("records"))
         .mark_line(interpolate="step-after", color="var(--muted)")
-        .encode(x=x, y=percent_axis("best", "AutoAttack accuracy", "y"))
+        .encode(x=x, y=percent_axis("best", robust_title(table), "y"))
     )
-    marks = entries(
-        table, x, percent_axis("autoattack_accuracy", "AutoAttack accuracy", "y"), ("year", "autoattack_accuracy")
-    )
+    marks = entries(table, x, percent_axis("robust_accuracy", robust_title(table), "y"), ("year", "robust_accuracy"))
     return (line + marks).properties(width="container", height=300)

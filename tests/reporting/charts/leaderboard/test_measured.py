@@ -24,7 +24,7 @@ def test_entries_with_the_measure_lie_at_it_and_at_their_accuracy(scene: Scene, 
     (marks,) = scene.of("symbol")
     assert len(known) == 6
     assert [scene.x.at(item["x"]) for item in marks.items] == pytest.approx(known[MEASURE].tolist(), abs=1e-6)
-    assert [scene.y.at(i["y"]) for i in marks.items] == pytest.approx(known["autoattack_accuracy"].tolist(), abs=1e-6)
+    assert [scene.y.at(i["y"]) for i in marks.items] == pytest.approx(known["robust_accuracy"].tolist(), abs=1e-6)
 
 
 def test_the_axis_has_title_and_unit_of_the_measure(scene: Scene) -> None:
@@ -33,7 +33,7 @@ def test_the_axis_has_title_and_unit_of_the_measure(scene: Scene) -> None:
 
 def test_the_sentence_is_kendalls_tau_over_the_entries_that_have_both(board: pd.DataFrame) -> None:
     known = board.dropna(subset=[MEASURE])
-    tau = kendalltau(known[MEASURE], known["autoattack_accuracy"]).statistic
+    tau = kendalltau(known[MEASURE], known["robust_accuracy"]).statistic
     told = about(board, MEASURE, measure_infos())["sentence"]
     assert told.endswith(f"Kendall's τ = {tau:.2f} over 6 entries".replace("-", "\u2212"))
 

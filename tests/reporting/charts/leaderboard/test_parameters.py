@@ -20,7 +20,7 @@ def test_entries_lie_at_parameters_and_accuracy(scene: Scene, board: pd.DataFram
     (marks,) = scene.of("symbol")
     at = [scene.x.at(item["x"], log=True) for item in marks.items]
     assert at == pytest.approx(known["n_parameters"].tolist(), rel=1e-6)
-    assert [scene.y.at(i["y"]) for i in marks.items] == pytest.approx(known["autoattack_accuracy"].tolist(), abs=1e-6)
+    assert [scene.y.at(i["y"]) for i in marks.items] == pytest.approx(known["robust_accuracy"].tolist(), abs=1e-6)
 
 
 def test_equal_factors_are_equal_distances(scene: Scene, board: pd.DataFrame) -> None:
@@ -31,7 +31,7 @@ def test_equal_factors_are_equal_distances(scene: Scene, board: pd.DataFrame) ->
 
 def test_the_title_is_kendalls_tau_and_the_summary_names_the_best_small_network(board: pd.DataFrame) -> None:
     known = board.dropna(subset=["n_parameters"])
-    tau = kendalltau(known["n_parameters"], known["autoattack_accuracy"]).statistic
+    tau = kendalltau(known["n_parameters"], known["robust_accuracy"]).statistic
     figure = parameters.figure(board)
     assert figure
     assert figure.title.startswith("Larger networks are more robust")

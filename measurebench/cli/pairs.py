@@ -1,0 +1,52 @@
+"""``measurebench pairs``: compares models in pairs by their verdicts on the same images."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from measurebench.cli.printing import say, say_json, say_table
+
+__all__ = ["pairs"]
+
+
+def pairs(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Results folders whose models are compared.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for index.html, ranking.csv, pairs.csv and pairs.json."),
+    ] = None,
+    attack: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose verdicts count. [default: autoattack, else pgd]")
+    ] = "",
+    split: Annotated[str, typer.Option(metavar="train|test", help="On which images.")] = "test",
+    radius: Annotated[str, typer.Option(metavar="R", help="Only models measured at this radius, such as 8/255.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print ranking and pairs as one object.")] = False,
+) -> int:
+    """Rank models by robust accuracy, and say which cannot be told apart: McNemar's test, paired intervals, tiers.
+
+    Two models are compared on the images that only one of them withstands. This needs far fewer images than comparing
+    two accuracies. p-values are adjusted by Holm over all pairs.
+    """
+    from measurebench.reporting.pairs import pairs_page
+
+    ranking = pairs_page.rank_in_pairs(folders, attack=attack, split=split, radius=radius)
+    if as_json:
+        say_json(pairs_page.as_json(ranking))
+    else:
+        rows = [_cells(row) for row in ranking.entries.to_dict("records")]
+        say_table(["rank", "tier", "model", "robust", "to the first", "95 % interval"], rows, whole=["model"])
+        say(f"{pairs_page.tiers_sentence(ranking)}. {pairs_page.neighbours_sentence(ranking)}.")
+    if out is not None:
+        written = pairs_page.write_pairs(ranking, out)
+        say(f"Written: {', '.join(str(path) for path in written)}", err=as_json)
+    return 0
+
+
+def _cells(row: dict[Any, Any]) -> list[str]:
+    """Return one line of the table; the first model has no difference to itself."""
+    cells = [str(row["rank"]), str(row["tier"]), str(row["model_id"]), f"{100 * row['accuracy']:.2f} %"]
+    if row["to_first"] != row["to_first"]:
+        return [*cells, "", ""]
+    low, high = 100 * row["to_first_low"], 100 * row["to_first_high"]
+    return [*cells, f"{100 * row['to_first']:+.1f} points", f"{low:+.1f} to {high:+.1f}"]

@@ -1,0 +1,79 @@
+"""Sentences of a data card, computed from the files of a study's folder."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from measurebench.store.csv_text import without_marks
+from measurebench.studies.markdown import head, line
+
+__all__ = ["carried", "images", "measured_on", "software", "training_time", "typical_gaps"]
+
+_WORDS = {
+    "same": "the same, within chance",
+    "apart": "same sign, but the intervals do not overlap",
+    "turned": "the sign is the opposite",
+    "gained": "shown here only",
+    "lost": "shown on the first study only",
+    "one side": "measured in one study only",
+}
+
+
+def images(folder: Path) -> str:
+    """Return how many images there are to train on, to choose checkpoints by, and to test on (from images.csv)."""
+    n = pd.read_csv(folder / "images.csv").set_index("split")["images"]
+    whole = n["train"] + n["validation"]
+    return (
+        f"{whole:,} training images, of which {n['validation']:,} are held out to choose the best checkpoint, and "
+        f"{n['test']:,} test images"
+    )
+
+
+def measured_on(models: pd.DataFrame) -> str:
+    """Return on how many images of each split models were measured, and on how many test images by AutoAttack."""
+    n = models[["n_train", "n_test", "n_autoattack"]].max()
+    told = f"{n['n_train']:,.0f} training and {n['n_test']:,.0f} test images"
+    attacked = int(models["autoattack_accuracy_test"].notna().sum())
+    return told + (f"; AutoAttack on {n['n_autoattack']:,.0f} test images of {attacked} models" if attacked else "")
+
+
+def training_time(folder: Path) -> str:
+    """Return how long training took in all and for a single run (from runs.csv)."""
+    seconds = pd.read_csv(folder / "runs.csv")["seconds"]
+    return (
+        f"{len(seconds)} runs took {seconds.sum():,.0f} s in all, {seconds.min():.0f} to {seconds.max():.0f} s each "
+        f"(median {seconds.median():.0f} s)"
+    )
+
+
+def software(folder: Path) -> str:
+    """Return the versions and devices with which the runs were trained (from runs.csv)."""
+    runs = pd.read_csv(folder / "runs.csv", dtype=str).fillna("unknown")
+    named = {"measurebench": "measurebench", "python": "Python", "torch": "torch"}
+    told = [f"{label} {' and '.join(sorted(set(runs[name])))}" for name, label in named.items()]
+    return ", ".join([*told, f"device {' and '.join(sorted(set(runs['device'])))}"])
+
+
+def typical_gaps(models: pd.DataFrame) -> float:
+    """Return the median PGD gap of AT without augmentation, AWP and extra data, over last checkpoints."""
+    chosen = (models["defense"] == "AT") & (models["setting_optimizer"] == "SGD")
+    for name in ("setting_augmentation", "setting_extra_data", "setting_early_stopping"):
+        if name in models.columns:
+            chosen &= ~models[name].fillna(False).astype(bool)
+    return float(models.loc[chosen, "robust_gap_pgd"].median())
+
+
+def carried(folder: Path) -> list[str]:
+    """Return, per measure, its association with the gap in the first study and in this one (from compared.csv)."""
+    table = without_marks(pd.read_csv(folder / "compared.csv"))
+    lines = head("measure", "tau, first study", "tau here", "what became of it")
+    for row in table.to_dict("records"):
+        cells = [_tau(*(row[f"{name}_{side}"] for name in ("tau", "low", "high"))) for side in "ab"]
+        lines.append(line(row["measure"], *cells, _WORDS[row["change"]]))
+    return lines
+
+
+def _tau(estimate: float, low: float, high: float) -> str:
+    if pd.isna(estimate):
+        return "not measured"
+    return f"{estimate:+.2f}" + ("" if pd.isna(low) else f" [{low:+.2f}, {high:+.2f}]")

@@ -1,0 +1,110 @@
+"""The page, the files and the command of models compared in pairs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from measurebench.cli.app import run_command_line
+from measurebench.reporting.charts import first
+from measurebench.reporting.pairs.pairs_page import neighbours_sentence, pairs_page, tiers_sentence, write_pairs
+from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
+from measurebench.store.examples import verdict_path, write_arrays
+from measurebench.store.folder import ResultsFolder
+from tests.reporting.charts.drawn import drawn, told
+from tests.reporting.study.test_study_page import data_of
+from tests.stats.judging.test_paired_ranking import verdicts
+from tests.store.test_folder import record
+from tests.store.test_tables import ENTRY
+
+ROBUST = {
+    "a": [True] * 60 + [False] * 40,
+    "b": [True] * 54 + [False] * 46,
+    "c": [True] * 53 + [False] * 46 + [True],
+}
+
+
+@pytest.fixture(scope="module")
+def ranking() -> PairedRanking:
+    return paired_ranking(verdicts(ROBUST))
+
+
+def test_sentences_count_tiers_and_neighbours(ranking: PairedRanking) -> None:
+    """a and b differ on six images that all go one way: p = 1/32, after Holm's adjustment over three pairs 3/32."""
+    assert tiers_sentence(ranking) == "3 models in 1 tier: the first 3 cannot be told apart"
+    assert neighbours_sentence(ranking) == (
+        "1 of 2 pairs of neighbours differ by McNemar's test at 0.05 (0 after Holm's adjustment over all pairs), "
+        "0 by the unpaired test"
+    )
+
+
+def test_marks_lie_at_the_difference_to_the_first(ranking: PairedRanking) -> None:
+    scene = drawn(first.figure(ranking.entries, ranking.n))
+    (marks,) = scene.of("symbol")
+    at = {told(item)["model"]: scene.x.at(item["x"]) for item in marks.items}
+    assert at == pytest.approx({"b": -6, "c": -6}, abs=1e-4)  # points
+    (lines,) = scene.of("rule")
+    interval = ranking.entries.set_index("model_id")[["to_first_low", "to_first_high"]]
+    for item, name in zip(lines.items, ("b", "c"), strict=True):
+        ends = sorted((scene.x.at(item["x"]), scene.x.at(item["x2"])))
+        assert ends == pytest.approx((100 * interval.loc[name]).tolist(), abs=1e-4)
+
+
+def test_the_page_has_every_model_and_the_same_bytes_each_time(ranking: PairedRanking) -> None:
+    page = pairs_page(ranking)
+    assert data_of(page)["datasets"]["models"]["n"] == 3
+    assert page == pairs_page(ranking)
+    assert "100 test images" in page
+
+
+def test_names_with_markup_change_nothing() -> None:
+    named = paired_ranking(verdicts({"<script>alert(1)</script>": [True] * 9, "b": [False] * 9}))
+    assert "<script>alert" not in pairs_page(named)
+
+
+def test_all_files_say_the_same(ranking: PairedRanking, tmp_path: Path) -> None:
+    assert {path.name for path in write_pairs(ranking, tmp_path)} == {
+        "index.html",
+        "ranking.csv",
+        "pairs.csv",
+        "pairs.json",
+    }
+    found = json.loads((tmp_path / "pairs.json").read_text())
+    assert found["tiers"] == [["a", "b", "c"]]
+    assert found["models"][0]["to_first"] is None
+    pairs = pd.read_csv(tmp_path / "pairs.csv")
+    assert pairs["p_value"].tolist() == pytest.approx([row["p_value"] for row in found["pairs"]])
+    assert len(pd.read_csv(tmp_path / "ranking.csv")) == 3
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    place = tmp_path / "records"
+    with ResultsFolder.writing(place, "0") as folder:
+        for name, robust in ROBUST.items():
+            folder.add_model(ENTRY | {"model_id": name})
+            one = record(model_id=name, measure="pgd_accuracy", split="test", value=float(np.mean(robust)))
+            folder.add_record(one)
+            path = verdict_path(place, name, one.config_digest, "test", "pgd_accuracy")
+            path.parent.mkdir(parents=True)
+            everyone = np.ones(100, dtype=bool)
+            arrays = {"index": np.arange(100), "label": np.zeros(100, dtype=int), "correct": everyone}
+            write_arrays(path, {**arrays, "robust": np.array(robust), "distance": np.zeros(100)})
+    return place
+
+
+def test_the_command_prints_the_ranking_and_writes_the_page(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["pairs", str(results), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "60.00 %" in printed
+    assert "-6.0 points" in printed
+    assert "3 models in 1 tier" in printed
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert run_command_line(["pairs", str(results), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_images"] == 100
+    assert run_command_line(["pairs", str(results), "--attack", "autoattack"]) == 2
+    assert "one with verdicts: pgd" in capsys.readouterr().err

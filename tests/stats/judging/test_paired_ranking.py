@@ -1,0 +1,123 @@
+"""Models ranked by verdicts on the same images: ranks, tiers and tests with answers counted by hand."""
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar
+
+from measurebench.core.errors import BadInputError
+from measurebench.stats.judging.paired import tiers
+from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
+
+
+def verdicts(robust: dict[str, list[bool]], **columns: object) -> pd.DataFrame:
+    """A row per model and image, under PGD on digits unless told otherwise."""
+    rows = [
+        {"model_id": name, "index": place, "label": place % 3, "robust": value}
+        for name, values in robust.items()
+        for place, value in enumerate(values)
+    ]
+    told = {"dataset": "digits", "norm": "Linf", "radius": 0.15, "split": "test", "measure": "pgd_accuracy"}
+    return pd.DataFrame(rows).assign(**{**told, **columns})
+
+
+def several(n_models: int = 12, n: int = 200) -> dict[str, list[bool]]:
+    """Models that fail on the hardest images of a common order, with some luck."""
+    rng = np.random.default_rng(0)
+    hard = rng.random(n)
+    return {f"m{k:03}": list((hard + 0.1 * rng.normal(size=n)) < 0.3 + 0.5 * k / n_models) for k in range(n_models)}
+
+
+@pytest.fixture(scope="module")
+def ranking() -> PairedRanking:
+    return paired_ranking(verdicts(several()))
+
+
+def test_models_are_ranked_by_the_images_they_withstand(ranking: PairedRanking) -> None:
+    counts = {name: sum(values) for name, values in several().items()}
+    assert ranking.entries["robust"].tolist() == sorted(counts.values(), reverse=True)
+    assert dict(zip(ranking.entries["model_id"], ranking.entries["robust"], strict=True)) == counts
+    assert (ranking.attack, ranking.task, ranking.n) == ("pgd", "digits Linf 0.15", 200)
+
+
+def test_every_pair_has_mcnemars_exact_test(ranking: PairedRanking) -> None:
+    robust = {name: np.array(values) for name, values in several().items()}
+    assert len(ranking.pairs) == 12 * 11 / 2
+    for row in ranking.pairs.to_dict("records"):
+        a, b = robust[row["first"]], robust[row["second"]]
+        assert row["only_first"] == (a & ~b).sum()
+        assert row["only_second"] == (b & ~a).sum()
+        assert row["difference"] == pytest.approx(a.mean() - b.mean())
+        table = [[(a & b).sum(), (a & ~b).sum()], [(b & ~a).sum(), (~a & ~b).sum()]]
+        assert row["p_value"] == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+def test_tiers_are_those_of_the_list_of_tiers(ranking: PairedRanking) -> None:
+    names = list(ranking.entries["model_id"])
+    rows = np.array([several()[name] for name in names])
+    assert ranking.tiers == tiers(names, rows)
+    assert len(ranking.tiers) > 2
+
+
+def test_pairing_finds_differences_that_accuracies_alone_do_not() -> None:
+    """60 of 100 against 54 of 100: no difference by intervals, but the six images all go one way (p = 1/32)."""
+    found = paired_ranking(verdicts({"a": [True] * 60 + [False] * 40, "b": [True] * 54 + [False] * 46}))
+    (pair,) = found.pairs.to_dict("records")
+    assert (pair["only_first"], pair["only_second"], pair["unpaired"]) == (6, 0, False)
+    assert pair["p_value"] == pytest.approx(1 / 32)
+    assert found.tiers == [["a"], ["b"]]
+    assert found.entries["to_first"].iloc[1] == pytest.approx(-0.06)
+
+
+def test_ties_share_a_rank_and_a_tier() -> None:
+    found = paired_ranking(verdicts({"b": [True, False] * 5, "a": [True, False] * 5}))
+    assert found.entries["model_id"].tolist() == ["a", "b"]
+    assert found.entries["rank"].tolist() == [1, 1]
+    assert found.pairs["p_value"].tolist() == [1.0]
+
+
+def test_only_images_count_that_all_models_were_attacked_on() -> None:
+    few = verdicts({"a": [True] * 10}).query("index >= 4")
+    found = paired_ranking(pd.concat([few, verdicts({"b": [False] * 8})]))
+    assert found.n == 4
+
+
+def test_neighbours_are_the_models_that_follow_each_other(ranking: PairedRanking) -> None:
+    names = list(ranking.entries["model_id"])
+    found = ranking.neighbours()
+    assert list(zip(found["first"], found["second"], strict=True)) == list(pairwise(names))
+
+
+def test_the_strongest_attack_that_all_models_faced_counts() -> None:
+    pgd = verdicts({"a": [True] * 4, "b": [True] * 4})
+    strong = verdicts({"a": [False] * 4, "b": [True] * 4}, measure="autoattack_accuracy")
+    assert paired_ranking(pd.concat([pgd, strong])).attack == "autoattack"
+    assert paired_ranking(pd.concat([pgd, strong.query("model_id == 'a'")])).attack == "pgd"
+    assert paired_ranking(pd.concat([pgd, strong]), attack="pgd").attack == "pgd"
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    two = verdicts({"a": [True] * 4, "b": [True] * 4})
+    with pytest.raises(BadInputError, match="two models or more"):
+        paired_ranking(two.query("model_id == 'a'"))
+    with pytest.raises(BadInputError, match="one with verdicts: pgd"):
+        paired_ranking(two, attack="square")
+    other = two.assign(model_id=two["model_id"] + "2", radius=0.3)
+    with pytest.raises(BadInputError, match="choose with --radius"):
+        paired_ranking(pd.concat([two, other]))
+    assert len(paired_ranking(pd.concat([two, other]), radius="0.3").entries) == 2
+    relabelled = two.assign(label=two["label"].where(two["model_id"] == "a", 9))
+    with pytest.raises(BadInputError, match="several for image 0"):
+        paired_ranking(relabelled)
+    apart = pd.concat(
+        [two.query("model_id == 'a'"), two.query("model_id == 'b'").assign(index=lambda t: t["index"] + 9)]
+    )
+    with pytest.raises(BadInputError, match="0 common images"):
+        paired_ranking(apart)
+
+
+def test_hundreds_of_models_take_seconds() -> None:
+    found = paired_ranking(verdicts(several(120, 100)))
+    assert len(found.pairs) == 120 * 119 / 2
