@@ -121,10 +121,10 @@ def test_robustbench_itself_is_imported_without_pkg_resources() -> None:
 def test_a_model_that_an_old_copy_lacks_is_answered_with_how_the_copy_may_have_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(package, "model_entries", lambda dataset, threat: {})
+    monkeypatch.setattr(package, "model_entries", lambda *_: {})
     with pytest.raises(ModelError, match="has no code for this model$"):
         package.construct("cifar10", "Linf", "New2025")
     found = importlib.machinery.ModuleSpec("torchattacks", None)
-    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda *_: found)
     with pytest.raises(ModelError, match="torchattacks may have overwritten it .*--force-reinstall robustbench==1.1.1"):
         package.construct("cifar10", "Linf", "New2025")
