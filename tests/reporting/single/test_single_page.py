@@ -104,3 +104,14 @@ def test_a_model_that_no_attack_was_run_on_is_told_by_its_measures(tmp_path: Pat
 def test_charts_as_files_are_refused_for_a_single_model(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="a study of several models"):
         write_report(TABLE, tmp_path, figures=tmp_path / "figures")
+
+
+def test_a_class_counts_the_images_of_one_configuration_only(tmp_path: Path) -> None:
+    options = {"attacks": "pgd", "measures": "clean_accuracy", "train_examples": 20, "workers": 1}
+    for n_test, radius in ((40, "1/10"), (60, "1/10"), (60, "1/20")):
+        run("digits:plain-at-10-b64-s0-last", "digits", tmp_path, test_examples=n_test, radius=radius, **options)
+    table = read_table(tmp_path)
+    single = load_single(table, folder=tmp_path)
+    assert [row.n for row in single.classes] == [6] * 10
+    robust = sum(row.rates["pgd"][0] * row.n for row in single.classes)
+    assert robust == pytest.approx(60 * table["pgd_accuracy_test"].iloc[0])
