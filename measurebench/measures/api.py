@@ -19,7 +19,7 @@ from measurebench.measures.robustness.accuracy import AttackAccuracy, TrainRobus
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 from measurebench.models.effective import copied, plain
 
-__all__ = ["evaluate", "measure", "shared_gradients"]
+__all__ = ["as_found", "evaluate", "in_dtype", "measure", "shared_gradients"]
 
 _EXAMPLES: dict[Examples, str] = {"clean": "clean images", "pgd": "PGD examples"}
 
@@ -72,9 +72,9 @@ def measure(
         gradients=shared_gradients(chosen),
         weight_gradients=shared_gradients(chosen, "weights"),
     )
-    with _as_found(network), full_precision():
+    with as_found(network), full_precision():
         context = MeasureContext(
-            logits_network(_in_dtype(network, images), images, labels),
+            logits_network(in_dtype(network, images), images, labels),
             images,
             labels,
             settings,
@@ -148,11 +148,11 @@ def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Exa
 
 
 def _initial(network: nn.Module | None, images: Tensor, labels: Tensor) -> nn.Module | None:
-    return None if network is None else logits_network(_in_dtype(bare_network(network), images), images, labels)
+    return None if network is None else logits_network(in_dtype(bare_network(network), images), images, labels)
 
 
-def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
-    """Return the network, or a copy, in the dtype and on the device of the images, in evaluation mode."""
+def in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return the network, or a copy, in the dtype and on the device of images [n, ...], in evaluation mode."""
     first = next(network.parameters(), None)
     if first is None:
         return network.eval()
@@ -164,7 +164,7 @@ def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 @contextmanager
-def _as_found(network: nn.Module) -> Iterator[None]:
+def as_found(network: nn.Module) -> Iterator[None]:
     """Leave modes and gradients of the network as they were, whatever happens.
 
     Its parameters need no gradients meanwhile: third-party attacks call ``backward`` and would add to what is there.

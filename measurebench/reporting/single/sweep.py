@@ -14,7 +14,8 @@ from measurebench.stats.population.threats import RADIUS, radius_number
 __all__ = ["HEIGHT", "WIDTH", "Line", "Mark", "Sweep", "sweep_of"]
 
 # Of the area between the axes, in the units of the drawing.
-WIDTH, HEIGHT = 600.0, 220.0
+WIDTH = 600.0
+HEIGHT = 220.0
 
 
 @dataclass(frozen=True)
