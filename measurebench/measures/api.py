@@ -13,7 +13,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from measurebench.measures.entrance import bare_network, check_labels, checked_pixels, logits_network
+from measurebench.measures.entrance import as_tensors, bare_network, check_labels, checked_pixels, logits_network
 from measurebench.measures.registry import Measure, select_measures
 from measurebench.measures.robustness.accuracy import AttackAccuracy, TrainRobustAccuracy
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
@@ -41,12 +41,12 @@ def measure(
 ) -> dict[str, MeasureValue]:
     """Return the value of each measure for one network and its examples, by measure id.
 
-    ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` int64 [n]; ``adversarial``
-    [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
-    (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
-    its own differs), on a GPU without TF32. Weights, buffers, mode and gradients of the network are as found
-    afterwards. A network inside ``DataParallel`` is unwrapped, and of an output with ``logits`` these are taken. What
-    rounding left outside [0, 1] is clamped.
+    ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` whole numbers [n] or [n, 1];
+    both may be arrays of numpy. ``adversarial`` [n, ...] stands in for PGD's examples; ``radius`` is in pixel units.
+    ``measures`` is ``core``, ``all``, or ids (``local_lip:reference`` for a named variant). Computes in the dtype of
+    ``images`` (in a copy of the network where its own differs), on a GPU without TF32. Weights, buffers, mode and
+    gradients of the network are as found afterwards. A network inside ``DataParallel`` is unwrapped, and of an output
+    with ``logits`` these are taken. What rounding left outside [0, 1] is clamped.
 
     Slow attacks are left out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it
     cannot use: images outside [0, 1], labels beyond the network's classes, a network that does not answer with logits
@@ -60,6 +60,7 @@ def measure(
     """
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     network = bare_network(network)
+    images, labels = as_tensors(images, labels)
     check_labels(images, labels)
     images = checked_pixels("images", images)
     if adversarial is not None:

@@ -17,7 +17,7 @@ from measurebench.compute.numerics import full_precision
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.api import as_found, in_dtype
-from measurebench.measures.entrance import bare_network, check_labels, checked_pixels, logits_network
+from measurebench.measures.entrance import as_tensors, bare_network, check_labels, checked_pixels, logits_network
 from measurebench.measures.robustness.accuracy import AttackAccuracy, accuracy
 from measurebench.measures.value import MeasureValue
 
@@ -36,7 +36,7 @@ def eval_rob_accuracy(
 ) -> dict[str, MeasureValue]:
     """Return the clean accuracy and that under each attack over all batches of a loader, by id.
 
-    ``loader`` gives pairs of images float [n, ...] in [0, 1] and labels int64 [n]; they are moved to the network's
+    ``loader`` gives pairs of images float [n, ...] in [0, 1] and labels [n]; they are moved to the network's
     device. ``attacks`` are references as ``measurebench run`` takes them, such as ``pgd:steps=50``, and ``radius`` is
     in pixel units. ``n_limit`` is the largest number of images. The accuracies are those of ``measure`` on all images
     at once: a fraction with its standard error and Wilson's interval as diagnostics, except under attacks whose result
@@ -80,6 +80,7 @@ def _batches(loader: Iterable[Any], network: nn.Module, n_limit: int | None) -> 
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise BadInputError("loader", "batches (images, labels)", type(batch).__name__)
         images, labels = batch if left is None else (part[:left] for part in batch)
+        images, labels = as_tensors(images, labels)
         check_labels(images, labels)
         images = checked_pixels("images", images)
         if left is not None:
