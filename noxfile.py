@@ -141,6 +141,22 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def adapters(session: nox.Session) -> None:
+    """Run the attacks of torchattacks, foolbox and the Adversarial Robustness Toolbox beside ours.
+
+    torchattacks asks for an old requests, and its wheel brings an old copy of robustbench. So it is installed without
+    its dependencies into a folder of its own, which Python searches after the packages of the project.
+    """
+    install(session, "tests")
+    session.install("foolbox==3.3.4", "adversarial-robustness-toolbox==1.20.1", "tqdm", "requests")
+    where = session.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True)
+    packages = Path(str(where).strip())
+    session.install("--no-deps", "--target", str(packages / "behind"), "torchattacks==3.5.1")
+    (packages / "behind.pth").write_text("behind\n")
+    session.run("pytest", "-m", "adapters", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Run the tests that need a CUDA device."""
     install(session, "tests")

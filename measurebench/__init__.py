@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from measurebench.engine.from_python import run
     from measurebench.gallery import attack_images, dataset_subjects, write_gallery, write_picture
     from measurebench.measures.api import measure
+    from measurebench.measures.on_loader import eval_rob_accuracy
     from measurebench.models.convert import convert_checkpoint
     from measurebench.models.listing import list_models
     from measurebench.models.loading import load_model
@@ -29,6 +30,7 @@ __all__ = [
     "check_model",
     "convert_checkpoint",
     "dataset_subjects",
+    "eval_rob_accuracy",
     "export_table",
     "join_results",
     "list_models",
@@ -51,6 +53,7 @@ _HOMES = {
     "check_model": "measurebench.checks",
     "convert_checkpoint": "measurebench.models.convert",
     "dataset_subjects": "measurebench.gallery",
+    "eval_rob_accuracy": "measurebench.measures.on_loader",
     "export_table": "measurebench.store.joining",
     "join_results": "measurebench.store.joining",
     "list_models": "measurebench.models.listing",

@@ -1,5 +1,6 @@
 """AutoAttack (Croce and Hein 2020), standard version, and an estimate of it from a sample, on the package's engine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from measurebench.attacks.on_engine import COMMON, run_on_engine
 from measurebench.attacks.protocol import AttackContext, AttackInfo, AttackResult
 from measurebench.attacks.registry import register_attack
 from measurebench.attacks.settings import with_own_id
-from measurebench.attacks.standard import SearchNetwork, StandardSettings
+from measurebench.attacks.standard import ATTACKS, SearchNetwork, StandardSettings
 from measurebench.core.errors import BadInputError
 
 __all__ = ["AutoAttack", "AutoAttackSampled"]
@@ -21,10 +22,16 @@ class AutoAttack:
     """AutoAttack, each example by itself: its verdict does not depend on the others, their order or interruptions.
 
     ``search`` is the fastest network that may search: ``reference`` the network itself, ``folded`` the one with batch
-    norm folded into convolutions, ``fast`` one with 16-bit layers. The network itself judges in any case.
+    norm folded into convolutions, ``fast`` one with 16-bit layers. The network itself judges in any case. ``attacks``
+    are those that run, in their order and with ``+`` between; the standard version has all four.
     """
 
     search: SearchNetwork = "folded"
+    attacks: str = "+".join(ATTACKS)
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "version": "autoattack-stock:version=plus and autoattack-stock:version=rand are the other versions",
+    }
 
     base: ClassVar[AttackInfo] = replace(
         COMMON,
@@ -35,14 +42,21 @@ class AutoAttack:
         cost="about 10^4 F",
     )
 
+    def __post_init__(self) -> None:
+        self.settings()
+
     @property
     def info(self) -> AttackInfo:
         """Info of AutoAttack with these settings."""
         return with_own_id(self.base, self)
 
+    def settings(self) -> StandardSettings:
+        """Return the settings of the engine. Raises BadInputError for an attack that AutoAttack does not have."""
+        return StandardSettings(attacks=tuple(part.strip() for part in self.attacks.split("+")))
+
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, context: AttackContext) -> AttackResult:
         """Return adversarial images [n, ...]; what the store holds of an example is not searched again."""
-        return run_on_engine(network, images, labels, context, StandardSettings(), self.search)
+        return run_on_engine(network, images, labels, context, self.settings(), self.search)
 
 
 @register_attack

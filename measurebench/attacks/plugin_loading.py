@@ -1,4 +1,4 @@
-"""Finds third-party attacks, ``module:callable`` or ``file.py:callable``, and reads what they ask for."""
+"""Finds third-party attacks, ``module:callable``, ``file.py:callable`` or those of a library such as Foolbox."""
 
 import functools
 import hashlib
@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from measurebench.attacks.adapters.loading import LIBRARIES, load_adapted
 from measurebench.attacks.plugin import OFFERED, PluginAttack
 from measurebench.attacks.references import reference_parts
 from measurebench.attacks.settings import check_names, read_settings, typed
@@ -22,12 +23,14 @@ _POSITIONAL = 3  # network, images, labels
 
 
 def load_plugin(reference: str, subject: str = "attack") -> PluginAttack:
-    """Import the function of a reference and read its signature.
+    """Import the function of a reference and read its signature, or find an attack of a known library.
 
     Raises BadInputError for a module, function or setting that is not there, or a function that needs more arguments
     than it is given.
     """
     place, name, settings = reference_parts(reference)
+    if place in LIBRARIES:
+        return load_adapted(reference, subject)
     module = _file_module(place, subject) if place.endswith(".py") else import_by_name(place, subject)
     function = getattr(module, name, None)
     if not callable(function) or inspect.isclass(function):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import measurebench.attacks as package
+from measurebench.attacks.adapters.loading import LIBRARIES
 from measurebench.attacks.plugin import PluginAttack
 from measurebench.attacks.plugin_loading import load_plugin
 from measurebench.attacks.protocol import Attack
@@ -57,9 +58,10 @@ def _import_modules() -> None:
 def find_attack(reference: str, subject: str = "attack") -> Attack:
     """Return the attack that a reference means, and import it if it is a third-party one.
 
-    A reference is a registered name, with settings after a colon where they are not the defaults
-    (``pgd:steps=50,restarts=5``), or a function as ``module:callable`` or ``file.py:callable``, again with settings
-    after a colon. Raises BadInputError, which names ``subject``, where there is no such attack or setting.
+    A reference is a registered name (``pgd``), a function (``module:callable`` or ``file.py:callable``) or an attack
+    of a library (``foolbox:LinfDeepFoolAttack``). Settings that are not the defaults follow after a colon
+    (``pgd:steps=50,restarts=5``). Raises BadInputError, which names ``subject``, where there is no such attack or
+    setting.
 
     >>> find_attack("pgd:steps=50,step=2/255").info.id
     'pgd:steps=50,step=2/255'
@@ -82,6 +84,8 @@ def find_attack(reference: str, subject: str = "attack") -> Attack:
 def _hint(reference: str, near: str) -> str:
     if reference == "none":
         return "none stands alone"
+    if reference in LIBRARIES:
+        return f"name the attack, such as {reference}:{LIBRARIES[reference].example}"
     return f"name the function, as {reference}:FUNCTION" if reference.endswith(".py") else near
 
 

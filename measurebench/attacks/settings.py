@@ -38,22 +38,26 @@ def read_settings(text: str, subject: str) -> dict[str, str]:
 def with_settings(attack: A, given: Mapping[str, str], subject: str) -> A:
     """Return an attack with some of its fields changed, in the types that they declare.
 
-    Raises BadInputError for a name that it does not have or a value of another type.
+    Raises BadInputError for a name that it does not have or a value of another type. An attack's ``elsewhere`` says of
+    names that it does not have where they belong.
     """
     known = get_type_hints(type(attack))
     names = [field.name for field in fields(attack)]  # type: ignore[arg-type]
-    check_names(given, names, subject)
+    check_names(given, names, subject, getattr(attack, "elsewhere", {}))
     values = {name: typed(value, known[name], f"{subject}: {name}") for name, value in given.items()}
     return replace(attack, **values)  # type: ignore[type-var]
 
 
-def check_names(given: Iterable[str], names: Iterable[str], subject: str) -> None:
-    """Raise BadInputError for a setting that is not among the names."""
+def check_names(
+    given: Iterable[str], names: Iterable[str], subject: str, elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Raise BadInputError for a setting that is not among the names; ``elsewhere`` are hints for some of them."""
     known = list(names)
     for name in given:
         if name not in known:
             expected = f"one of: {', '.join(known)}" if known else "no settings"
-            raise BadInputError(f"setting of {subject}", expected, repr(name), near_names(name, known))
+            hint = (elsewhere or {}).get(name) or near_names(name, known)
+            raise BadInputError(f"setting of {subject}", expected, repr(name), hint)
 
 
 def typed(text: str, kind: Any, subject: str) -> Any:

@@ -74,7 +74,7 @@ def leaderboard(
         if accuracies or radius or name:
             expected = "a results folder or table, with --accuracies, --radius and --name"
             raise BadInputError("leaderboard", expected, "none")
-        board = {"norm": norm or "Linf", "dataset": dataset or "cifar10"}
-        page = write_leaderboard(out, **board, model_info=model_info, records=records, **files)
+        files |= {"model_info": model_info, "records": records}
+        page = write_leaderboard(out, norm=norm or "Linf", dataset=dataset or "cifar10", **files)
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

@@ -26,7 +26,8 @@ class Norm(StrEnum):
         for norm in cls:
             if text.lower() == norm.value.lower():
                 return norm
-        raise BadInputError(subject, "Linf or L2", repr(text))
+        hint = "attacks and measures are defined for these two norms" if text.upper() in ("L0", "L1") else ""
+        raise BadInputError(subject, "Linf or L2", repr(text), hint)
 
 
 _SHORT = 6  # characters: 0.5 and 0.0314 are decimals that somebody wrote, 0.03137254901960784 is 8/255

@@ -1,4 +1,7 @@
-"""Reads a data set from an ``.npz`` file with ``x_train, y_train, x_test, y_test``: [n, C, H, W], uint8 or float."""
+"""Reads a data set from an ``.npz`` file with ``x_train, y_train, x_test, y_test``: [n, C, H, W], uint8 or float.
+
+The file may hold test images alone.
+"""
 
 from pathlib import Path
 
@@ -10,29 +13,34 @@ from measurebench.core.limits import ARRAYS_BYTES
 from measurebench.core.limits import CLASSES as MOST_CLASSES
 from measurebench.core.npz import check_arrays
 from measurebench.core.reading import check_file, reading
-from measurebench.core.unit_range import is_unit_range
-from measurebench.datasets.base import Dataset, ImageSplit, balanced_order
+from measurebench.datasets.base import Dataset, no_images
+from measurebench.datasets.labelled import labelled
 from measurebench.datasets.registry import register_dataset
 
 __all__ = ["CLASSES", "OPTIONAL", "REQUIRED", "Array", "load"]
 
 CLASSES = "n_classes"
-REQUIRED = ("x_train", "y_train", "x_test", "y_test")
-OPTIONAL = ("x_extra", "y_extra", "x_validation", "y_validation")
+_USUAL = ("x_train", "y_train", "x_test", "y_test")
+REQUIRED = ("x_test", "y_test")
+OPTIONAL = ("x_train", "y_train", "x_extra", "y_extra", "x_validation", "y_validation")
 Array = npt.NDArray[np.generic]
 
 
 def load(path: Path) -> Dataset:
     """Return the data set of a file, its splits in a class-balanced order from a fixed seed.
 
-    The file may also hold ``x_extra, y_extra`` and ``x_validation, y_validation``, and the number of classes as
-    ``n_classes``: without it there are at least as many as the labels need, but the highest classes may be missing.
-    Floats must lie in [0, 1], and what rounding left outside is clamped; uint8 is divided by 255. Raises BadInputError,
-    which names the key, what was expected and what came.
+    Without ``x_train, y_train`` there are no training images. The file may also hold ``x_extra, y_extra`` and
+    ``x_validation, y_validation``, and the number of classes as ``n_classes``: without it there are at least as many
+    as the labels need, but the highest classes may be missing. Floats must lie in [0, 1], and what rounding left
+    outside is clamped; uint8 is divided by 255. Raises BadInputError, which names the key, what was expected and what
+    came.
     """
     found = _read(path)
-    parts = {name: _split(found, name, path) for name in ("train", "test")}
-    parts |= {name: _split(found, name, path) for name in ("extra", "validation") if f"x_{name}" in found}
+    parts = {
+        name: labelled(found[f"x_{name}"], found[f"y_{name}"], f"{path}: x_{name}", f"{path}: y_{name}")
+        for name in ("train", "test", "extra", "validation")
+        if f"x_{name}" in found
+    }
     shapes = {name: split.images.shape[1:] for name, split in parts.items()}
     if len(set(shapes.values())) > 1:
         raise BadInputError(str(path), "images of one shape", ", ".join(f"{k} {v}" for k, v in shapes.items()))
@@ -41,7 +49,7 @@ def load(path: Path) -> Dataset:
     return Dataset(
         f"arrays:{path.name}",
         tuple(str(i) for i in range(stated or needed)),
-        parts["train"],
+        parts.get("train", no_images(parts["test"])),
         parts["test"],
         parts.get("extra"),
         parts.get("validation"),
@@ -62,7 +70,7 @@ def _read(path: Path) -> dict[str, Array]:
     with reading(path, expected, hint):
         check_file(path, ARRAYS_BYTES, expected)
         with path.open("rb") as file:
-            check_arrays(file, str(path), f"an .npz file with {', '.join(REQUIRED)}")
+            check_arrays(file, str(path), f"an .npz file with {', '.join(_USUAL)}")
             archive = np.load(file, allow_pickle=False)
             _check_keys(list(archive.files), path)
             found = {name: archive[name] for name in archive.files}
@@ -73,11 +81,11 @@ def _read(path: Path) -> dict[str, Array]:
 
 
 def _check_keys(names: list[str], path: Path) -> None:
-    """Check that the four keys are there and none is misspelt."""
-    known = (*REQUIRED, *OPTIONAL, CLASSES)
+    """Check that images have their labels, that there are test images, and that no key is misspelt."""
+    known = (*_USUAL, *OPTIONAL[2:], CLASSES)
     for name in names:
         if name not in known:
-            hint = near_names(name, known)
+            hint = near_names(name, known) or "images are x_train and x_test, their labels y_train and y_test"
             raise BadInputError(f"{path}: {name}", f"one of the keys {', '.join(known)}", repr(name), hint)
     for name in (*REQUIRED, *(pair for pair in OPTIONAL if pair[2:] in {n[2:] for n in names if n != CLASSES})):
         if name not in names:
@@ -97,39 +105,3 @@ def _stated_classes(found: dict[str, Array], needed: int, path: Path) -> int | N
         got = str(value.item()) if value.size == 1 else f"{value.dtype} {list(value.shape)}"
         raise BadInputError(f"{path}: {CLASSES}", f"one whole number from {needed} to {MOST_CLASSES.allowed}", got[:80])
     return int(value.item())
-
-
-def _split(found: dict[str, Array], name: str, path: Path) -> ImageSplit:
-    """Check one split and put it in balanced order."""
-    images, labels = found[f"x_{name}"], found[f"y_{name}"]
-    where = f"{path}: x_{name}"
-    if images.ndim != 4 or images.size == 0:
-        raise BadInputError(where, "images [n, channels, height, width], at least one", str(list(images.shape)))
-    if images.shape[1] > 4 and images.shape[3] in (1, 3):
-        raise BadInputError(
-            where,
-            "channels before height and width",
-            f"shape {list(images.shape)}",
-            "transpose it with (0, 3, 1, 2)",
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1 or len(labels) != len(images):
-        got = f"{labels.dtype} {list(labels.shape)} for {len(images)} images"
-        raise BadInputError(f"{path}: y_{name}", "one integer label for each image", got)
-    if int(labels.min()) < 0:
-        raise BadInputError(f"{path}: y_{name}", "labels from 0", f"{int(labels.min())}")
-    MOST_CLASSES.check(int(labels.max()) + 1, f"{path}: y_{name}: labels")
-    order = balanced_order(labels.astype(np.int64))
-    return ImageSplit(_in_unit_range(images, where)[order], labels.astype(np.int64)[order], order)
-
-
-def _in_unit_range(images: Array, where: str) -> npt.NDArray[np.float32]:
-    """Return images as float32 in [0, 1]: bytes are divided by 255, floats must lie there already."""
-    if images.dtype == np.uint8:
-        return images.astype(np.float32) / np.float32(255)
-    if not np.issubdtype(images.dtype, np.floating):
-        raise BadInputError(where, "uint8, or floats in [0, 1]", str(images.dtype))
-    low, high = float(images.min()), float(images.max())
-    if not is_unit_range(low, high):
-        cause = "divide by 255?" if low >= 0 and high > 2 else "was the input normalised already?"
-        raise BadInputError(where, f"{images.dtype} in [0, 1]", f"[{low:.4g}, {high:.4g}]", cause)
-    return images.astype(np.float32).clip(0, 1)

@@ -11,7 +11,7 @@ from measurebench.core.digests import digest_array, digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.unit_range import is_unit_range
 
-__all__ = ["Dataset", "ImageSplit", "balanced_order", "clamped"]
+__all__ = ["Dataset", "ImageSplit", "balanced_order", "clamped", "no_images"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class ImageSplit:
 class Dataset:
     """A classification data set; no image is in two of its splits, and ``extra`` and ``validation`` may be absent.
 
+    ``train`` has no images where only test images are known; ``needs_training_images`` says so to what reads them.
     ``classes_known`` is False where the number of classes was only read off the labels: there may be more.
     """
 
@@ -62,6 +63,11 @@ class Dataset:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def needs_training_images(self, purpose: str, hint: str = "") -> None:
+        """Raise BadInputError where there are no training images; ``purpose`` says what they are for."""
+        if not len(self.train):
+            raise BadInputError(f"dataset {self.name}", f"training images {purpose}", "test images alone", hint)
 
     def reduced(self, n_train: int, n_test: int) -> "Dataset":
         """Return a data set of the first training and test images, copied, without the other splits."""
@@ -96,6 +102,11 @@ class Dataset:
                 f"split of {self.name}", "train, test, extra or validation, where it exists", repr(name)
             )
         return value  # type: ignore[no-any-return]
+
+
+def no_images(like: ImageSplit) -> ImageSplit:
+    """Return a split without images, for images of the shape of another split."""
+    return like.first(0).copied()
 
 
 def clamped(dataset: Dataset) -> Dataset:

@@ -13,6 +13,7 @@ from measurebench.engine.options import RunOptions
 
 if TYPE_CHECKING:
     from measurebench.core.specs import ModelSpec
+    from measurebench.datasets import Dataset
     from measurebench.engine.runner import Progress, RunSummary
     from measurebench.measures.registry import Measure
 
@@ -21,7 +22,7 @@ __all__ = ["check_run", "run"]
 
 def run(
     models: str | ModelSpec | Iterable[str | ModelSpec],
-    dataset: str,
+    dataset: str | Dataset | Any,
     out: str | Path,
     *,
     progress: Progress | None = None,
@@ -30,8 +31,10 @@ def run(
     """Measure models on a data set, write every value under ``out``, and return a summary of what was done.
 
     Values that are on record already are not measured again. ``models`` are references (``digits:*``, a manifest, a
-    checkpoint) or specifications; for a network in memory there is ``measurebench.measure``. ``measures`` may be a list
-    of ids and of measures with parameters of their own. ``progress`` hears what happens (``engine.runner.Progress``).
+    checkpoint) or specifications; for a network in memory there is ``measurebench.measure``. ``dataset`` is a name, or
+    images in memory: a ``Dataset``, items (image, label) such as a torch ``Dataset``, which are the test images, or a
+    mapping of such items with ``train`` and ``test``. ``measures`` may be a list of ids and of measures with parameters
+    of their own. ``progress`` hears what happens (``engine.runner.Progress``).
     Raises BadInputError for a name or a value that cannot be used, before anything is measured.
 
     Options, with the defaults of the command line:
@@ -42,8 +45,20 @@ def run(
 
     check_names(RunOptions, options, "run")
     measures, settings = _measures(options.pop("measures", "core"), options.pop("measure_settings", {}))
-    chosen = RunOptions(dataset=dataset, measures=measures, measure_settings=settings, **options)
-    return run_models(_specs(models, chosen), chosen, out, progress=progress)
+    images = None if isinstance(dataset, str) else _images(dataset, options.get("classes"))
+    name = dataset if images is None else images.name
+    chosen = RunOptions(dataset=name, measures=measures, measure_settings=settings, **options)
+    return run_models(_specs(models, chosen), chosen, out, images=images, progress=progress)
+
+
+def _images(dataset: Any, classes: int | None) -> Dataset:
+    """Return images in memory as a data set."""
+    from measurebench.datasets import Dataset, from_items
+    from measurebench.datasets.base import clamped
+
+    if isinstance(dataset, Dataset):
+        return clamped(dataset if classes is None else dataset.with_classes(classes))
+    return from_items(dataset, n_classes=classes)
 
 
 def check_run(models: str | Iterable[str], dataset: str, options: Mapping[str, Any]) -> None:

@@ -106,7 +106,7 @@ class RunOptions:
     dataset: str = option(
         ...,
         text("the name of a data set: digits, cifar10, cifar100, arrays:FILE.npz or imagefolder:DIR", "NAME"),
-        "Data set: digits, cifar10, cifar100, arrays:FILE.npz, imagefolder:DIR or csv:FILE.csv.",
+        "Data set: digits, cifar10, cifar100, torchvision:CLASS, arrays:FILE.npz, imagefolder:DIR or csv:FILE.csv.",
     )
     data_dir: Path | None = option(
         None,

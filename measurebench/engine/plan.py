@@ -138,12 +138,14 @@ def check_identities(measures: Iterable[Measure], records: Iterable[Record]) -> 
             )
 
 
-def pairs_of(measures: Iterable[Measure], options: RunOptions) -> list[tuple[Measure, Split]]:
-    """Return measures with their splits, the cheap accuracies of both splits first."""
-    pairs = []
+def pairs_of(
+    measures: Iterable[Measure], options: RunOptions, splits: Iterable[Split] = SPLITS
+) -> list[tuple[Measure, Split]]:
+    """Return measures with their splits among ``splits``, the cheap accuracies of both splits first."""
+    pairs, present = [], set(splits)
     for item in measures:
-        splits = item.info.splits if item.info.tier == "accuracy" else options.splits
-        pairs += [(item, split) for split in splits if _asked(options, item, split) != 0]
+        own = item.info.splits if item.info.tier == "accuracy" else options.splits
+        pairs += [(item, split) for split in own if split in present and _asked(options, item, split) != 0]
     return sorted(pairs, key=lambda pair: SPLITS.index(pair[1]))
 
 

@@ -24,6 +24,7 @@ from measurebench.engine.measure_code import of_this_code
 from measurebench.engine.model_run import forget_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
+    SPLITS,
     Pair,
     Task,
     check_identities,
@@ -82,18 +83,20 @@ def run(
     options: RunOptions,
     out: str | Path,
     *,
+    images: Dataset | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = (),
 ) -> RunSummary:
     """Measure models and write every value under ``out``; a pair that has a record is not measured again.
 
+    ``images`` are a data set in memory, where ``options.dataset`` is its name and not one that can be loaded.
     ``progress`` hears what happens. ``command`` is the command line, kept as provenance. The number of workers changes
     no value. Raises BadInputError, before anything is measured, for options that cannot be met; MeasurebenchError
     where worker processes cannot start.
     """
     start = time.perf_counter()
-    options, dataset = _images(options)
-    chosen_measures(options)
+    options, dataset = _images(options, images)
+    _check_training_images(options, dataset)
     if not models:
         raise BadInputError("models", "at least one", "none")
     demand_word(named_code(models), options.trust_code)
@@ -131,14 +134,22 @@ def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
     return [(info, origin) for info, origin in found if not origin.is_built_in]
 
 
-def _images(options: RunOptions) -> tuple[RunOptions, Dataset]:
+def _images(options: RunOptions, given: Dataset | None) -> tuple[RunOptions, Dataset]:
     """Load the images that a run reads and no others, since every worker gets a copy.
 
     Returned with options that ask for all of those that a file names.
     """
-    loaded = load_dataset(options.dataset, options.data_dir, offline=options.offline, classes=options.classes)
+    loaded = given
+    if loaded is None:
+        loaded = load_dataset(options.dataset, options.data_dir, offline=options.offline, classes=options.classes)
     options, whole = chosen_examples(options, loaded)
     return options, whole.reduced(n_examples(options, whole, "train"), n_examples(options, whole, "test"))
+
+
+def _check_training_images(options: RunOptions, dataset: Dataset) -> None:
+    """Raise BadInputError where measures read training images and there are none."""
+    if "train" in options.splits and any(item.info.tier != "accuracy" for item in chosen_measures(options)):
+        dataset.needs_training_images("for the measures", "--split test measures on the test images")
 
 
 def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, folder: ResultsFolder) -> _Plan:
@@ -147,7 +158,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         split: dataset.split(split).first(n_examples(options, dataset, split)).digest() for split in ("train", "test")
     }
     measures = chosen_measures(options)
-    pairs = pairs_of(measures, options)
+    pairs = pairs_of(measures, options, [split for split in SPLITS if len(dataset.split(split))])
     if (supplied := supplied_attack(options.adversarial)) is not None:
         check_splits(supplied, pairs)
     records = folder.records_by_model()

@@ -28,6 +28,8 @@ def chosen_examples(options: RunOptions, dataset: Dataset) -> tuple[RunOptions, 
         return options, dataset
     found = read_indices(options.examples_file)
     for split, indices in found.items():
+        if split == "train":
+            dataset.needs_training_images(f"for the indices of {options.examples_file}")
         part = _part(dataset.split(split), indices, f"{options.examples_file}: {split}")
         dataset = replace(dataset, **{split: part})  # type: ignore[arg-type]
         options = replace(options, **{f"{split}_examples": len(part)})  # type: ignore[arg-type]

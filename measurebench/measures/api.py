@@ -13,13 +13,13 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext, MeasureSettings
-from measurebench.measures.entrance import bare_network, check_labels, checked_pixels, logits_network
+from measurebench.measures.entrance import as_tensors, bare_network, check_labels, checked_pixels, logits_network
 from measurebench.measures.registry import Measure, select_measures
 from measurebench.measures.robustness.accuracy import AttackAccuracy, TrainRobustAccuracy
 from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 from measurebench.models.effective import copied, plain
 
-__all__ = ["evaluate", "measure", "shared_gradients"]
+__all__ = ["as_found", "evaluate", "in_dtype", "measure", "shared_gradients"]
 
 _EXAMPLES: dict[Examples, str] = {"clean": "clean images", "pgd": "PGD examples"}
 
@@ -41,12 +41,12 @@ def measure(
 ) -> dict[str, MeasureValue]:
     """Return the value of each measure for one network and its examples, by measure id.
 
-    ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` int64 [n]; ``adversarial``
-    [n, ...] stands in for PGD's examples; ``radius`` in pixel units. ``measures`` is ``core``, ``all``, or ids
-    (``local_lip:reference`` for a named variant). Computes in the dtype of ``images`` (in a copy of the network where
-    its own differs), on a GPU without TF32. Weights, buffers, mode and gradients of the network are as found
-    afterwards. A network inside ``DataParallel`` is unwrapped, and of an output with ``logits`` these are taken. What
-    rounding left outside [0, 1] is clamped.
+    ``images`` float [n, ...] in [0, 1], of any shape that the network takes; ``labels`` whole numbers [n] or [n, 1];
+    both may be arrays of numpy. ``adversarial`` [n, ...] stands in for PGD's examples; ``radius`` is in pixel units.
+    ``measures`` is ``core``, ``all``, or ids (``local_lip:reference`` for a named variant). Computes in the dtype of
+    ``images`` (in a copy of the network where its own differs), on a GPU without TF32. Weights, buffers, mode and
+    gradients of the network are as found afterwards. A network inside ``DataParallel`` is unwrapped, and of an output
+    with ``logits`` these are taken. What rounding left outside [0, 1] is clamped.
 
     Slow attacks are left out of ``core`` here: ask for ``autoattack_accuracy``. Raises BadInputError for inputs it
     cannot use: images outside [0, 1], labels beyond the network's classes, a network that does not answer with logits
@@ -60,6 +60,7 @@ def measure(
     """
     chosen = [m for m in select_measures(measures) if measures != "core" or not _is_slow(m)]
     network = bare_network(network)
+    images, labels = as_tensors(images, labels)
     check_labels(images, labels)
     images = checked_pixels("images", images)
     if adversarial is not None:
@@ -72,9 +73,9 @@ def measure(
         gradients=shared_gradients(chosen),
         weight_gradients=shared_gradients(chosen, "weights"),
     )
-    with _as_found(network), full_precision():
+    with as_found(network), full_precision():
         context = MeasureContext(
-            logits_network(_in_dtype(network, images), images, labels),
+            logits_network(in_dtype(network, images), images, labels),
             images,
             labels,
             settings,
@@ -148,11 +149,11 @@ def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Exa
 
 
 def _initial(network: nn.Module | None, images: Tensor, labels: Tensor) -> nn.Module | None:
-    return None if network is None else logits_network(_in_dtype(bare_network(network), images), images, labels)
+    return None if network is None else logits_network(in_dtype(bare_network(network), images), images, labels)
 
 
-def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
-    """Return the network, or a copy, in the dtype and on the device of the images, in evaluation mode."""
+def in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
+    """Return the network, or a copy, in the dtype and on the device of images [n, ...], in evaluation mode."""
     first = next(network.parameters(), None)
     if first is None:
         return network.eval()
@@ -164,7 +165,7 @@ def _in_dtype(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 @contextmanager
-def _as_found(network: nn.Module) -> Iterator[None]:
+def as_found(network: nn.Module) -> Iterator[None]:
     """Leave modes and gradients of the network as they were, whatever happens.
 
     Its parameters need no gradients meanwhile: third-party attacks call ``backward`` and would add to what is there.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +10,9 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.unit_range import is_unit_range
 from measurebench.models.effective import unwrapped
 
-__all__ = ["LogitsOf", "bare_network", "check_labels", "checked_pixels", "logits_network"]
+__all__ = ["LogitsOf", "as_tensors", "bare_network", "check_labels", "checked_pixels", "logits_network"]
 
+_WHOLE = (torch.int8, torch.int16, torch.int32, torch.uint8)
 _AGREEMENT = 1e-3  # of the largest logit, as in the preflight: far above rounding, far below what dropout does
 
 
@@ -34,6 +36,28 @@ def bare_network(network: object) -> nn.Module:
         hint = "load_model(...).network is the network of a loaded model" if hasattr(network, "network") else ""
         raise BadInputError("network", "a torch.nn.Module", type(network).__name__, hint)
     return unwrapped(network)
+
+
+def as_tensors(images: Any, labels: Any) -> tuple[Any, Any]:
+    """Return images [n, ...] and labels [n] as tensors where they are arrays of numpy, and anything else as it is.
+
+    Labels of any whole-number type become int64, and those of shape [n, 1] become [n]: neither changes a label.
+
+    >>> as_tensors(torch.zeros(2, 1), torch.tensor([[1], [0]], dtype=torch.int32))[1]
+    tensor([1, 0])
+    """
+    images, labels = (torch.as_tensor(part) if _is_numbers(part) else part for part in (images, labels))
+    if isinstance(labels, Tensor) and labels.dtype in _WHOLE:
+        labels = labels.long()
+    if isinstance(labels, Tensor) and labels.dim() == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if isinstance(images, Tensor) and isinstance(labels, Tensor):
+        labels = labels.to(images.device)
+    return images, labels
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
 
 
 def check_labels(images: Tensor, labels: Tensor) -> None:

@@ -115,10 +115,13 @@ def _resolve_one(
     raise _unknown(reference, place)
 
 
+_USERS = ("arrays", "csv", "imagefolder", "items", "torchvision")  # images of the user, whatever they show
+
+
 def _zoo_family(dataset: str | None) -> str:
-    """Return whose networks are meant: a data set's order of images does not matter, the user's arrays are cifar10."""
+    """Return whose networks are meant: a data set's order of images does not matter, the user's images are cifar10."""
     family = (dataset or "cifar10").partition(":")[0]
-    return "cifar10" if family == "arrays" else family
+    return "cifar10" if family in _USERS else family
 
 
 def digits_specs() -> list[ModelSpec]:

@@ -19,8 +19,8 @@ BROKEN_BY = ("apgd-ce", "apgd-t", "fab-t", "square")
 """The attacks of the standard evaluation, in the order of the numbers that verdicts are stored with."""
 
 
-def read_verdicts(folder: str | Path) -> pd.DataFrame:
-    """Return one row per model, configuration, split, measure and image of the folder.
+def read_verdicts(folder: str | Path, config_digest: str | None = None) -> pd.DataFrame:
+    """Return one row per model, configuration, split, measure and image of the folder, or of one configuration.
 
     ``correct`` and ``robust`` are verdicts without and with the attack, ``distance`` is that of the adversarial image.
     For AutoAttack and its attacks ``broken_by`` names the attack that broke the image, ``step`` its step, ``margin``
@@ -32,6 +32,8 @@ def read_verdicts(folder: str | Path) -> pd.DataFrame:
     results = ResultsFolder.open(Path(folder))
     tables, by_model = [], results.records_by_model()
     for entry in results.configurations():
+        if config_digest not in (None, entry["config_digest"]):
+            continue
         model, records = entry["model_id"], by_model[model_key(entry)]
         threat = {name: entry.get(name) for name in ("dataset", "norm", "radius")}
         for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):

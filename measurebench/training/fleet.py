@@ -51,10 +51,12 @@ class Source:
     extra_file: str | None = None
 
     def load(self) -> Dataset:
-        """Load the dataset with its extra images."""
+        """Load the dataset with its extra images. Raises BadInputError where it has no images to train on."""
         from measurebench.training.extra import with_extra_file
 
-        return with_extra_file(load_dataset(self.name, self.data_dir), self.extra_file)
+        dataset = load_dataset(self.name, self.data_dir)
+        dataset.needs_training_images("to train on")
+        return with_extra_file(dataset, self.extra_file)
 
 
 @dataclass(frozen=True)

@@ -91,3 +91,25 @@ def test_the_estimate_has_a_standard_error_and_intervals() -> None:
     assert told["population_low"] < found.value < told["population_high"]
     assert told["n_sampled"] == told["n_survivors"]  # fewer than 40
     assert found.standard_error > 0
+
+
+def test_a_list_of_autoattack_s_attacks_leaves_what_withstands_each_of_them() -> None:
+    network, images, labels = subject()
+    context = given()
+    left = {
+        name: perform(find_attack(name), network, images, labels, context).robust
+        for name in ("apgd-ce", "apgd-t", "autoattack:attacks=apgd-ce+apgd-t", "autoattack:attacks=apgd-ce")
+    }
+    both = left["autoattack:attacks=apgd-ce+apgd-t"]
+    assert torch.equal(both, left["apgd-ce"] & left["apgd-t"])
+    assert torch.equal(left["autoattack:attacks=apgd-ce"], left["apgd-ce"])
+    assert 0 < int(both.sum()) < N
+
+
+def test_a_list_that_is_not_of_autoattack_is_an_error() -> None:
+    assert find_attack("autoattack:attacks=apgd-ce+apgd-t+fab-t+square") == find_attack("autoattack")
+    assert find_attack("autoattack:attacks=square+apgd-ce").info.column == "autoattack:attacks=square+apgd-ce"
+    with pytest.raises(BadInputError, match="expected apgd-ce, apgd-t, fab-t, square, got 'pgd'"):
+        find_attack("autoattack:attacks=apgd-ce+pgd")
+    with pytest.raises(BadInputError, match="got 'version'; autoattack-stock:version=plus and autoattack-stock:vers"):
+        find_attack("autoattack:version=plus")

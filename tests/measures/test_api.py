@@ -128,7 +128,7 @@ def test_core_leaves_autoattack_to_those_who_ask(network: nn.Module) -> None:
         ((IMAGES * 255).byte(), LABELS, "divide uint8 images by 255"),
         (IMAGES, LABELS[:5], "labels: expected one per image, 12 images and at least one, got 5"),
         (IMAGES, LABELS.float(), "labels: expected torch.int64, got torch.float32"),
-        (IMAGES, LABELS[:, None], r"labels: expected shape \(12,\), got \(12, 1\)"),
+        (IMAGES, LABELS[None], r"labels: expected shape \(12,\), got \(1, 12\)"),
         (IMAGES, LABELS - 9, "labels: expected classes from 0, got -9"),
         (IMAGES[:0], LABELS[:0], "at least one"),
     ],

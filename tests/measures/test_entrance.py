@@ -73,9 +73,11 @@ def test_an_answer_that_is_not_logits_is_named(answer: Any, words: str) -> None:
     [
         (LABELS - 1, "labels: expected classes from 0, got -1"),
         (LABELS + 1, "labels: expected classes 0 to 9, got 10"),
-        (LABELS[:, None], r"labels: expected shape \(20,\), got \(20, 1\); labels.flatten\(\)"),
-        (LABELS.numpy(), "labels: expected a torch.Tensor, got ndarray"),
-        (LABELS.int(), "labels: expected torch.int64, got torch.int32"),
+        (LABELS[None], r"labels: expected shape \(20,\), got \(1, 20\); labels.flatten\(\)"),
+        (LABELS.tolist(), "labels: expected a torch.Tensor, got list"),
+        (LABELS.float(), "labels: expected torch.int64, got torch.float32"),
+        (LABELS.bool(), "labels: expected torch.int64, got torch.bool"),
+        (LABELS.numpy().astype(str), "labels: expected a torch.Tensor, got ndarray"),
         (torch.tensor(3), r"labels: expected shape \(20,\), got \(\)"),
     ],
 )
@@ -97,7 +99,18 @@ def test_a_network_that_cannot_be_measured_is_named(network: Any, words: str) ->
         measure(network, IMAGES, LABELS, "average_ce")
 
 
-@pytest.mark.parametrize("images", [IMAGES[:, :, :0], IMAGES[0, 0, 0, 0], IMAGES.numpy(), IMAGES * torch.nan])
+@pytest.mark.parametrize("labels", [LABELS[:, None], LABELS.int(), LABELS.to(torch.uint8), LABELS.numpy()])
+def test_labels_of_any_whole_number_type_are_the_same_labels(labels: Any) -> None:
+    plain, found = (measure(_network(), IMAGES, given, IDS) for given in (LABELS, labels))
+    assert {k: v.value for k, v in found.items()} == {k: v.value for k, v in plain.items()}
+
+
+def test_images_may_be_an_array_of_numpy() -> None:
+    plain, found = (measure(_network(), images, LABELS, IDS) for images in (IMAGES, IMAGES.numpy()))
+    assert {k: v.value for k, v in found.items()} == {k: v.value for k, v in plain.items()}
+
+
+@pytest.mark.parametrize("images", [IMAGES[:, :, :0], IMAGES[0, 0, 0, 0], IMAGES.tolist(), IMAGES * torch.nan])
 def test_images_that_cannot_be_are_named(images: Any) -> None:
     with pytest.raises(BadInputError, match="images: expected"):
         measure(_network(), images, LABELS, "average_ce")

@@ -90,7 +90,11 @@ class AttackAccuracy:
 
     def __call__(self, context: MeasureContext) -> MeasureValue:
         """Return the accuracy under the attack; flags, violations and distances as diagnostics."""
-        outcome, reference = context.outcome(self.attack), self.attack.info.reference
+        return self.value_of(context.outcome(self.attack))
+
+    def value_of(self, outcome: AttackOutcome) -> MeasureValue:
+        """Return the accuracy of an outcome of the attack; undefined where none of its images is admissible."""
+        reference = self.attack.info.reference
         diagnostics: dict[str, Diagnostic] = {
             "n_violations": int(outcome.violations.sum()),
             "largest_distance": float(outcome.distances.max()),

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import sys
 import types
@@ -43,7 +44,8 @@ def construct(dataset: str, threat: str, name: str) -> nn.Module:
     """
     entries = model_entries(dataset, threat)
     if name not in entries:
-        raise ModelError(f"robustbench:{threat}/{name}: the installed robustbench has no code for this model")
+        reason = f"the installed robustbench has no code for this model{_overwritten()}"
+        raise ModelError(f"robustbench:{threat}/{name}: {reason}")
     try:
         with _quiet(), _untrained():
             network = _timm_network(dataset, threat, name) or entries[name]["model"]()
@@ -75,6 +77,14 @@ def preparation(dataset: str, threat: str, name: str) -> str:
         return ""
     stated = model_entries(dataset, threat)[name].get("preprocessing")
     return str(stated) if stated else _TIMM_PREPARATION
+
+
+def _overwritten() -> str:
+    """Say where the package's files may be of another one: the wheel of torchattacks holds an old robustbench."""
+    if importlib.util.find_spec("torchattacks") is None:
+        return ""
+    mend = "pip install --no-deps --force-reinstall robustbench==1.1.1"
+    return f"; torchattacks may have overwritten it with an old copy ({mend})"
 
 
 def _timm_network(dataset: str, threat: str, name: str) -> nn.Module | None:

@@ -170,12 +170,15 @@ def _place(name: str, value: Any, population: Population | None) -> Place | None
     return Place(*found) if found else None
 
 
-def classes_of(folder: Path) -> tuple[list[str], list[ClassRow]]:
-    """Return the attacks and the accuracies on the test images of each class; empty for a folder without verdicts."""
+def classes_of(folder: Path, config_digest: str | None = None) -> tuple[list[str], list[ClassRow]]:
+    """Return the attacks and the accuracies on the test images of each class, of one configuration where it is named.
+
+    Both are empty for a folder without verdicts.
+    """
     from measurebench.store.verdicts import read_verdicts
 
     try:
-        verdicts = read_verdicts(folder)
+        verdicts = read_verdicts(folder, config_digest)
     except BadInputError:
         return [], []
     verdicts = verdicts[verdicts["split"] == "test"]

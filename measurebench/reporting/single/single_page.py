@@ -1,4 +1,4 @@
-"""Builds the page of a single model: one self-contained HTML file without a chart, so without any library."""
+"""Builds the page of a single model: one self-contained HTML file that needs no library of charts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ from measurebench.reporting.single.profile import (
     rates_of,
     values_of,
 )
+from measurebench.reporting.single.sweep import HEIGHT, WIDTH, Sweep, sweep_of
 
 __all__ = ["Single", "load_single", "single_page"]
 
@@ -47,6 +48,7 @@ class Single:
     population: Population | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     gallery: tuple[GalleryItem, ...] = ()
+    sweep: Sweep | None = None
 
     def best(self, split: str) -> Rate | None:
         """Return the accuracy on a split under the strongest attack, the one that leaves least; clean if none."""
@@ -62,8 +64,12 @@ def load_single(
     infos: Mapping[str, MeasureInfo] | None = None,
     provenance: Mapping[str, Any] | None = None,
     gallery: tuple[GalleryItem, ...] = (),
+    radii: pd.DataFrame | None = None,
 ) -> Single:
-    """Return what a page tells of the one model of a table; ``folder`` is its results folder, where there is one."""
+    """Return what a page tells of the model in the first row of a table.
+
+    ``folder`` is its results folder, where there is one; ``radii`` are its rows at all radii, where there are several.
+    """
     row = table.iloc[0]
     population = reference_population(row)
     records, titles, classes = [], [], []  # type: ignore[var-annotated]
@@ -71,9 +77,10 @@ def load_single(
         from measurebench.store.folder import ResultsFolder, model_key
 
         results = ResultsFolder.open(folder)
-        entry = next(iter(results.catalogue().values()))
+        entries = {str(entry["config_digest"]): entry for entry in results.configurations()}
+        entry = entries.get(str(row.get("config_digest"))) or next(iter(results.catalogue().values()))
         records = results.records_by_model()[model_key(entry)]
-        titles, classes = classes_of(folder)
+        titles, classes = classes_of(folder, entry["config_digest"])
     rates = rates_of(row, population)
     return Single(
         name or str(row.get("model_id", "the model")),
@@ -86,6 +93,7 @@ def load_single(
         population,
         provenance or {},
         gallery,
+        None if radii is None else sweep_of(radii),
     )
 
 
@@ -111,6 +119,10 @@ def single_page(single: Single) -> str:
         class_titles=[_attack_title(title) for title in single.class_titles],
         classes=[_class_row(row, single.class_titles) for row in single.classes],
         population=single.population,
+        sweep=single.sweep,
+        radius=f"radius {radius_text(single.row['radius'])}" if single.sweep else "",
+        width=WIDTH,
+        height=HEIGHT,
         gallery=single.gallery,
         facts=_facts(single),
         commands=_commands(single),
@@ -118,7 +130,9 @@ def single_page(single: Single) -> str:
 
 
 def _navigation(single: Single) -> list[tuple[str, str]]:
-    named = [("finding", "Summary"), ("accuracies", "Accuracies"), ("measures", "Measures")]
+    named = [("finding", "Summary"), ("accuracies", "Accuracies")]
+    named += [("radii", "Radii")] if single.sweep else []
+    named += [("measures", "Measures")]
     named += [("classes", "Classes")] if single.classes else []
     named += [("gallery", "Images")] if single.gallery else []
     return [*named, ("methods", "Methods")]

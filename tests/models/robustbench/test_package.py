@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.machinery
 import subprocess
 import sys
 import types
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from measurebench.core.errors import ModelError
 from measurebench.models.robustbench import package
 
 # A package that does at its import what robustbench does: it binds the name and calls it later.
@@ -114,3 +116,15 @@ def test_robustbench_itself_is_imported_without_pkg_resources() -> None:
     n_entries, left = done.stdout.split()
     assert int(n_entries) >= 76
     assert left == "False"
+
+
+def test_a_model_that_an_old_copy_lacks_is_answered_with_how_the_copy_may_have_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(package, "model_entries", lambda *_: {})
+    with pytest.raises(ModelError, match="has no code for this model$"):
+        package.construct("cifar10", "Linf", "New2025")
+    found = importlib.machinery.ModuleSpec("torchattacks", None)
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda *_: found)
+    with pytest.raises(ModelError, match="torchattacks may have overwritten it .*--force-reinstall robustbench==1.1.1"):
+        package.construct("cifar10", "Linf", "New2025")

@@ -112,3 +112,14 @@ def test_commands_and_counts_are_told_as_a_reader_types_them() -> None:
     page = single_page(load_single(row, provenance=told))
     assert "11,173,962" in page
     assert "python -m measurebench run models.toml" in page
+
+
+def test_a_class_counts_the_images_of_one_configuration_only(tmp_path: Path) -> None:
+    options = {"attacks": "pgd", "measures": "clean_accuracy", "train_examples": 20, "workers": 1}
+    for n_test, radius in ((40, "1/10"), (60, "1/10"), (60, "1/20")):
+        run("digits:plain-at-10-b64-s0-last", "digits", tmp_path, test_examples=n_test, radius=radius, **options)
+    table = read_table(tmp_path)
+    single = load_single(table, folder=tmp_path)
+    assert [row.n for row in single.classes] == [6] * 10
+    robust = sum(row.rates["pgd"][0] * row.n for row in single.classes)
+    assert robust == pytest.approx(60 * table["pgd_accuracy_test"].iloc[0])

@@ -1,0 +1,1 @@
+"""Attacks of other libraries by name: ``torchattacks:PGD``, ``foolbox:LinfDeepFoolAttack``, ``art:DeepFool``."""

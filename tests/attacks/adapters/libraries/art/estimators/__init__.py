@@ -1,0 +1,1 @@
+"""Networks as the toolbox wants them."""
