@@ -1,9 +1,16 @@
 """The real libraries, which ``nox -s adapters`` installs: their PGD agrees with ours on the digits zoo."""
 
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
-from measurebench import load_dataset, load_model
+from measurebench import load_dataset, load_model, read_records
 from measurebench.attacks.perform import perform
 from measurebench.attacks.protocol import AttackContext
 from measurebench.attacks.registry import find_attack
@@ -85,3 +92,26 @@ def test_the_copy_of_robustbench_that_torchattacks_brings_is_not_the_one_that_is
 
     assert version("robustbench") == "1.1.1"
     assert "Wang2023Better_WRN-28-10" in model_entries("cifar10", "Linf")
+
+
+def test_the_command_of_the_guide_runs_as_written(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "attack.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```sh\nmeasurebench (run [^`]*torchattacks:PGD[^`]*)```", guide)
+    words = shlex.split(command.replace("\\\n", " "))
+    paths = os.pathsep.join([str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "measurebench", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {(record.measure, record.split): record.value for record in read_records(tmp_path / "others")}
+    for name in (
+        "torchattacks:PGD:alpha=0.0375,steps=10",
+        "foolbox:LinfDeepFoolAttack",
+        "art:SquareAttack:max_iter=50",
+    ):
+        assert 0 < found[f"{name}_accuracy", "test"] < found["clean_accuracy", "test"]
