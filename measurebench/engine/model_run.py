@@ -89,7 +89,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
                 yield Event("block", BlockTime(task, loaded - begin, time.perf_counter() - loaded))
         finally:
             run = None
-            if not task.shared:
+            if not task.block:
                 forget_model()
         yield Event("finished", task.spec.id)
 
@@ -114,7 +114,7 @@ class _LastModel:
         Raises what loading and verifying raise.
         """
         key = (task.model_key, options, out, device)
-        if key != self.key or not task.shared:
+        if key != self.key or not task.block:
             self.forget()  # before the next is loaded: two networks may not fit side by side
             self.key = key
             self.run = _ModelRun(task, options, dataset, out, device, environment_digest)

@@ -186,6 +186,9 @@ class RunOptions:
     )
     seed: int = option(0, whole(), "Seed of all random numbers.")
     shard: str = option("1/1", _SHARD, "Take only the I-th of N parts of the models.")
+    shared: bool = option(
+        False, flag(), "Share the results folder with other runs of the same command, also on other machines."
+    )
     architecture: str | None = option(
         None,
         text("a built-in name, module:callable or file.py:callable", "NAME"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -56,8 +57,8 @@ class Part:
 class Task:
     """A model, or a block of its work: its specification, the digest it had when planned, and the pairs that are open.
 
-    ``supplied`` are the files with adversarial images in place of PGD's, by split. A block that is ``shared`` has
-    others of the same model, so its worker keeps the network for them. ``parts`` are what other workers may do of the
+    ``supplied`` are the files with adversarial images in place of PGD's, by split. A ``block`` has a name among those
+    of its model, and its worker keeps the network for the next of them. ``parts`` are what other workers may do of the
     block's attack beforehand; a block with a ``part`` does that part and has no pairs.
     """
 
@@ -66,11 +67,11 @@ class Task:
     config: RunConfig
     pairs: tuple[Pair, ...]
     supplied: Mapping[Split, Path] = field(default_factory=dict)
-    shared: bool = False
+    block: str = ""
     parts: tuple[Part, ...] = ()
     part: Part | None = None
 
-    @property
+    @cached_property
     def model_key(self) -> ModelKey:
         """The key of the records of this model under this configuration."""
         return self.spec.id, self.model_digest, self.config.digest()

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Recorder:
         self, folder: ResultsFolder, known_loads: set[tuple[Any, str]], costs: CostModel, progress: Progress
     ) -> None:
         self.folder, self.known_loads, self.costs, self.progress = folder, known_loads, costs, progress
+        self.owns: Callable[[Record], bool] = lambda _: True  # whether a record is ours, in a folder that is shared
         self.n_recorded = 0
         self.unloadable: list[_Key] = []
         self._open: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
@@ -78,6 +79,8 @@ class Recorder:
 
     def _take_record(self, record: Record) -> None:
         key = record.model_id, record.config_digest
+        if not self.owns(record):
+            return  # this process slept so long that another has taken the block over
         if record.measure == "load" and self._is_loaded(key):
             return  # one worker of several could not load it: what it was to measure stays open
         # A model that cannot be loaded is tried in every run; the same failure is written once.

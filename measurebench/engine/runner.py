@@ -21,6 +21,7 @@ from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.executors import measure_queue
 from measurebench.engine.measure_code import of_this_code
+from measurebench.engine.model_run import forget_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     Pair,
@@ -38,12 +39,14 @@ from measurebench.engine.saved_images import SavedImages
 from measurebench.engine.scheduling.blocks import blocks_of_all, n_units
 from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.scheduling.queue import BlockQueue
+from measurebench.engine.scheduling.shared_queue import SharedQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
 from measurebench.engine.watching import Progress, Quiet
 from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.following import RecordFollower
 from measurebench.store.recorded_infos import add_infos
 from measurebench.store.verification import with_whole_verdicts
 
@@ -94,13 +97,15 @@ def run(
     if not models:
         raise BadInputError("models", "at least one", "none")
     demand_word(named_code(models), options.trust_code)
-    with ResultsFolder.writing(Path(out), own_version()) as folder:
+    opened = ResultsFolder.sharing if options.shared else ResultsFolder.writing
+    with opened(Path(out), own_version()) as folder:
+        others = RecordFollower(folder)  # before the plan: what is recorded from now on is not part of it
         plan = _plan(models, options, dataset, folder)
         costs = CostModel(options, dataset, folder.entries(), folder.costs.read())
         recorder = Recorder(folder, plan.known_loads, costs, progress or Quiet())
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
-        add_infos(folder.path, _third_party_infos(options))
-        _measure(plan.tasks, options, dataset, folder.path, recorder)
+        add_infos(folder.path, _third_party_infos(options), folder.writer)
+        _measure(plan.tasks, options, dataset, recorder, others)
         plan.summary.n_recorded = recorder.n_recorded
         _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
@@ -238,17 +243,25 @@ def _with_unsaved(
     )
 
 
-def _measure(tasks: Sequence[Task], options: RunOptions, dataset: Dataset, out: Path, recorder: Recorder) -> None:
+def _measure(
+    tasks: Sequence[Task], options: RunOptions, dataset: Dataset, recorder: Recorder, others: RecordFollower
+) -> None:
     """Measure all tasks, in as many processes as they are worth."""
-    costs, blocks = recorder.costs, blocks_of_all(tasks, options, dataset)
+    costs, folder, blocks = recorder.costs, recorder.folder, blocks_of_all(tasks, options, dataset)
     units = n_units(tasks, blocks, costs.seconds)
     # A cluster says how many workers it has when they ask for blocks.
     workers = n_workers(options.workers, options.device, units) if options.executor == "local" else 2
     queue = BlockQueue(blocks, costs.seconds, workers=workers) if workers > 1 else BlockQueue(tasks)
-    for event in measure_queue(queue, units, options, dataset, out):
-        recorder.take(event)
-        while recorder.unloadable:
-            queue.drop(*recorder.unloadable.pop())
+    if folder.claims is not None:
+        queue = SharedQueue(blocks, costs.seconds, folder.claims, others, workers=workers)
+        recorder.owns = queue.owns
+    try:
+        for event in measure_queue(queue, units, options, dataset, folder.path):
+            recorder.take(event)
+            while recorder.unloadable:
+                queue.drop(*recorder.unloadable.pop())
+    finally:
+        forget_model()  # a single worker is this process, which may go on
 
 
 def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:

@@ -1,6 +1,7 @@
 """A results folder: its files, the version of its format, and who may write to it."""
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +15,14 @@ from measurebench.core.machine_faults import LostFolderError
 from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.catalogue import checked_entry
-from measurebench.store.journal import Journal, exclusive
+from measurebench.store.claims import Claims, live_processes, process_name
+from measurebench.store.joined import JoinedJournal
+from measurebench.store.journal import Journal, exclusive, shared
 
-__all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records"]
+__all__ = ["CLAIMS", "FORMAT", "ResultsFolder", "model_key", "read_records"]
 
 FORMAT = 1
+CLAIMS = "claims"
 _MARK = "measurebench.json"
 
 
@@ -28,19 +32,21 @@ class ResultsFolder:
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
     environments.jsonl, runs.jsonl (command lines), costs.jsonl (predicted and real seconds of blocks), examples/
     (per-example verdicts), adversarial/ (adversarial images), blocks/ (what AutoAttack has done, by blocks of
-    examples). Every line and file has a checksum.
+    examples). Every line and file has a checksum. Processes that share the folder have each a ``writer`` name and
+    journals of their own, such as records-WRITER.jsonl, which every reader joins.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writer: str = "") -> None:
+        self.path, self.writer = path, writer
+        self.claims: Claims | None = None
         self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
-        self._records = Journal(path / "records.jsonl")
-        self.models = Journal(path / "models.jsonl")
-        self.configs = Journal(path / "configs.jsonl")
-        self.environments = Journal(path / "environments.jsonl")
-        self.runs = Journal(path / "runs.jsonl")
-        self.measures = Journal(path / "measures.jsonl")
-        self.costs = Journal(path / "costs.jsonl")
+        self._records = JoinedJournal(path / "records.jsonl", writer)
+        self.models = JoinedJournal(path / "models.jsonl", writer)
+        self.configs = JoinedJournal(path / "configs.jsonl", writer)
+        self.environments = JoinedJournal(path / "environments.jsonl", writer)
+        self.runs = JoinedJournal(path / "runs.jsonl", writer)
+        self.measures = JoinedJournal(path / "measures.jsonl", writer)
+        self.costs = JoinedJournal(path / "costs.jsonl", writer)
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
@@ -75,16 +81,43 @@ class ResultsFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
+                _refuse_sharers(path)
+                shutil.rmtree(path / CLAIMS, ignore_errors=True)
                 remove_temporaries(path)
                 for name in ("examples", "blocks", "adversarial"):
                     remove_temporaries(path / name, inside=True)
-                if not (path / _MARK).exists():
-                    _refuse_strangers(path)
-                    write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
+                _mark(path, version)
                 folder = cls.open(path)
                 folder._set_aside()
+                for journal in folder._joined:
+                    journal.fold()
                 folder._place = _place(path)
                 yield folder
+        except (PermissionError, FileExistsError, NotADirectoryError) as error:
+            raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
+
+    @classmethod
+    @contextmanager
+    def sharing(cls, path: Path, version: str) -> Iterator["ResultsFolder"]:
+        """Make a folder, or open one, to write to it beside other processes that share it, also on other machines.
+
+        Each writes to journals of its own and claims the blocks that it measures (``claims``). Raises BadInputError
+        where the folder cannot be written to, holds other files, or a process has it for itself.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with shared(path / "lock", str(path)) as lock:
+                _mark(path, version)
+                cls.open(path)  # refuses another format
+                folder = cls(path, process_name())
+                folder.claims = Claims(path / CLAIMS, folder.writer)
+                folder._place = _place(path)
+                try:
+                    yield folder
+                finally:
+                    folder.claims.close()
+                    if lock.is_last() and not live_processes(path / CLAIMS):
+                        shutil.rmtree(path / CLAIMS, ignore_errors=True)
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
 
@@ -101,12 +134,16 @@ class ResultsFolder:
 
     def _bad_record(self, place: int) -> BadInputError:
         """Return the error that names the line of a record, the ``place``-th that can be read."""
-        number, value = self._records.examine()[0][place]
-        try:
-            Record.from_json(value, f"{self._records.path}, line {number}")
-        except BadInputError as error:
-            return error
-        return BadInputError(str(self._records.path), "records", "a file that changes while it is read")
+        for journal in self._records.parts:
+            lines = journal.examine()[0]
+            if place < len(lines):
+                number, value = lines[place]
+                try:
+                    Record.from_json(value, f"{journal.path}, line {number}")
+                except BadInputError as error:
+                    return error
+            place -= len(lines)
+        return BadInputError(str(self._records.main.path), "records", "a file that changes while it is read")
 
     def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
         """Return the records by model id, digest of the weights and digest of the configuration."""
@@ -162,7 +199,16 @@ class ResultsFolder:
 
     @property
     def journals(self) -> tuple[Journal, ...]:
-        """The files of lines, that of the records first."""
+        """The files of lines, those of the records first; each process that shared the folder has files of its own."""
+        return tuple(part for journal in self._joined for part in journal.parts)
+
+    @property
+    def record_journals(self) -> tuple[Journal, ...]:
+        """The files of records, that of the process which had the folder for itself first."""
+        return self._records.parts
+
+    @property
+    def _joined(self) -> tuple[JoinedJournal, ...]:
         return (self._records, self.models, self.configs, self.environments, self.runs, self.measures, self.costs)
 
     def check_place(self) -> None:
@@ -204,10 +250,23 @@ def read_records(folder: str | Path) -> list[Record]:
     return ResultsFolder.open(Path(folder)).records()
 
 
+def _mark(path: Path, version: str) -> None:
+    """Mark a new folder as a results folder."""
+    if not (path / _MARK).exists():
+        _refuse_strangers(path)
+        write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
+
+
+def _refuse_sharers(path: Path) -> None:
+    """Refuse a folder that processes share, also where its file system does not tell other machines of locks."""
+    if names := live_processes(path / CLAIMS):
+        raise BadInputError(str(path), "a folder that no other run is writing to", f"one that {names[0]} shares")
+
+
 def _refuse_strangers(path: Path) -> None:
     """Refuse a folder that holds files of another kind."""
     strangers = sorted(child.name for child in path.iterdir() if child.name != "lock" and not is_temporary(child))
-    if strangers:
+    if strangers and not (path / _MARK).exists():  # another process that shares the folder may just have made it
         raise BadInputError(
             str(path),
             "a results folder or an empty one",

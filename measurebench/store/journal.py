@@ -12,9 +12,10 @@ from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import open_regular, write_all, write_atomically
 from measurebench.store.checked_lines import Damage, LineReader, checked_line
 
-__all__ = ["Journal", "exclusive"]
+__all__ = ["Journal", "SharedLock", "exclusive", "shared"]
 
 _BLOCK = 4096
+_SHARED = b"shared"  # in the lock file while processes share the folder
 _TOLD = 5  # a file that is damaged all over would fill the screen
 
 
@@ -124,14 +125,48 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         yield
 
 
-def _lock(descriptor: int, file: int, what: str) -> None:
+class SharedLock:
+    """A lock that several processes hold together."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def is_last(self) -> bool:
+        """Tell whether no other process holds the lock; this one then has it for itself."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def shared(path: Path, what: str) -> Iterator[SharedLock]:
+    """Hold a lock file together with others that share it, and against those that want it for themselves.
+
+    Where the file system has no locks, nothing is held: claims of blocks do not need them. Raises BadInputError that
+    names the process which has the folder for itself; ``what`` names the folder in messages.
+    """
+    with open_regular(path) as file:
+        with suppress(OSError):
+            _lock(file, file, what, fcntl.LOCK_SH)
+            os.ftruncate(file, 0)
+            os.write(file, _SHARED)
+        yield SharedLock(file)
+
+
+def _lock(descriptor: int, file: int, what: str, kind: int = fcntl.LOCK_EX) -> None:
     """Lock a file or folder, or say who holds it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(file, 20, 0).decode(errors="replace").strip()
-        got = f"one in use by process {holder if holder.isdigit() else 'unknown'}"
-        raise BadInputError(what, "a folder that no other run is writing to", got) from None
+        holder = os.pread(file, 20, 0).strip()
+        if holder == _SHARED:
+            got, hint = "one in use by runs with --shared", "add --shared to this one, or wait for them"
+        else:
+            got = f"one in use by process {holder.decode() if holder.isdigit() else 'unknown'}"
+            hint = "" if kind == fcntl.LOCK_EX else "--shared is for folders that every run shares"
+        raise BadInputError(what, "a folder that no other run is writing to", got, hint) from None
 
 
 def _end_of_last_whole_line(file: int) -> int:

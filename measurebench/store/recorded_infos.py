@@ -18,16 +18,19 @@ from measurebench.core.infos import info_from_json, measure_infos
 from measurebench.core.limits import TEXT_BYTES
 from measurebench.core.origins import Origin
 from measurebench.core.reading import parse_json
-from measurebench.store.journal import Journal
+from measurebench.store.joined import JoinedJournal
 
 __all__ = ["FILE", "add_infos", "infos_of", "recorded_infos", "write_infos_beside"]
 
 FILE = "measures.jsonl"
 
 
-def add_infos(folder: Path, infos: Iterable[tuple[MeasureInfo, Origin]]) -> None:
-    """Append the infos of third-party measures to a results folder, each with its origin, unless they are there."""
-    journal = Journal(folder / FILE)
+def add_infos(folder: Path, infos: Iterable[tuple[MeasureInfo, Origin]], writer: str = "") -> None:
+    """Append the infos of third-party measures to a results folder, each with its origin, unless they are there.
+
+    ``writer`` is the name under which this process shares the folder with others, if it does.
+    """
+    journal = JoinedJournal(folder / FILE, writer)
     known = {line.get("digest") for line in journal.read()}
     for info, origin in infos:
         value = {"info": asdict(info), "origin": asdict(origin)}
@@ -42,7 +45,7 @@ def recorded_infos(source: str | Path) -> dict[str, MeasureInfo]:
     """
     path = Path(source)
     file = path / FILE if path.is_dir() else _beside(path)
-    if not file.is_file():
+    if not path.is_dir() and not file.is_file():
         return {}
     found = {}
     for number, row in enumerate(_rows(file), 1):
@@ -76,6 +79,6 @@ def _beside(table: Path) -> Path:
 
 def _rows(file: Path) -> list[Any]:
     if file.name == FILE:
-        return list(Journal(file).read())
+        return JoinedJournal(file).read()
     rows = parse_json(file, TEXT_BYTES, "a list of infos of measures")
     return rows if isinstance(rows, list) else [rows]

@@ -65,9 +65,14 @@ def _left_over(path: Path) -> list[Fault]:
     return [Fault(str(child), "left over from a killed process", "it does no harm; remove it") for child in found]
 
 
+def _remedy(journal: Journal) -> str:
+    """Return what mends a journal, by its kind; files of processes that shared the folder have longer names."""
+    return _WHAT[f"{journal.path.stem.partition('-')[0]}.jsonl"]
+
+
 def _journal_faults(journal: Journal) -> list[Fault]:
     """Return damaged lines and a torn end."""
-    remedy, (_, damages) = _WHAT[journal.path.name], journal.examine()
+    remedy, (_, damages) = _remedy(journal), journal.examine()
     faults = [Fault(f"{journal.path}, line {item.number}", f"damaged: {item.reason}", remedy) for item in damages]
     if torn := journal.torn():
         text = f"{len(torn)} bytes without an end of line, of a process that was killed or of damage"
@@ -77,12 +82,16 @@ def _journal_faults(journal: Journal) -> list[Fault]:
 
 def _records(folder: ResultsFolder, faults: list[Fault]) -> list[Record]:
     """Return the records that can be read; add those that cannot to the faults."""
-    journal, found = folder.journals[0], {}
-    for number, line in journal.examine()[0]:
+    found = {}
+    for place, line in (
+        (f"{journal.path}, line {number}", line)
+        for journal in folder.record_journals
+        for number, line in journal.examine()[0]
+    ):
         try:
-            record = Record.from_json(line, f"{journal.path}, line {number}")
+            record = Record.from_json(line, place)
         except MeasurebenchError as error:
-            faults.append(Fault(f"{journal.path}, line {number}", str(error), "correct the line or remove it"))
+            faults.append(Fault(place, str(error), "correct the line or remove it"))
         else:
             found[record.key] = record
     return list(found.values())
@@ -105,7 +114,7 @@ def _catalogue_faults(folder: ResultsFolder, records: Sequence[Record]) -> list[
         (folder.environments, {record.environment_digest for record in records}),
     ):
         there = {line.get("digest") for _, line in journal.examine()[0]}
-        remedy = _WHAT[journal.path.name]
+        remedy = _remedy(journal)
         faults += [Fault(str(journal.path), f"no entry {digest!r}", remedy) for digest in sorted(named - there)]
     return faults
 

@@ -39,10 +39,15 @@ def blocks_of(task: Task, measures: Mapping[str, Measure], options: RunOptions, 
     for name, split in task.pairs:
         groups.setdefault((split, name if _stands_alone(measures[name]) else ""), []).append((name, split))
     if not groups:
-        return [task]
+        return [replace(task, block="load")]
     return [
-        replace(task, pairs=tuple(pairs), shared=True, parts=_parts(measures[pairs[0][0]], pairs[0], options, dataset))
-        for pairs in groups.values()
+        replace(
+            task,
+            pairs=tuple(pairs),
+            block=f"{split} {name or 'measures'}",
+            parts=_parts(measures[pairs[0][0]], pairs[0], options, dataset),
+        )
+        for (split, name), pairs in groups.items()
     ]
 
 

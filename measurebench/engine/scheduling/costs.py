@@ -57,6 +57,16 @@ class BlockCost:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A measure on a split: examples, and passes per example (the mean over robust and other images)."""
+
+    n: int
+    passes: float
+    is_attack: bool
+    reads_pgd: bool
+
+
 class CostModel:
     """Predictions for the blocks of one run.
 
@@ -74,6 +84,7 @@ class CostModel:
         self._options, self._dataset = options, dataset
         self._measures: dict[str, Measure] = {item.info.id: item for item in chosen_measures(options)}
         self._device = choose_device(options.device).partition(":")[0]
+        self._pairs: dict[tuple[str, Split], _Pair] = {}
         self._flops: dict[str, float] = {}
         self._per_parameter = _FLOPS_PER_PARAMETER
         self._learn(entries)
@@ -120,35 +131,35 @@ class CostModel:
         mixed = found.get("mixed", [default])
         return {kind: statistics.median(found.get(kind, mixed)) for kind in ("attack", "measures")}
 
-    def _is_attack(self, name: str) -> bool:
-        item = self._measures[name]
-        return isinstance(item, AttackAccuracy) and item.attack.info.examples is None
-
     def _work(self, task: Task) -> tuple[float, float]:
         """Return the operations of a block's attacks and of its other measures."""
+        forward = self._forward(task.spec)
         if (part := task.part) is not None:
-            passes = (part.stop - part.start) * self._passes(part.measure, part.split)
-            return self._forward(task.spec) * passes, 0.0
+            return forward * (part.stop - part.start) * self._pair(part.measure, part.split).passes, 0.0
         attacks = measures = 0.0
+        pgd = set[Split]()
         for name, split in task.pairs:
-            passes = self._n(name, split) * self._passes(name, split)
-            attacks, measures = (attacks + passes, measures) if self._is_attack(name) else (attacks, measures + passes)
-        pgd = self._options.pgd_steps * (1 + BACKWARD) + 1
-        for split in {split for name, split in task.pairs if "pgd" in self._measures[name].info.inputs}:
-            measures += n_examples(self._options, self._dataset, split) * pgd
-        return self._forward(task.spec) * attacks, self._forward(task.spec) * measures
+            pair = self._pair(name, split)
+            passes = pair.n * pair.passes
+            attacks, measures = (attacks + passes, measures) if pair.is_attack else (attacks, measures + passes)
+            if pair.reads_pgd:
+                pgd.add(split)
+        each = self._options.pgd_steps * (1 + BACKWARD) + 1
+        measures += each * sum(n_examples(self._options, self._dataset, split) for split in pgd)
+        return forward * attacks, forward * measures
 
-    def _n(self, name: str, split: Split) -> int:
-        return n_attacked(self._options, self._dataset, self._measures[name], split)
-
-    def _passes(self, name: str, split: Split) -> float:
-        """Return the passes per example: for an attack the mean over images that withstand it and those that do not."""
-        item = self._measures[name]
-        if isinstance(item, AttackAccuracy) and item.attack.info.examples is not None:
-            return 1.0  # its images are those that all measures of the block share
-        passes = forward_equivalents(item.info.cost, self._n(name, split))
-        share = _ROBUST + (1 - _ROBUST) * _BROKEN if self._is_attack(name) else 1.0
-        return share * passes
+    def _pair(self, name: str, split: Split) -> "_Pair":
+        """Return what a pair costs, the same for all models."""
+        if (name, split) not in self._pairs:
+            item = self._measures[name]
+            n, passes = n_attacked(self._options, self._dataset, item, split), 1.0
+            shared = isinstance(item, AttackAccuracy) and item.attack.info.examples is not None
+            if not shared:  # its images are those that all measures of the block share
+                passes = forward_equivalents(item.info.cost, n)
+            is_attack = isinstance(item, AttackAccuracy) and not shared
+            passes *= _ROBUST + (1 - _ROBUST) * _BROKEN if is_attack else 1.0
+            self._pairs[name, split] = _Pair(n, passes, is_attack, "pgd" in item.info.inputs)
+        return self._pairs[name, split]
 
     def _forward(self, spec: ModelSpec) -> float:
         """Return the operations of one forward pass of one image."""

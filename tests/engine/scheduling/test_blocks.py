@@ -1,6 +1,7 @@
 """Blocks of a model's work: what they hold, and that dividing a run changes no number."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.models import resolve
 from measurebench.store.examples import read_arrays, verdict_path
+from tests.attacks.short import shorten_autoattack
 
 N = 280  # more than the 256 examples of one file of the store
 
@@ -76,8 +78,9 @@ def models(manifest: Path) -> list[ModelSpec]:
 
 
 def test_the_numbers_of_two_and_three_workers_that_divide_attacks_are_those_of_one(
-    models: list[ModelSpec], many_images: Path, tmp_path: Path
+    models: list[ModelSpec], many_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shorten_autoattack(monkeypatch, apgd_steps=20)
     options = options_for(many_images)
     dataset = load_dataset(options.dataset)
     tasks = tasks_for(models, options, dataset)
@@ -120,7 +123,7 @@ def test_a_model_that_is_only_loaded_is_one_block(models: list[ModelSpec], many_
     options = options_for(many_images)
     dataset = load_dataset(options.dataset)
     task = Task(models[0], "", tasks_for(models, options, dataset)[0].config, ())
-    assert blocks_of_all([task], options, dataset) == [task]
+    assert blocks_of_all([task], options, dataset) == [replace(task, block="load")]
 
 
 def test_short_work_gets_one_worker_for_each_model_and_long_work_one_for_each_part(
