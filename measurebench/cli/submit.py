@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["submit"]
 
 # What divides the work among machines is the array's own business here.
-_OWN = ("measure_settings", "shard", "executor", "address", "gpus_per_worker")
+_OWN = ("measure_settings", "shard", "shared", "executor", "address", "gpus_per_worker")
 _NAMES = [name for name in options_of(RunOptions) if name not in _OWN]
 
 
@@ -45,7 +45,7 @@ def submit(
     ] = None,
     **given: Any,
 ) -> int:
-    """Submit a run as a job array. The jobs divide the models among themselves.
+    """Submit a run as a job array. The jobs share the work and the results folder.
 
     A job that is preempted or reaches its time limit is put back into the queue and goes on where it stopped. The
     options after --config are those of measurebench run. Exit status: 0 if the jobs are queued, 2 for bad input.
@@ -71,5 +71,4 @@ def _tell(submitted: "Submitted") -> None:
     n, first = len(submitted.jobs), submitted.jobs[0]
     say(f"submitted {n} job{'s' if n > 1 else ''}: {first}{f' to {submitted.jobs[-1]}' if n > 1 else ''}")
     say(f"logs: {submitted.logs}")
-    for folder in submitted.folders:
-        say(f"results: {folder}")
+    say(f"results: {submitted.out}; measurebench status shows how far they are")
