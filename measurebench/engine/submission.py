@@ -11,7 +11,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.option_fields import option, validate
 from measurebench.core.option_kinds import Kind, text, whole
 
-__all__ = ["ArrayJob", "JobOptions", "Submitted", "submit"]
+__all__ = ["ArrayJob", "JobOptions", "Submitted", "System", "submit"]
 
 System = Literal["slurm", "local"]
 
