@@ -12,12 +12,12 @@ from measurebench.core.option_fields import options_of
 from measurebench.engine.options import RunOptions
 
 if TYPE_CHECKING:
-    from measurebench.engine.submission import Submitted
+    from measurebench.engine.submission import Submitted, System
 
 __all__ = ["submit"]
 
 # What divides the work among machines is the array's own business here.
-_OWN = ("measure_settings", "shard", "executor", "address", "gpus_per_worker")
+_OWN = ("measure_settings", "shard", "shared", "executor", "address", "gpus_per_worker")
 _NAMES = [name for name in options_of(RunOptions) if name not in _OWN]
 
 
@@ -45,7 +45,7 @@ def submit(
     ] = None,
     **given: Any,
 ) -> int:
-    """Submit a run as a job array. The jobs divide the models among themselves.
+    """Submit a run as a job array. The jobs share the work and the results folder.
 
     A job that is preempted or reaches its time limit is put back into the queue and goes on where it stopped. The
     options after --config are those of measurebench run. Exit status: 0 if the jobs are queued, 2 for bad input.
@@ -54,16 +54,27 @@ def submit(
     from measurebench.engine.submission import JobOptions
     from measurebench.engine.submission import submit as submit_run
 
-    if slurm == local:
-        raise BadInputError("submit", "--slurm or --local", "both" if slurm else "neither")
+    system = _system(slurm, local)
     job = JobOptions(**{name: given.pop(name) for name in options_of(JobOptions) if name in given})
     in_file = {} if config is None else read_config(config, overridden=given, trust_code=given.get("trust_code", False))
     options = in_file | given
-    if (dataset := options.pop("dataset", None)) is None:
-        raise BadInputError("--dataset", options_of(RunOptions)["dataset"].kind.expected, "none")
-    submitted = submit_run(models, dataset, out, options, job, "slurm" if slurm else "local")
+    submitted = submit_run(models, _dataset(options), out, options, job, system)
     _tell(submitted)
     return 0 if slurm else submitted.wait()
+
+
+def _system(slurm: bool, local: bool) -> "System":
+    """Return where to submit to; raises BadInputError unless exactly one is named."""
+    if slurm == local:
+        raise BadInputError("submit", "--slurm or --local", "both" if slurm else "neither")
+    return "slurm" if slurm else "local"
+
+
+def _dataset(options: dict[str, Any]) -> str:
+    """Take the data set out of the options; raises BadInputError where it is not among them."""
+    if (dataset := options.pop("dataset", None)) is None:
+        raise BadInputError("--dataset", options_of(RunOptions)["dataset"].kind.expected, "none")
+    return str(dataset)
 
 
 def _tell(submitted: "Submitted") -> None:
@@ -71,5 +82,4 @@ def _tell(submitted: "Submitted") -> None:
     n, first = len(submitted.jobs), submitted.jobs[0]
     say(f"submitted {n} job{'s' if n > 1 else ''}: {first}{f' to {submitted.jobs[-1]}' if n > 1 else ''}")
     say(f"logs: {submitted.logs}")
-    for folder in submitted.folders:
-        say(f"results: {folder}")
+    say(f"results: {submitted.out}; measurebench status shows how far they are")

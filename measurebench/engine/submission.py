@@ -11,7 +11,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.option_fields import option, validate
 from measurebench.core.option_kinds import Kind, text, whole
 
-__all__ = ["ArrayJob", "JobOptions", "Submitted", "submit"]
+__all__ = ["ArrayJob", "JobOptions", "Submitted", "System", "submit"]
 
 System = Literal["slurm", "local"]
 
@@ -39,7 +39,7 @@ class JobOptions:
     720
     """
 
-    jobs: int = option(1, whole(1), "Jobs of the array; each measures a part of the models.")
+    jobs: int = option(1, whole(1), "Jobs of the array; they share the work among themselves.")
     at_once: int | None = option(None, whole(1), "Jobs that may run at the same time.", note="all")
     time: int = option(240, _TIME, "Time limit of a job; one that reaches it is put back into the queue.")
     gpus: int = option(1, whole(0), "GPUs of each job; 0 for CPUs alone.")
@@ -77,7 +77,7 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class ArrayJob:
-    """One job of the array: measures its part of the models, and goes on where it stopped when it is put back.
+    """One job of the array: measures what no other job has begun, and goes on where it stopped when it is put back.
 
     ``options`` are those of ``measurebench.run``, as plain values.
     """
@@ -102,10 +102,10 @@ class ArrayJob:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What was submitted: the jobs as submitit has them, the folders they write to, and the folder of their logs."""
+    """What was submitted: the jobs as submitit has them, the results folder, and the folder of their logs."""
 
     handles: tuple[Any, ...]
-    folders: tuple[Path, ...]
+    out: Path
     logs: Path
 
     @property
@@ -136,16 +136,12 @@ def submit(
 
     check_run(models, dataset, options)
     out = out.absolute()
-    parts = [out] if job.jobs == 1 else [out / f"part-{i}" for i in range(1, job.jobs + 1)]
-    shards = [{"shard": f"{i}/{job.jobs}"} for i in range(1, job.jobs + 1)]
-    array = [
-        ArrayJob(models, dataset, str(part), {**options, **shard}) for part, shard in zip(parts, shards, strict=True)
-    ]
+    item = ArrayJob(tuple(models), dataset, str(out), {**options, "shared": True})
     logs = out.with_name(f"{out.name}-jobs")  # beside the results: a results folder holds nothing else
     executor = _executor(system, logs, job)
     with executor.batch():
-        jobs = [executor.submit(item) for item in array]
-    return Submitted(tuple(jobs), tuple(parts), logs)
+        handles = [executor.submit(item) for _ in range(job.jobs)]
+    return Submitted(tuple(handles), out, logs)
 
 
 def _status(handle: Any) -> int:

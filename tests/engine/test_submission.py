@@ -70,13 +70,12 @@ def test_what_is_not_asked_for_is_left_to_the_cluster(slurm: Path, tmp_path: Pat
     assert not named & {"--partition", "--account", "--qos", "--constraint", "--mem"}
 
 
-def test_each_job_is_pickled_with_its_part_of_the_models(slurm: Path, tmp_path: Path) -> None:
+def test_all_jobs_share_the_work_and_the_folder(slurm: Path, tmp_path: Path) -> None:
     submitted = submit(["digits:*"], "digits", tmp_path / "out", STUDY, JobOptions(jobs=3))
     assert submitted.jobs == ("4242_0", "4242_1", "4242_2")
     files = sorted(submitted.logs.glob("4242_*_submitted.pkl"))
     jobs = [pickle.loads(file.read_bytes()).function for file in files]
-    assert [job.options["shard"] for job in jobs] == ["1/3", "2/3", "3/3"]
-    assert [Path(job.out) for job in jobs] == list(submitted.folders)
+    assert jobs == [ArrayJob(("digits:*",), "digits", str(tmp_path / "out"), STUDY | {"shared": True})] * 3
 
 
 def test_a_job_measures_what_run_measures_and_goes_on_after_a_preemption(
@@ -84,15 +83,13 @@ def test_a_job_measures_what_run_measures_and_goes_on_after_a_preemption(
 ) -> None:
     dataset, reference = f"arrays:{images_file}", str(manifest)
     run(reference, dataset, tmp_path / "whole", **STUDY)
-    job = ArrayJob((reference,), dataset, str(tmp_path / "out"), STUDY | {"shard": "1/2"})
+    job = ArrayJob((reference,), dataset, str(tmp_path / "out"), STUDY | {"shared": True})
     again = job.checkpoint()
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function == job
     assert job() == again.function() == 0
-    part = {r.key: r.value for r in read_records(tmp_path / "out")}
-    whole = {r.key: r.value for r in read_records(tmp_path / "whole")}
-    assert part.items() < whole.items()
-    assert len({key[0] for key in part}) == 2
+    found, whole = ({r.key: r.value for r in read_records(tmp_path / name)} for name in ("out", "whole"))
+    assert found == whole
 
 
 @pytest.mark.slow
@@ -101,9 +98,7 @@ def test_jobs_of_this_machine_measure_all_models_among_them(manifest: Path, imag
     options = ["--measures", "average_ce", "--attacks", "none", "--workers", "1", "--trust-code"]
     command = ["submit", str(manifest), "--local", "--jobs", "2", "--dataset", dataset, "--out", str(tmp_path / "out")]
     assert run_command_line([*command, *options]) == 0
-    found = [{r.model_id for r in read_records(tmp_path / "out" / name)} for name in ("part-1", "part-2")]
-    assert sorted(map(len, found)) == [1, 2]
-    assert set.union(*found) == {"net0", "net1", "net2"}
+    assert sorted({r.model_id for r in read_records(tmp_path / "out")}) == ["net0", "net1", "net2"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ _STARTS = 3  # Ray gives itself 30 s to start, which a busy machine may exceed
 class RayCluster:
     """A cluster that this process has joined: ``device`` is where its workers compute, ``place`` what each occupies.
 
-    ``is_ours`` says that it was started for this run and ends with it.
+    ``is_ours`` says that this run joined or started it, and leaves or ends it; the process may have joined it before.
     """
 
     ray: Any
@@ -55,7 +55,7 @@ class RayCluster:
         return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
     def leave(self) -> None:
-        """Leave the cluster; end it where it was started for this run."""
+        """Leave the cluster where this run joined it; end it where this run started it."""
         if self.is_ours:
             self.ray.shutdown()
 

@@ -98,6 +98,10 @@ class RayPool:
         """Return the workers that have a node and no task."""
         return [worker for worker, actor in self._actors.items() if actor.is_ready and actor.awaited is None]
 
+    def place(self, worker: int) -> str:
+        """Return the name of a worker's node."""
+        return self._actors[worker].host
+
     def give(self, worker: int, task: Task) -> None:
         """Send a task to a worker, with the files of earlier runs that it goes on from."""
         actor = self._actors[worker]

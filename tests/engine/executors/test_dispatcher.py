@@ -12,7 +12,7 @@ from measurebench.core.machine_faults import MachineError
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.engine.executors.dispatcher import dispatch
-from measurebench.engine.executors.protocol import Death, Finished, News, Told
+from measurebench.engine.executors.protocol import Death, Finished, News, Told, WorkerState
 from measurebench.engine.model_run import Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
@@ -61,6 +61,9 @@ class ScriptedPool:
 
     def idle(self) -> list[int]:
         return [worker for worker in range(self.n_workers) if worker not in self.lives]
+
+    def place(self, worker: int) -> str:
+        return f"node-{worker}"
 
     def give(self, worker: int, job: Task) -> None:
         self.given.append((worker, tuple(f"{measure} {split}" for measure, split in job.pairs)))
@@ -119,7 +122,7 @@ def test_a_death_while_measuring_fails_the_first_open_measure() -> None:
 def test_a_death_while_loading_fails_the_model_and_leaves_nothing_of_it() -> None:
     pool = ScriptedPool(lives([BEGUN, death(how="was killed")]))
     events = run(pool)
-    assert [event.kind for event in events] == ["environment", "model", "record"]
+    assert [event.kind for event in events if event.kind != "worker"] == ["environment", "model", "record"]
     assert (events[-1].value.measure, events[-1].value.reason) == ("load", "was killed")
     assert len(pool.given) == 1
 
@@ -209,3 +212,10 @@ def test_the_workers_are_stopped_where_the_caller_stops_listening() -> None:
     next(events)
     events.close()  # type: ignore[attr-defined]
     assert pool.stopped == 1
+
+
+def test_it_is_told_what_each_worker_is_doing() -> None:
+    events = run(ScriptedPool(lives([BEGUN, LOADED, death(how="it died", blames=False)])))
+    states = [event.value for event in events if event.kind == "worker"]
+    measuring, waiting = WorkerState(0, "node-0", model_id="m"), WorkerState(0, "node-0")
+    assert states == [measuring, WorkerState(0, "node-0", lost="it died"), measuring, waiting]
