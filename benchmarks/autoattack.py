@@ -72,6 +72,11 @@ def timed(function: Callable[[], Tensor]) -> tuple[Tensor, float]:
     return result, time.process_time() - start
 
 
+def median_pair(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the pair of seconds whose ratio is the median."""
+    return sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
+
+
 def stock(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, attack: str, batch: int) -> Tensor:
     """Return which images pyautoattack breaks, bool [n]."""
     from pyautoattack import AutoAttack
@@ -122,8 +127,13 @@ class Line:
         return f"| {self.attack} | {self.n} | {times} | {counts} | {forwards} |"
 
 
-def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int) -> list[Line]:
-    """Return a line per attack, and one for all."""
+def compare(
+    network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int, repeats: int
+) -> list[Line]:
+    """Return a line per attack, one for all, and one for the sampled mode.
+
+    Each attack is made ``repeats`` times by both in turns; its line has the turn with the median ratio.
+    """
     counter = Counter()
     counter.on(network)
     warm = StandardSettings(apgd_steps=1, fab_steps=1, square_queries=1)
@@ -142,10 +152,15 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
             break
         counter.n = 0
         task = network, images, labels, threat
-        theirs, stock_s = timed(lambda task=task, attack=attack: stock(*task, attack, batch))
-        stock_n, counter.n = counter.n, 0
-        with counting_search(counter):
-            mine, our_s = timed(lambda task=task, attack=attack: ours(*task, (attack,)))
+        seconds = []
+        for _ in range(repeats):
+            counter.n = 0
+            theirs, stock_s = timed(lambda task=task, attack=attack: stock(*task, attack, batch))
+            stock_n, counter.n = counter.n, 0
+            with counting_search(counter):
+                mine, our_s = timed(lambda task=task, attack=attack: ours(*task, (attack,)))
+            seconds.append((stock_s, our_s))
+        stock_s, our_s = median_pair(seconds)
         broken = int(theirs.sum()), int(mine.sum())
         differing = int((theirs != mine).sum())
         lines.append(Line(attack, len(images), (stock_s, our_s), broken, differing, (stock_n, counter.n)))
@@ -176,19 +191,53 @@ def compare(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
     return lines
 
 
-def section(spec: str | ModelSpec, data: tuple[Tensor, Tensor], threat: ThreatModel, n: int, batch: int) -> list[str]:
+def compare_sampled(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int) -> list[Line]:
+    """Return a line for the sampled mode beside all attacks of pyautoattack, made once."""
+    counter = Counter()
+    counter.on(network)
+    with torch.no_grad():
+        alive = network(images).argmax(1) == labels
+    images, labels = images[alive], labels[alive]
+    counter.n = 0
+    with counting_search(counter):
+        mine, our_s = timed(lambda: ours(network, images, labels, threat, ATTACKS, SHARE))
+    sys.stderr.write(f"ours {our_s:.1f} s, {counter.n} forwards, {int(mine.sum())} broken\n")
+    our_n, counter.n = counter.n, 0
+    theirs, stock_s = torch.zeros(len(images), dtype=torch.bool), 0.0
+    for attack in ATTACKS:
+        left = (~theirs).nonzero()[:, 0]
+        broken, seconds = timed(
+            lambda left=left, attack=attack: stock(network, images[left], labels[left], threat, attack, batch)
+        )
+        theirs[left[broken]] = True
+        stock_s += seconds
+        sys.stderr.write(f"pyautoattack {attack} {seconds:.1f} s, {int(theirs.sum())} broken\n")
+    counts, differing = (int(theirs.sum()), int(mine.sum())), int((mine != theirs).sum())
+    return [Line(f"sampled at {SHARE:.0%}", len(images), (stock_s, our_s), counts, differing, (counter.n, our_n))]
+
+
+def section(
+    spec: str | ModelSpec,
+    data: tuple[Tensor, Tensor],
+    threat: ThreatModel,
+    n: int,
+    options: argparse.Namespace,
+) -> list[str]:
     """Return the table of one network on its first n images."""
+    batch, repeats = options.batch, options.repeats
     name = spec if isinstance(spec, str) else spec.id
     sys.stderr.write(f"{name}, {n} images, stock in batches of {batch}\n")
     network = load_model(spec).network
     images, labels = data[0][:n], data[1][:n]
     load = os.getloadavg()[0]
-    lines = compare(network, images, labels, threat, batch)
+    task = network, images, labels, threat, batch
+    lines = compare_sampled(*task) if options.sampled_only else compare(*task, repeats)
+    times = "once" if repeats == 1 or options.sampled_only else f"{repeats} times in turns, the median ratio"
     return [
         "",
         f"## {name}, {threat}, {n} images",
         "",
-        f"pyautoattack in batches of {batch}; load average before: {load:.1f}.",
+        f"pyautoattack in batches of {batch}; {times}; load average before: {load:.1f}.",
         "",
         "| attack | images | pyautoattack (s) | ours (s) | ratio | broken by each (verdicts that differ) | forwards |",
         "|---|---|---|---|---|---|---|",
@@ -213,6 +262,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=["*"], help="ids in the manifest")
     parser.add_argument("--data", type=Path, help="the folder of CIFAR-10")
     parser.add_argument("--cifar-images", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3, help="how often each attack is made by both, in turns")
+    parser.add_argument("--sampled-only", action="store_true", help="only the sampled mode, beside all of pyautoattack")
+    parser.add_argument("--append", action="store_true", help="add to the page that is there")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -227,6 +279,8 @@ def main() -> None:
         "pyautoattack.",
     ]
     options.out.parent.mkdir(exist_ok=True)
+    if options.append and options.out.exists():
+        lines = options.out.read_text(encoding="utf-8").splitlines()
 
     def add(part: list[str]) -> None:
         lines.extend(part)
@@ -235,11 +289,11 @@ def main() -> None:
     for n in options.images:
         for reference in options.digits:
             threat = ThreatModel.parse("Linf", "3/20")
-            add(section(reference, split("digits"), threat, n, options.batch))
+            add(section(reference, split("digits"), threat, n, options))
     for name in options.models if options.manifest else ():
         for spec in resolve([f"{options.manifest}#{name}"], trust_code=options.trust_code):
             threat = spec.threat_model or ThreatModel.parse("Linf", "2/255")
-            add(section(spec, split("cifar10", options.data), threat, options.cifar_images, options.batch))
+            add(section(spec, split("cifar10", options.data), threat, options.cifar_images, options))
 
 
 if __name__ == "__main__":

@@ -123,10 +123,10 @@ def search_networks(network: Any, fast: bool, images: Tensor | None = None) -> l
             half = None
         if half is not None:
             choices.append((f"{str(dtype).removeprefix('torch.')} layers, float32 head", half))
-    plain = folded(network)
+    short = None if images is None else rewritten(network, images)
+    plain = folded(network) if short is None else None
     if fast and on_gpu:
         choices.append(("TF32", Tf32(plain or network)))
-    short = None if images is None else rewritten(network, images)
     if short is not None:
         choices.append(("rewritten for a CPU", Reference(short)))
     if plain is not None:
