@@ -145,7 +145,8 @@ def _unpaired(robust: Any) -> list[bool]:
 def _tiers(pairs: pd.DataFrame, names: Sequence[str], alpha: float) -> list[int]:
     """Return the tier of each model, from 1; models are ranked."""
     differs = set(map(tuple, pairs.loc[pairs["p_adjusted"] <= alpha, ["first", "second"]].to_numpy()))
-    found, head = [], names[0]
+    found: list[int] = []
+    head = names[0]
     for name in names:
         new = (head, name) in differs
         head = name if new else head
@@ -158,7 +159,7 @@ def _entries(names: Sequence[str], robust: Any, tiers: Sequence[int], pairs: pd.
     low, high = wilson_interval(counts, n)
     table = pd.DataFrame({"model_id": names, "tier": tiers, "robust": counts, "accuracy": counts / n})
     to_first = pairs[pairs["first"] == names[0]].set_index("second")[["difference", "low", "high"]]
-    to_first = -to_first.reindex(names)
+    to_first = -to_first.reindex(list(names))
     return table.assign(
         rank=table["accuracy"].rank(ascending=False, method="min").astype(int),
         low=low,

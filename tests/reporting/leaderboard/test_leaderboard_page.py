@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from measurebench.cli.app import run_command_line
 from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.reporting.html.wording import axis_title
@@ -158,6 +159,16 @@ def test_measures_join_a_board_of_corruptions_whatever_their_norm() -> None:
     table, names = joined(prepared(leaderboard("corruptions", dataset="cifar100")), records)
     assert names == ["x_grad_norm_pgd"]
     assert table["x_grad_norm_pgd"].dropna().tolist() == [1.5]
+
+
+def test_the_command_writes_any_board_and_lists_them_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["leaderboard", "--dataset", "imagenet", "--out", str(tmp_path)]
+    assert run_command_line([*asked, "--norm", "corruptions"]) == 0
+    assert "RobustBench ImageNet corruptions" in (tmp_path / "index.html").read_text()
+    assert run_command_line([*asked, "--norm", "L2"]) == 2
+    assert "cifar100 corruptions" in capsys.readouterr().err
 
 
 def test_a_table_without_model_ids_cannot_be_joined(rich: pd.DataFrame) -> None:
