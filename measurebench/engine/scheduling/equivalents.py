@@ -10,6 +10,7 @@ _RESTARTS = 3.0
 _UNKNOWN = 30.0  # an attack that does not say what it costs: about what PGD-10 does
 _FIRST = re.compile(r"on the first (\d+) examples")
 _HESSIAN = re.compile(r"(\d+) products with H \(about (\d+) \(F\+B\) each\)")
+_SHARED = re.compile(r"shared(?: \(F\+B\))?")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?(?:\^\d+)?|[FBK]|n_restarts|[()+*]")
 
 
@@ -29,8 +30,9 @@ def forward_equivalents(cost: str, n: int) -> float:
     if found := _FIRST.search(cost):
         share, cost = min(1.0, int(found.group(1)) / max(n, 1)), cost[: found.start()]
     cost = _HESSIAN.sub(lambda match: f"{match.group(1)}*{match.group(2)}*(F+B)", cost).replace(" x ", "*")
-    if "shared" in cost or not re.search(r"[FB]", cost):
-        cost = cost.partition("+")[2] if "shared" in cost else ""
+    cost = _SHARED.sub("0", cost)  # counted once for all measures
+    if not re.search(r"[FB]", cost):
+        return 0.0
     return round(share * _Sum(_TOKEN.findall(cost)).value(), 9)
 
 
