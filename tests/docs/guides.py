@@ -10,7 +10,6 @@ _MARK = re.compile(r"^<!-- (?:run|file|not run)\b", re.MULTILINE)
 _BLOCK = re.compile(
     r"^<!-- (?P<mark>(?:run|file|not run)[^>]*?) -->\n+```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-
 _MEANS = re.compile(r"run|run: slow|run: cluster|file: \S+|not run: .+")
 
 
@@ -18,9 +17,9 @@ _MEANS = re.compile(r"run|run: slow|run: cluster|file: \S+|not run: .+")
 class Block:
     """A marked block of a page.
 
-    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone,
-    ``run: cluster``, which needs Ray or submitit, by `nox -s cluster` alone, and ``not run: REASON`` is left out,
-    since it needs a download, another machine or the like.
+    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone, ``run: cluster``,
+    which needs Ray or submitit, by `nox -s cluster` alone, and ``not run: REASON`` is left out, since it needs a
+    download, another machine or the like.
     """
 
     mark: str
@@ -33,7 +32,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return not self.mark.startswith("not run")
+        return not self.mark.startswith("not run") and not self.cluster
 
     @property
     def slow(self) -> bool:
