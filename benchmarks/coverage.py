@@ -38,6 +38,12 @@ BOOTSTRAP, PERMUTATIONS, IMAGES = 500, 19, 1000
 LARGE, LARGE_TABLES = 1536, 8
 """The truth is the mean estimate of so many tables of so many models: for all sizes of table the same quantity."""
 
+BY_SIZE = ("psi", "psi_mean", "sign_error_mean", "sign_error_max", "weighted_tau", "gain, runs held out")
+"""Quantities that depend on the size of the table: on how many runs share their settings, how many are at the top, or
+on how many runs a prediction is fitted. Their truth is the mean estimate of the tables of this size."""
+
+_SLOPE = ("slope", "slope_ci_low", "slope_ci_high")
+
 MEASURES = {"weak": 0.25, "strong": 0.8}
 """Two measures and their correlation with the latent gap beside the settings."""
 
@@ -99,15 +105,21 @@ def _label(statistic: str, axis: str) -> str:
 
 
 def _lines(population: Population) -> list[tuple[str, str, float, float, float]]:
-    """Return the slopes of the regressions, per standard deviation of the measure, and of the mixed model."""
-    regressions, rows = Regressions(population), []
-    for name in population.measures:
+    """Return the slopes of the regressions and of the mixed model, per unit of the measure.
+
+    The analysis gives them per standard deviation in the table at hand, which differs from table to table.
+    """
+    regressions = Regressions(population)
+    rows: list[tuple[str, str, float, float, float]] = []
+    defenses = np.array(population.levels["defense"])
+    for name, x in population.measures.items():
         for row in regressions.of(name):
             if row["model"] != "slope_interaction":
                 label = f"slope, {row['model']}{', one defense' if row['level'] else ''}"
-                rows.append((label, name, row["slope"], row["slope_ci_low"], row["slope_ci_high"]))
+                here = x[defenses == row["level"]] if row["level"] else x
+                rows.append((label, name, *(row[key] / here.std(ddof=1) for key in _SLOPE)))
         row = mixed(population, name)
-        rows.append((f"slope, {row['method']}", name, row["slope"], row["slope_ci_low"], row["slope_ci_high"]))
+        rows.append((f"slope, {row['method']}", name, *(row[key] / x.std(ddof=1) for key in _SLOPE)))
     return rows
 
 
@@ -148,17 +160,17 @@ def covered(records: list[list[Any]]) -> dict[tuple[str, str], dict[int, tuple[i
 
     An estimate is told from others of its name by its place in the table, which is the same in all.
     """
-    sums: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
+    sums: defaultdict[tuple[str, str, int, int], list[float]] = defaultdict(list)
     for n, _, _, values in records:
-        if n == LARGE:
-            for key, row in _placed(values):
-                if row[2] is not None:
-                    sums[key].append(row[2])
+        for key, row in _placed(values):
+            if row[2] is not None and (n != LARGE or row[0] not in BY_SIZE):
+                sums[*key, n].append(row[2])
     counts: dict[tuple[str, str], dict[int, tuple[int, int, int]]] = defaultdict(dict)
     for n, _, _, values in records:
         for (statistic, measure, place), row in _placed(values) if n != LARGE else ():
-            if (statistic, measure, place) in sums:
-                truth = np.mean(sums[statistic, measure, place])
+            size = n if statistic in BY_SIZE else LARGE
+            if (statistic, measure, place, size) in sums:
+                truth = np.mean(sums[statistic, measure, place, size])
                 given, of, held = counts[statistic, measure].get(n, (0, 0, 0))
                 here = row[3] is not None and row[4] is not None
                 holds = here and row[3] - 1e-9 <= truth <= row[4] + 1e-9
@@ -191,9 +203,10 @@ def write(records: list[list[Any]]) -> None:
         "",
         "Share of 95 % intervals that hold the truth, in simulated tables of runs of two checkpoints (correlated 0.9),",
         f"three defenses, two architectures and two batch sizes; {BOOTSTRAP} bootstrap draws. *weak* and *strong* are",
-        f"two measures of the gap. The truth is the mean estimate of {LARGE_TABLES} tables of {LARGE:,} models. In",
-        "brackets the share of tables that have the interval, where it is not all of them. With 400 tables a share is",
-        "known to within 2.2 percentage points; levels and settings of one kind are counted together.",
+        f"two measures of the gap. The truth is the mean estimate of {LARGE_TABLES} tables of {LARGE:,} models; of the",
+        f"quantities that depend on the size of the table ({', '.join(BY_SIZE)}) it is the mean of all",
+        "tables of this size. In brackets the share of tables that have the interval, where it is not all of them.",
+        "A share p is known to within 2 sqrt(p (1 - p) / tables); levels and settings of one kind count together.",
         "",
         f"| interval | measure | {heads} |",
         "|---|---|" + "---|" * len(SIZES),

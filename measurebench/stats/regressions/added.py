@@ -18,6 +18,9 @@ FOLDS = 10
 MIN_UNITS = 20
 """Fewer units are not divided: in simulations the intervals of the gain then held the truth too seldom."""
 
+# With 24 runs the plain interval held the expected gain in 72 to 86 % of simulated tables, this one in 87 to 96 %.
+_WIDER = 12
+
 _REPEATS_BELOW, _REPEATS = 100, 3  # few runs: one division into folds is a matter of luck, so three are averaged
 _SPLIT_FOLDS = 5  # folds of runs where a level divides runs, each met with each level
 
@@ -146,18 +149,24 @@ def _gains(
     mse, with_measure = alone.sum() / known.sum(), beside.sum(axis=0) / known.sum()
     rows = []
     for k in range(m):
-        low, high = _interval(shares[:, k])
+        gain = float(1 - with_measure[k] / mse)
+        low, high = _interval(gain, shares[:, k], len(np.unique(units)))
         reason = "" if np.isfinite(low) else "all resamples agree"
         values = {"mse_settings": float(mse), "mse_with": float(with_measure[k])}
-        rows.append(
-            values | {"gain": float(1 - with_measure[k] / mse), "ci_low": low, "ci_high": high, "reason": reason}
-        )
+        rows.append(values | {"gain": gain, "ci_low": low, "ci_high": high, "reason": reason})
     return rows
 
 
-def _interval(shares: Floats) -> tuple[float, float]:
-    """Return the percentile interval; [0, 0] where the settings determine the measure, so that nothing is added."""
-    return (0.0, 0.0) if float(np.nanmax(np.abs(shares))) < 1e-9 else percentile_interval(shares)
+def _interval(gain: float, shares: Floats, n_units: int) -> tuple[float, float]:
+    """Return the percentile interval, widened; [0, 0] where the settings determine the measure and nothing is added.
+
+    Its ends lie 1 + 12 / units times as far from the gain: the resamples do not repeat the fits.
+    """
+    if float(np.nanmax(np.abs(shares))) < 1e-9:
+        return 0.0, 0.0
+    low, high = percentile_interval(shares)
+    wider = 1 + _WIDER / n_units
+    return gain - wider * (gain - low), gain + wider * (high - gain)
 
 
 def _row(measure: str, variant: str, axis: str, n_models: int, n_units: int, reason: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
-from measurebench.stats.resampling.intervals import is_perfect, perfect_interval
+from measurebench.stats.resampling.intervals import FEW_UNITS, is_perfect, perfect_interval
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -148,6 +148,9 @@ def matching_rows(population: Population, found: list[Matching]) -> list[dict[st
     ]
 
 
+_NO_INTERVAL = {True: "are too few for an interval", False: "resample to no interval"}
+
+
 @dataclass(frozen=True)
 class Granulated:
     """psi of one setting for one measure: the estimate, and each component's deviation from it."""
@@ -224,13 +227,16 @@ def granulated(
     terms = of.terms(match, x)
     estimate = float(terms.sum() / of.n_groups)
     sums, components = summed(of.inner, terms), of.components
+    few = len(components) < FEW_UNITS and not is_perfect(estimate)
     if is_perfect(estimate):
         low, high = perfect_interval(estimate, len(components))
+    elif few:
+        low, high = NAN, NAN
     else:
         drawn = _drawn_psi(sums[:, None], of.counts, draws, match.axis)[:, 0] if drawn is None else drawn
         low, high = percentile_interval(drawn)
     p = permutation_p(estimate, permuted @ (of.signs * of.weight) / of.n_groups, len(match.i))
-    reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons resample to no interval"
+    reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons {_NO_INTERVAL[few]}"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")
     row = Estimate("psi", match.axis, "", match.n_models, len(match.i), estimate, low, high, p, reason)
     return Granulated(row, components, (sums - estimate * of.counts) / of.n_groups)
@@ -264,8 +270,8 @@ def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
     error, n_units = _shared_error(defined)
     if is_perfect(estimate):
         return _perfect_mean(estimate, n_models, pairs, max(len(psi.components) for _, psi in defined))
-    if not error > 0:
-        reason = "too few independent comparisons for an interval"
+    if not error > 0 or min(len(psi.components) for _, psi in defined) < FEW_UNITS:
+        reason = "too few independent comparisons for an interval and a test"
         return Estimate("psi_mean", "", "", n_models, pairs, estimate, reason=reason)
     from scipy.stats import t
 

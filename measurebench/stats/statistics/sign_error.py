@@ -14,6 +14,7 @@ from measurebench.stats.resampling.draws import (
     bootstrap_weights_double,
     percentile_interval,
 )
+from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.granulated import Matching, matchings, permuted_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -258,14 +259,17 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
         reason = f"no change of a setting rests on {MIN_EFFECTIVE:g} pairs that surely differ"
         return [Estimate(name, axis, "", 0, 0, NAN, reason=reason) for name in ("sign_error_mean", "sign_error_max")]
     losses = np.concatenate([env.losses[env.changes.kept] for env in kept])
-    drawn = np.concatenate([env.drawn[:, env.changes.kept] for env in kept], axis=1)
     fewest = min(len(env.permuted) for env in kept)
     permuted = np.concatenate([env.permuted[:fewest, env.changes.kept] for env in kept], axis=1)
     names = [pair for env in kept for pair, keep in zip(env.changes.names, env.changes.kept, strict=True) if keep]
     worst = int(np.argmax(losses))
-    mean_draws, max_draws = drawn.mean(axis=1), drawn.max(axis=1)
+    mean_draws, max_draws = _together([env.drawn[:, env.changes.kept] for env in kept])
+    few = min(len(env.changes.rows) for env in kept)
+    reason = f"{few} independent comparisons are too few for an interval" if few < FEW_UNITS else ""
+    if reason:
+        mean_draws, max_draws = np.full((2, len(mean_draws)), NAN)
     low, high = percentile_interval(mean_draws)
-    reason = "" if np.isfinite(low) else "the comparisons resample to no interval"
+    reason = reason or ("" if np.isfinite(low) else "the comparisons resample to no interval")
     mean = Estimate(
         "sign_error_mean",
         axis,
@@ -279,7 +283,7 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
         reason,
     )
     low, high = percentile_interval(max_draws)
-    reason = "" if np.isfinite(low) else "the comparisons resample to no interval"
+    reason = reason or ("" if np.isfinite(low) else "the comparisons resample to no interval")
     label = f"{names[worst][0]} -> {names[worst][1]}"
     value = float(losses[worst])
     moved = permuted.max(axis=1)
@@ -287,6 +291,20 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
     p = (1 + as_small) / (1 + len(moved)) if np.ptp(permuted, axis=0).max() > 1e-12 else NAN
     reason = reason or ("" if np.isfinite(p) else "no pair can be exchanged: no p-value")
     return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
+
+
+def _together(drawn: list[Floats]) -> tuple[Floats, Floats]:
+    """Return the mean and the worst error over the environments of all settings in every draw: [draws] each.
+
+    ``drawn`` [draws, environments] of each setting. Settings are resampled apart, but their comparisons share models,
+    so that their errors go up and down together. How closely is not known; here as closely as can be (draws in the
+    order of their size), which makes the interval too wide rather than too narrow.
+    """
+    if len(drawn) == 1:
+        return drawn[0].mean(axis=1), drawn[0].max(axis=1)
+    sizes = [part.shape[1] for part in drawn]
+    means = np.average([np.sort(part.mean(axis=1)) for part in drawn], axis=0, weights=sizes)
+    return np.asarray(means), np.max([np.sort(part.max(axis=1)) for part in drawn], axis=0)
 
 
 def _summed(component: Ints, env: Ints, n_env: int, values: Floats) -> Floats:

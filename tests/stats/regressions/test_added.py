@@ -8,6 +8,7 @@ import pytest
 
 from measurebench.stats import analyze
 from measurebench.stats.regressions import settings_fit
+from measurebench.stats.regressions.added import _interval
 from measurebench.stats.regressions.settings_fit import Beside, Design, folds
 from tests.stats.tables import grid
 
@@ -130,3 +131,11 @@ def test_few_units_constant_measures_and_tables_without_settings_say_why() -> No
     assert constant.loc[constant["measure"] == "same", "reason"].iloc[0] == "the measure is constant"
     bare = analyze(pd.DataFrame({"gap": np.arange(20.0), "m": np.arange(20.0)}), target="gap", **QUICK)
     assert bare.added.empty
+
+
+def test_the_interval_of_a_gain_is_wider_where_fewer_runs_are_left() -> None:
+    # Ends 1 + 12 / units times as far from the gain as the quantiles of the resamples.
+    shares = np.linspace(0.0, 1.0, 1001)
+    assert _interval(0.4, shares, 24) == pytest.approx((0.4 - 1.5 * (0.4 - 0.025), 0.4 + 1.5 * (0.975 - 0.4)))
+    assert _interval(0.4, shares, 1200) == pytest.approx((0.4 - 1.01 * (0.4 - 0.025), 0.4 + 1.01 * (0.975 - 0.4)))
+    assert _interval(0.0, np.zeros(50), 24) == (0.0, 0.0)

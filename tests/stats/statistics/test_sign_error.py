@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
-from measurebench.stats.statistics.sign_error import pair_weights
+from measurebench.stats.statistics.sign_error import _together, pair_weights
 from tests.stats.tables import grid
 
 
@@ -68,3 +68,15 @@ def test_settings_with_many_and_with_few_pairs_are_judged_together() -> None:
     pairs = analysis.matching.set_index("axis")["n_pairs"]
     assert pairs["setting_stop"] < 300 < pairs["setting_seed"]
     assert 0 <= analysis.select("sign_error_max")["estimate"].iloc[0] <= 1
+
+
+def test_the_sign_error_over_all_settings_takes_those_of_the_settings_as_if_they_moved_together() -> None:
+    # Two settings whose draws are the same values in another order: as if together they spread as one of them does,
+    # where independent ones would spread 0.7 times as much.
+    draws = np.random.default_rng(0).random((400, 1))
+    mean, worst = _together([draws, draws[::-1]])
+    assert np.sort(mean) == pytest.approx(np.sort(draws[:, 0]))
+    assert np.sort(worst) == pytest.approx(np.sort(draws[:, 0]))
+    alone = _together([np.column_stack([draws, draws + 1])])
+    assert alone[0] == pytest.approx(draws[:, 0] + 0.5)  # within one setting the environments are drawn together
+    assert alone[1] == pytest.approx(draws[:, 0] + 1)
