@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -210,8 +212,9 @@ def test_mlcroissant_finds_nothing_wrong_and_reads_the_table() -> None:
 @pytest.mark.formats
 @pytest.mark.filterwarnings("default")
 def test_every_eval_ever_s_own_validator_finds_nothing_wrong(results: Path, tmp_path: Path) -> None:
-    validate = import_module("every_eval_ever.validate")
-    for path in export_format("every-eval-ever", [results], tmp_path):
-        report = validate.validate_file(path)
-        assert report.valid, report.errors
-        assert not report.warnings
+    import_module("every_eval_ever")
+    files = export_format("every-eval-ever", [results], tmp_path)
+    command = [sys.executable, "-m", "every_eval_ever", "validate", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed, 0 warning-only, 0 failed" in done.stdout
