@@ -83,7 +83,7 @@ def publish(session: nox.Session) -> None:
     session.run(
         *("python", "-c"),
         "from measurebench.reporting import write_site;"
-        f"write_site('reports/site', {studies!r}, boards='all', comparisons={compared!r})",
+        f"write_site('reports/site', {studies!r}, boards='all', comparisons={compared!r}, pairs={studies[:1]!r})",
         env=ONE_THREAD,
     )
     session.log("the site: reports/site/index.html")

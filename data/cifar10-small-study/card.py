@@ -16,8 +16,12 @@ DIGITS = HERE.parent / "digits-study" / "models.parquet"
 
 def both_gaps() -> str:
     """Return the median gap of AT without augmentation and AWP here and on digits."""
-    here, there = typical_gaps(CARD.models), typical_gaps(pd.read_parquet(DIGITS))
-    return f"the median gap of AT without augmentation and AWP is {here:+.3f} here and {there:+.3f} on digits"
+    digits = pd.read_parquet(DIGITS)
+    here, there = typical_gaps(CARD.models), typical_gaps(digits)
+    return (
+        f"the median gap of AT without augmentation and AWP is {here:+.3f} here and {there:+.3f} on digits "
+        f"({digits['n_train'].max():.0f} training images)"
+    )
 
 
 CARD = Card(

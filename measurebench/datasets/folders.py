@@ -152,7 +152,7 @@ def _is_grey(file: Path) -> bool:
 
 @contextmanager
 def opened(file: Path) -> Iterator["Picture"]:
-    """Open a picture file, of which only the header is read so far."""
+    """Open a picture file, of which only the header is read so far. Raises BadInputError for any other file."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -122,11 +122,12 @@ class Card:
         """Return how the gap between training and validation images grows in plain AT, early and late in training."""
         each = self.overfitting()
         mean, error = each.mean(), float(each["growth"].std(ddof=1)) / np.sqrt(len(each))
+        known = f" has a standard error of {error:.3f} over runs" if len(each) > 1 else " rests on one run"
+        runs = "run" if len(each) == 1 else f"{len(each)} runs"
         return (
-            f"over the {len(each)} runs of AT without AWP, augmentation and extra data, the mean difference of PGD "
-            f"accuracy between training and validation images is {mean['late']:.3f} in the last fifth of the epochs "
-            f"and {mean['early']:.3f} in the first two fifths; the growth of {mean['growth']:.3f} has a standard error "
-            f"of {error:.3f} over runs"
+            f"over the {runs} of AT without AWP, augmentation and extra data, the mean difference of PGD accuracy "
+            f"between training and validation images is {mean['late']:.3f} in the last fifth of the epochs and "
+            f"{mean['early']:.3f} in the first two fifths; the growth of {mean['growth']:.3f}{known}"
         )
 
     def overfitting(self) -> pd.DataFrame:

@@ -16,9 +16,10 @@ from measurebench.reporting.html.wording import count
 from measurebench.reporting.leaderboard.boards import BOARDS, Board, find_board
 from measurebench.reporting.leaderboard.entries import leaderboard
 from measurebench.reporting.leaderboard.leaderboard_page import headline, leaderboard_page, prepared
+from measurebench.reporting.pairs.pairs_page import neighbours_sentence, rank_in_pairs, tiers_sentence, write_pairs
 from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
-from measurebench.reporting.subject.study import Study, load_study
+from measurebench.reporting.subject.study import Study, load_study, study_name
 from measurebench.store.csv_text import csv_text
 
 __all__ = ["Published", "slug", "write_site"]
@@ -41,12 +42,14 @@ def write_site(
     norms: Sequence[str] = ("Linf", "L2"),
     boards: Sequence[tuple[str, str]] | str = (),
     comparisons: Sequence[tuple[Path | str, Path | str]] = (),
+    pairs: Sequence[Path | str] = (),
     model_info: Path | str | None = None,
 ) -> Path:
     """Write a static site under ``out``: ``index.html``, ``studies/NAME/`` for each, ``leaderboard/NORM/``.
 
     ``boards`` are further leaderboards, as pairs of data set and threat (``("cifar100", "Linf")``), or ``all``.
     ``comparisons`` are pairs of studies; each has a page that says which conclusions of the first the second confirms.
+    ``pairs`` are results folders whose models are ranked by their verdicts on the same images, under ``pairs/NAME/``.
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
     SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
     the documentation where that lies in ``out``, as ``docs/index.html``. Raises
@@ -62,6 +65,7 @@ def write_site(
         taken.add(address)
         published.append(_write_study(study, out / address, address))
     published += [_write_comparison(first, second, out) for first, second in comparisons]
+    published += [_write_pairs(Path(folder), out) for folder in pairs]
     cifar10 = [find_board("cifar10", norm) for norm in norms]
     others = BOARDS if boards == "all" else [find_board(*chosen) for chosen in boards if not isinstance(chosen, str)]
     for board in dict.fromkeys([*cifar10, *others]):
@@ -110,6 +114,17 @@ def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Publi
     write_text(out / address / "index.html", comparison_page(*studies))
     title = f"{studies[0].name} and {studies[1].name} compared"
     return Published(address, title, f"{comparison_sentence(*studies)}.", _files(out / address))
+
+
+def _write_pairs(folder: Path, out: Path) -> Published:
+    """Write the page of a results folder's models compared in pairs, and its tables."""
+    ranking = rank_in_pairs([folder])
+    name = study_name(folder)
+    address = f"pairs/{slug(name)}"
+    _fresh(out / address)
+    write_pairs(ranking, out / address)
+    text = f"{tiers_sentence(ranking)}. {neighbours_sentence(ranking)}."
+    return Published(address, f"{name}: models compared in pairs", text, _files(out / address))
 
 
 def _write_board(board: Board, out: Path, model_info: Path | None) -> Published:

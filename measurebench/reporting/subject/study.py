@@ -26,7 +26,7 @@ from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
 from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
 
-__all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study"]
+__all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study", "study_name"]
 
 MAX_SERIES = 8  # the theme has eight colours that can be told apart
 OTHER = "other"
@@ -209,7 +209,7 @@ def load_study(
         path = Path(source)
         table, told, shipped = read_table(path), read_provenance(path), infos_of(path)
         folder = path if path.is_dir() else path.parent
-        name = name or _name(path)
+        name = name or study_name(path)
     known = dict(shipped if infos is None else infos)
     found = None if options else _belonging(table, folder, analysis)
     if found is None:
@@ -228,7 +228,7 @@ def _gallery_places(folder: Path | None) -> list[Path]:
     return [folder / "gallery", *beside]
 
 
-def _name(path: Path) -> str:
+def study_name(path: Path) -> str:
     """Name a study after its folder; "records" and the like are named by the folder around them."""
     resolved = path.resolve()
     stem = resolved.name if resolved.is_dir() else resolved.stem

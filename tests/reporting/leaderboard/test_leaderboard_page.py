@@ -133,8 +133,9 @@ def test_an_entry_that_a_stronger_attack_broke_does_not_lead(tmp_path: Path) -> 
     assert "Bartoldson2024Adversarial_WRN-94-16" in headline(table) or "could hold the first place" in headline(table)
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_every_board_gives_a_page_that_says_what_ranks_its_entries(board: Board) -> None:
+# One board of each kind; that all are read whole, test_entries says.
+@pytest.mark.parametrize("board", [BOARDS[2], BOARDS[5]], ids=lambda board: board.name)
+def test_a_board_gives_a_page_that_says_what_ranks_its_entries(board: Board) -> None:
     table = prepared(leaderboard(board.threat, dataset=board.dataset))
     page = leaderboard_page(table, [])
     data = data_of(page)

@@ -8,6 +8,9 @@ from measurebench.core.errors import BadInputError
 from measurebench.reporting.site.site_pages import slug, write_site
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import write_analysis
+from tests.reporting.pairs.test_pairs_page import results
+
+__all__ = ["results"]  # a fixture
 
 
 @pytest.fixture
@@ -56,6 +59,15 @@ def test_boards_and_comparisons_have_addresses_of_their_own(
     assert listing[0]["text"].startswith("No conclusion of")
     assert listing[2]["text"].endswith("by corruption accuracy with 95 % intervals.")
     assert all((out / entry["address"] / "index.html").is_file() for entry in listing)
+
+
+def test_models_compared_in_pairs_have_a_page_with_their_tables(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    write_site(out, [], norms=[], pairs=[results])
+    (entry,) = json.loads((out / "index.json").read_text())
+    assert entry["address"] == f"pairs/{slug(results.parent.name)}"
+    assert entry["text"].startswith("3 models in 1 tier")
+    assert {file["name"] for file in entry["files"]} == {"index.html", "ranking.csv", "pairs.csv", "pairs.json"}
 
 
 def test_the_index_links_to_the_documentation_where_it_is_there(tmp_path: Path) -> None:
