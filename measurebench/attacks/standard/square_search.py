@@ -52,9 +52,9 @@ class SquareSearch(BaseSearch):
         self.plan = square.Plan.of(image, norm, self.threat.radius, self.settings.square_queries)
         self.n_first = square.n_first_numbers(shape, norm)
         self._large = image[0].numel() > _LARGE
-        # Picking out single moves makes the host of a GPU wait.
+        # Picking out single moves would make the host of a GPU wait.
         small = repeats.n_moves(shape) <= repeats.LARGEST_TABLE
-        self._skips = self.same and norm is Norm.LINF and small and not image.is_cuda
+        self._skips = self.same and norm is Norm.LINF and small and image.device.type == "cpu"
         zero = torch.zeros_like(rows["key"])
         numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
         rows = rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
@@ -90,7 +90,7 @@ class SquareSearch(BaseSearch):
 
     def _first_seen(self, rows: Rows, active: Tensor) -> Rows:
         """Return the rows after a pass at the first points of the active ones, bool [n]."""
-        if rows["best"].is_cuda:
+        if rows["best"].device.type != "cpu":
             return self._absorbed(rows, rows["best"][:, None], active)
         index = active.nonzero()[:, 0]
         margins, wrong, odd = self._seen(rows["best"][index], rows["label"][index])

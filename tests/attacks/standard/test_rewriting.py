@@ -7,8 +7,11 @@ from torch import Tensor, nn
 
 from measurebench.attacks.standard import StandardSettings, standard_attack
 from measurebench.attacks.standard.rewriting import rewritten
+from measurebench.core.errors import BadInputError
+from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm
 from measurebench.models.architectures.digits import PreActivationNet, ResidualNet
+from measurebench.models.normalized import normalized
 from tests.attacks.standard.stock import radius_that_splits
 
 IMAGES = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -93,6 +96,19 @@ def test_layers_of_other_kinds_and_with_hooks_are_kept() -> None:
     network = nn.Sequential(Hooked(1, 2, 3, padding=1), nn.Flatten(), hooked).eval().requires_grad_(False)
     made = rewritten(network, IMAGES)
     assert made is None or torch.allclose(made(IMAGES), network(IMAGES), atol=1e-5)
+
+
+def test_a_network_with_a_normalisation_is_rewritten_too() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))
+    network = settled(normalized(body, Normalization((0.3,), (0.2,))))
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
+    torch.testing.assert_close(made(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-5)
+    three = settled(normalized(body, Normalization((0.3, 0.3, 0.3), (0.2, 0.2, 0.2))))
+    with pytest.raises(BadInputError, match="expected 3 channels"):
+        three(IMAGES)
 
 
 def test_float64_and_what_cannot_be_traced_are_left_alone() -> None:
