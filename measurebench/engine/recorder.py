@@ -73,7 +73,7 @@ class Recorder:
             )
             self._written.add(value["digest"])
         elif event.kind == "block":
-            folder.costs.append(self.costs.compared(value).to_json())
+            folder.add_cost(self.costs.compared(value).to_json())
         elif event.kind == "started":
             self._tell("started", value)
         elif event.kind == "finished" and not self._open[value]:
