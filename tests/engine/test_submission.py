@@ -116,7 +116,7 @@ def test_a_job_that_is_preempted_records_no_failure_and_goes_on(
     manifest: Path, images_file: Path, tmp_path: Path
 ) -> None:
     dataset, reference, out = f"arrays:{images_file}", str(manifest), tmp_path / "out"
-    options = STUDY | {"pgd_steps": 2000}
+    options = STUDY | {"pgd_steps": 100}
     run(reference, dataset, tmp_path / "whole", **options)
     job = ArrayJob((reference,), dataset, str(out), options | {"shared": True, "trust_code": True})
     (tmp_path / "job.pkl").write_bytes(pickle.dumps(job))
