@@ -13,7 +13,7 @@ class _TaskError(Exception):
     """Stands for an error that the code of a worker raised."""
 
 
-class _Died(Exception):
+class _DiedError(Exception):
     def __init__(self, text: str = "The actor died unexpectedly", **marks: bool) -> None:
         super().__init__(text)
         self.preempted, self._actor_init_failed = marks.get("preempted", False), marks.get("init_failed", False)
@@ -35,12 +35,17 @@ def actor(**what: Any) -> _Actor:
 @pytest.mark.parametrize(
     ("error", "who", "blames", "words"),
     [
-        (_Died(), actor(), True, "ended unexpectedly (out of memory, or a crash)"),
-        (_Died(), actor(node="gone"), False, "was lost with its node"),
-        (_Died(preempted=True), actor(), False, "was lost with its node"),
-        (_Died("it was killed by `ray.kill`"), actor(), False, "was ended by somebody else"),
+        (_DiedError(), actor(), True, "ended unexpectedly (out of memory, or a crash)"),
+        (_DiedError(), actor(node="gone"), False, "was lost with its node"),
+        (_DiedError(preempted=True), actor(), False, "was lost with its node"),
+        (_DiedError("it was killed by `ray.kill`"), actor(), False, "was ended by somebody else"),
         (_TaskError("Traceback ...\nZeroDivisionError: x"), actor(), True, "failed: ZeroDivisionError: x"),
-        (_Died("No module named measurebench", init_failed=True), actor(is_ready=False), True, "failed: No module"),
+        (
+            _DiedError("No module named measurebench", init_failed=True),
+            actor(is_ready=False),
+            True,
+            "failed: No module",
+        ),
     ],
 )
 def test_only_what_a_measure_may_have_caused_is_blamed_on_it(
@@ -53,6 +58,6 @@ def test_only_what_a_measure_may_have_caused_is_blamed_on_it(
 
 def test_workers_may_be_lost_many_times_while_they_start_but_not_for_ever(pool: Any) -> None:
     starting = actor(is_ready=False, node="")
-    found = [pool._cause(starting, _Died()) for _ in range(ray_pool._STILLBORN + 2)]
+    found = [pool._cause(starting, _DiedError()) for _ in range(ray_pool._STILLBORN + 2)]
     assert found[0] == ("ended before it was ready", False)
     assert [blames for _, blames in found] == [False] * ray_pool._STILLBORN + [True] * 2
