@@ -19,14 +19,21 @@ DIGITS_STUDY = Path("data/digits-study")
 SITE = Path("reports/site")
 
 
-def install(session: nox.Session, *groups: str, to_run: bool = True, options: tuple[str, ...] = ()) -> None:
-    """Install the project as a developer has it, with some of its groups of tools; ``options`` go to uv.
+def install(
+    session: nox.Session,
+    *groups: str,
+    to_run: bool = True,
+    options: tuple[str, ...] = (),
+    extras: tuple[str, ...] = (),
+) -> None:
+    """Install the project as a developer has it, with some of its groups of tools and its extras; ``options`` go to uv.
 
     What is going to run is compiled once here: uv leaves that to the first import, which costs every process
     seconds where Python may not write beside the packages.
     """
     env = {"UV_COMPILE_BYTECODE": "1"} if to_run else None
-    session.install("-e", ".", *(part for group in groups for part in ("--group", group)), *options, env=env)
+    project = f".[{','.join(extras)}]" if extras else "."
+    session.install("-e", project, *(part for group in groups for part in ("--group", group)), *options, env=env)
 
 
 def run_tests(session: nox.Session) -> None:
@@ -141,6 +148,15 @@ def faults(session: nox.Session) -> None:
     install(session, "tests")
     session.run("python", "-m", "tests.faults", *session.posargs, env=ONE_THREAD)
     session.run("python", "-m", "tests.faults.flips", env=ONE_THREAD)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Measure on simulated nodes of Ray, kill actors, nodes and drivers, and count what that cost; an hour or more."""
+    install(session, "tests", extras=("ray", "slurm"))
+    session.run("pytest", "-m", "cluster", *session.posargs, env=ONE_THREAD)
+    for n_nodes in ("2", "4"):
+        session.run("python", "-m", "tests.cluster.kills", "--kills", "50", "--nodes", n_nodes, env=ONE_THREAD)
 
 
 @nox.session

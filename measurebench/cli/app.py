@@ -25,6 +25,7 @@ COMMANDS = {
     "agreement": "Compare AutoAttack's verdicts with pyautoattack's on a model.",
     "convert": "Convert a checkpoint to safetensors with a manifest.",
     "run": "Measure models on a data set, or resume an interrupted run.",
+    "submit": "Submit a run to a Slurm cluster as a job array.",
     "status": "Show what is done, missing and failed in a results folder.",
     "verify": "Read everything that is stored in a folder, and say what is damaged.",
     "export": "Write the table of models, one row per model.",

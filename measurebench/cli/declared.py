@@ -16,13 +16,13 @@ __all__ = ["Command", "takes"]
 Command = Callable[..., Any]
 
 
-def takes(*names: str, **notes: str) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command the options of these names, as ``RunOptions`` declares them.
+def takes(*names: str, of: Any = RunOptions, **notes: str) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command the options of these names, as ``RunOptions`` or ``of`` declares them.
 
     The command gets them as keyword arguments, checked, and only those that the user gave. ``notes`` say in words what
     happens without an option, where that differs from a run.
     """
-    declared = [options_of(RunOptions)[name] for name in names]
+    declared = [options_of(of)[name] for name in names]
     added = [_parameter(option, notes.get(option.name, "")) for option in declared]
 
     def decorate(command: Command) -> Command:

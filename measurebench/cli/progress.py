@@ -3,14 +3,17 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from measurebench.cli.printing import say
 from measurebench.core.records import Record
 
-__all__ = ["QUIET_SECONDS", "columns", "duration", "terminal_progress"]
+if TYPE_CHECKING:
+    from measurebench.engine.executors import WorkerState
+
+__all__ = ["QUIET_SECONDS", "columns", "duration", "terminal_progress", "worker_line"]
 
 QUIET_SECONDS = 60.0
 _LONGEST = 80  # characters of a name beside the bar
@@ -61,7 +64,10 @@ class _Pace:
 
 
 class _Lines(_Pace):
-    """Prints a line for each finished model, once the run has lasted ``QUIET_SECONDS``; short runs print nothing."""
+    """Prints a line for each finished model, once the run has lasted ``QUIET_SECONDS``; short runs print nothing.
+
+    The loss of a worker is told at once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +77,10 @@ class _Lines(_Pace):
     def recorded(self, record: Record) -> None:
         super().recorded(record)
         self.failed[record.model_id] += record.status == "failed"
+
+    def worker(self, state: "WorkerState") -> None:
+        if state.lost:
+            say(f"{state.lost}; another one goes on", err=True)
 
     def finished(self, model_id: str) -> None:
         super().finished(model_id)
@@ -87,6 +97,7 @@ class _Terminal(_Pace):
     def __init__(self, bar: Any) -> None:
         super().__init__()
         self.bar, self.task = bar, bar.add_task("planning", total=None, left="")
+        self.workers: dict[int, WorkerState] = {}
 
     def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
         super().planned(n_models, open_pairs, n_done)
@@ -94,10 +105,20 @@ class _Terminal(_Pace):
         self.bar.update(self.task, total=self.n_open, description=f"{n_models} models{found}")
 
     def started(self, model_id: str) -> None:
+        super().started(model_id)
+        if not self.workers:
+            self._describe(model_id)
+
+    def worker(self, state: "WorkerState") -> None:
+        self.workers[state.worker] = state
+        if state.lost:
+            self.bar.console.print(f"{state.lost}; another one goes on", markup=False, highlight=False)
+        self._describe(worker_line(self.workers.values()))
+
+    def _describe(self, text: str) -> None:
         from measurebench.core.foreign import for_terminal
 
-        super().started(model_id)
-        self.bar.update(self.task, description=for_terminal(model_id, _LONGEST))
+        self.bar.update(self.task, description=for_terminal(text, _LONGEST))
 
     def recorded(self, record: Record) -> None:
         super().recorded(record)
@@ -109,6 +130,14 @@ class _Terminal(_Pace):
 
     def _show(self) -> None:
         self.bar.update(self.task, completed=self.n_settled, left=self.left())
+
+
+def worker_line(workers: "Iterable[WorkerState]") -> str:
+    """Return in a line what workers are doing: the model of each that measures, with its machine, and how many wait."""
+    states = sorted(workers, key=lambda state: state.worker)
+    busy = [f"{state.place}: {state.model_id}" if state.place else state.model_id for state in states if state.model_id]
+    waiting = len(states) - len(busy)
+    return ", ".join([*busy, *([f"{waiting} waiting"] if waiting else [])])
 
 
 def duration(seconds: float) -> str:

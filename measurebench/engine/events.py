@@ -13,7 +13,7 @@ __all__ = ["BlockTime", "Event", "now"]
 class Event:
     """What happened, for the journal or the screen.
 
-    ``kind`` is environment, config, started, model, record, block or finished.
+    ``kind`` is environment, config, started, model, record, block, worker or finished.
     """
 
     kind: str

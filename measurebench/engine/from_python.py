@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from measurebench.engine.runner import Progress, RunSummary
     from measurebench.measures.registry import Measure
 
-__all__ = ["run"]
+__all__ = ["check_run", "run"]
 
 
 def run(
@@ -44,6 +44,21 @@ def run(
     measures, settings = _measures(options.pop("measures", "core"), options.pop("measure_settings", {}))
     chosen = RunOptions(dataset=dataset, measures=measures, measure_settings=settings, **options)
     return run_models(_specs(models, chosen), chosen, out, progress=progress)
+
+
+def check_run(models: str | Iterable[str], dataset: str, options: Mapping[str, Any]) -> None:
+    """Find what is wrong with the models or the options of a run, without loading images or networks.
+
+    Raises BadInputError as ``run`` would.
+    """
+    from measurebench.core.trust import demand_word
+    from measurebench.engine.plan import chosen_measures
+    from measurebench.models.identity import named_code
+
+    check_names(RunOptions, options, "run")
+    chosen = RunOptions(dataset=dataset, **options)
+    chosen_measures(chosen)
+    demand_word(named_code(_specs(models, chosen)), chosen.trust_code)
 
 
 def _specs(models: str | ModelSpec | Iterable[str | ModelSpec], options: RunOptions) -> Sequence[ModelSpec]:

@@ -74,6 +74,8 @@ class Recorder:
             self._written.add(value["digest"])
         elif event.kind == "block":
             folder.add_cost(self.costs.compared(value).to_json())
+        elif event.kind == "worker" and hasattr(self.progress, "worker"):  # not every watcher shows workers
+            self.progress.worker(value)
         elif event.kind == "started":
             self._tell("started", value)
         elif event.kind == "finished" and not self._open[value]:

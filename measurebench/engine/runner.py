@@ -42,6 +42,7 @@ from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.engine.scheduling.shared_queue import SharedQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
+from measurebench.engine.tracking import tracked
 from measurebench.engine.watching import Progress, Quiet
 from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import identified, model_digest, named_code
@@ -97,13 +98,14 @@ def run(
     if not models:
         raise BadInputError("models", "at least one", "none")
     demand_word(named_code(models), options.trust_code)
+    progress = tracked(progress or Quiet(), options, Path(out))
     opened = ResultsFolder.sharing if options.shared else ResultsFolder.writing
     with opened(Path(out), own_version()) as folder:
         # Before the plan: what others record from now on is not part of it.
         others = RecordFollower(folder) if options.shared else None
         plan = _plan(models, options, dataset, folder)
         costs = CostModel(options, dataset, plan.entries, folder.costs.read())
-        recorder = Recorder(folder, plan.known_loads, costs, progress or Quiet())
+        recorder = Recorder(folder, plan.known_loads, costs, progress)
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
         add_infos(folder.path, _third_party_infos(options), folder.writer)
         _measure(plan.tasks, options, dataset, recorder, others)

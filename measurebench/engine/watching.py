@@ -9,7 +9,10 @@ __all__ = ["Progress", "Quiet"]
 
 
 class Progress(Protocol):
-    """Hears what is planned and what happens, to show it. A pair is one measure on one split."""
+    """Hears what is planned and what happens, to show it. A pair is one measure on one split.
+
+    A watcher that also has a method ``worker`` hears what each worker process is doing (``executors.WorkerState``).
+    """
 
     def planned(self, n_models: int, open_pairs: Mapping[str, int], n_done: int) -> None:
         """Hear how many models were asked for, the open pairs of each model, and how many pairs have records."""

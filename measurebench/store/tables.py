@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from measurebench.core.reading import check_file, reading
 from measurebench.core.records import Record
 from measurebench.store.csv_text import csv_text
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.machines import machines
 from measurebench.store.table_reading import as_numbers, check_size, read_csv, read_excel
 
 if TYPE_CHECKING:
@@ -278,7 +280,7 @@ def _status(entry: Mapping[str, Any], records: list[Record]) -> dict[str, str]:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return how a results folder came about: runs with their command lines, configurations and environments.
+    """Return how a results folder came about: runs with their command lines, configurations, environments, machines.
 
     A file does not know: {}.
     """
@@ -290,6 +292,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         "runs": folder.runs.read(),
         "configs": folder.configs.read(),
         "environments": folder.environments.read(),
+        "machines": [asdict(machine) for machine in machines(records, folder.environments.read())],
         "measure_versions": {record.measure: record.measure_version for record in records},
         "n_records": {
             status: sum(record.status == status for record in records) for status in ("measured", "undefined", "failed")

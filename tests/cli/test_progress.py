@@ -3,6 +3,7 @@ import io
 import pytest
 
 from measurebench.cli import progress
+from measurebench.engine.executors import WorkerState
 from tests.store.test_folder import record
 
 
@@ -93,3 +94,31 @@ def test_the_bar_is_full_when_every_model_has_failed(monkeypatch: pytest.MonkeyP
         shown.recorded(load_failure("m"))
         shown.finished("m")
     assert "8/8" in screen.getvalue()
+
+
+def test_a_terminal_sees_what_each_worker_measures_and_which_were_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("COLUMNS", "160")
+    with progress.terminal_progress() as shown:
+        shown.planned(2, {"a": 10, "b": 10}, 0)
+        shown.worker(WorkerState(1, "node-2"))
+        shown.worker(WorkerState(0, "node-1", model_id="a"))
+        shown.worker(WorkerState(2, "node-3", lost="the worker on node-3 was lost with its node"))
+    assert "node-1: a, 2 waiting" in screen.getvalue()
+    assert "the worker on node-3 was lost with its node; another one goes on" in screen.getvalue()
+
+
+def test_a_log_tells_a_lost_worker_at_once_and_nothing_of_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.terminal_progress() as shown:
+        shown.planned(1, {"a": 10}, 0)
+        shown.worker(WorkerState(0, "", model_id="a"))
+        shown.worker(WorkerState(0, "", lost="the worker process was ended by SIGKILL (out of memory?)"))
+    said = "the worker process was ended by SIGKILL (out of memory?); another one goes on"
+    assert capsys.readouterr().err.splitlines() == [said]
+
+
+def test_workers_without_places_are_told_by_their_models() -> None:
+    states = [WorkerState(1, "", model_id="b"), WorkerState(0, "", model_id="a")]
+    assert progress.worker_line(states) == "a, b"
+    assert progress.worker_line([]) == ""

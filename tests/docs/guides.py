@@ -6,6 +6,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 
+_RUNS = ("run", "run: slow", "run: cluster")
 _MARK = re.compile(r"^<!-- (?:run|file)\b", re.MULTILINE)
 _BLOCK = re.compile(
     r"^<!-- (?P<mark>(?:run|file)[^>]*?) -->\n+```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -16,7 +17,8 @@ _BLOCK = re.compile(
 class Block:
     """A marked block of a page.
 
-    ``file: NAME`` is written into a file, ``run`` is run, and ``run: slow`` is run by `nox -s slow` alone.
+    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone, and
+    ``run: cluster``, which needs Ray or submitit, by `nox -s cluster` alone.
     """
 
     mark: str
@@ -31,6 +33,10 @@ class Block:
     def slow(self) -> bool:
         return self.mark == "run: slow"
 
+    @property
+    def cluster(self) -> bool:
+        return self.mark == "run: cluster"
+
 
 def pages() -> list[Path]:
     """Return every page that holds a marked block."""
@@ -43,6 +49,6 @@ def blocks(page: Path) -> list[Block]:
     found = [Block(match["mark"], match["kind"], match["body"]) for match in _BLOCK.finditer(text)]
     if len(found) != len(_MARK.findall(text)):
         raise ValueError(f"{page}: a mark is not followed by a block")
-    if unknown := [block.mark for block in found if not block.file and block.mark not in ("run", "run: slow")]:
+    if unknown := [block.mark for block in found if not block.file and block.mark not in _RUNS]:
         raise ValueError(f"{page}: unknown marks {unknown}")
     return found

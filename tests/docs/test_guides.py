@@ -16,6 +16,11 @@ ROOT = DOCS.parent
 NAMES = [str(path.relative_to(DOCS)) for path in pages()]
 
 
+def first(name: str) -> Block:
+    """Return the first block of a page that needs no cluster."""
+    return next(block for block in blocks(DOCS / name) if not block.cluster)
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return an environment in which ``measurebench`` is the code under test, whatever is installed."""
@@ -48,13 +53,13 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
 
 def run_page(name: str, environment: dict[str, str], folder: Path, slow: bool) -> None:
     folder.mkdir()
-    for block in blocks(DOCS / name):
+    for block in (block for block in blocks(DOCS / name) if not block.cluster):
         if block.slow and not slow:
             return
         run(block, folder, environment)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not blocks(DOCS / name)[0].slow])
+@pytest.mark.parametrize("name", [name for name in NAMES if not first(name).slow])
 def test_the_blocks_of_a_guide_up_to_the_first_slow_one_run_as_written(
     name: str, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The circumstances of a value: known, plain, and the same on every call."""
 
 import json
+import platform
 import sys
 from importlib.metadata import version
 
@@ -35,3 +36,10 @@ def test_its_digest_is_the_same_on_every_call_and_changes_with_the_threads() -> 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PACKAGES", ("numpy", "no-such-package"))
     assert environment("cpu")["packages"] == {"numpy": version("numpy"), "no-such-package": None}
+
+
+def test_the_machine_is_named_by_the_network_unless_it_is_named_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEASUREBENCH_HOST", raising=False)
+    assert environment("cpu")["host"] == platform.node()
+    monkeypatch.setenv("MEASUREBENCH_HOST", "node-7")
+    assert environment("cpu")["host"] == "node-7"

@@ -8,12 +8,12 @@ from measurebench.compute.devices import choose_device, n_workers
 from measurebench.core.errors import BadInputError
 from measurebench.datasets import Dataset
 from measurebench.engine.executors.dispatcher import dispatch
-from measurebench.engine.executors.protocol import Pool
+from measurebench.engine.executors.protocol import Pool, WorkerState
 from measurebench.engine.model_run import Event, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.scheduling.queue import BlockQueue
 
-__all__ = ["measure_queue"]
+__all__ = ["WorkerState", "measure_queue"]
 
 _LOOK_AGAIN_SECONDS = 1.0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from measurebench.core.errors import MeasurebenchError
 from measurebench.datasets import Dataset
-from measurebench.engine.executors.protocol import Death, Finished, News, Pool, Told
+from measurebench.engine.executors.protocol import Death, Finished, News, Pool, Told, WorkerState
 from measurebench.engine.model_run import Event, broken_off, load_failure
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Pair, Task
@@ -50,6 +50,8 @@ class Job:
 def dispatch(pool: Pool, queue: BlockQueue, options: RunOptions, dataset: Dataset) -> Iterator[Event]:
     """Yield the events of all tasks of a queue as they come from the workers of a pool.
 
+    Whenever a worker begins, ends or is lost, an event of the kind "worker" says so, with a WorkerState.
+
     A task whose worker died is given to another one, without what is on record. Where as many workers as the pool
     allows died at the same measure, or while loading the same model, that becomes a failed record, which says how they
     died. The pool is stopped in the end, also when the caller stops listening. Raises MeasurebenchError where workers
@@ -58,7 +60,7 @@ def dispatch(pool: Pool, queue: BlockQueue, options: RunOptions, dataset: Datase
     jobs = _Jobs(pool, queue, options, dataset)
     try:
         while queue.waiting or jobs.held:
-            jobs.hand_out()
+            yield from jobs.hand_out()
             for news in pool.heard(_LOOK_AGAIN_SECONDS if queue.waiting else None):
                 yield from jobs.hear(news)
     finally:
@@ -75,13 +77,17 @@ class _Jobs:
         self.silent = Counter[tuple[str, str]]()  # deaths before a task, by model and configuration, had begun
         self.heard_of: set[int] = set()
 
-    def hand_out(self) -> None:
+    def hand_out(self) -> Iterator[Event]:
         """Give each idle worker a task, as far as there are tasks."""
         for worker in self.pool.idle():
             if (task := self.queue.take(worker)) is None:
                 continue
             self.held[worker] = Job(task)
             self.pool.give(worker, task)
+            yield self._state(worker, model_id=task.spec.id)
+
+    def _state(self, worker: int, **what: str) -> Event:
+        return Event("worker", WorkerState(worker, self.pool.place(worker), **what))
 
     def hear(self, news: News) -> Iterator[Event]:
         """Yield what follows from news for the journal and the screen."""
@@ -90,6 +96,7 @@ class _Jobs:
         elif isinstance(news, Finished):
             if job := self.held.pop(news.worker, None):
                 self.queue.finished(job.task, news.worker)
+                yield self._state(news.worker)
         else:
             yield self._told(news)
 
@@ -104,6 +111,7 @@ class _Jobs:
     def _bury(self, death: Death) -> Iterator[Event]:
         """Yield the failed record of what a worker died at, if any, and put the rest of its task back."""
         job = self.held.pop(death.worker, None)
+        yield self._state(death.worker, lost=death.how)
         if death.blames:
             self._count_silent(job, death)
         self.heard_of.discard(death.worker)

@@ -30,6 +30,8 @@ from measurebench.engine.plan import Task
 __all__ = ["LocalPool", "how_it_ended", "without_main"]
 
 _DEVICE_LOST = 75  # exit status of a worker that can no longer use its GPU; its records are all written
+# Signals by which a system or a person asks a process to end; no measure ends its own process with them.
+_POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class LocalPool:
@@ -69,6 +71,10 @@ class LocalPool:
         """Return the workers without a task."""
         return [worker for worker in self._processes if worker not in self._busy]
 
+    def place(self, worker: int) -> str:  # noqa: ARG002 - all are here
+        """Return nothing: workers are on this machine."""
+        return ""
+
     def give(self, worker: int, task: Task) -> None:
         """Send a task to a worker."""
         self._busy.add(worker)
@@ -96,7 +102,8 @@ class LocalPool:
         self._busy.discard(worker)
         self._start(worker)
         code = process.exitcode
-        return Death(worker, how_it_ended(code), code != _DEVICE_LOST, peak_memory_of_children())
+        blames = code not in (_DEVICE_LOST, *(-number for number in _POLITE))
+        return Death(worker, how_it_ended(code), blames, peak_memory_of_children())
 
     def stop(self) -> None:
         """End all worker processes."""
@@ -144,7 +151,9 @@ def _work(
     plugins: Sequence[Path],
 ) -> None:  # pragma: no cover - runs in a process of its own
     """Measure tasks as they come, until the parent or the GPU is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, and Slurm's word that the time is nearly up, reach every process of the job; the parent ends the workers.
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     end_with(parent)
     warnings.simplefilter("ignore", PluginWarning)  # the parent process has shown it
     load_plugins(plugins)

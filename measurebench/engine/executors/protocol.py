@@ -7,7 +7,7 @@ from typing import Protocol
 from measurebench.engine.model_run import Event
 from measurebench.engine.plan import Task
 
-__all__ = ["Death", "Finished", "News", "Pool", "Told"]
+__all__ = ["Death", "Finished", "News", "Pool", "Told", "WorkerState"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,19 @@ class Death:
     peak_memory_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class WorkerState:
+    """What a worker is doing, for whoever watches: measuring a model, waiting (no model), or ``lost`` and how.
+
+    ``place`` names its machine where that is not this one.
+    """
+
+    worker: int
+    place: str
+    model_id: str = ""
+    lost: str = ""
+
+
 News = Told | Finished | Death
 
 
@@ -53,6 +66,10 @@ class Pool(Protocol):
 
     def idle(self) -> list[int]:
         """Return the workers that can be given a task now."""
+        ...
+
+    def place(self, worker: int) -> str:
+        """Return the name of a worker's machine, empty for this one."""
         ...
 
     def give(self, worker: int, task: Task) -> None:

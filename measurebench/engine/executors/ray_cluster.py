@@ -7,20 +7,21 @@ from importlib.util import find_spec
 from typing import Any
 
 from measurebench.compute.devices import n_workers
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.engine.options import RunOptions
 
 __all__ = ["RayCluster", "join"]
 
 # What a local Ray may hold in shared memory: the images of a run and files on their way. The rest goes to the disk.
 _OBJECT_STORE_BYTES = 512 * 2**20
+_STARTS = 3  # Ray gives itself 30 s to start, which a busy machine may exceed
 
 
 @dataclass(frozen=True)
 class RayCluster:
     """A cluster that this process has joined: ``device`` is where its workers compute, ``place`` what each occupies.
 
-    ``is_ours`` says that it was started for this run and ends with it.
+    ``is_ours`` says that this run joined or started it, and leaves or ends it; the process may have joined it before.
     """
 
     ray: Any
@@ -54,7 +55,7 @@ class RayCluster:
         return any(known["NodeID"] == node and known["Alive"] for known in self.ray.nodes())
 
     def leave(self) -> None:
-        """Leave the cluster; end it where it was started for this run."""
+        """Leave the cluster where this run joined it; end it where this run started it."""
         if self.is_ours:
             self.ray.shutdown()
 
@@ -91,18 +92,14 @@ def _ray() -> Any:
 
 
 def _start(ray: Any, options: RunOptions) -> None:
-    """Join or start a cluster, with everything that Ray logs kept out of the terminal."""
+    """Join or start a cluster, with everything that Ray logs kept out of the terminal.
+
+    Raises BadInputError where no cluster answers.
+    """
     _silence(ray)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
-        cores = n_workers(options.workers, "cpu", n_tasks=10**6)
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        _start_here(ray, n_workers(options.workers, "cpu", n_tasks=10**6), quiet)
         return
     try:
         ray.init(address=options.address, **quiet)
@@ -112,6 +109,20 @@ def _start(ray: Any, options: RunOptions) -> None:
         raise BadInputError("--address", "the address of a running Ray cluster", options.address, hint) from (
             ConnectionError(reason)
         )
+
+
+def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:
+    """Start a cluster of this machine alone. Raises MeasurebenchError where it does not start."""
+    asked = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            ray.init(address="local", **asked, **quiet)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if not tries_left:
+                reason = " ".join(str(error).split())[:300]
+                raise MeasurebenchError(f"Ray does not start on this machine: {reason}") from error
 
 
 def _silence(ray: Any) -> None:

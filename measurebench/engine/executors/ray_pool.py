@@ -4,7 +4,7 @@ import pickle
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.files import write_atomically
 from measurebench.core.packages import own_version
 from measurebench.core.plugins import plugin_files
+from measurebench.core.records import ModelKey
 from measurebench.datasets import Dataset
 from measurebench.engine.executors.protocol import Death, Finished, News, Told
 from measurebench.engine.executors.ray_cluster import join
@@ -25,6 +26,7 @@ _LONGEST_WAIT = 1.0  # seconds; then it is looked whether nodes have joined
 _GROWTH_SECONDS = 5.0
 _PROBE_SECONDS = 20.0  # after these, a worker that cannot be reached counts as lost
 _CLOSE_SECONDS = 2.0
+_STILLBORN = 20  # workers that may be lost in a row while they start: nodes may come and go faster than workers start
 
 
 class RayWorker(RemoteWorker):
@@ -41,7 +43,8 @@ class RayWorker(RemoteWorker):
 class _Actor:
     """A worker: ``awaited`` is the reply, or the stream of events, that it owes; None while it is idle.
 
-    ``lost_at`` is set while it is not known whether it has died or only cannot be reached.
+    ``lost_at`` is set while it is not known whether it has died or only cannot be reached. ``files`` are those of the
+    results folder that it has, with the time and size they had, all of the model ``model``.
     """
 
     handle: Any
@@ -50,6 +53,8 @@ class _Actor:
     node: str = ""
     is_ready: bool = False
     lost_at: float | None = None
+    model: ModelKey | None = None
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class RayPool:
@@ -69,6 +74,7 @@ class RayPool:
         self._cluster = join(options)
         self._ray: Any = self._cluster.ray
         self._actors: dict[int, _Actor] = {}
+        self._stillborn = 0
         try:
             sent = replace(options, device=self._cluster.device)
             shared = Shared(sent, dataset, plugin_files(), str(Path.cwd()), own_version())
@@ -94,13 +100,27 @@ class RayPool:
         """Return the workers that have a node and no task."""
         return [worker for worker, actor in self._actors.items() if actor.is_ready and actor.awaited is None]
 
+    def place(self, worker: int) -> str:
+        """Return the name of a worker's node."""
+        return self._actors[worker].host
+
     def give(self, worker: int, task: Task) -> None:
         """Send a task to a worker, with the files of earlier runs that it goes on from."""
         actor = self._actors[worker]
         # This process has asked whether code that a manifest names may run; nodes do not know the user's answer.
         sent = replace(task, spec=replace(task.spec, trust_code=True))
-        job = Job(sent, earlier_files(task, self._options, self._out), visible_files(task), actor.host)
+        keeps = actor.model == task.model_key
+        job = Job(sent, self._lacking(actor, task, keeps), keeps, visible_files(task), actor.host)
         actor.awaited = actor.handle.measure.options(num_returns="streaming").remote(job)
+
+    def _lacking(self, actor: _Actor, task: Task, keeps: bool) -> dict[str, bytes]:
+        """Return the files of the results folder that a task goes on from and that a worker does not have."""
+        actor.model, actor.files = task.model_key, actor.files if keeps else {}
+        found = {}
+        for name in earlier_files(task, self._options, self._out):
+            if actor.files.get(name) != (state := _state(self._out / name)):
+                actor.files[name], found[name] = state, (self._out / name).read_bytes()
+        return found
 
     def heard(self, timeout: float | None) -> Iterator[News]:
         """Wait for news for a moment, also without a timeout, since nodes may join or be lost meanwhile."""
@@ -146,7 +166,7 @@ class RayPool:
         """Take in what a new worker says of itself."""
         about = self._ray.get(actor.awaited)
         actor.node, actor.host = about["node"], self._cluster.name_of(about["node"], about["host"])
-        actor.is_ready, actor.awaited = True, None
+        actor.is_ready, actor.awaited, self._stillborn = True, None, 0
 
     def _next(self, worker: int, actor: _Actor) -> Iterator[News]:
         """Yield the next event of a task; a file is written here, before the record that follows it."""
@@ -158,6 +178,7 @@ class RayPool:
         if event.kind == "file":
             name, content = event.value
             write_atomically(self._out / name, content)
+            actor.files[name] = _state(self._out / name)
         elif event.kind == "lost":
             yield self._buried(worker, "lost its GPU", blames=False)
         else:
@@ -172,6 +193,9 @@ class RayPool:
             return "was lost with its node", False
         if "ray.kill" in text:
             return "was ended by somebody else", False
+        if not actor.is_ready:  # on which node is not known, nor whether that is still there
+            self._stillborn += 1
+            return "ended before it was ready", self._stillborn > _STILLBORN
         return "ended unexpectedly (out of memory, or a crash)", True
 
     def _buried(self, worker: int, how: str, blames: bool) -> Death:
@@ -194,3 +218,8 @@ class RayPool:
         for actor in self._actors.values():
             self._kill(actor)
         self._cluster.leave()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size

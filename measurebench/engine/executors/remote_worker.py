@@ -4,10 +4,10 @@ import os
 import pickle
 import queue
 import socket
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +48,15 @@ class Shared:
 
 @dataclass(frozen=True)
 class Job:
-    """A task with the files of earlier runs that it goes on from, by their paths in the results folder.
+    """A task with the files that it goes on from and that the worker lacks, by their paths in the results folder.
 
-    ``must_see`` are the files that the driver sees and the worker must see too; ``host`` is what records call the
-    worker's machine.
+    ``keeps`` says that the worker's own files are of the same model. ``must_see`` are the files that the driver sees
+    and the worker must see too; ``host`` is what records call the worker's machine.
     """
 
     task: Task
     files: Mapping[str, bytes]
+    keeps: bool
     must_see: tuple[str, ...]
     host: str
 
@@ -73,6 +74,7 @@ class RemoteWorker:
         warnings.simplefilter("ignore", PluginWarning)  # the driver has shown it
         load_plugins(self._shared.plugins)
         self._scratch = Scratch()
+        self._thread = ThreadPoolExecutor(1)  # one for all tasks: a model stays loaded, and on its GPU, between them
 
     def about(self) -> dict[str, Any]:
         """Return this worker's machine, process and version of measurebench."""
@@ -88,9 +90,9 @@ class RemoteWorker:
         if problem := self._unfit(job):
             yield Event("fault", problem)
             return
-        self._scratch.fill(job.files)
+        self._scratch.fill(job.files, keeps=job.keeps)
         arriving: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, args=(job.task, arriving), daemon=True).start()
+        self._thread.submit(self._work, job.task, arriving)
         while True:
             try:
                 item = arriving.get(timeout=_SEND_SECONDS)
@@ -120,7 +122,7 @@ class RemoteWorker:
         return None
 
     def _work(self, task: Task, arriving: "queue.SimpleQueue[Event | BaseException | None]") -> None:
-        """Measure a task in a thread, so that files can be sent while a measure takes its time."""
+        """Measure a task in a thread of its own, so that files can be sent while a measure takes its time."""
         shared = self._shared
         try:
             for event in measure_model(task, shared.options, shared.dataset, self._scratch.path):
@@ -142,8 +144,8 @@ class RemoteWorker:
             yield Event("file", (name, content))
 
 
-def earlier_files(task: Task, options: RunOptions, out: Path) -> dict[str, bytes]:
-    """Return the files of a results folder that measuring a task goes on from, by their paths in the folder."""
+def earlier_files(task: Task, options: RunOptions, out: Path) -> list[str]:
+    """Return the files of a results folder that measuring a task goes on from, as paths in the folder."""
     config = task.config.digest()
     blocks = block_path(out, task.model_digest, config, "any").parent
     images = adversarial_path(out, task.spec.id, config, "train", "any").parent

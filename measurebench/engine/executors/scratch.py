@@ -30,12 +30,12 @@ class Scratch:
         self._known: dict[Path, _State] = {}
         self._lock = threading.Lock()
 
-    def fill(self, files: Mapping[str, bytes]) -> None:
-        """Replace everything in the folder by these files, by their paths in the results folder."""
+    def fill(self, files: Mapping[str, bytes], *, keeps: bool) -> None:
+        """Write these files, by their paths in the results folder, where ``keeps`` is False in place of all others."""
         with self._lock:
-            for child in self.path.iterdir():
+            for child in () if keeps else self.path.iterdir():
                 shutil.rmtree(child)
-            self._known.clear()
+            self._known = self._known if keeps else {}
             for name, content in files.items():
                 write_atomically(self.path / name, content)
                 self._known[self.path / name] = _state(self.path / name)
@@ -64,9 +64,9 @@ def _remove_left_over() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def files_below(folder: Path, *places: Path) -> dict[str, bytes]:
-    """Return the files below some places of a folder, by their paths in it; a place that is missing has none."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for place in places for path in _whole_files(place)}
+def files_below(folder: Path, *places: Path) -> list[str]:
+    """Return the paths in a folder of all files below some places of it; a place that is missing has none."""
+    return [path.relative_to(folder).as_posix() for place in places for path in _whole_files(place)]
 
 
 def _whole_files(folder: Path) -> list[Path]:

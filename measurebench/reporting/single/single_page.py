@@ -254,7 +254,7 @@ def _facts(single: Single) -> list[tuple[str, str]]:
             label = setting_name(name) if column.role == "setting" else column.label
             found.append((label, radius_text(value) if name == "radius" else _plain(value)))
     latest: Mapping[str, Any] = (single.provenance.get("environments") or [{}])[-1]
-    plain = {str(key): value for key, value in latest.items() if isinstance(value, str | int | float)}
+    plain = {str(key): value for key, value in latest.items() if isinstance(value, str | int | float) and key != "host"}
     return found + [(key.replace("_", " "), _plain(value)) for key, value in plain.items()]
 
 

@@ -1,6 +1,6 @@
 """Writes the page's section on methods: what the words mean, what was done, and what is not known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from measurebench.core.threat import radius_text
 from measurebench.reporting.html.wording import count, fixed, listed, setting_name
 from measurebench.reporting.subject.study import Study
 
-__all__ = ["glossary", "limits", "methods", "provenance", "symbols", "terms"]
+__all__ = ["glossary", "limits", "machine_rows", "methods", "provenance", "symbols", "terms"]
 
 _TERMS = (
     (
@@ -156,7 +156,12 @@ def provenance(study: Study) -> tuple[list[tuple[str, str]], list[str]]:
     known = study.provenance
     rows = _uniform_versions(study.table)
     latest: Mapping[str, Any] = (known.get("environments") or [{}])[-1]
-    rows += [(str(name).replace("_", " "), _told(value)) for name, value in latest.items() if _is_plain(value)]
+    rows += [
+        (str(name).replace("_", " "), _told(value))
+        for name, value in latest.items()
+        if _is_plain(value) and name != "host"
+    ]
+    rows += machine_rows(known.get("machines") or [])
     for config in known.get("configs") or []:
         rows += [
             (f"configuration {config.get('digest', '')}", _told({k: v for k, v in config.items() if k != "digest"}))
@@ -164,6 +169,23 @@ def provenance(study: Study) -> tuple[list[tuple[str, str]], list[str]]:
     commands = [_command(run) for run in known.get("runs") or []]
     return rows or [("source", "a table without records; see the columns above")], [
         c for c in dict.fromkeys(commands) if c
+    ]
+
+
+def machine_rows(machines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what each machine measured, as name and value.
+
+    A single machine needs no name: the page would only publish how its owner calls it.
+    """
+    if len(machines) < 2:
+        return []
+    return [
+        (
+            f"machine {machine['host'] or 'without a name'}",
+            f"{machine['hardware'] or 'unknown hardware'}: {count(machine['n_records'], 'value')} of "
+            f"{count(machine['n_models'], 'model')}",
+        )
+        for machine in machines
     ]
 
 

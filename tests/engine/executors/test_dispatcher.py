@@ -12,7 +12,7 @@ from measurebench.core.machine_faults import MachineError
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.engine.executors.dispatcher import dispatch
-from measurebench.engine.executors.protocol import Death, Finished, News, Told
+from measurebench.engine.executors.protocol import Death, Finished, News, Told, WorkerState
 from measurebench.engine.model_run import Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
@@ -61,6 +61,9 @@ class ScriptedPool:
 
     def idle(self) -> list[int]:
         return [worker for worker in range(self.n_workers) if worker not in self.lives]
+
+    def place(self, worker: int) -> str:
+        return f"node-{worker}"
 
     def give(self, worker: int, job: Task) -> None:
         self.given.append((worker, tuple(f"{measure} {split}" for measure, split in job.pairs)))
@@ -119,7 +122,7 @@ def test_a_death_while_measuring_fails_the_first_open_measure() -> None:
 def test_a_death_while_loading_fails_the_model_and_leaves_nothing_of_it() -> None:
     pool = ScriptedPool(lives([BEGUN, death(how="was killed")]))
     events = run(pool)
-    assert [event.kind for event in events] == ["environment", "model", "record"]
+    assert [event.kind for event in events if event.kind != "worker"] == ["environment", "model", "record"]
     assert (events[-1].value.measure, events[-1].value.reason) == ("load", "was killed")
     assert len(pool.given) == 1
 
@@ -146,7 +149,7 @@ def test_a_death_on_a_gpu_is_told_with_the_gpus_memory() -> None:
     events = run(ScriptedPool(lives([begun, LOADED, known, death(peak_memory_bytes=5)])))
     assert [e.value.peak_memory_bytes for e in events if e.kind == "record"][1] == 3 * 2**30
     events = run(ScriptedPool(lives([BEGUN, LOADED, death(peak_memory_bytes=5)])))
-    assert [e.value.peak_memory_bytes for e in events if e.kind == "record"][0] == 5
+    assert next(e.value.peak_memory_bytes for e in events if e.kind == "record") == 5
 
 
 def test_where_several_tries_are_allowed_the_third_death_at_a_measure_fails_it() -> None:
@@ -176,7 +179,7 @@ def test_any_number_of_workers_and_deaths_gives_each_record_once() -> None:
 
 
 def test_workers_that_die_before_they_begin_end_the_run() -> None:
-    pool = ScriptedPool(lambda worker, job: [death(worker, "no such module")])
+    pool = ScriptedPool(lambda worker, _job: [death(worker, "no such module")])
     with pytest.raises(MeasurebenchError, match="workers end before they begin: no such module"):
         run(pool)
     assert len(pool.given) == 3
@@ -209,3 +212,10 @@ def test_the_workers_are_stopped_where_the_caller_stops_listening() -> None:
     next(events)
     events.close()  # type: ignore[attr-defined]
     assert pool.stopped == 1
+
+
+def test_it_is_told_what_each_worker_is_doing() -> None:
+    events = run(ScriptedPool(lives([BEGUN, LOADED, death(how="it died", blames=False)])))
+    states = [event.value for event in events if event.kind == "worker"]
+    measuring, waiting = WorkerState(0, "node-0", model_id="m"), WorkerState(0, "node-0")
+    assert states == [measuring, WorkerState(0, "node-0", lost="it died"), measuring, waiting]

@@ -71,6 +71,27 @@ def test_a_table_without_records_says_so(study: Study) -> None:
     assert rows == [("source", "a table without records; see the columns above")]
 
 
+def test_several_machines_are_told_with_what_each_measured(study: Study) -> None:
+    places = [
+        {"host": "node-1", "hardware": "NVIDIA H100", "n_records": 1200, "n_models": 9},
+        {"host": "node-2", "hardware": "NVIDIA H100", "n_records": 1, "n_models": 1},
+    ]
+    known = {"environments": [{"host": "node-2", "device": "NVIDIA H100"}], "machines": places}
+    rows, _ = provenance(Study(study.name, study.table, study.analysis, study.infos, known))
+    assert rows[-2:] == [
+        ("machine node-1", "NVIDIA H100: 1,200 values of 9 models"),
+        ("machine node-2", "NVIDIA H100: 1 value of 1 model"),
+    ]
+
+
+def test_the_name_of_a_single_machine_is_not_published(study: Study) -> None:
+    alone = [{"host": "my-laptop", "hardware": "a processor", "n_records": 3, "n_models": 1}]
+    known = {"environments": [{"host": "my-laptop", "cpu": "a processor"}], "machines": alone}
+    rows, _ = provenance(Study(study.name, study.table, study.analysis, study.infos, known))
+    assert ("cpu", "a processor") in rows
+    assert not [row for row in rows if "my-laptop" in row]
+
+
 @pytest.mark.parametrize("argv", [["measurebench", "run", "digits:*"], "measurebench run digits:*"])
 def test_commands_are_told_once_however_they_were_recorded(study: Study, argv: Any) -> None:
     known = {"runs": [{"argv": argv}, {"argv": argv}], "environments": [{"torch": "2.15.0", "gpu": None}]}

@@ -1,0 +1,26 @@
+"""Which machines measured what, counted from records and environments."""
+
+from measurebench.store.machines import Machine, machines
+from tests.store.test_folder import record
+
+ENVIRONMENTS = [
+    {"digest": "a", "host": "node-1", "device": "NVIDIA H100", "cpu": "a processor"},
+    {"digest": "b", "host": "node-1", "device": "NVIDIA H100", "cpu": "a processor", "python": "3.12"},
+    {"digest": "c", "host": "node-2", "device": "cpu", "cpu": "a processor"},
+]
+
+
+def test_records_are_counted_by_host_and_hardware() -> None:
+    made = [("m1", "a"), ("m2", "b"), ("m2", "a"), ("m3", "c")]
+    found = machines([record(model_id=name, environment_digest=digest) for name, digest in made], ENVIRONMENTS)
+    assert found == [Machine("node-1", "NVIDIA H100", 3, 2), Machine("node-2", "a processor", 1, 1)]
+
+
+def test_records_of_unknown_or_nameless_environments_count_under_an_empty_host() -> None:
+    made = [record(environment_digest="lost"), record(environment_digest="old")]
+    found = machines(made, [{"digest": "old", "device": "cpu", "cpu": "a processor"}])
+    assert found == [Machine("", "", 1, 1), Machine("", "a processor", 1, 1)]
+
+
+def test_no_records_no_machines() -> None:
+    assert machines([], ENVIRONMENTS) == []
