@@ -189,6 +189,9 @@ class RunOptions:
     shared: bool = option(
         False, flag(), "Share the results folder with other runs of the same command, also on other machines."
     )
+    tracker: Literal["none", "mlflow"] = option(
+        "none", one_of("none", "mlflow"), "Experiment tracker that gets the values as well: none or mlflow."
+    )
     architecture: str | None = option(
         None,
         text("a built-in name, module:callable or file.py:callable", "NAME"),

@@ -3,10 +3,12 @@
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from measurebench.core.errors import BadInputError
 from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
@@ -71,7 +73,7 @@ class Recorder:
             )
             self._written.add(value["digest"])
         elif event.kind == "block":
-            folder.costs.append(self.costs.compared(value).to_json())
+            folder.add_cost(self.costs.compared(value).to_json())
         elif event.kind == "worker" and hasattr(self.progress, "worker"):  # not every watcher shows workers
             self.progress.worker(value)
         elif event.kind == "started":
@@ -89,11 +91,23 @@ class Recorder:
         if (record.key, record.reason) not in self.known_loads:
             self.folder.add_record(record)
             self.n_recorded += 1
-        self.progress.recorded(record)
-        pairs = self._open[record.model_id]
         if record.measure == "load":
             self.known_loads.add((record.key, record.reason))
             self.unloadable.append(key)
+        self._settle(record)
+
+    def heard(self, line: Mapping[str, Any]) -> None:
+        """Tell whoever watches of a record that another process wrote, if it belongs to this run."""
+        with suppress(BadInputError):  # a line of a newer version, say: readers will tell
+            record = Record.from_json(line, "a record of another process")
+            if record.model_id in self._open:
+                self._settle(record)
+
+    def _settle(self, record: Record) -> None:
+        """Tell of a record, and of its model when nothing of it is left."""
+        self.progress.recorded(record)
+        pairs = self._open[record.model_id]
+        if record.measure == "load":
             pairs -= {pair for pair in pairs if pair[0] == record.config_digest}
         pairs.discard((record.config_digest, record.measure, record.split))
         if not pairs:

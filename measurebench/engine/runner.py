@@ -43,6 +43,7 @@ from measurebench.engine.scheduling.queue import BlockQueue
 from measurebench.engine.scheduling.shared_queue import SharedQueue
 from measurebench.engine.subset import chosen_examples
 from measurebench.engine.supplied_images import aligned, check_splits, supplied_attack, supplied_to
+from measurebench.engine.tracking import tracked
 from measurebench.engine.watching import Progress, Quiet
 from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import identified, model_digest, named_code
@@ -100,12 +101,14 @@ def run(
     if not models:
         raise BadInputError("models", "at least one", "none")
     demand_word(named_code(models), options.trust_code)
+    progress = tracked(progress or Quiet(), options, Path(out))
     opened = ResultsFolder.sharing if options.shared else ResultsFolder.writing
     with opened(Path(out), own_version()) as folder:
-        others = RecordFollower(folder)  # before the plan: what is recorded from now on is not part of it
+        # Before the plan: what others record from now on is not part of it.
+        others = RecordFollower(folder) if options.shared else None
         plan = _plan(models, options, dataset, folder)
-        costs = CostModel(options, dataset, folder.entries(), folder.costs.read())
-        recorder = Recorder(folder, plan.known_loads, costs, progress or Quiet())
+        costs = CostModel(options, dataset, plan.entries, folder.costs.read())
+        recorder = Recorder(folder, plan.known_loads, costs, progress)
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
         add_infos(folder.path, _third_party_infos(options), folder.writer)
         _measure(plan.tasks, options, dataset, recorder, others)
@@ -119,13 +122,14 @@ def run(
 class _Plan:
     """Models with open pairs, what is known already, and the failed loads on record (key and reason).
 
-    ``planned`` are all models of the run with the digests of their configurations.
+    ``planned`` are all models of the run with the digests of their configurations, ``entries`` those of the catalogue.
     """
 
     summary: RunSummary
     tasks: list[Task] = field(default_factory=list)
     known_loads: set[tuple[Any, str]] = field(default_factory=set)
     planned: list[tuple[str, str]] = field(default_factory=list)
+    entries: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
@@ -165,11 +169,14 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     configs = {line.get("digest") for line in folder.configs.read()}
     check_identities(measures, chain.from_iterable(records.values()))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for line in folder.entries():
+    catalogue = folder.entries()
+    for line in catalogue:
         entries[line["model_id"]].append(line)
     loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
-        RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
+        RunSummary(folder.path, n_models=len(models)),
+        known_loads={(record.key, record.reason) for record in loads},
+        entries=catalogue,
     )
     done: list[tuple[Task, Mapping[str, Any]]] = []
     for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):
@@ -255,7 +262,7 @@ def _with_unsaved(
 
 
 def _measure(
-    tasks: Sequence[Task], options: RunOptions, dataset: Dataset, recorder: Recorder, others: RecordFollower
+    tasks: Sequence[Task], options: RunOptions, dataset: Dataset, recorder: Recorder, others: RecordFollower | None
 ) -> None:
     """Measure all tasks, in as many processes as they are worth."""
     costs, folder, blocks = recorder.costs, recorder.folder, blocks_of_all(tasks, options, dataset)
@@ -263,8 +270,8 @@ def _measure(
     # A cluster says how many workers it has when they ask for blocks.
     workers = n_workers(options.workers, options.device, units) if options.executor == "local" else 2
     queue = BlockQueue(blocks, costs.seconds, workers=workers) if workers > 1 else BlockQueue(tasks)
-    if folder.claims is not None:
-        queue = SharedQueue(blocks, costs.seconds, folder.claims, others, workers=workers)
+    if folder.claims is not None and others is not None:
+        queue = SharedQueue(blocks, costs.seconds, folder.claims, others, workers=workers, heard=recorder.heard)
         recorder.owns = queue.owns
     try:
         for event in measure_queue(queue, units, options, dataset, folder.path):

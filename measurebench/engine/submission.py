@@ -1,20 +1,29 @@
 """Submits a run as a job array: several jobs measure one study, each on a machine of its own."""
 
 import math
+import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
-from measurebench.core.errors import BadInputError
+from measurebench.core.errors import BadInputError, MeasurebenchError
 from measurebench.core.option_fields import option, validate
 from measurebench.core.option_kinds import Kind, text, whole
+from measurebench.core.processes import end_with
 
 __all__ = ["ArrayJob", "JobOptions", "Submitted", "System", "submit"]
 
 System = Literal["slurm", "local"]
 
+_INTERRUPTED = 130
+_GENTLY_SECONDS = 20.0  # submitit asks Slurm for a signal 90 s before the end
 _UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
 
 
@@ -88,16 +97,57 @@ class ArrayJob:
     options: Mapping[str, Any]
 
     def __call__(self) -> int:
-        """Measure, and return the exit status of ``measurebench run``."""
+        """Measure, and return the exit status of ``measurebench run``.
+
+        A process of its own measures. Where the job is preempted, submitit raises SystemExit in this one, at whatever
+        place it is; inside a measure that would be taken for a failure of the measure.
+        """
+        from measurebench.engine.executors.local import without_main
+
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=(self, os.getpid()))
+        with without_main():
+            process.start()
+        try:
+            process.join()
+        finally:
+            _end(process)
+        return process.exitcode or 0
+
+    def measure(self) -> int:
+        """Measure in this process, and return the exit status of ``measurebench run``."""
         from measurebench.engine.from_python import run
 
-        return run(list(self.models), self.dataset, self.out, **self.options).exit_status
+        try:
+            return run(list(self.models), self.dataset, self.out, **self.options).exit_status
+        except MeasurebenchError as error:
+            print(f"measurebench: {error}", file=sys.stderr, flush=True)
+            return error.exit_status
 
     def checkpoint(self) -> Any:
         """Return what submitit runs after a preemption or at the time limit: the same again, since a run resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _work(job: ArrayJob, parent: int) -> None:  # pragma: no cover - runs in a process of its own
+    """Measure, until the job is told to end: by Ctrl-C of its parent, which lets it give back what it has claimed."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's word for the parent reaches every process of the job
+        signal.signal(number, signal.SIG_IGN)
+    end_with(parent)
+    with suppress(KeyboardInterrupt):
+        sys.exit(job.measure())
+    sys.exit(_INTERRUPTED)
+
+
+def _end(process: BaseProcess) -> None:
+    """End a process that still measures, gently at first."""
+    if process.is_alive() and process.pid:
+        os.kill(process.pid, signal.SIGINT)
+        process.join(_GENTLY_SECONDS)
+    if process.is_alive():
+        process.terminate()
+        process.join()
 
 
 @dataclass(frozen=True)

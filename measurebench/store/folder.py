@@ -160,6 +160,14 @@ class ResultsFolder:
         self.check_place()
         self._records.append(record.to_json())
 
+    def add_cost(self, cost: Mapping[str, Any]) -> None:
+        """Append what a block was predicted to take, and took.
+
+        Raises what ``add_record`` raises.
+        """
+        self.check_place()
+        self.costs.append(cost)
+
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
         self.check_place()

@@ -5,6 +5,7 @@ from typing import Any
 
 from measurebench.store.checked_lines import Damage, LineReader
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.journal import end_of_last_whole_line
 
 __all__ = ["RecordFollower"]
 
@@ -17,7 +18,8 @@ class RecordFollower:
         self._own = folder.writer
         self._read: dict[Path, int] = {}  # bytes of whole lines that were read
         for path in self._paths():
-            self._read[path] = path.read_bytes().rfind(b"\n") + 1
+            with path.open("rb") as file:
+                self._read[path] = end_of_last_whole_line(file.fileno())
 
     def _paths(self) -> list[Path]:
         found = (journal.path for journal in self._folder.record_journals)

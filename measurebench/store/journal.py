@@ -12,7 +12,7 @@ from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import open_regular, write_all, write_atomically
 from measurebench.store.checked_lines import Damage, LineReader, checked_line
 
-__all__ = ["Journal", "SharedLock", "exclusive", "shared"]
+__all__ = ["Journal", "SharedLock", "end_of_last_whole_line", "exclusive", "shared"]
 
 _BLOCK = 4096
 _SHARED = b"shared"  # in the lock file while processes share the folder
@@ -92,7 +92,7 @@ class Journal:
         """
         line = checked_line(value) + b"\n"
         with open_regular(self.path) as file:
-            start = _end_of_last_whole_line(file)
+            start = end_of_last_whole_line(file)
             os.ftruncate(file, start)
             try:
                 write_all(file, line)
@@ -169,7 +169,7 @@ def _lock(descriptor: int, file: int, what: str, kind: int = fcntl.LOCK_EX) -> N
         raise BadInputError(what, "a folder that no other run is writing to", got, hint) from None
 
 
-def _end_of_last_whole_line(file: int) -> int:
+def end_of_last_whole_line(file: int) -> int:
     """Return the position after the last newline of a file."""
     position = os.fstat(file).st_size
     while position > 0:

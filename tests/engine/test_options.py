@@ -61,6 +61,7 @@ VALUES: dict[str, tuple[Any, Any, list[str] | None, Any]] = {
     "seed": (-3, -3, ["-3"], -3),
     "shard": ("1/2", "1/2", ["1/2"], "1/2"),
     "shared": (True, True, [], True),
+    "tracker": ("mlflow", "mlflow", ["mlflow"], "mlflow"),
     "architecture": ("cnn-small", "cnn-small", ["cnn-small"], "cnn-small"),
     "normalization": (
         {"mean": [0.5], "std": [0.25]},

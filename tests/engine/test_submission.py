@@ -1,6 +1,10 @@
 """Submission of job arrays: what Slurm is asked for, read from a pretended sbatch, and what each job does."""
 
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,11 @@ def asked(slurm: Path) -> set[str]:
     """Return the #SBATCH lines that were submitted."""
     lines = (slurm / "script").read_text().splitlines()
     return {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
+
+
+def values(folder: Path) -> dict[Any, Any]:
+    """Return status, value and reason of each record."""
+    return {r.key: (r.status, r.value, r.reason) for r in read_records(folder)}
 
 
 def test_slurm_is_asked_for_an_array_that_comes_back_after_a_signal(slurm: Path, tmp_path: Path) -> None:
@@ -78,18 +87,49 @@ def test_all_jobs_share_the_work_and_the_folder(slurm: Path, tmp_path: Path) -> 
     assert jobs == [ArrayJob(("digits:*",), "digits", str(tmp_path / "out"), STUDY | {"shared": True})] * 3
 
 
-def test_a_job_measures_what_run_measures_and_goes_on_after_a_preemption(
-    manifest: Path, images_file: Path, tmp_path: Path
-) -> None:
+def test_a_job_measures_what_run_measures(manifest: Path, images_file: Path, tmp_path: Path) -> None:
     dataset, reference = f"arrays:{images_file}", str(manifest)
     run(reference, dataset, tmp_path / "whole", **STUDY)
     job = ArrayJob((reference,), dataset, str(tmp_path / "out"), STUDY | {"shared": True})
+    assert job.measure() == 0
+    assert values(tmp_path / "out") == values(tmp_path / "whole")
     again = job.checkpoint()
     assert isinstance(again, submitit.helpers.DelayedSubmission)
     assert again.function == job
-    assert job() == again.function() == 0
-    found, whole = ({r.key: r.value for r in read_records(tmp_path / name)} for name in ("out", "whole"))
-    assert found == whole
+
+
+def test_a_job_that_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ArrayJob(("digits:no-such-model",), "digits", str(tmp_path / "out"), STUDY).measure() == 2
+    assert "no-such-model" in capsys.readouterr().err
+
+
+# As submitit does: its handler of the signal raises SystemExit wherever the job is.
+PREEMPTED = """
+import pickle, signal, sys
+signal.signal(signal.SIGUSR2, lambda *_: sys.exit(77))
+sys.exit(pickle.load(open(sys.argv[1], "rb"))())
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_is_preempted_records_no_failure_and_goes_on(
+    manifest: Path, images_file: Path, tmp_path: Path
+) -> None:
+    dataset, reference, out = f"arrays:{images_file}", str(manifest), tmp_path / "out"
+    options = STUDY | {"pgd_steps": 100}
+    run(reference, dataset, tmp_path / "whole", **options)
+    job = ArrayJob((reference,), dataset, str(out), options | {"shared": True, "trust_code": True})
+    (tmp_path / "job.pkl").write_bytes(pickle.dumps(job))
+    begun = subprocess.Popen([sys.executable, "-c", PREEMPTED, str(tmp_path / "job.pkl")])
+    while not (out / "measurebench.json").is_file() or not read_records(out):
+        assert begun.poll() is None
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGUSR2)
+    assert begun.wait(60) == 77
+    on_record = values(out)
+    assert on_record.items() <= values(tmp_path / "whole").items()
+    assert job() == 0
+    assert values(out) == values(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ _LONGEST_WAIT = 1.0  # seconds; then it is looked whether nodes have joined
 _GROWTH_SECONDS = 5.0
 _PROBE_SECONDS = 20.0  # after these, a worker that cannot be reached counts as lost
 _CLOSE_SECONDS = 2.0
+_STILLBORN = 20  # workers that may be lost in a row while they start: nodes may come and go faster than workers start
 
 
 class RayWorker(RemoteWorker):
@@ -73,6 +74,7 @@ class RayPool:
         self._cluster = join(options)
         self._ray: Any = self._cluster.ray
         self._actors: dict[int, _Actor] = {}
+        self._stillborn = 0
         try:
             sent = replace(options, device=self._cluster.device)
             shared = Shared(sent, dataset, plugin_files(), str(Path.cwd()), own_version())
@@ -164,7 +166,7 @@ class RayPool:
         """Take in what a new worker says of itself."""
         about = self._ray.get(actor.awaited)
         actor.node, actor.host = about["node"], self._cluster.name_of(about["node"], about["host"])
-        actor.is_ready, actor.awaited = True, None
+        actor.is_ready, actor.awaited, self._stillborn = True, None, 0
 
     def _next(self, worker: int, actor: _Actor) -> Iterator[News]:
         """Yield the next event of a task; a file is written here, before the record that follows it."""
@@ -191,6 +193,9 @@ class RayPool:
             return "was lost with its node", False
         if "ray.kill" in text:
             return "was ended by somebody else", False
+        if not actor.is_ready:  # on which node is not known, nor whether that is still there
+            self._stillborn += 1
+            return "ended before it was ready", self._stillborn > _STILLBORN
         return "ended unexpectedly (out of memory, or a crash)", True
 
     def _buried(self, worker: int, how: str, blames: bool) -> Death:

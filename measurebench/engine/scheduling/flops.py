@@ -39,6 +39,6 @@ def forward_flops(network: nn.Module, image: Tensor) -> int | None:
     try:
         with torch.random.fork_rng(devices), torch.no_grad(), FlopCounterMode(display=False) as counter:
             copy.deepcopy(network)(image)
-    except Exception:  # noqa: BLE001 - a network that cannot be copied or counted costs only the prediction
+    except (Exception, SystemExit):  # noqa: BLE001 - a network that cannot be copied or counted costs only the prediction
         return None
     return int(counter.get_total_flops()) or None

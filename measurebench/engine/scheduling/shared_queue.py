@@ -23,6 +23,7 @@ class SharedQueue(BlockQueue):
 
     A block goes out once it is claimed. What others have recorded by then is taken out of it. Blocks that others have
     are looked at again until they are done or their owner is gone, so that the run ends when everything is measured.
+    ``heard`` is told of each record of others.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class SharedQueue(BlockQueue):
         others: RecordFollower,
         *,
         workers: int = 0,
+        heard: Callable[[dict[str, Any]], None] = lambda _: None,
         look_seconds: float = _LOOK_SECONDS,
     ) -> None:
         super().__init__(tasks, costs, workers=workers)
+        self._tell = heard
         self._claims, self._others, self._look_seconds = claims, others, look_seconds
         self._elsewhere: list[Task] = []
         self._known: set[_Value] = set()
@@ -52,12 +55,17 @@ class SharedQueue(BlockQueue):
         """Return the next block for a worker, claimed, or None where others have all that is left."""
         self._give_up(worker)
         self._hear()
+        model = self._loaded.get(worker)
         while True:
             task = super().take(worker)
             if task is None:
                 if not self._look_again():
                     return None
                 continue
+            if model is not None:
+                self._loaded[worker] = model  # the worker keeps to what it has loaded until it gets another block
+            else:
+                del self._loaded[worker]
             if self._is_done(task):
                 continue  # the next ``take`` counts it as ended
             if not self._claims.claim(_name(task)):
@@ -91,7 +99,7 @@ class SharedQueue(BlockQueue):
         """Return a claimed block without the pairs that are on record."""
         rest = replace(task, pairs=tuple(pair for pair in task.pairs if self._value(task, pair) not in self._known))
         self._owners |= {self._value(task, pair): _name(task) for pair in rest.pairs}
-        self._held[worker] = rest
+        self._held[worker], self._loaded[worker] = rest, rest.model_key
         return rest
 
     def _give_up(self, worker: int) -> None:
@@ -119,6 +127,7 @@ class SharedQueue(BlockQueue):
                 mine = [task for task in self._elsewhere if (task.spec.id, task.config.digest()) != key[:2]]
                 self._elsewhere = mine
             self._known.add(key)
+            self._tell(line)
 
     def _look_again(self) -> bool:
         """Bring back the blocks that nobody has any more; return whether there are any."""

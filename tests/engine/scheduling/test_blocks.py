@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from measurebench import read_records, run
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
@@ -135,3 +136,20 @@ def test_short_work_gets_one_worker_for_each_model_and_long_work_one_for_each_pa
     blocks = blocks_of_all(tasks, options, dataset)
     assert n_units(tasks, blocks, lambda task: 0.1 * len(task.pairs)) == 2
     assert n_units(tasks, blocks, lambda task: 1e6 * len(task.pairs)) == sum(max(1, len(b.parts)) for b in blocks)
+
+
+@pytest.mark.slow
+def test_processes_that_divide_one_model_give_its_table_also_in_a_shared_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("measurebench.engine.scheduling.blocks.WORTH_SECONDS", 1e-9)
+    found = []
+    for name, named in (("1", {"workers": 1}), ("3", {"workers": 3}), ("shared", {"workers": 2, "shared": True})):
+        chosen: dict[str, Any] = {"attacks": "pgd,apgd-ce", "measures": "average_ce_pgd", "test_examples": 300, **named}
+        run("digits:plain-at-10-b64-s0-last", "digits", tmp_path / name, train_examples=100, **chosen)
+        found.append(
+            {r.key: (r.status, r.value, r.standard_error, r.diagnostics) for r in read_records(tmp_path / name)}
+        )
+        parts = list((tmp_path / name).glob("blocks/**/*seconds*"))
+        assert len(parts) == (0 if name == "1" else 2)
+    assert found[0] == found[1] == found[2]

@@ -8,12 +8,15 @@ from torch import nn
 
 from benchmarks.scheduling import images, study
 from measurebench.core.specs import ModelSpec
+from measurebench.datasets import load_dataset
 from measurebench.engine.events import BlockTime
 from measurebench.engine.options import RunOptions
-from measurebench.engine.plan import Part, Task
+from measurebench.engine.plan import Part, Task, chosen_measures, pairs_of
+from measurebench.engine.scheduling.blocks import blocks_of_all, n_units
 from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.scheduling.equivalents import forward_equivalents
 from measurebench.engine.scheduling.flops import architecture_key, flops_of, forward_flops
+from measurebench.models import resolve
 from measurebench.store.costs import prediction_errors
 from measurebench.store.folder import ResultsFolder
 from tests.engine.scheduling.test_queue import CONFIG
@@ -103,6 +106,17 @@ def test_without_anything_on_record_the_size_of_the_file_decides(tmp_path: Path)
         for n in ("a.pt", "b.pt")
     )
     assert b == pytest.approx(2 * a)
+
+
+def test_small_models_of_small_images_are_no_work_for_a_second_process() -> None:
+    specs = resolve(["digits:plain-at-10-b64-s0-last", "digits:resnet-at-10-b64-s0-last"])
+    options = RunOptions("digits", attacks="pgd", device="cpu")
+    data = load_dataset("digits")
+    pairs = tuple((item.info.id, split) for item, split in pairs_of(chosen_measures(options), options))
+    tasks = [Task(spec, "", CONFIG, pairs) for spec in specs]
+    costs = CostModel(options, data)
+    assert sum(map(costs.seconds, tasks)) < 60
+    assert n_units(tasks, blocks_of_all(tasks, options, data), costs.seconds) == 2
 
 
 def test_predictions_are_told_beside_what_blocks_took(tmp_path: Path) -> None:

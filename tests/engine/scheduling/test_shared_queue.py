@@ -97,6 +97,19 @@ def test_processes_that_share_a_folder_divide_its_work_and_measure_nothing_twice
         process.claims.close()
 
 
+def test_processes_begin_with_different_models_and_keep_to_them(tmp_path: Path) -> None:
+    path = started(tmp_path / "out")
+    everyone = [Process(path, name) for name in "abc"]
+    begun: list[set[str]] = [set(), set(), set()]
+    while sum(map(len, begun)) < len(MODELS):
+        for process, models in zip(everyone, begun, strict=True):
+            process.step()
+            models |= {process.task.spec.id} if process.task else set()
+    assert sorted(name for models in begun for name in models) == MODELS
+    for process in everyone:
+        process.claims.close()
+
+
 def test_processes_that_die_at_any_moment_are_replaced_and_lose_and_double_nothing(tmp_path: Path) -> None:
     path = started(tmp_path / "out")
     generator, n_started = random.Random(1), 3
