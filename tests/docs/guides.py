@@ -17,9 +17,9 @@ _MEANS = re.compile(r"run|run: slow|run: cluster|file: \S+|not run: .+")
 class Block:
     """A marked block of a page.
 
-    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone, ``run: cluster``,
-    which needs Ray or submitit, by `nox -s cluster` alone, and ``not run: REASON`` is left out, since it needs a
-    download, another machine or the like.
+    ``file: NAME`` is written into a file, ``run`` is run, ``run: slow`` is run by `nox -s slow` alone, ``run:
+    cluster``, which needs Ray or submitit, by `nox -s cluster` alone, and ``not run: REASON`` is left out, since it
+    needs a download, another machine or the like.
     """
 
     mark: str

@@ -110,4 +110,7 @@ def test_the_command_ranks_and_refuses_options_of_the_other_page(
     assert run_command_line(["leaderboard", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "leaderboard.csv").is_file()
     assert run_command_line(["leaderboard", "--radius", "8/255", "--out", str(tmp_path / "other")]) == 2
-    assert "expected a results folder or table" in capsys.readouterr().err
+    assert "`measurebench leaderboard DIR` ranks a results folder" in capsys.readouterr().err
+    mixed = ["leaderboard", str(tmp_path / "mine.csv"), "--records", "r", "--out", str(tmp_path / "other")]
+    assert run_command_line(mixed) == 2
+    assert "expected results folders without --model-info, --records, got --records" in capsys.readouterr().err
