@@ -58,23 +58,28 @@ def leaderboard(
     With results, their models are ranked by the strongest attack that was run, and leaderboard.csv is written too.
     Without, the tables of the installed robustbench package are read. Works offline.
     """
-    from measurebench.core.errors import BadInputError
     from measurebench.core.threat import Norm
     from measurebench.reporting import write_leaderboard, write_own_leaderboard
 
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
+    columns = [part.strip() for part in accuracies.split(",") if part.strip()]
     files: dict[str, Any] = {"figures": figures, "formats": formats}
     if results:
-        if model_info is not None or records is not None:
-            raise BadInputError("leaderboard", "--model-info and --records without results folders", "both")
-        columns = [part.strip() for part in accuracies.split(",") if part.strip()]
-        task = {"dataset": dataset, "norm": Norm.parse(norm).value if norm else "", "radius": radius}
+        _without("results folders", {"--model-info": model_info, "--records": records})
+        task = {"norm": Norm.parse(norm).value if norm else "", "dataset": dataset, "radius": radius}
         page = write_own_leaderboard(results, out, accuracies=columns, **task, name=name, **files)
     else:
-        if accuracies or radius or name:
-            expected = "a results folder or table, with --accuracies, --radius and --name"
-            raise BadInputError("leaderboard", expected, "none")
+        _without("RobustBench's entries", {"--accuracies": columns, "--radius": radius, "--name": name})
         files |= {"model_info": model_info, "records": records}
         page = write_leaderboard(out, norm=norm or "Linf", dataset=dataset or "cifar10", **files)
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0
+
+
+def _without(what: str, options: dict[str, Any]) -> None:
+    """Refuse options that were given and mean nothing here. Raises BadInputError."""
+    from measurebench.core.errors import BadInputError
+
+    if given := [option for option, value in options.items() if value]:
+        hint = "`measurebench leaderboard DIR` ranks a results folder" if "RobustBench" in what else ""
+        raise BadInputError("leaderboard", f"{what} without {', '.join(options)}", ", ".join(given), hint)

@@ -110,7 +110,7 @@ def robustbench_mirror(folder: Path, images: Tensor, labels: Tensor) -> Iterator
 
     place = folder / "cifar10" / "Linf"
     place.mkdir(parents=True)
-    for name in ("Wong2020Fast", "Rice2020Overfitting"):
+    for name in ("Wong2020Fast", "Addepalli2022Efficient_RN18"):
         torch.manual_seed(0)
         network = construct("cifar10", "Linf", name)
         torch.save(

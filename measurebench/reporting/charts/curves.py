@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 
 LEAST = 12  # below so many models the two terms of curvature would follow single models
 POINTS = 25
-_SHARE = 2 / 3  # of the models in each local fit, the usual choice (Cleveland 1979)
+_SHARE = 1 / 2  # of the models in each local fit: a wider one flattens the steep end of a decay
 # A study has hundreds of lines: at 0.05 five in a hundred straight ones would be drawn as curves.
 _P_VALUE = 0.01
 
@@ -46,7 +46,7 @@ def _squares(x: Floats, y: Floats, degree: int) -> float:
 def local_fit(x: Floats, y: Floats) -> tuple[Floats, Floats] | None:
     """Return a local fit of y over x at 25 quantiles of x, two arrays [25]; None where a straight line will do.
 
-    The fit is LOWESS without reweighting: a weighted line through the nearest two thirds of the points (Cleveland
+    The fit is LOWESS without reweighting: a weighted line through the nearest half of the points (Cleveland
     1979, doi:10.1080/01621459.1979.10481038).
     """
     if not is_curved(x, y):

@@ -27,7 +27,7 @@ def figure(study: Study) -> Figure:
         f"{len(turning)} of {count(len(study.ranked), 'measure')} {'changes' if len(turning) == 1 else 'change'} sign "
         "between defenses: the association is shown in both directions"
         if turning
-        else f"None of {count(len(study.ranked), 'measure')} is shown to change sign between defenses"
+        else f"{_none_of(len(study.ranked))} shown to change sign between defenses"
         if len(levels) > 1
         else f"Kendall's τ of {count(len(study.ranked), 'measure')} with {study.target.the}"
     )
@@ -51,6 +51,15 @@ def figure(study: Study) -> Figure:
         rows=len(drawn),
         min_width=matrix_width(len(columns) + 1),
     )
+
+
+def _none_of(n: int) -> str:
+    """Return the start of a sentence on no measure of n.
+
+    >>> _none_of(1), _none_of(4)
+    ('The measure is not', 'None of 4 measures is')
+    """
+    return "The measure is not" if n == 1 else f"None of {count(n, 'measure')} is"
 
 
 def _about_controls(study: Study) -> str:

@@ -134,8 +134,13 @@ def _without_name(reason: str, model: str) -> str:
     return re.sub(rf"\S*{re.escape(model)}:? ?", "", reason) or reason
 
 
-def _shortened(text: str, limit: int = 90) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _shortened(text: str, limit: int = 300) -> str:
+    """Return a reason whole, or up to the last word that fits: errors of other programs may run to pages.
+
+    >>> _shortened("the loss is not finite", 14)
+    'the loss is …'
+    """
+    return text if len(text) <= limit else f"{text[:limit].rsplit(' ', 1)[0]} …"
 
 
 def _spread(study: Study) -> Number:

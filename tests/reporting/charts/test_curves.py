@@ -45,7 +45,7 @@ def test_the_fit_is_lowess_at_quantiles_and_follows_the_planted_curve() -> None:
     assert found is not None
     at, fitted = found
     assert (at[0], at[-1]) == (x.min(), x.max())
-    smooth = lowess(y, x, frac=2 / 3, it=0)
+    smooth = lowess(y, x, frac=1 / 2, it=0)
     assert fitted == pytest.approx(np.interp(at, smooth[:, 0], smooth[:, 1]), abs=1e-3)
     assert np.argmin(fitted) > len(at) // 2
 

@@ -121,3 +121,20 @@ def test_every_row_is_thirty_pixels_high_and_every_column_as_wide_as_the_others(
 
 def test_more_columns_need_more_room() -> None:
     assert [matrix_width(n) for n in (1, 2, 10)] == [218, 266, 650]
+
+
+def test_a_saturated_cell_of_few_pairs_is_drawn_faded_and_its_number_in_the_ink_of_the_page() -> None:
+    made = [
+        cell("few", 0, "a", 1.0) | {"few": True, "n_pairs": 2},
+        cell("many", 1, "a", 1.0) | {"few": False, "n_pairs": 40},
+    ]
+    spec = specification(matrix("tau", ["a"], 2, "psi"))
+    scene = drawn(Figure("m", "Title", "Summary.", spec, {"tau": pd.DataFrame(made)}, "tau", COLUMNS, rows=2))
+    (cells,) = (layer for layer in scene.of("rect") if len(layer.items) == 2)
+    assert {scene.y.name(item["y"] + item["height"] / 2): item["opacity"] for item in cells.items} == {
+        "few": 0.28,
+        "many": 1,
+    }
+    assert {item["fill"] for item in cells.items} == {LIGHT["h9"]}
+    inks = {where[0]: item["fill"] for where, item in numbers(scene).items()}
+    assert inks == {"few": LIGHT["ink"], "many": LIGHT["t9"]}

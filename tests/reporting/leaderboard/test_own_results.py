@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from measurebench import join_results, run
 from measurebench.cli.app import run_command_line
 from measurebench.core.errors import BadInputError
 from measurebench.core.intervals import wilson_interval
@@ -110,4 +111,23 @@ def test_the_command_ranks_and_refuses_options_of_the_other_page(
     assert run_command_line(["leaderboard", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page" / "leaderboard.csv").is_file()
     assert run_command_line(["leaderboard", "--radius", "8/255", "--out", str(tmp_path / "other")]) == 2
-    assert "expected a results folder or table" in capsys.readouterr().err
+    assert "`measurebench leaderboard DIR` ranks a results folder" in capsys.readouterr().err
+    mixed = ["leaderboard", str(tmp_path / "mine.csv"), "--records", "r", "--out", str(tmp_path / "other")]
+    assert run_command_line(mixed) == 2
+    assert "expected results folders without --model-info, --records, got --records" in capsys.readouterr().err
+
+
+def test_results_folders_are_joined_and_ranked_by_what_their_attacks_left(tmp_path: Path) -> None:
+    names = ("plain-at-10-b64-s0-last", "plain-standard-b64-s0-last")
+    options = {"attacks": "fgsm,pgd", "measures": "num_params", "train_examples": 10, "test_examples": 60, "workers": 1}
+    folders = [tmp_path / name for name in names]
+    for name, folder in zip(names, folders, strict=True):
+        run(f"digits:{name}", "digits", folder, **options)  # type: ignore[arg-type]
+    write_own_leaderboard(folders, tmp_path / "page")
+    exported = join_results(folders).set_index("model_id")
+    ranking = pd.read_csv(tmp_path / "page" / "leaderboard.csv").set_index("model_id")
+    assert ranking.index.tolist() == list(names)  # the one trained against attacks is first
+    lowest = exported[["fgsm_accuracy_test", "pgd_accuracy_test"]].min(axis=1)
+    assert ranking["robust_accuracy"].to_dict() == pytest.approx(lowest.to_dict())
+    assert set(ranking["n_images"]) == {60}
+    assert set(ranking["num_params"]) == {exported["num_params"].iloc[0]}

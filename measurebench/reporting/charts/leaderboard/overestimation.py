@@ -3,6 +3,7 @@
 import pandas as pd
 
 from measurebench.reporting.charts.leaderboard.encoding import entries
+from measurebench.reporting.charts.leaderboard.venue import highest
 from measurebench.reporting.figures.figure import POINTS_LABEL, Column, Figure, specification
 from measurebench.reporting.html.wording import count, points
 
@@ -77,8 +78,7 @@ def _by_venue(table: pd.DataFrame, known: pd.DataFrame) -> Figure:
     chart = entries(table, _x(), y, ("overestimation", "venue_name"), brushed=False)
     return Figure(
         "overestimation-venue",
-        f"The median overestimation is largest at {medians.index[0]} ({points(medians.iloc[0])} points, "
-        f"{count(int((known['venue_name'] == medians.index[0]).sum()), 'entry', 'entries')})",
+        _capital(highest(medians, known["venue_name"].value_counts(), "the median overestimation is largest", _points)),
         f"It is above one point at {int((medians > 0.01).sum())} of {count(len(medians), 'venue')}.",
         specification(chart.properties(width="container", height=22 * len(medians))),
         {"models": table},
@@ -86,3 +86,11 @@ def _by_venue(table: pd.DataFrame, known: pd.DataFrame) -> Figure:
         _COLUMNS,
         "Venues are ordered by their median; many have a single entry.",
     )
+
+
+def _points(value: float) -> str:
+    return f"{points(value)} points"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

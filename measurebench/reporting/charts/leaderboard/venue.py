@@ -1,12 +1,16 @@
 """Draws robust accuracy by venue."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from measurebench.reporting.charts.leaderboard.encoding import ACCURACY_COLUMNS, entries, percent_axis, robust_title
 from measurebench.reporting.figures.figure import Column, Figure, specification
 from measurebench.reporting.html.wording import count, percent
 
-__all__ = ["figure"]
+__all__ = ["ENOUGH", "figure", "highest"]
+
+ENOUGH = 3  # entries of a venue below which its median is one paper's result
 
 
 def figure(table: pd.DataFrame) -> Figure | None:
@@ -19,8 +23,7 @@ def figure(table: pd.DataFrame) -> Figure | None:
     preprints = int((known["published_in"] == "preprint").sum())
     return Figure(
         "venue",
-        f"{count(len(medians), 'venue')}; the median entry is most robust at {medians.index[0]} "
-        f"({percent(medians.iloc[0])}, {count(int(several[medians.index[0]]), 'entry', 'entries')})",
+        f"{count(len(medians), 'venue')}; {highest(medians, several, 'the median entry is most robust', percent)}",
         f"{preprints} of {count(len(known), 'entry', 'entries')} name a preprint as their venue. "
         f"{several.index[0]} has most entries, {several.iloc[0]}.",
         specification(_chart(table, list(medians.index))),
@@ -29,6 +32,19 @@ def figure(table: pd.DataFrame) -> Figure | None:
         (Column("venue_name", "venue"), *ACCURACY_COLUMNS),
         "Each mark is an entry; venues are ordered by their median.",
     )
+
+
+def highest(medians: "pd.Series[float]", n: "pd.Series[int]", claim: str, form: Callable[[float], str]) -> str:
+    """Return which venue has the highest median, with its number of entries.
+
+    ``medians`` are sorted from high to low, and ``n`` counts entries by venue. Venues of fewer than three entries are
+    passed over where there are others, and the sentence says so.
+    """
+    enough = medians[n.reindex(medians.index) >= ENOUGH]
+    kept = medians if enough.empty else enough
+    first = str(kept.index[0])
+    told = f"{claim} at {first} ({form(kept.iloc[0])}, {count(int(n[first]), 'entry', 'entries')})"
+    return told if len(kept) == len(medians) else f"among venues of {ENOUGH} entries or more {told}"
 
 
 def _chart(table: pd.DataFrame, venues: list[str]) -> object:

@@ -40,7 +40,10 @@ def test_titles_count_reports_and_say_on_how_many_entries_a_median_rests(board: 
     strip, venues = overestimation.figures(board)
     assert strip.title.startswith("1 of 6 reports agrees with AutoAttack to half a point; 4 are too high, 1 too low")
     assert strip.summary == "Median 2.00 points, upper quartile 6.8, maximum 50.0."
-    assert venues.title == "The median overestimation is largest at arXiv (3.0 points, 1 entry)"
+    told = "Among venues of 3 entries or more the median overestimation is largest at ICML (1.0 points, 3 entries)"
+    assert venues.title == told
+    (_, few) = overestimation.figures(board[board["venue_name"] != "ICML"])
+    assert few.title.startswith("The median overestimation is largest at arXiv (3.0 points, 1 entry)")
     assert venues.summary == "It is above one point at 2 of 3 venues."
 
 
