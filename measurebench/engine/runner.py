@@ -5,7 +5,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,12 +14,12 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
-from measurebench.core.records import ModelKey, Record
+from measurebench.core.records import Answer, ModelKey, Record
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
-from measurebench.engine.measure_code import of_this_code
+from measurebench.engine.measure_code import made_by, origins_of
 from measurebench.engine.model_run import Event, measure_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
@@ -31,8 +30,9 @@ from measurebench.engine.plan import (
     config_for,
     n_attacked,
     n_examples,
-    open_pairs,
     pairs_of,
+    questions_of,
+    unanswered,
 )
 from measurebench.engine.saved_images import SavedImages
 from measurebench.engine.subset import chosen_examples
@@ -178,24 +178,25 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     pairs = pairs_of(measures, options)
     if (supplied := supplied_attack(options.adversarial)) is not None:
         check_splits(supplied, pairs)
+    questions, origins = questions_of(pairs, options, dataset), origins_of(item for item, _ in pairs)
     records = folder.records_by_model()
     configs = {line.get("digest") for line in folder.configs.read()}
-    check_identities(measures, chain.from_iterable(records.values()))
+    check_identities(measures, records.of_measures({item.info.id for item in measures}))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for line in folder.entries():
         entries[line["model_id"]].append(line)
-    loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
-        RunSummary(folder.path, n_models=len(models)), known_loads={(record.key, record.reason) for record in loads}
+        RunSummary(folder.path, n_models=len(models)),
+        known_loads={(record.key, record.reason) for record in records.of_measures({"load"})},
     )
     done: list[tuple[Task, Mapping[str, Any]]] = []
     for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):
         task = _task(spec, threat, options, dataset, digests)
         config = task.config
         plan.planned.append((spec.id, config.digest()))
-        found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
+        found = made_by(records.answers(_key(task)), origins)
         found = with_whole_verdicts(found, folder.path)
-        open_now = open_pairs(pairs, found, options, dataset)
+        open_now = unanswered(questions, found, options)
         if options.save_adversarial:
             open_now = _with_unsaved(open_now, task, pairs, found, options, dataset, folder.path)
         plan.summary.n_resumed += len(pairs) - len(open_now)
@@ -252,7 +253,7 @@ def _with_unsaved(
     open_now: tuple[Pair, ...],
     task: Task,
     pairs: Sequence[tuple[Measure, Split]],
-    found: Sequence[Record],
+    found: Sequence[Answer],
     options: RunOptions,
     dataset: Dataset,
     out: Path,
@@ -330,10 +331,9 @@ def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:
             if model_id not in summary.unusable:
                 summary.unusable.append(model_id)
             continue
+        columns = records.columns(model_key(entry), "measure", "reason", "status")
         summary.failures += [
-            (record.model_id, record.measure, record.reason)
-            for record in records[model_key(entry)]
-            if record.status == "failed"
+            (model_id, measure, reason) for measure, reason, status in zip(*columns, strict=True) if status == "failed"
         ]
 
 

@@ -1,7 +1,6 @@
 """A results folder: its files, the version of its format, and who may write to it."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.catalogue import checked_entry
 from measurebench.store.journal import Journal, exclusive
+from measurebench.store.record_reader import RecordReader, record_set
+from measurebench.store.record_set import RecordSet
 
 __all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records"]
 
@@ -34,6 +35,7 @@ class ResultsFolder:
         self.path = path
         self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
         self._records = Journal(path / "records.jsonl")
+        self._readers: dict[Path, RecordReader] = {}
         self.models = Journal(path / "models.jsonl")
         self.configs = Journal(path / "configs.jsonl")
         self.environments = Journal(path / "environments.jsonl")
@@ -74,7 +76,7 @@ class ResultsFolder:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
                 remove_temporaries(path)
-                for name in ("examples", "blocks", "adversarial"):
+                for name in ("examples", "blocks", "adversarial", "snapshot"):
                     remove_temporaries(path / name, inside=True)
                 if not (path / _MARK).exists():
                     _refuse_strangers(path)
@@ -86,32 +88,30 @@ class ResultsFolder:
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
             raise BadInputError(str(path), "a folder that can be written to", str(error.strerror)) from error
 
+    @property
+    def record_journals(self) -> tuple[Journal, ...]:
+        """The files of records: ``records.jsonl``, then those that other machines write, ``records-NAME.jsonl``."""
+        others = sorted(path for path in self.path.glob("records-*.jsonl"))
+        return (self._records, *(Journal(path) for path in others))
+
     def records(self) -> list[Record]:
         """Return the records in order; of several with one key, only the last, in the place of the first."""
-        latest: dict[Any, Record] = {}
-        for place, value in enumerate(self._records.read()):
-            try:
-                record = Record.from_json(value, "")
-            except BadInputError:
-                raise self._bad_record(place) from None
-            latest[record.key] = record
-        return list(latest.values())
+        return list(self.records_by_model().in_order())
 
-    def _bad_record(self, place: int) -> BadInputError:
-        """Return the error that names the line of a record, the ``place``-th that can be read."""
-        number, value = self._records.examine()[0][place]
-        try:
-            Record.from_json(value, f"{self._records.path}, line {number}")
-        except BadInputError as error:
-            return error
-        return BadInputError(str(self._records.path), "records", "a file that changes while it is read")
+    def records_by_model(self) -> RecordSet:
+        """Return the records by model id, digest of the weights and digest of the configuration.
 
-    def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
-        """Return the records by model id, digest of the weights and digest of the configuration."""
-        grouped: defaultdict[ModelKey, list[Record]] = defaultdict(list)
-        for record in self.records():
-            grouped[record.model_key].append(record)
-        return grouped
+        Lines that were read before are not read again. Raises BadInputError, which names the line, where one is no
+        record.
+        """
+        readers = [self._reader(journal) for journal in self.record_journals]
+        for reader in readers:
+            reader.read()
+            reader.journal.warn(reader.cover.damages)
+        return record_set(readers)
+
+    def _reader(self, journal: Journal) -> RecordReader:
+        return self._readers.setdefault(journal.path, RecordReader(journal))
 
     def add_record(self, record: Record) -> None:
         """Append a record; when this returns, it is on the disk.
@@ -120,6 +120,7 @@ class ResultsFolder:
         """
         self.check_place()
         self._records.append(record.to_json())
+        self._reader(self._records).refresh()
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
@@ -161,7 +162,7 @@ class ResultsFolder:
     @property
     def journals(self) -> tuple[Journal, ...]:
         """The files of lines, that of the records first."""
-        return (self._records, self.models, self.configs, self.environments, self.runs, self.measures)
+        return (*self.record_journals, self.models, self.configs, self.environments, self.runs, self.measures)
 
     def check_place(self) -> None:
         """Return nothing while the folder is the one that was locked.
@@ -177,7 +178,10 @@ class ResultsFolder:
 
     def _set_aside(self) -> None:
         """Move damaged lines out of the journals, so that they are told once and measured again."""
+        records = {journal.path for journal in self.record_journals}
         for journal in self.journals:
+            if journal.path in records and not self._reader(journal).has_damage():
+                continue
             _, damages = journal.examine()
             journal.warn(damages)
             journal.set_aside(damages)

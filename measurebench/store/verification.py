@@ -5,15 +5,18 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from measurebench.core.errors import DamageWarning, MeasurebenchError
 from measurebench.core.files import is_temporary
-from measurebench.core.records import Record
+from measurebench.core.records import Answer, Record
 from measurebench.store.examples import is_intact, verdict_path
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.journal import Journal
 
-__all__ = ["Fault", "verify_results", "with_whole_verdicts"]
+__all__ = ["Fault", "R", "verify_results", "with_whole_verdicts"]
+
+R = TypeVar("R", Record, Answer)
 
 _DIGEST = 32  # bytes of a SHA-256 at the end of a block
 _WHAT = {
@@ -128,19 +131,22 @@ def _verdict_faults(path: Path, records: Iterable[Record]) -> list[Fault]:
     return faults
 
 
-def _has_verdicts(record: Record) -> bool:
+def _has_verdicts(record: Record | Answer) -> bool:
     return record.measure.endswith("_accuracy") and record.measure != "clean_accuracy" and record.status == "measured"
 
 
-def with_whole_verdicts(records: Iterable[Record], path: Path) -> list[Record]:
+def with_whole_verdicts(records: Iterable[R], path: Path) -> list[R]:
     """Return the records without those of attacks whose verdicts for each image are damaged, with a DamageWarning.
 
     Verdicts that are missing do not count: a folder may be kept without them.
     """
     found = []
     for record in records:
+        if not _has_verdicts(record):
+            found.append(record)
+            continue
         file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
-        if _has_verdicts(record) and file.is_file() and not is_intact(file.read_bytes()):
+        if file.is_file() and not is_intact(file.read_bytes()):
             warnings.warn(f"{file} is damaged; {record.measure} is measured again", DamageWarning, stacklevel=2)
         else:
             found.append(record)

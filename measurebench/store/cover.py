@@ -1,0 +1,44 @@
+"""What was read of a journal: up to which place, which lines before it are damaged, and the digests of its bytes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from measurebench.store.checked_lines import Damage
+from measurebench.store.journal import Place
+
+__all__ = ["BLOCK", "BlockDigests", "Cover"]
+
+BLOCK = 1 << 22  # bytes of the journal with one SHA-256: blocks are hashed side by side, and kept when a snapshot grows
+
+
+class BlockDigests:
+    """The SHA-256 of each block of a file, of which the last may still grow."""
+
+    def __init__(self, whole: Sequence[str] = (), last: Any = None, n_last: int = 0) -> None:
+        self._whole, self._last, self._n_last = list(whole), last or hashlib.sha256(), n_last
+
+    def update(self, content: bytes) -> None:
+        """Add the bytes that follow in the file."""
+        view = memoryview(content)
+        while view:
+            part = view[: BLOCK - self._n_last]
+            self._last.update(part)
+            self._n_last, view = self._n_last + len(part), view[len(part) :]
+            if self._n_last == BLOCK:
+                self._whole.append(self._last.hexdigest())
+                self._last, self._n_last = hashlib.sha256(), 0
+
+    def digests(self) -> list[str]:
+        """Return the digests in the order of the blocks."""
+        return [*self._whole, *([self._last.hexdigest()] if self._n_last else [])]
+
+
+@dataclass
+class Cover:
+    """What was read of a journal: the place up to which, the damaged lines before it, and digests of those bytes."""
+
+    place: Place = field(default_factory=Place)
+    damages: list[Damage] = field(default_factory=list)
+    blocks: BlockDigests = field(default_factory=BlockDigests)
