@@ -2,14 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from measurebench.store.checked_lines import Damage
 from measurebench.store.journal import Place
 
-__all__ = ["BLOCK", "BlockDigests", "Cover"]
+__all__ = ["BLOCK", "FOLDER", "BlockDigests", "Cover", "drop_snapshot", "snapshot_path"]
 
+FOLDER = "snapshot"
 BLOCK = 1 << 22  # bytes of the journal with one SHA-256: blocks are hashed side by side, and kept when a snapshot grows
 
 
@@ -42,3 +45,21 @@ class Cover:
     place: Place = field(default_factory=Place)
     damages: list[Damage] = field(default_factory=list)
     blocks: BlockDigests = field(default_factory=BlockDigests)
+
+
+def snapshot_path(journal: Path) -> Path:
+    """Return the snapshot of a journal; what it covers stands in a file of the same name that ends in .json.
+
+    >>> snapshot_path(Path("r/records.jsonl")).as_posix()
+    'r/snapshot/records.parquet'
+    """
+    return journal.parent / FOLDER / f"{journal.stem}.parquet"
+
+
+def drop_snapshot(journal: Path) -> None:
+    """Remove the snapshot of a journal that is about to be written anew, where that is possible."""
+    path = snapshot_path(journal)
+    with suppress(OSError):
+        if not path.parent.is_symlink():
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

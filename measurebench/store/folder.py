@@ -13,11 +13,12 @@ from measurebench.core.machine_faults import LostFolderError
 from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.catalogue import checked_entry
+from measurebench.store.cover import drop_snapshot
 from measurebench.store.journal import Journal, exclusive
 from measurebench.store.record_reader import RecordReader, record_set
 from measurebench.store.record_set import RecordSet
 
-__all__ = ["FORMAT", "ResultsFolder", "model_key", "read_records"]
+__all__ = ["FORMAT", "ResultsFolder", "is_of_records", "model_key", "read_records"]
 
 FORMAT = 1
 _MARK = "measurebench.json"
@@ -26,8 +27,9 @@ _MARK = "measurebench.json"
 class ResultsFolder:
     """Records, catalogue and per-example arrays of one study, under ``path``.
 
-    records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
-    environments.jsonl, runs.jsonl (command lines), examples/ (per-example verdicts), adversarial/ (adversarial images),
+    records.jsonl (one line per record; other machines that share the folder write records-NAME.jsonl), models.jsonl
+    (what was measured, with which configuration), configs.jsonl, environments.jsonl, runs.jsonl (command lines),
+    snapshot/ (copies of long files of records, made again when they are missing), examples/ (per-example verdicts), adversarial/ (adversarial images),
     blocks/ (what AutoAttack has done, by blocks of examples). Every line and file has a checksum.
     """
 
@@ -91,7 +93,7 @@ class ResultsFolder:
     @property
     def record_journals(self) -> tuple[Journal, ...]:
         """The files of records: ``records.jsonl``, then those that other machines write, ``records-NAME.jsonl``."""
-        others = sorted(path for path in self.path.glob("records-*.jsonl"))
+        others = sorted(path for path in self.path.glob("records-*.jsonl") if is_of_records(path))
         return (self._records, *(Journal(path) for path in others))
 
     def records(self) -> list[Record]:
@@ -184,6 +186,8 @@ class ResultsFolder:
                 continue
             _, damages = journal.examine()
             journal.warn(damages)
+            if damages and journal.path in records:
+                drop_snapshot(journal.path)
             journal.set_aside(damages)
 
 
@@ -199,6 +203,15 @@ def _place(path: Path) -> tuple[int, int] | None:
 def model_key(entry: Mapping[str, Any]) -> ModelKey:
     """Return the key of the records that belong to a catalogue entry."""
     return entry["model_id"], entry.get("model_digest", ""), entry.get("config_digest", "")
+
+
+def is_of_records(journal: Path) -> bool:
+    """Tell a file of records by its name.
+
+    >>> is_of_records(Path("r/records-node7.jsonl")), is_of_records(Path("r/models.jsonl"))
+    (True, False)
+    """
+    return journal.name == "records.jsonl" or (journal.name.startswith("records-") and journal.suffix == ".jsonl")
 
 
 def read_records(folder: str | Path) -> list[Record]:

@@ -20,25 +20,16 @@ import pyarrow.parquet as pq
 
 from measurebench.core.files import write_atomically
 from measurebench.store.checked_lines import Damage
-from measurebench.store.cover import BLOCK, BlockDigests, Cover
+from measurebench.store.cover import BLOCK, BlockDigests, Cover, snapshot_path
 from measurebench.store.journal import Place
 from measurebench.store.record_columns import SCHEMA
 
-__all__ = ["FOLDER", "read_snapshot", "snapshot_path", "write_snapshot"]
+__all__ = ["read_snapshot", "write_snapshot"]
 
-FOLDER = "snapshot"
 _FORMAT = 1
 _THREADS = 4
-_LONGEST = 1 << 26  # bytes of the description: one line of it for each 4 MiB of journal, one for each damaged line_SMALL = 1 << 16  # bytes; a Parquet file of a few records is longer than their lines
-
-
-def snapshot_path(journal: Path) -> Path:
-    """Return the snapshot of a journal; what it covers stands in a file of the same name that ends in .json.
-
-    >>> snapshot_path(Path("r/records.jsonl")).as_posix()
-    'r/snapshot/records.parquet'
-    """
-    return journal.parent / FOLDER / f"{journal.stem}.parquet"
+_LONGEST = 1 << 26  # bytes of the description: one line of it for each 4 MiB of journal, one for each damaged line
+_SMALL = 1 << 16  # bytes; a Parquet file of a few records is longer than their lines
 
 
 def read_snapshot(journal: Path) -> tuple[pa.Table, Cover] | None:

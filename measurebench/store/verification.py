@@ -2,17 +2,21 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
 from measurebench.core.errors import DamageWarning, MeasurebenchError
 from measurebench.core.files import is_temporary
 from measurebench.core.records import Answer, Record
+from measurebench.store.checked_lines import Damage
+from measurebench.store.cover import snapshot_path
 from measurebench.store.examples import is_intact, verdict_path
-from measurebench.store.folder import ResultsFolder, model_key
-from measurebench.store.journal import Journal
+from measurebench.store.folder import ResultsFolder, is_of_records, model_key
+from measurebench.store.journal import Journal, Place
+from measurebench.store.record_set import joined
 
 __all__ = ["Fault", "R", "verify_results", "with_whole_verdicts"]
 
@@ -69,7 +73,8 @@ def _left_over(path: Path) -> list[Fault]:
 
 def _journal_faults(journal: Journal) -> list[Fault]:
     """Return damaged lines and a torn end."""
-    remedy, (_, damages) = _WHAT[journal.path.name], journal.examine()
+    remedy = _WHAT["records.jsonl" if is_of_records(journal.path) else journal.path.name]
+    damages = [value for _, value in journal.scan(Place()) if isinstance(value, Damage)]
     faults = [Fault(f"{journal.path}, line {item.number}", f"damaged: {item.reason}", remedy) for item in damages]
     if torn := journal.torn():
         text = f"{len(torn)} bytes without an end of line, of a process that was killed or of damage"
@@ -78,16 +83,35 @@ def _journal_faults(journal: Journal) -> list[Fault]:
 
 
 def _records(folder: ResultsFolder, faults: list[Fault]) -> list[Record]:
-    """Return the records that can be read; add those that cannot to the faults."""
-    journal, found = folder.journals[0], {}
-    for number, line in journal.examine()[0]:
-        try:
-            record = Record.from_json(line, f"{journal.path}, line {number}")
-        except MeasurebenchError as error:
-            faults.append(Fault(f"{journal.path}, line {number}", str(error), "correct the line or remove it"))
-        else:
-            found[record.key] = record
-    return list(found.values())
+    """Return the records that can be read; add to the faults those that cannot, and snapshots that do not agree."""
+    journals = []
+    for journal in folder.record_journals:
+        found: dict[int, Record] = {}
+        for number, line in journal.scan(Place()):
+            if isinstance(line, Damage):
+                continue
+            try:
+                found[number] = Record.from_json(line, f"{journal.path}, line {number}")
+            except MeasurebenchError as error:
+                faults.append(Fault(f"{journal.path}, line {number}", str(error), "correct the line or remove it"))
+        if snapshot_path(journal.path).exists() and (what := _disagreement(journal, found)):
+            remedy = "it is made again when it is needed; no value is lost"
+            faults.append(Fault(str(snapshot_path(journal.path)), what, remedy))
+        journals.append(found.values())
+    return list(joined(journals).in_order())
+
+
+def _disagreement(journal: Journal, records: Mapping[int, Record]) -> str:
+    """Return in what a snapshot does not agree with the records of its journal by line; empty where it does."""
+    from measurebench.store.record_columns import RecordColumns
+    from measurebench.store.snapshot import read_snapshot
+
+    if (found := read_snapshot(journal.path)) is None:
+        return "the snapshot is damaged or of another state of the journal, and not used"
+    table, cover = found
+    expected = joined([[record for number, record in records.items() if number <= cover.place.number]])
+    pairs = zip_longest(expected.in_order(), RecordColumns(table).in_order())
+    return "" if all(a == b for a, b in pairs) else "the snapshot holds other values than the journal"
 
 
 def _catalogue_faults(folder: ResultsFolder, records: Sequence[Record]) -> list[Fault]:
