@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["Answer", "Diagnostic", "ModelKey", "Record", "Status", "counts_n"]
+__all__ = ["Answer", "Diagnostic", "ModelKey", "Question", "Record", "Status", "counts_n"]
 
 Status = Literal["measured", "undefined", "failed"]
 Diagnostic = float | int | bool | str | None
 ModelKey = tuple[str, str, str]
+Question = tuple[str, int, str, int | None]  # measure, version, split and, of accuracies, the number of examples
 
 
 def counts_n(measure: str) -> bool:
@@ -76,6 +77,11 @@ class Record:
         )
 
     @property
+    def question(self) -> Question:
+        """What a plan asks of every model, and this record answers of one."""
+        return self.measure, self.measure_version, self.split, self.n if counts_n(self.measure) else None
+
+    @property
     def model_key(self) -> ModelKey:
         """Model, weights and configuration: what the records of one row of a table share."""
         return self.model_id, self.model_digest, self.config_digest
@@ -109,6 +115,11 @@ class Answer(NamedTuple):
     status: Status
     n: int
     diagnostics: Mapping[str, Diagnostic]
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        return self.measure, self.measure_version, self.split, self.n if counts_n(self.measure) else None
 
 
 def _check_fields(value: Mapping[str, Any], where: str) -> None:

@@ -11,7 +11,7 @@ from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
-from measurebench.core.records import Answer, Record, counts_n
+from measurebench.core.records import Answer, Question, Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
@@ -38,7 +38,6 @@ __all__ = [
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 Pair = tuple[str, Split]  # a measure's id and the split it is taken on
-Question = tuple[str, int, str, int | None]  # measure, version, split and, of accuracies, the number of examples
 
 
 @dataclass(frozen=True)

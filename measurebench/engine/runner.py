@@ -14,7 +14,7 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
-from measurebench.core.records import Answer, ModelKey, Record
+from measurebench.core.records import Answer, ModelKey, Question, Record
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
@@ -42,6 +42,7 @@ from measurebench.measures.registry import Measure, origin_of_measure
 from measurebench.models.identity import code_sha256, identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.recorded_infos import add_infos
+from measurebench.store.run_plan import write_plan
 from measurebench.store.verification import with_whole_verdicts
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
@@ -127,8 +128,9 @@ def run(
     if not models:
         raise BadInputError("models", "at least one", "none")
     demand_word(named_code(models), options.trust_code)
-    with ResultsFolder.writing(Path(out), own_version()) as folder:
+    with ResultsFolder.writing(Path(out), own_version()) as folder, folder.log.run(command or sys.argv, len(models)):
         plan = _plan(models, options, dataset, folder)
+        write_plan(folder.path, plan.planned, plan.questions)
         recorder = _Recorder(folder, plan, progress or Quiet())
         recorder.begin(models, options, command)
         add_infos(folder.path, _third_party_infos(options))
@@ -144,13 +146,14 @@ def run(
 class _Plan:
     """Models with open pairs, what is known already, and the failed loads on record (key and reason).
 
-    ``planned`` are all models of the run with the digests of their configurations.
+    ``planned`` are all models of the run with the digests of their configurations, ``questions`` what is asked of each.
     """
 
     summary: RunSummary
     tasks: list[Task] = field(default_factory=list)
     known_loads: set[tuple[Any, str]] = field(default_factory=set)
     planned: list[tuple[str, str]] = field(default_factory=list)
+    questions: tuple[Question, ...] = ()
 
 
 def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
@@ -188,6 +191,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)),
         known_loads={(record.key, record.reason) for record in records.of_measures({"load"})},
+        questions=tuple(questions),
     )
     done: list[tuple[Task, Mapping[str, Any]]] = []
     for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):

@@ -17,6 +17,7 @@ from measurebench.store.cover import drop_snapshot
 from measurebench.store.journal import Journal, exclusive
 from measurebench.store.record_reader import RecordReader, record_set
 from measurebench.store.record_set import RecordSet
+from measurebench.store.run_log import RunLog
 
 __all__ = ["FORMAT", "ResultsFolder", "is_of_records", "model_key", "read_records"]
 
@@ -38,11 +39,13 @@ class ResultsFolder:
         self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
         self._records = Journal(path / "records.jsonl")
         self._readers: dict[Path, RecordReader] = {}
+        self._found: tuple[Any, RecordSet] | None = None  # what the readers had read, and the records
         self.models = Journal(path / "models.jsonl")
         self.configs = Journal(path / "configs.jsonl")
         self.environments = Journal(path / "environments.jsonl")
         self.runs = Journal(path / "runs.jsonl")
         self.measures = Journal(path / "measures.jsonl")
+        self.log = RunLog(path)
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
@@ -110,7 +113,10 @@ class ResultsFolder:
         for reader in readers:
             reader.read()
             reader.journal.warn(reader.cover.damages)
-        return record_set(readers)
+        state = [(reader.journal.path, reader.known) for reader in readers]
+        if self._found is None or self._found[0] != state:
+            self._found = state, record_set(readers)
+        return self._found[1]
 
     def _reader(self, journal: Journal) -> RecordReader:
         return self._readers.setdefault(journal.path, RecordReader(journal))
@@ -122,12 +128,15 @@ class ResultsFolder:
         """
         self.check_place()
         self._records.append(record.to_json())
+        self.log.record(record)
+        self._found = None
         self._reader(self._records).refresh()
 
     def add_model(self, entry: Mapping[str, Any]) -> None:
         """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
         self.check_place()
         self.models.append(entry)
+        self.log.model(entry)
 
     def entries(self) -> list[Mapping[str, Any]]:
         """Return all entries of the catalogue in the order in which they were written, each checked.

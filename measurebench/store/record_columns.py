@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from measurebench.core.records import ModelKey, Record, counts_n
+from measurebench.core.records import ModelKey, Question, Record, counts_n
 from measurebench.store.record_set import RecordSet
 
 __all__ = ["SCHEMA", "RecordColumns", "joined_tables", "table_of"]
@@ -160,10 +161,17 @@ def _combined(table: pa.Table, names: Iterable[str], *more: npt.NDArray[np.int64
 
 def _keys(table: pa.Table) -> npt.NDArray[np.int64]:
     """Return codes of the records' keys: see ``Record.key``."""
+    return _questions(table, *_GROUP)
+
+
+def _questions(table: pa.Table, *names: str) -> npt.NDArray[np.int64]:
+    """Return codes of what the records answer, of all models alike or of each text of more columns by itself."""
+    if not len(table):
+        return np.zeros(0, dtype=np.int64)
     counted = np.array([counts_n(name) for name in _texts(table, "measure")])[_codes(table, "measure")]
     wholes = (_ints(table, "measure_version"), np.where(counted, _ints(table, "n"), 0))
     dense = (np.unique(values, return_inverse=True)[1].astype(np.int64) for values in wholes)
-    return _combined(table, (*_GROUP, "measure", "split"), *dense)
+    return _combined(table, (*names, "measure", "split"), *dense)
 
 
 class RecordColumns(RecordSet):
@@ -214,6 +222,30 @@ class RecordColumns(RecordSet):
         first = np.unique(codes, return_index=True)[1]
         last = {int(code): row for code, row in zip(codes.tolist(), order.tolist(), strict=True)}
         return {texts[code]: self._records(np.array([last[code]]))[0].measure_version for code in codes[np.sort(first)].tolist()}
+
+    def n_answered(self, questions: Collection[Question]) -> dict[ModelKey, int]:
+        key, asked = _questions(self._table), set(questions)
+        _, rows, kinds = np.unique(key, return_index=True, return_inverse=True)
+        names = ("measure", "measure_version", "split", "n")
+        kind = [(m, v, s, n if counts_n(m) else None) for m, v, s, n in zip(*(self._values(x, rows) for x in names), strict=True)]
+        answers = np.array([question in asked for question in kind], dtype=np.int64)[kinds] if kind else key
+        starts = [place.start for place in self._places.values()]
+        counts = np.add.reduceat(answers, starts).tolist() if starts else []
+        return dict(zip(self._places, counts, strict=True))
+
+    def paces(self, since: str) -> tuple[dict[tuple[str, str], tuple[int, float]], str]:
+        texts, times = _texts(self._table, "status"), _array(self._table, "time")
+        failed = np.array([text == "failed" for text in texts], dtype=bool)[_codes(self._table, "status")]
+        late = pc.greater_equal(times, since).to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(late & ~failed)
+        splits = _texts(self._table, "split")
+        pair = (_codes(self._table, "measure") * len(splits) + _codes(self._table, "split"))[rows]
+        seconds = np.asarray(self._values("seconds", rows), dtype=np.float64)
+        measures, found = _texts(self._table, "measure"), {}
+        n, total = np.bincount(pair), np.bincount(pair, weights=seconds)
+        for code in np.flatnonzero(n).tolist():
+            found[measures[code // len(splits)], splits[code % len(splits)]] = (int(n[code]), float(total[code]))
+        return found, max(times.take(pa.array(rows)).to_pylist(), default="") if len(rows) else ""
 
     def n_by_status(self) -> dict[str, int]:
         texts, codes = _texts(self._table, "status"), _codes(self._table, "status")

@@ -34,11 +34,11 @@ class RecordReader:
         self.tables: list[Any] = []  # the records before those, as Arrow tables
         self.cover = Cover()
         self._covered = 0  # bytes of the journal that a snapshot covers
-        self._known: tuple[int, bytes] | None = None
+        self.known: tuple[int, int, bytes] | None = None  # what tells the file that was read from any other
 
     def read(self) -> None:
         """Read what was not read before. Raises BadInputError, which names the line, where one is no record."""
-        if self._known is None or self._identity() != self._known:
+        if self.known is None or self._identity() != self.known:
             self._begin()
             if self._size() >= SNAPSHOT_BYTES:
                 self._read_snapshot()
@@ -47,7 +47,7 @@ class RecordReader:
         except BaseException:
             self._begin()
             raise
-        self._known = self._identity()
+        self.known = self._identity()
         if self._is_due(self.cover.place.offset):
             self._write_snapshot()
 
@@ -109,14 +109,14 @@ class RecordReader:
     def _size(self) -> int:
         return self.journal.path.stat().st_size if self.journal.path.is_file() else 0
 
-    def _identity(self) -> tuple[int, bytes] | None:
+    def _identity(self) -> tuple[int, int, bytes] | None:
         """Return what tells the file that was read from another in its place; None where it is shorter or missing."""
         if not self.journal.path.is_file():
             return None
         with self.journal.path.open("rb") as file:
             file.seek(max(0, self.cover.place.offset - _END))
             end = file.read(min(_END, self.cover.place.offset))
-        return self.journal.path.stat().st_ino, end
+        return self.journal.path.stat().st_ino, self.cover.place.offset, end
 
 
 def record_set(readers: Sequence[RecordReader]) -> RecordSet:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
-from measurebench.core.records import Answer, ModelKey, Record
+from measurebench.core.records import Answer, ModelKey, Question, Record
 
 __all__ = ["RecordSet", "joined"]
 
@@ -59,6 +59,27 @@ class RecordSet(Mapping[ModelKey, list[Record]]):
     def versions(self) -> dict[str, int]:
         """Return the version of each measure in its last record."""
         return {record.measure: record.measure_version for record in self.in_order()}
+
+    def n_answered(self, questions: Collection[Question]) -> dict[ModelKey, int]:
+        """Return how many of the questions are answered of each model; models without an answer may be missing."""
+        asked, found = set(questions), Counter[ModelKey]()
+        for record in self.in_order():
+            found[record.model_key] += record.question in asked
+        return dict(found)
+
+    def paces(self, since: str) -> tuple[dict[tuple[str, str], tuple[int, float]], str]:
+        """Return how many records there are of each measure and split and their seconds, and the time of the last one.
+
+        Only records from a time on count. Failures say nothing of how long a measure takes.
+        """
+        found: dict[tuple[str, str], tuple[int, float]] = {}
+        last = ""
+        for record in self.in_order():
+            if record.status != "failed" and record.time >= since:
+                n, seconds = found.get(pair := (record.measure, record.split), (0, 0.0))
+                found[pair] = n + 1, seconds + record.seconds
+                last = max(last, record.time)
+        return found, last
 
     def n_by_status(self) -> dict[str, int]:
         """Return how many records have each status."""

@@ -57,13 +57,13 @@ class ModelStatus:
         return asdict(self)
 
 
-def read_status(folder: str | Path) -> list[ModelStatus]:
+def read_status(folder: str | Path | ResultsFolder) -> list[ModelStatus]:
     """Return the status of each model and configuration of a results folder, in the order of ids, the latest first.
 
-    Each model counts with its latest weights. Raises BadInputError where the folder is
-    no results folder.
+    Each model counts with its latest weights. A folder that is open already is not read again, but for what was added.
+    Raises BadInputError where the folder is no results folder.
     """
-    results = ResultsFolder.open(Path(folder))
+    results = folder if isinstance(folder, ResultsFolder) else ResultsFolder.open(Path(folder))
     records, entries = results.records_by_model(), results.configurations()
     done = [_Done.of(records, model_key(entry)) for entry in entries]
     everything = frozenset[Pair]().union(*{each.pairs for each in done})

@@ -17,6 +17,8 @@ from measurebench.store.examples import is_intact, verdict_path
 from measurebench.store.folder import ResultsFolder, is_of_records, model_key
 from measurebench.store.journal import Journal, Place
 from measurebench.store.record_set import joined
+from measurebench.store.run_plan import FILE as PLAN
+from measurebench.store.run_plan import read_plan
 
 __all__ = ["Fault", "R", "verify_results", "with_whole_verdicts"]
 
@@ -55,6 +57,8 @@ def verify_results(path: Path) -> list[Fault]:
     records = _records(folder, faults)
     faults += _catalogue_faults(folder, records)
     faults += _verdict_faults(folder.path, records)
+    if (path / PLAN).exists() and read_plan(path) is None:
+        faults.append(Fault(str(path / PLAN), "damaged", "the same run command writes it again"))
     for block in sorted((path / "blocks").rglob("*.block")):
         content = block.read_bytes()
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:

@@ -10,6 +10,9 @@ from measurebench.store.record_set import RecordSet, joined
 from tests.store.test_folder import record
 
 
+QUESTIONS = [("m1", 1, "train", None), ("m1", 2, "test", None), ("pgd_accuracy", 1, "test", 5), ("m3", 1, "test", None)]
+
+
 def drawn(draw: random.Random) -> Record:
     """Return a record of few models and measures, so that many share a key; some hold what columns cannot."""
     status = draw.choice(["measured", "measured", "failed", "undefined"])
@@ -44,6 +47,8 @@ def as_text(records: RecordSet) -> dict[str, str]:
         "loads": repr(list(records.of_measures({"load", "m1"}))),
         "pairs": repr(sorted(records.pairs())),
         "versions": repr(records.versions()),
+        "answered": repr(sorted(item for item in records.n_answered(QUESTIONS).items() if item[1])),
+        "paces": repr(sorted(records.paces("2026-01-02")[0])) + records.paces("2026-01-02")[1],
         "counts": repr(records.n_by_status()),
         "known": repr([key in records for key in keys]),
     }
@@ -69,6 +74,22 @@ def test_between_journals_the_later_time_counts_and_within_one_the_later_line() 
         assert [found.value for found in joined(journals).in_order()] == [value]
         tables = joined_tables([[table_of(records, range(len(records)))] for records in journals])
         assert [found.value for found in RecordColumns(tables).in_order()] == [value]
+
+
+def test_answers_and_paces_are_counted() -> None:
+    accuracy = {"measure": "pgd_accuracy", "split": "test"}
+    records = [
+        record(seconds=3.0, time="2026-01-01"),
+        record(measure="m1", seconds=1.0, time="2026-01-02"),
+        record(measure="m1", seconds=2.0, time="2026-01-03", model_id="b"),
+        record(measure="m1", split="test", status="failed", value=None, reason="why", seconds=9.0, time="2026-01-04"),
+        record(**accuracy, n=5, seconds=0.25, time="2026-01-02"),
+        record(**accuracy, n=6, seconds=0.5, time="2026-01-02"),
+    ]
+    for found in (joined([records]), RecordColumns(joined_tables([[table_of(records, range(6))]]))):
+        assert found.n_answered(QUESTIONS) == {("a", "d", "c"): 2, ("b", "d", "c"): 1}
+        paces = {("m1", "train"): (2, 3.0), ("pgd_accuracy", "test"): (2, 0.75)}
+        assert found.paces("2026-01-02") == (paces, "2026-01-03")
 
 
 def test_a_model_without_records_has_none_and_is_not_among_them() -> None:
