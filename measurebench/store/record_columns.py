@@ -56,7 +56,9 @@ def table_of(records: Sequence[Record], positions: Sequence[int]) -> pa.Table:
     for name in _FLOATS:
         columns[name] = [value if value is None or type(value) is float else _float(value) for value in columns[name]]
     arrays = [pa.array(columns[name], pa.string() if _kind(name) == _TEXT else _kind(name)) for name in _NAMES]
-    arrays = [array.dictionary_encode() if kind == _TEXT else array for array, kind in zip(arrays, SCHEMA.types, strict=False)]
+    arrays = [
+        array.dictionary_encode() if kind == _TEXT else array for array, kind in zip(arrays, SCHEMA.types, strict=False)
+    ]
     return pa.Table.from_arrays([*arrays, pa.array(exact, pa.string()), pa.array(positions, pa.int64())], schema=SCHEMA)
 
 
@@ -178,7 +180,7 @@ class RecordColumns(RecordSet):
     """Records in a table that ``joined_tables`` made; a Record is made when it is asked for."""
 
     def __init__(self, table: pa.Table) -> None:  # no call of the base class: it holds records one by one
-        self._table = table
+        self.table = table
         self._columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {}
         self._told: dict[int, dict[str, Any]] = {}
 
@@ -196,75 +198,81 @@ class RecordColumns(RecordSet):
         return [] if place is None else self._records(place)
 
     def in_order(self) -> Iterator[Record]:
-        return self._in_order(np.arange(len(self._table)))
+        return self._in_order(np.arange(len(self.table)))
 
     def columns(self, key: ModelKey, *names: str) -> list[list[Any]]:
         place = self._places.get(key)
         return [[] for _ in names] if place is None else [self._values(name, place) for name in names]
 
     def of_measures(self, names: Collection[str]) -> Iterator[Record]:
-        codes = [code for code, name in enumerate(_texts(self._table, "measure")) if name in names]
-        return self._in_order(np.flatnonzero(np.isin(_codes(self._table, "measure"), codes)))
+        codes = [code for code, name in enumerate(_texts(self.table, "measure")) if name in names]
+        return self._in_order(np.flatnonzero(np.isin(_codes(self.table, "measure"), codes)))
 
     def _in_order(self, rows: npt.NDArray[np.int64]) -> Iterator[Record]:
-        order = rows[np.argsort(_ints(self._table, "position")[rows], kind="stable")]
+        order = rows[np.argsort(_ints(self.table, "position")[rows], kind="stable")]
         for start in range(0, len(order), _BLOCK):
             yield from self._records(order[start : start + _BLOCK])
 
     def pairs(self) -> set[tuple[str, str]]:
-        measures, splits = _texts(self._table, "measure"), _texts(self._table, "split")
-        both = np.unique(_codes(self._table, "measure") * (len(splits) + 1) + _codes(self._table, "split"))
+        measures, splits = _texts(self.table, "measure"), _texts(self.table, "split")
+        both = np.unique(_codes(self.table, "measure") * (len(splits) + 1) + _codes(self.table, "split"))
         return {(measures[code // (len(splits) + 1)], splits[code % (len(splits) + 1)]) for code in both.tolist()}
 
     def versions(self) -> dict[str, int]:
-        order = np.argsort(_ints(self._table, "position"), kind="stable")
-        codes, texts = _codes(self._table, "measure")[order], _texts(self._table, "measure")
+        order = np.argsort(_ints(self.table, "position"), kind="stable")
+        codes, texts = _codes(self.table, "measure")[order], _texts(self.table, "measure")
         first = np.unique(codes, return_index=True)[1]
         last = {int(code): row for code, row in zip(codes.tolist(), order.tolist(), strict=True)}
-        return {texts[code]: self._records(np.array([last[code]]))[0].measure_version for code in codes[np.sort(first)].tolist()}
+        return {
+            texts[code]: self._records(np.array([last[code]]))[0].measure_version
+            for code in codes[np.sort(first)].tolist()
+        }
 
     def n_answered(self, questions: Collection[Question]) -> dict[ModelKey, int]:
-        key, asked = _questions(self._table), set(questions)
+        key, asked = _questions(self.table), set(questions)
         _, rows, kinds = np.unique(key, return_index=True, return_inverse=True)
         names = ("measure", "measure_version", "split", "n")
-        kind = [(m, v, s, n if counts_n(m) else None) for m, v, s, n in zip(*(self._values(x, rows) for x in names), strict=True)]
+        kind = [
+            (m, v, s, n if counts_n(m) else None)
+            for m, v, s, n in zip(*(self._values(x, rows) for x in names), strict=True)
+        ]
         answers = np.array([question in asked for question in kind], dtype=np.int64)[kinds] if kind else key
         starts = [place.start for place in self._places.values()]
         counts = np.add.reduceat(answers, starts).tolist() if starts else []
         return dict(zip(self._places, counts, strict=True))
 
     def paces(self, since: str) -> tuple[dict[tuple[str, str], tuple[int, float]], str]:
-        texts, times = _texts(self._table, "status"), _array(self._table, "time")
-        failed = np.array([text == "failed" for text in texts], dtype=bool)[_codes(self._table, "status")]
+        texts, times = _texts(self.table, "status"), _array(self.table, "time")
+        failed = np.array([text == "failed" for text in texts], dtype=bool)[_codes(self.table, "status")]
         late = pc.greater_equal(times, since).to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(late & ~failed)
-        splits = _texts(self._table, "split")
-        pair = (_codes(self._table, "measure") * len(splits) + _codes(self._table, "split"))[rows]
+        splits = _texts(self.table, "split")
+        pair = (_codes(self.table, "measure") * len(splits) + _codes(self.table, "split"))[rows]
         seconds = np.asarray(self._values("seconds", rows), dtype=np.float64)
-        measures, found = _texts(self._table, "measure"), {}
+        measures, found = _texts(self.table, "measure"), {}
         n, total = np.bincount(pair), np.bincount(pair, weights=seconds)
         for code in np.flatnonzero(n).tolist():
             found[measures[code // len(splits)], splits[code % len(splits)]] = (int(n[code]), float(total[code]))
         return found, max(times.take(pa.array(rows)).to_pylist(), default="") if len(rows) else ""
 
     def n_by_status(self) -> dict[str, int]:
-        texts, codes = _texts(self._table, "status"), _codes(self._table, "status")
+        texts, codes = _texts(self.table, "status"), _codes(self.table, "status")
         found = dict(zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True))
         return {status: found.get(status, 0) for status in ("measured", "undefined", "failed")}
 
     @cached_property
     def _places(self) -> dict[ModelKey, slice]:
         """The rows of each model, weights and configuration."""
-        changes = [np.diff(_codes(self._table, name), prepend=-1) != 0 for name in _GROUP]
+        changes = [np.diff(_codes(self.table, name), prepend=-1) != 0 for name in _GROUP]
         starts = np.flatnonzero(np.logical_or.reduce(changes))
         keys = zip(*(self._values(name, starts) for name in _GROUP), strict=True)
-        ends = [*starts[1:].tolist(), len(self._table)][: len(starts)]
+        ends = [*starts[1:].tolist(), len(self.table)][: len(starts)]
         return {key: slice(*both) for key, *both in zip(keys, starts.tolist(), ends, strict=True)}
 
     @cached_property
     def _exact(self) -> dict[int, Record]:
         """The records that the columns cannot hold, by row."""
-        column = _array(self._table, "exact")
+        column = _array(self.table, "exact")
         rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
         return {row: Record(**json.loads(column[row].as_py())) for row in rows}
 
@@ -283,7 +291,7 @@ class RecordColumns(RecordSet):
         if name == "diagnostics":
             found = [self._diagnostics(code) for code in found]
         if self._exact:
-            places = range(len(self._table))[rows] if isinstance(rows, slice) else rows.tolist()
+            places = range(len(self.table))[rows] if isinstance(rows, slice) else rows.tolist()
             for k, row in enumerate(places):
                 if row in self._exact:
                     found[k] = getattr(self._exact[row], name)
@@ -292,16 +300,18 @@ class RecordColumns(RecordSet):
     def _decoded(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
         """Return a column as an array, and where it is missing, None for nowhere; diagnostics as codes."""
         if name == "diagnostics":
-            return _codes(self._table, name), None
+            return _codes(self.table, name), None
         if SCHEMA.field(name).type == _TEXT:
-            return np.array(_texts(self._table, name), dtype=object)[_codes(self._table, name)], None
-        column = _array(self._table, name)
+            return np.array(_texts(self.table, name), dtype=object)[_codes(self.table, name)], None
+        column = _array(self.table, name)
         missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-        return (column if missing is None or name == "time" else column.fill_null(0)).to_numpy(zero_copy_only=False), missing
+        return (column if missing is None or name == "time" else column.fill_null(0)).to_numpy(
+            zero_copy_only=False
+        ), missing
 
     @cached_property
     def _diagnostic_texts(self) -> list[str]:
-        return _texts(self._table, "diagnostics")
+        return _texts(self.table, "diagnostics")
 
     def _diagnostics(self, code: int) -> dict[str, Any]:
         known = self._told.get(code)

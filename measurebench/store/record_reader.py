@@ -104,7 +104,9 @@ class RecordReader:
         self._pack()
         self.tables = [joined_tables([self.tables])]
         write_snapshot(self.journal.path, self.tables[0], self.cover)
-        self._covered = self.cover.place.offset  # where it could not be written, the next try waits for as many lines again
+        self._covered = (
+            self.cover.place.offset
+        )  # where it could not be written, the next try waits for as many lines again
 
     def _size(self) -> int:
         return self.journal.path.stat().st_size if self.journal.path.is_file() else 0

@@ -279,7 +279,9 @@ def _status(entry: Mapping[str, Any], records: RecordSet) -> dict[str, str]:
     Undefined measures do not make a model fail; their reasons are listed all the same.
     """
     measures, statuses, told = records.columns(model_key(entry), "measure", "status", "reason")
-    reasons = [f"{name}: {why}" for name, status, why in zip(measures, statuses, told, strict=True) if status != "measured"]
+    reasons = [
+        f"{name}: {why}" for name, status, why in zip(measures, statuses, told, strict=True) if status != "measured"
+    ]
     if entry.get("failure"):
         return {"status": "failed", "reason": str(entry["failure"])}
     status = "failed" if "failed" in statuses else "measured" if statuses else "missing"

@@ -16,13 +16,13 @@ from measurebench.reporting.figures.latex import latex_table
 from measurebench.reporting.html.shell import write_text
 from measurebench.reporting.single.single_page import Single, load_single, single_page
 from measurebench.reporting.study.study_page import sections, study_page
-from measurebench.reporting.subject.study import Study, load_study
+from measurebench.reporting.subject.study import Study, load_study, sources_of
 
 __all__ = ["static_figures", "write_report"]
 
 
 def write_report(
-    source: Path | str | pd.DataFrame,
+    source: Path | str | pd.DataFrame | Sequence[Path | str],
     out: Path | str,
     *,
     name: str = "",
@@ -31,7 +31,7 @@ def write_report(
     analysis: Path | str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
+    """Write ``out/index.html``, one self-contained page of results folders or any table of models; return its path.
 
     A source with a single model gets the page of a model: accuracies with intervals, measures with errors, classes, and
     its place among the models of a shipped study. ``name`` is the study's, ``figures`` a folder for every chart as a
@@ -55,14 +55,16 @@ def write_report(
     return page
 
 
-def _single(source: Path | str | pd.DataFrame, name: str) -> Single | None:
+def _single(source: Path | str | pd.DataFrame | Sequence[Path | str], name: str) -> Single | None:
     """Return the one model of a source, None where there are several."""
     if isinstance(source, pd.DataFrame):
         return load_single(source, name=name) if len(source) == 1 else None
     from measurebench.store.recorded_infos import infos_of
     from measurebench.store.tables import read_provenance, read_table
 
-    path = Path(source)
+    if len(paths := sources_of(source)) != 1:
+        return None
+    path = paths[0]
     table = read_table(path)
     if len(table) != 1:
         return None
