@@ -30,8 +30,9 @@ class ResultsFolder:
 
     records.jsonl (one line per record; other machines that share the folder write records-NAME.jsonl), models.jsonl
     (what was measured, with which configuration), configs.jsonl, environments.jsonl, runs.jsonl (command lines),
-    snapshot/ (copies of long files of records, made again when they are missing), examples/ (per-example verdicts), adversarial/ (adversarial images),
-    blocks/ (what AutoAttack has done, by blocks of examples). Every line and file has a checksum.
+    plan.json (what the last run was asked for), log.jsonl (what runs did, and when), snapshot/ (copies of long files of
+    records, made again when they are missing), examples/ (per-example verdicts), adversarial/ (adversarial images),
+    blocks/ (what AutoAttack has done, by blocks of examples). Every line and file with values has a checksum.
     """
 
     def __init__(self, path: Path) -> None:

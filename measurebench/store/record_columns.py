@@ -198,13 +198,16 @@ class RecordColumns(RecordSet):
         return [] if place is None else self._records(place)
 
     def in_order(self) -> Iterator[Record]:
+        """Yield all records, models mixed as they were measured."""
         return self._in_order(np.arange(len(self.table)))
 
     def columns(self, key: ModelKey, *names: str) -> list[list[Any]]:
+        """Return fields of the records of a model, one list for each name."""
         place = self._places.get(key)
         return [[] for _ in names] if place is None else [self._values(name, place) for name in names]
 
     def of_measures(self, names: Collection[str]) -> Iterator[Record]:
+        """Yield the records of some measures, in their order."""
         codes = [code for code, name in enumerate(_texts(self.table, "measure")) if name in names]
         return self._in_order(np.flatnonzero(np.isin(_codes(self.table, "measure"), codes)))
 
@@ -214,11 +217,13 @@ class RecordColumns(RecordSet):
             yield from self._records(order[start : start + _BLOCK])
 
     def pairs(self) -> set[tuple[str, str]]:
+        """Return every (measure, split) that a record has."""
         measures, splits = _texts(self.table, "measure"), _texts(self.table, "split")
         both = np.unique(_codes(self.table, "measure") * (len(splits) + 1) + _codes(self.table, "split"))
         return {(measures[code // (len(splits) + 1)], splits[code % (len(splits) + 1)]) for code in both.tolist()}
 
     def versions(self) -> dict[str, int]:
+        """Return the version of each measure in its last record."""
         order = np.argsort(_ints(self.table, "position"), kind="stable")
         codes, texts = _codes(self.table, "measure")[order], _texts(self.table, "measure")
         first = np.unique(codes, return_index=True)[1]
@@ -229,6 +234,7 @@ class RecordColumns(RecordSet):
         }
 
     def n_answered(self, questions: Collection[Question]) -> dict[ModelKey, int]:
+        """Return how many of the questions are answered of each model."""
         key, asked = _questions(self.table), set(questions)
         _, rows, kinds = np.unique(key, return_index=True, return_inverse=True)
         names = ("measure", "measure_version", "split", "n")
@@ -242,6 +248,7 @@ class RecordColumns(RecordSet):
         return dict(zip(self._places, counts, strict=True))
 
     def paces(self, since: str) -> tuple[dict[tuple[str, str], tuple[int, float]], str]:
+        """Return numbers of records and their seconds by measure and split, and the time of the last one."""
         texts, times = _texts(self.table, "status"), _array(self.table, "time")
         failed = np.array([text == "failed" for text in texts], dtype=bool)[_codes(self.table, "status")]
         late = pc.greater_equal(times, since).to_numpy(zero_copy_only=False)
@@ -256,6 +263,7 @@ class RecordColumns(RecordSet):
         return found, max(times.take(pa.array(rows)).to_pylist(), default="") if len(rows) else ""
 
     def n_by_status(self) -> dict[str, int]:
+        """Return how many records have each status."""
         texts, codes = _texts(self.table, "status"), _codes(self.table, "status")
         found = dict(zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True))
         return {status: found.get(status, 0) for status in ("measured", "undefined", "failed")}

@@ -1,7 +1,7 @@
 """A compact copy of a journal of records, beside it: columns in a Parquet file, made again whenever it is of no use.
 
-The journal stays the truth. A snapshot covers the first bytes of its journal and is used only while their SHA-256 is the
-one that was noted when it was made, and its own SHA-256 is right too. Whatever is wrong with it, it is left unread.
+The journal stays the truth. A snapshot covers the first bytes of its journal. It is used only while their SHA-256 is
+the one that was noted when it was made, and its own SHA-256 is right too. Whatever is wrong with it, it is left unread.
 """
 
 from __future__ import annotations

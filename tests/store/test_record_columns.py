@@ -9,8 +9,12 @@ from measurebench.store.record_columns import RecordColumns, joined_tables, tabl
 from measurebench.store.record_set import RecordSet, joined
 from tests.store.test_folder import record
 
-
-QUESTIONS = [("m1", 1, "train", None), ("m1", 2, "test", None), ("pgd_accuracy", 1, "test", 5), ("m3", 1, "test", None)]
+QUESTIONS = [
+    ("m1", 1, "train", None),
+    ("m1", 2, "test", None),
+    ("pgd_accuracy", 1, "test", 5),
+    ("m3", 1, "test", None),
+]
 
 
 def drawn(draw: random.Random) -> Record:
