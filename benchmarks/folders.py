@@ -1,8 +1,9 @@
 """Seconds and memory that results folders of many models take to read; writes results/folders.md.
 
 Run as ``python -m benchmarks.folders``. A folder of 10,000 models with 134 records each is generated (about 0.6 GB,
-kept in ``--folder`` for the next time), then ``status``, ``export`` and the beginning of a resuming ``run`` are timed,
-each in a process of its own, from its start. ``--before FILE`` names figures of another version, as ``--json`` prints them.
+kept in ``--folder`` for the next time). Then ``status``, ``export`` and the beginning of a resuming ``run`` are timed,
+each in a process of its own, from its start. ``--before FILE`` names figures of another version, as printed by
+``--json``.
 """
 
 import argparse
@@ -204,7 +205,7 @@ def page(figures: Mapping[str, Mapping[str, float]], before: Mapping[str, Mappin
             "# Large results folders",
             "",
             f"A folder of {MODELS:,} models with {RECORDS} records each: {size:.2f} GB of lines. Written by",
-            "`python -m benchmarks.folders`. Each row is one process, from its start (the imports count); `resume` is a",
+            "`python -m benchmarks.folders`. Each row is one process from its start (imports count); `resume` is a",
             "`run` command up to the loading of the first model that is not measured yet. The goal for memory is 1 GB.",
             "",
             "| command | before: s | processor s | GB | now: s | processor s | GB | goal: s |",

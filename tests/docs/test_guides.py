@@ -82,6 +82,7 @@ def test_there_is_a_guide_for_each_task() -> None:
         "table",
         "leaderboard",
         "cluster",
+        "long-runs",
         "gpu",
         "training",
         "photograph",
