@@ -75,18 +75,18 @@ def test_another_ending_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
 
 
 def test_several_folders_are_a_source_of_analyses_and_pages(tmp_path: Path) -> None:
-    gaps = {name: {"average_ce": k, "robust_gap_pgd": k % 3} for k, name in enumerate("abcdefgh")}
+    gaps = {name: {"average_ce": k + 0.5, "path_norm": k % 3 + 0.5} for k, name in enumerate("abcdefgh")}
     first = results(tmp_path / "1", **{name: gaps[name] for name in "abcde"})
     second = results(tmp_path / "2", **{name: gaps[name] for name in "fgh"})
     pd.testing.assert_frame_equal(read_sources([first, second]), join_results([first, second]))
     pd.testing.assert_frame_equal(read_sources([first]), read_table(first))
     told = provenance_of_sources([first, second])
     assert told["n_records"] == {"measured": 16, "undefined": 0, "failed": 0}
-    assert told["measure_versions"] == {"average_ce": 1, "robust_gap_pgd": 1}
+    assert told["measure_versions"] == {"average_ce": 1, "path_norm": 1}
     assert provenance_of_sources([first]) == read_provenance(first)
-    study = load_study([first, second])
+    study = load_study([first, second], options={"target": "average_ce", "measures": ["path_norm"], "bootstrap": 50})
     assert (len(study.table), study.name, study.provenance) == (8, "1 + 2", told)
-    given = ["--measures", "average_ce", "--bootstrap", "50"]
+    given = ["--target", "average_ce", "--measures", "path_norm", "--bootstrap", "50"]
     assert run_command_line(["analyze", str(first), str(second), "--out", str(tmp_path / "a"), *given]) == 0
     assert json.loads((tmp_path / "a" / "analysis.json").read_text())["n_models"] == 8
 
