@@ -21,10 +21,7 @@ def log(
     from measurebench.store.folder import ResultsFolder
     from measurebench.store.run_log import follow_log, log_line, read_log
 
-    if last < 0:
-        raise BadInputError("--last", "a whole number from 0", repr(last))
-    if follow and as_json:
-        raise BadInputError("--json", "no --follow beside it", "both")
+    _check(last, follow and as_json)
     ResultsFolder.open(folder)
     events = read_log(folder)
     if as_json:
@@ -38,3 +35,11 @@ def log(
         if not last or n >= len(events) - last:
             say(log_line(event))
     return 0
+
+
+def _check(last: int, both: bool) -> None:
+    """Refuse options that contradict themselves."""
+    if last < 0:
+        raise BadInputError("--last", "a whole number from 0", repr(last))
+    if both:
+        raise BadInputError("--json", "no --follow beside it", "both")

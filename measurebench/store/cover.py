@@ -10,7 +10,7 @@ from typing import Any
 from measurebench.store.checked_lines import Damage
 from measurebench.store.journal import Place
 
-__all__ = ["BLOCK", "FOLDER", "BlockDigests", "Cover", "drop_snapshot", "snapshot_path"]
+__all__ = ["BLOCK", "FOLDER", "BlockDigests", "Cover", "drop_orphans", "drop_snapshot", "snapshot_path"]
 
 FOLDER = "snapshot"
 BLOCK = 1 << 22  # bytes of the journal with one SHA-256: blocks are hashed side by side, and kept when a snapshot grows
@@ -63,3 +63,10 @@ def drop_snapshot(journal: Path) -> None:
         if not path.parent.is_symlink():
             path.with_suffix(".json").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+
+
+def drop_orphans(folder: Path) -> None:
+    """Remove snapshots of journals that are gone from a results folder, where that is possible."""
+    for path in sorted((folder / FOLDER).glob("records*.parquet")):
+        if not (journal := folder / f"{path.stem}.jsonl").exists():
+            drop_snapshot(journal)

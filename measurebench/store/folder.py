@@ -13,7 +13,7 @@ from measurebench.core.machine_faults import LostFolderError
 from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.catalogue import checked_entry
-from measurebench.store.cover import drop_snapshot
+from measurebench.store.cover import drop_orphans, drop_snapshot
 from measurebench.store.journal import Journal, exclusive
 from measurebench.store.record_reader import RecordReader, record_set
 from measurebench.store.record_set import RecordSet
@@ -89,6 +89,7 @@ class ResultsFolder:
                     write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
                 folder = cls.open(path)
                 folder._set_aside()
+                drop_orphans(path)
                 folder._place = _place(path)
                 yield folder
         except (PermissionError, FileExistsError, NotADirectoryError) as error:

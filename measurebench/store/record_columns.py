@@ -82,16 +82,14 @@ def _float(value: int) -> float | None:
         return None
 
 
-def joined_tables(journals: Iterable[Sequence[pa.Table]]) -> pa.Table:
-    """Return the records of several journals, each in parts, as one table: one row for each key.
-
-    The rule is that of ``record_set.joined``: within a journal the later line counts, between journals the later time.
-    """
-    found = [_latest(_unified(parts)) for parts in journals]
-    if len(found) == 1:
-        return found[0]
-    found = [_with_positions(table, _ints(table, "position") + k * _FAR) for k, table in enumerate(found)]
-    return _latest(_unified(found), by_time=True)
+def joined_tables(journals: Sequence[Sequence[pa.Table]]) -> pa.Table:
+    """Return the records of several journals, each in parts, one after the other: one row for each key, the last."""
+    parts = [
+        table if k == 0 else _with_positions(table, _ints(table, "position") + k * _FAR)
+        for k, tables in enumerate(journals)
+        for table in tables
+    ]
+    return _latest(_unified(parts))
 
 
 def _unified(parts: Sequence[pa.Table]) -> pa.Table:
@@ -99,12 +97,12 @@ def _unified(parts: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *parts]).unify_dictionaries().combine_chunks()
 
 
-def _latest(table: pa.Table, *, by_time: bool = False) -> pa.Table:
-    """Return one row for each key, the last by position or by time, sorted by model and position."""
+def _latest(table: pa.Table) -> pa.Table:
+    """Return one row for each key, the last by position in the place of the first, sorted by model and position."""
     if not len(table):
         return table
     position, group, key = _ints(table, "position"), _combined(table, _GROUP), _keys(table)
-    order = np.lexsort((position, _times(table), key) if by_time else (position, key))
+    order = np.lexsort((position, key))
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     last = order[np.append(starts[1:], len(order)) - 1]
     first = np.minimum.reduceat(position[order], starts)
@@ -137,14 +135,6 @@ def _texts(table: pa.Table, name: str) -> list[str]:
     """Return the texts of a column by their codes."""
     found: list[str] = _array(table, name).dictionary.to_pylist()
     return found
-
-
-def _times(table: pa.Table) -> npt.NDArray[np.int64]:
-    """Return the ranks of the times."""
-    encoded = _array(table, "time").dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    rank = np.argsort(np.argsort(np.array(texts, dtype=object), kind="stable"))
-    return np.asarray(rank[encoded.indices.to_numpy(zero_copy_only=False)], dtype=np.int64)
 
 
 def _combined(table: pa.Table, names: Iterable[str], *more: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -56,6 +56,10 @@ class RecordReader:
         if self._is_due(self._size()):
             self.read()
 
+    def is_covered(self) -> bool:
+        """Tell whether all that was read is in one table, which the snapshot holds too."""
+        return len(self.tables) == 1 and not self.records and self._covered == self.cover.place.offset
+
     def _is_due(self, size: int) -> bool:
         return size - self._covered >= max(SNAPSHOT_BYTES, self._covered // _SHARE)
 
@@ -127,7 +131,7 @@ def record_set(readers: Sequence[RecordReader]) -> RecordSet:
         return joined(reader.records for reader in readers)
     from measurebench.store.record_columns import RecordColumns, joined_tables, table_of
 
-    parts = [
-        [*reader.tables, *([table_of(reader.records, reader.numbers)] if reader.records else [])] for reader in readers
-    ]
-    return RecordColumns(joined_tables([part for part in parts if part]))
+    if len(readers) == 1 and readers[0].is_covered():
+        return RecordColumns(readers[0].tables[0])
+    last = [[table_of(reader.records, reader.numbers)] if reader.records else [] for reader in readers]
+    return RecordColumns(joined_tables([[*reader.tables, *rest] for reader, rest in zip(readers, last, strict=True)]))

@@ -240,17 +240,21 @@ def test_a_bad_record_is_named_with_its_line_every_time(tmp_path: Path, always: 
 def test_records_of_several_journals_are_read_as_one(tmp_path: Path, always: None) -> None:
     with ResultsFolder.writing(tmp_path / "out", "0") as folder:
         folder.add_model(ENTRY)
-        folder.add_record(record(value=1.0, time="2026-01-01T00:00:00"))
-    for name, value, day in (("one", 2.0, 3), ("two", 3.0, 2)):
+        folder.add_record(record(value=1.0))
+    for name, value in (("one", 2.0), ("two", 3.0)):
         with ResultsFolder.writing(tmp_path / name, "0") as folder:
-            folder.add_record(record(value=value, time=f"2026-01-0{day}T00:00:00"))
+            folder.add_record(record(value=value))
             folder.add_record(record(measure=name))
         (tmp_path / name / "records.jsonl").rename(tmp_path / "out" / f"records-{name}.jsonl")
     for _ in range(2):
         found = read_records(tmp_path / "out")
-        assert [(r.measure, r.value) for r in found] == [("average_ce", 2.0), ("one", 1.5), ("two", 1.5)]
-    assert len(list((tmp_path / "out" / "snapshot").glob("*.parquet"))) == 3
+        assert [(r.measure, r.value) for r in found] == [("average_ce", 3.0), ("one", 1.5), ("two", 1.5)]
+    snapshots = tmp_path / "out" / "snapshot"
+    assert len(list(snapshots.glob("*.parquet"))) == 3
     assert snapshot_faults(tmp_path / "out") == []
+    (tmp_path / "out" / "records-one.jsonl").unlink()
+    with ResultsFolder.writing(tmp_path / "out", "0"):  # a snapshot without its journal is removed
+        assert sorted(file.stem for file in snapshots.glob("*.parquet")) == ["records", "records-two"]
 
 
 def test_what_was_read_is_not_read_again(tmp_path: Path, lines_read: list[bytes]) -> None:
