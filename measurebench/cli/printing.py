@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import typer
 
 from measurebench.core.errors import DamageWarning
 
-__all__ = ["plain_warnings", "say", "say_json", "say_table", "shown_again"]
+__all__ = ["plain_warnings", "say", "say_json", "say_lines", "say_table", "shown_again"]
 
 _WIDTH = 240  # characters, where stdout is no terminal: a table in a file is not broken into a terminal's lines
 
@@ -20,6 +20,14 @@ def say(text: str, *, err: bool = False) -> None:
     from measurebench.core.foreign import for_terminal
 
     typer.echo(for_terminal(text), err=err)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print each text as one line on stdout, all at once: a line at a time is slow where there are many thousands."""
+    from measurebench.core.foreign import for_terminal
+
+    if text := "\n".join(map(for_terminal, lines)):
+        typer.echo(text)
 
 
 def say_json(value: Any) -> None:

@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.printing import say, say_json, shown_again
+from measurebench.cli.printing import say_json, say_lines, shown_again
 from measurebench.cli.progress import duration
 from measurebench.core.errors import BadInputError
 
@@ -132,13 +132,13 @@ def _objects(found: Sequence[_Look], summary: bool) -> list[dict[str, Any]]:
 
 
 def _print(look: _Look, summary: bool) -> None:
-    for line in look.lines():
-        say(line)
+    say_lines(look.lines())
     if not summary:
-        _print_models(look.models)
+        say_lines(_model_lines(look.models))
 
 
-def _print_models(models: "Sequence[ModelStatus]") -> None:
+def _model_lines(models: "Sequence[ModelStatus]") -> Iterator[str]:
+    """Yield what is to be told of each model."""
     times = Counter(model.id for model in models)
     alike = Counter((model.id, model.threat) for model in models)
     for model in models:
@@ -147,13 +147,13 @@ def _print_models(models: "Sequence[ModelStatus]") -> None:
         counts = {"undefined": len(model.undefined), "missing": len(model.missing), "failed": len(model.failed)}
         parts = [f"{model.measured} measured", *(f"{n} {word}" for word, n in counts.items() if n)]
         told = f" ({', '.join(known)})" if known else ""
-        say(f"  {model.id}{told}: {', '.join(parts)}")
+        yield f"  {model.id}{told}: {', '.join(parts)}"
         for kind, items in (("failed", model.failed), ("undefined", model.undefined)):
             for item in items:
-                say(f"    {kind} {item.measure} {item.split}: {item.reason}")
+                yield f"    {kind} {item.measure} {item.split}: {item.reason}"
         for value in model.flagged:
-            say(f"    flagged {value.measure} {value.split}: {value.flags}")
+            yield f"    flagged {value.measure} {value.split}: {value.flags}"
         if model.missing:
             shown = [f"{measure} ({split})" for measure, split in model.missing[:_SHOWN]]
             more = [f"and {len(model.missing) - _SHOWN} more"] if len(model.missing) > _SHOWN else []
-            say(f"    missing {', '.join([*shown, *more])}")
+            yield f"    missing {', '.join([*shown, *more])}"

@@ -40,6 +40,7 @@ class ResultsFolder:
         self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
         self._records = Journal(path / "records.jsonl")
         self._readers: dict[Path, RecordReader] = {}
+        self._entries: tuple[Any, list[Mapping[str, Any]]] | None = None  # the files' sizes, and what they hold
         self._found: tuple[Any, RecordSet] | None = None  # what the readers had read, and the records
         self.models = Journal(path / "models.jsonl")
         self.configs = Journal(path / "configs.jsonl")
@@ -145,7 +146,13 @@ class ResultsFolder:
 
         Raises BadInputError, which names the entry and the field, for one that is no entry.
         """
-        return [checked_entry(entry, f"{self.models.path}, entry {n}") for n, entry in enumerate(self.models.read(), 1)]
+        # Files of entries only grow, unless damaged lines are set aside.
+        size = [(path.name, path.stat().st_size) for path in sorted(self.path.glob("models*.jsonl"))]
+        if self._entries is None or self._entries[0] != size:
+            found = enumerate(self.models.read(), 1)
+            checked = [checked_entry(entry, f"{self.models.path}, entry {n}") for n, entry in found]
+            self._entries = size, checked
+        return list(self._entries[1])
 
     def catalogue(self) -> dict[str, dict[str, Any]]:
         """Return the latest entry of each model, sorted by id, since workers finish in any order."""
