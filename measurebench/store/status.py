@@ -82,15 +82,21 @@ class _Done:
 
     @classmethod
     def of(cls, records: RecordSet, key: ModelKey) -> "_Done":
-        columns = records.columns(key, "measure", "split", "status", "diagnostics")
-        rows = [row for row in zip(*columns, strict=True) if row[0] != "load"]
-        statuses = [status for _, _, status, _ in rows]
-        lacking: list[tuple[str, Unmeasured]] = []
-        if (measured := statuses.count("measured")) < len(rows):
-            found = [record for record in records[key] if record.status != "measured" and record.measure != "load"]
-            lacking = [(r.status, Unmeasured(r.measure, r.split, r.reason)) for r in found]
-        flagged = [Flagged(measure, split, str(told["flags"])) for measure, split, _, told in rows if told.get("flags")]
-        return cls(tuple(sorted({row[:2] for row in rows})), measured, lacking, flagged)
+        names = ("measure", "split", "status", "reason", "diagnostics")
+        columns = records.columns(key, *names)
+        if "load" in columns[0]:
+            columns = [
+                list(column)
+                for column in zip(*(row for row in zip(*columns, strict=True) if row[0] != "load"), strict=True)
+            ]
+            columns = columns or [[] for _ in names]
+        measures, splits, statuses, reasons, told = columns
+        rows = zip(measures, splits, statuses, reasons, strict=True)
+        lacking = [(row[2], Unmeasured(row[0], row[1], row[3])) for row in rows if row[2] != "measured"]
+        warned = zip(measures, splits, told, strict=True)
+        flagged = [Flagged(measure, split, str(each["flags"])) for measure, split, each in warned if each.get("flags")]
+        pairs = set(zip(measures, splits, strict=True))
+        return cls(tuple(sorted(pairs)), statuses.count("measured"), lacking, flagged)
 
 
 def _status(entry: Mapping[str, Any], done: _Done, missing: tuple[Pair, ...]) -> ModelStatus:
