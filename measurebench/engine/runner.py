@@ -184,7 +184,8 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     questions, origins = questions_of(pairs, options, dataset), origins_of(item for item, _ in pairs)
     records = folder.records_by_model()
     configs = {line.get("digest") for line in folder.configs.read()}
-    check_identities(measures, records.of_measures({item.info.id for item in measures}))
+    accuracies = {item.info.id for item in measures if item.info.tier == "accuracy"}
+    check_identities(measures, records.of_measures(accuracies))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for line in folder.entries():
         entries[line["model_id"]].append(line)
