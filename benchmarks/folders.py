@@ -194,7 +194,7 @@ def page(figures: Mapping[str, Mapping[str, float]], before: Mapping[str, Mappin
     """Return the page of results."""
 
     def cells(row: Mapping[str, float] | None) -> str:
-        return f"{row['seconds']:.1f} | {row['processor']:.1f} | {row['memory']:.2f}" if row else "| |"
+        return f"{row['processor']:.1f} | {row['memory']:.2f}" if row else "not measured | "
 
     rows = [
         f"| {name} | {cells(before.get(name.partition(',')[0]))} | {cells(row)} | {GOALS[name.partition(',')[0]]} |"
@@ -208,14 +208,16 @@ def page(figures: Mapping[str, Mapping[str, float]], before: Mapping[str, Mappin
             "`python -m benchmarks.folders`. Each row is one process from its start (imports count); `resume` is a",
             "`run` command up to the loading of the first model that is not measured yet. The goal for memory is 1 GB.",
             "",
-            "| command | before: s | processor s | GB | now: s | processor s | GB | goal: s |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
+            "| command | before: processor s | GB | now: processor s | GB | goal: s |",
+            "|---|---:|---:|---:|---:|---:|",
             *rows,
             "",
-            "The first row of each command is with a snapshot that is up to date, the second without any: it reads the",
-            "lines one by one and writes the snapshot for the next command.",
+            "The first row of a command is with a snapshot that is up to date. Without one, the lines are read one by",
+            "one and the snapshot is written for the next command.",
             "",
-            f"{processor()}, {os.cpu_count()} cores shared with other work, Python {platform.python_version()}.",
+            f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. Processor seconds are given,",
+            f"since the machine had other work: {os.getloadavg()[2]:.0f} processes wanted its cores. That makes the work",
+            "itself slower too.",
             "",
         ]
     )
@@ -227,14 +229,15 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=MODELS)
     parser.add_argument("--child", choices=COMMANDS)
     parser.add_argument("--before", type=Path)
+    parser.add_argument("--now", type=Path, help="Write the page from figures that were measured one by one.")
     parser.add_argument("--json", action="store_true", help="Print figures and write no page.")
     given = parser.parse_args()
     if given.child:
         child(given.child, given.folder)
     if not given.folder.exists():
         generate(given.folder, given.models)
-    figures = {}
-    for command in COMMANDS:
+    figures = json.loads(given.now.read_text()) if given.now else {}
+    for command in () if given.now else COMMANDS:
         shutil.rmtree(given.folder / "results" / "snapshot", ignore_errors=True)
         without = measured(command, given.folder)
         if given.json:

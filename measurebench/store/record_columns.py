@@ -118,7 +118,8 @@ def _with_positions(table: pa.Table, positions: npt.NDArray[np.int64]) -> pa.Tab
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    return table.column(name).combine_chunks()
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
 
 
 def _ints(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
@@ -170,7 +171,8 @@ class RecordColumns(RecordSet):
     """Records in a table that ``joined_tables`` made; a Record is made when it is asked for."""
 
     def __init__(self, table: pa.Table) -> None:  # no call of the base class: it holds records one by one
-        self.table = table
+        # A large Parquet file comes in chunks, each with codes of its own.
+        self.table = table if table.column(0).num_chunks < 2 else table.unify_dictionaries().combine_chunks()
         self._columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {}
         self._told: dict[int, dict[str, Any]] = {}
 

@@ -28,6 +28,7 @@ __all__ = ["read_snapshot", "write_snapshot"]
 
 _FORMAT = 1
 _THREADS = 4
+_ROWS = 1 << 22  # of one chunk; several chunks have to be put together when they are read
 _LONGEST = 1 << 26  # bytes of the description: one line of it for each 4 MiB of journal, one for each damaged line
 _SMALL = 1 << 16  # bytes; a Parquet file of a few records is longer than their lines
 
@@ -84,7 +85,7 @@ def write_snapshot(journal: Path, table: pa.Table, cover: Cover) -> bool:
     if path.parent.is_symlink():  # what it points to is not ours to write to
         return False
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROWS)
     content = buffer.getvalue()
     damages = [[damage.number, damage.reason] for damage in cover.damages]
     told = {"format": _FORMAT, "journal": journal.name, "place": asdict(cover.place), "damages": damages}
