@@ -196,10 +196,12 @@ def page(figures: Mapping[str, Mapping[str, float]], before: Mapping[str, Mappin
     def cells(row: Mapping[str, float] | None) -> str:
         return f"{row['processor']:.1f} | {row['memory']:.2f}" if row else "not measured | "
 
-    rows = [
-        f"| {name} | {cells(before.get(name.partition(',')[0]))} | {cells(row)} | {GOALS[name.partition(',')[0]]} |"
-        for name, row in figures.items()
-    ]
+    rows = []
+    for name, row in figures.items():
+        command = name.partition(",")[0]
+        earlier = f"{cells(before.get(command))} | " if before else ""
+        rows.append(f"| {name} | {earlier}{cells(row)} | {GOALS[command]} |")
+    heads = "before: processor s | GB | now: " if before else ""
     return "\n".join(
         [
             "# Large results folders",
@@ -208,16 +210,16 @@ def page(figures: Mapping[str, Mapping[str, float]], before: Mapping[str, Mappin
             "`python -m benchmarks.folders`. Each row is one process from its start (imports count); `resume` is a",
             "`run` command up to the loading of the first model that is not measured yet. The goal for memory is 1 GB.",
             "",
-            "| command | before: processor s | GB | now: processor s | GB | goal: s |",
-            "|---|---:|---:|---:|---:|---:|",
+            f"| command | {heads}processor s | GB | goal: s |",
+            "|---|" + "---:|" * (5 if before else 3),
             *rows,
             "",
             "The first row of a command is with a snapshot that is up to date. Without one, the lines are read one by",
             "one and the snapshot is written for the next command.",
             "",
             f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}. Processor seconds are given,",
-            f"since the machine had other work: {os.getloadavg()[2]:.0f} processes wanted its cores. That makes the work",
-            "itself slower too.",
+            f"since the machine had other work ({os.getloadavg()[2]:.0f} processes for its cores), which makes the",
+            "work itself slower too.",
             "",
         ]
     )
