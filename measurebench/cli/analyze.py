@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["analyze"]
 
 
-_Source = Annotated[Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")]
+_Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="DIR|TABLE", help="A results folder, several of them, or any table (.csv, .xlsx, ...)."),
+]
 _Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder for correlations.csv, regressions.csv and analysis.json.")
 ]
@@ -49,7 +52,7 @@ _Explain = Annotated[
 
 
 def analyze(
-    source: _Source,
+    sources: _Sources,
     out: _Out = None,
     target: Target = "",
     measures: Measures = "",
@@ -73,15 +76,14 @@ def analyze(
 ) -> int:
     """Test how well each measure predicts the target, and write correlations, regressions and the analysis to --out.
 
-    Any table with one row per model will do, if it has a target and at least one measure. For what cannot be computed
-    the reason is given.
+    Any table with one row per model will do, if it has a target and at least one measure. Several results folders are
+    joined, as `export` joins them. For what cannot be computed the reason is given.
     """
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
-    from measurebench.store.recorded_infos import infos_of
-    from measurebench.store.tables import read_table
+    from measurebench.store.joining import infos_of_sources, read_sources
 
-    table, infos = read_table(source), infos_of(source)
+    table, infos = read_sources(sources), infos_of_sources(sources)
     columns = chosen_columns(target, measures, settings, defense, id) | {"run": run, "cluster": cluster}
     if explain:
         return _explain(table, columns)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import typer
 
 from measurebench.core.errors import DamageWarning
 
-__all__ = ["plain_warnings", "say", "say_json", "say_table"]
+__all__ = ["plain_warnings", "say", "say_json", "say_lines", "say_table", "shown_again"]
 
 _WIDTH = 240  # characters, where stdout is no terminal: a table in a file is not broken into a terminal's lines
 
@@ -20,6 +20,14 @@ def say(text: str, *, err: bool = False) -> None:
     from measurebench.core.foreign import for_terminal
 
     typer.echo(for_terminal(text), err=err)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print each text as one line on stdout, all at once: a line at a time is slow where there are many thousands."""
+    from measurebench.core.foreign import for_terminal
+
+    if text := "\n".join(map(for_terminal, lines)):
+        typer.echo(text)
 
 
 def say_json(value: Any) -> None:
@@ -40,6 +48,30 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Col
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: rich reads no markup in it
     _console().print(table)
+
+
+@contextmanager
+def shown_again() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Yield a way to show lines that take the place of those shown before; in a file, only lines that changed."""
+    console = _console()
+    if not console.is_terminal:
+        shown: list[str] = []
+
+        def printed(lines: Sequence[str]) -> None:
+            for line in lines:
+                if line not in shown:
+                    say(line)
+            shown[:] = lines
+
+        yield printed
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    from measurebench.core.foreign import for_terminal
+
+    with Live(console=console, auto_refresh=False) as live:
+        yield lambda lines: live.update(Text("\n".join(map(for_terminal, lines))), refresh=True)
 
 
 def _console() -> Any:

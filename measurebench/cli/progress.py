@@ -22,8 +22,9 @@ _LONGEST = 80  # characters of a name beside the bar
 class _Pace:
     """How much is left, and how long it will take if every pair takes as long as those measured so far.
 
-    A model that cannot be loaded settles all of its pairs at once and says nothing of the pace. The clock starts with
-    the first model that loads: failed downloads before it may have taken any time.
+    A model that cannot be loaded settles all of its pairs at once, and a measure that fails may fail at once too: both
+    say nothing of the pace. The clock starts with the first model that has a value: failed downloads before it may
+    have taken any time.
     """
 
     def __init__(self) -> None:
@@ -41,9 +42,10 @@ class _Pace:
     def recorded(self, record: Record) -> None:
         if record.measure == "load":
             return
-        if self.first is None:
-            self.first = self.started_at.get(record.model_id, time.monotonic())
-        self.n_measured += 1
+        if record.status != "failed":
+            if self.first is None:
+                self.first = self.started_at.get(record.model_id, time.monotonic())
+            self.n_measured += 1
         self._settle(record.model_id, 1)
 
     def finished(self, model_id: str) -> None:

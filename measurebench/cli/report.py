@@ -12,8 +12,9 @@ __all__ = ["report"]
 
 
 def report(
-    source: Annotated[
-        Path, typer.Argument(metavar="DIR|TABLE", help="A results folder or any table (.csv, .xlsx, ...).")
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR|TABLE", help="A results folder, several of them, or any table (.csv, .xlsx, ...)."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html.")],
     name: Annotated[str, typer.Option(metavar="TEXT", help="Name of the study. [default: the folder's]")] = "",
@@ -40,7 +41,8 @@ def report(
 ) -> int:
     """Write index.html, one self-contained page with the findings, charts, all models, methods and provenance.
 
-    A table without an analysis beside it is analysed first, and so is any table where columns are named.
+    A table without an analysis beside it is analysed first, and so is any table where columns are named. Several
+    results folders are joined, as `export` joins them.
     """
     from measurebench.reporting import write_report
 
@@ -50,7 +52,7 @@ def report(
     }
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
     page = write_report(
-        source, out, name=name, figures=figures, formats=formats, analysis=analysis, options=options or None
+        sources, out, name=name, figures=figures, formats=formats, analysis=analysis, options=options or None
     )
     say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
     return 0

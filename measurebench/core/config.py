@@ -49,7 +49,11 @@ class RunConfig:
 
     def digest(self) -> str:
         """Return 16 hex digits that stand for the whole configuration."""
-        return digest_json(self.to_json())
+        # Kept, since a plan asks for it several times for each of its models.
+        known: str | None = self.__dict__.get("_digest")
+        if known is None:
+            known = self.__dict__["_digest"] = digest_json(self.to_json())
+        return known
 
 
 def choose_threat(

@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["Diagnostic", "ModelKey", "Record", "Status", "counts_n"]
+__all__ = ["Answer", "Diagnostic", "ModelKey", "Question", "Record", "Status", "counts_n"]
 
 Status = Literal["measured", "undefined", "failed"]
 Diagnostic = float | int | bool | str | None
 ModelKey = tuple[str, str, str]
+Question = tuple[str, int, str, int | None]  # measure, version, split and, of accuracies, the number of examples
 
 
 def counts_n(measure: str) -> bool:
@@ -76,6 +77,11 @@ class Record:
         )
 
     @property
+    def question(self) -> Question:
+        """What a plan asks of every model, and this record answers of one."""
+        return self.measure, self.measure_version, self.split, self.n if counts_n(self.measure) else None
+
+    @property
     def model_key(self) -> ModelKey:
         """Model, weights and configuration: what the records of one row of a table share."""
         return self.model_id, self.model_digest, self.config_digest
@@ -94,19 +100,54 @@ class Record:
             raise BadInputError(where, "an object with a record's fields", type(value).__name__)
         if "checksum" in value:
             value = {name: item for name, item in value.items() if name != "checksum"}
-        if missing := sorted(_REQUIRED - value.keys()):
-            raise BadInputError(where, f"the field {missing[0]!r}", "a record without it")
-        if unknown := sorted(value.keys() - _KINDS.keys()):
-            raise BadInputError(where, "a record's fields", f"{unknown[0]!r} besides", "written by a later version?")
-        for name, item in value.items():
-            if not isinstance(item, _KINDS[name]) or item is True or item is False:
-                raise BadInputError(f"{where}: {name}", _expected(name), repr(item)[:80])
-            if isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
-                raise BadInputError(f"{where}: {name}", "text in UTF-8", ascii(item)[:80])
-        _check_diagnostics(value.get("diagnostics", {}), where)
+        _check_fields(value, where)
         return cls(**value)
 
 
+class Answer(NamedTuple):
+    """What a plan asks of a record: which question it answers. Made for a million records, where a Record is slow."""
+
+    model_id: str
+    config_digest: str
+    measure: str
+    measure_version: int
+    split: str
+    status: Status
+    n: int
+    diagnostics: Mapping[str, Diagnostic]
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        return self.measure, self.measure_version, self.split, self.n if counts_n(self.measure) else None
+
+
+def _check_fields(value: Mapping[str, Any], where: str) -> None:
+    """Raise BadInputError for an unknown or a missing field and for a value of another type."""
+    # Millions of records have the same few combinations of fields and types, which need to be looked at once.
+    kinds = (*value, *map(type, value.values()))
+    if kinds not in _KNOWN_KINDS:
+        _check_kinds(value, where)
+        if len(_KNOWN_KINDS) < _MOST_KINDS:
+            _KNOWN_KINDS.add(kinds)
+    for name, item in value.items():
+        if isinstance(item, str) and not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
+            raise BadInputError(f"{where}: {name}", "text in UTF-8", ascii(item)[:80])
+    _check_diagnostics(value.get("diagnostics", {}), where)
+
+
+def _check_kinds(value: Mapping[str, Any], where: str) -> None:
+    if missing := sorted(_REQUIRED - value.keys()):
+        raise BadInputError(where, f"the field {missing[0]!r}", "a record without it")
+    if unknown := sorted(value.keys() - _KINDS.keys()):
+        raise BadInputError(where, "a record's fields", f"{unknown[0]!r} besides", "written by a later version?")
+    for name, item in value.items():
+        if not isinstance(item, _KINDS[name]) or item is True or item is False:
+            raise BadInputError(f"{where}: {name}", _expected(name), repr(item)[:80])
+
+
+_MOST_KINDS = 1000  # of combinations that are kept; a file of other things may have endless ones
+_KNOWN_KINDS: set[tuple[Any, ...]] = set()
 # The types of each field; truth values, which Python counts among the numbers, are none of them.
 _KINDS: dict[str, Any] = (
     dict.fromkeys((field.name for field in fields(Record)), str)
@@ -115,6 +156,7 @@ _KINDS: dict[str, Any] = (
     | {"seconds": (int, float), "diagnostics": Mapping}
 )
 _REQUIRED = _KINDS.keys() - {"reason", "diagnostics"}
+_PLAIN = (str, int, float, type(None))
 _WORDS = {str: "text", int: "a whole number", (int, float): "a number", Mapping: "an object"}
 
 
@@ -125,7 +167,7 @@ def _expected(name: str) -> str:
 def _check_diagnostics(diagnostics: Mapping[str, Any], where: str) -> None:
     """Refuse nested values: diagnostics become cells of tables."""
     for name, item in diagnostics.items():
-        if not isinstance(item, str | int | float | None):
+        if not isinstance(item, _PLAIN):
             raise BadInputError(f"{where}: diagnostics: {name}", "a number, text, truth value or null", repr(item)[:80])
 
 

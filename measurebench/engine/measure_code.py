@@ -1,11 +1,14 @@
 """The code of third-party measures in records: kept with every value, and compared before a value is reused."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-from measurebench.core.records import Diagnostic, Record
+from measurebench.core.records import Answer, Diagnostic, Record
 from measurebench.measures.registry import Measure, origin_of_measure
 
-__all__ = ["of_this_code", "origin_entry"]
+__all__ = ["R", "made_by", "of_this_code", "origin_entry", "origins_of"]
+
+R = TypeVar("R", Record, Answer)
 
 _KEYS = ("origin", "origin_sha256")
 
@@ -21,9 +24,18 @@ def origin_entry(measure: Measure) -> dict[str, Diagnostic]:
 
 def of_this_code(records: Iterable[Record], measures: Iterable[Measure]) -> list[Record]:
     """Return the records without those of third-party measures that another version of their code made."""
-    now = {item.info.id: origin_entry(item) for item in measures}
-    return [record for record in records if record.measure not in now or _origin(record) == now[record.measure]]
+    return made_by(records, origins_of(measures))
 
 
-def _origin(record: Record) -> dict[str, Diagnostic]:
-    return {key: value for key, value in record.diagnostics.items() if key in _KEYS}
+def origins_of(measures: Iterable[Measure]) -> dict[str, dict[str, Diagnostic]]:
+    """Return the diagnostics that name the code of each measure, by id."""
+    return {item.info.id: origin_entry(item) for item in measures}
+
+
+def made_by(records: Iterable[R], origins: Mapping[str, Mapping[str, Diagnostic]]) -> list[R]:
+    """Return the records without those that other code made than ``origins`` says of their measure."""
+    return [record for record in records if record.measure not in origins or _origin(record) == origins[record.measure]]
+
+
+def _origin(record: Record | Answer) -> dict[str, Diagnostic]:
+    return {key: record.diagnostics[key] for key in _KEYS if key in record.diagnostics}

@@ -12,7 +12,7 @@ from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
-from measurebench.core.records import ModelKey, Record, counts_n
+from measurebench.core.records import Answer, ModelKey, Question, Record, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
@@ -34,6 +34,8 @@ __all__ = [
     "n_examples",
     "open_pairs",
     "pairs_of",
+    "questions_of",
+    "unanswered",
 ]
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -198,26 +200,28 @@ def open_pairs(
     records: Iterable[Record],
     options: RunOptions,
     dataset: Dataset,
-) -> tuple[tuple[str, Split], ...]:
+) -> tuple[Pair, ...]:
     """Return the pairs without a record of the same measure version (and, for accuracies, of as many examples)."""
+    return unanswered(questions_of(pairs, options, dataset), records, options)
+
+
+def questions_of(pairs: Iterable[tuple[Measure, Split]], options: RunOptions, dataset: Dataset) -> dict[Question, Pair]:
+    """Return the pairs by what a record must agree in to answer them; the same for every model of a run."""
+    found: dict[Question, Pair] = {}
+    for item, split in pairs:
+        info = item.info
+        n = n_attacked(options, dataset, item, split) if counts_n(info.id) else None
+        found[info.id, info.version, split, n] = (info.id, split)
+    return found
+
+
+def unanswered(
+    questions: Mapping[Question, Pair], records: Iterable[Record | Answer], options: RunOptions
+) -> tuple[Pair, ...]:
+    """Return the pairs whose question no record answers; with ``retry_failed`` a failed record is no answer."""
     done = {
-        (
-            record.measure,
-            record.measure_version,
-            record.split,
-            record.n if counts_n(record.measure) else None,
-        )
+        (record.measure, record.measure_version, record.split, record.n if counts_n(record.measure) else None)
         for record in records
         if not (options.retry_failed and record.status == "failed")
     }
-    return tuple(
-        (item.info.id, split)
-        for item, split in pairs
-        if (
-            item.info.id,
-            item.info.version,
-            split,
-            n_attacked(options, dataset, item, split) if counts_n(item.info.id) else None,
-        )
-        not in done
-    )
+    return tuple(pair for question, pair in questions.items() if question not in done)

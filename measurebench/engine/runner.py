@@ -1,10 +1,10 @@
 """Runs: plan what is open, measure it, write a record after every measure, and resume where an earlier run stopped."""
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
-from measurebench.core.records import ModelKey, Record
+from measurebench.core.records import Answer, ModelKey, Question
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.executors import measure_queue
-from measurebench.engine.measure_code import of_this_code
+from measurebench.engine.measure_code import made_by, origins_of
 from measurebench.engine.model_run import forget_model
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
@@ -32,8 +32,9 @@ from measurebench.engine.plan import (
     config_for,
     n_attacked,
     n_examples,
-    open_pairs,
     pairs_of,
+    questions_of,
+    unanswered,
 )
 from measurebench.engine.recorder import Recorder
 from measurebench.engine.saved_images import SavedImages
@@ -50,6 +51,7 @@ from measurebench.models.identity import identified, model_digest, named_code
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.following import RecordFollower
 from measurebench.store.recorded_infos import add_infos
+from measurebench.store.run_plan import write_plan
 from measurebench.store.verification import with_whole_verdicts
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
@@ -103,10 +105,11 @@ def run(
     demand_word(named_code(models), options.trust_code)
     progress = tracked(progress or Quiet(), options, Path(out))
     opened = ResultsFolder.sharing if options.shared else ResultsFolder.writing
-    with opened(Path(out), own_version()) as folder:
+    with opened(Path(out), own_version()) as folder, folder.log.run(command or sys.argv, len(models)):
         # Before the plan: what others record from now on is not part of it.
         others = RecordFollower(folder) if options.shared else None
         plan = _plan(models, options, dataset, folder)
+        write_plan(folder.path, plan.planned, plan.questions)
         costs = CostModel(options, dataset, plan.entries, folder.costs.read())
         recorder = Recorder(folder, plan.known_loads, costs, progress)
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
@@ -122,7 +125,8 @@ def run(
 class _Plan:
     """Models with open pairs, what is known already, and the failed loads on record (key and reason).
 
-    ``planned`` are all models of the run with the digests of their configurations, ``entries`` those of the catalogue.
+    ``planned`` are all models of the run with the digests of their configurations, ``questions`` what is asked of each,
+    ``entries`` those of the catalogue.
     """
 
     summary: RunSummary
@@ -130,6 +134,7 @@ class _Plan:
     known_loads: set[tuple[Any, str]] = field(default_factory=set)
     planned: list[tuple[str, str]] = field(default_factory=list)
     entries: list[Mapping[str, Any]] = field(default_factory=list)
+    questions: tuple[Question, ...] = ()
 
 
 def _third_party_infos(options: RunOptions) -> list[tuple[MeasureInfo, Origin]]:
@@ -165,27 +170,29 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     pairs = pairs_of(measures, options, [split for split in SPLITS if len(dataset.split(split))])
     if (supplied := supplied_attack(options.adversarial)) is not None:
         check_splits(supplied, pairs)
+    questions, origins = questions_of(pairs, options, dataset), origins_of(item for item, _ in pairs)
     records = folder.records_by_model()
     configs = {line.get("digest") for line in folder.configs.read()}
-    check_identities(measures, chain.from_iterable(records.values()))
+    accuracies = {item.info.id for item in measures if item.info.tier == "accuracy"}
+    check_identities(measures, records.of_measures(accuracies))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     catalogue = folder.entries()
     for line in catalogue:
         entries[line["model_id"]].append(line)
-    loads = [record for group in records.values() for record in group if record.measure == "load"]
     plan = _Plan(
         RunSummary(folder.path, n_models=len(models)),
-        known_loads={(record.key, record.reason) for record in loads},
+        known_loads={(record.key, record.reason) for record in records.of_measures({"load"})},
         entries=catalogue,
+        questions=tuple(questions),
     )
     done: list[tuple[Task, Mapping[str, Any]]] = []
     for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):
         task = _task(spec, threat, options, dataset, digests)
         config = task.config
         plan.planned.append((spec.id, config.digest()))
-        found = of_this_code(records[spec.id, task.model_digest, config.digest()], [item for item, _ in pairs])
+        found = made_by(records.answers(_key(task)), origins)
         found = with_whole_verdicts(found, folder.path)
-        open_now = open_pairs(pairs, found, options, dataset)
+        open_now = unanswered(questions, found, options)
         if options.save_adversarial:
             open_now = _with_unsaved(open_now, task, pairs, found, options, dataset, folder.path)
         plan.summary.n_resumed += len(pairs) - len(open_now)
@@ -242,7 +249,7 @@ def _with_unsaved(
     open_now: tuple[Pair, ...],
     task: Task,
     pairs: Sequence[tuple[Measure, Split]],
-    found: Sequence[Record],
+    found: Sequence[Answer],
     options: RunOptions,
     dataset: Dataset,
     out: Path,
@@ -295,8 +302,7 @@ def _collect_failures(plan: _Plan, folder: ResultsFolder) -> None:
             if model_id not in summary.unusable:
                 summary.unusable.append(model_id)
             continue
+        columns = records.columns(model_key(entry), "measure", "reason", "status")
         summary.failures += [
-            (record.model_id, record.measure, record.reason)
-            for record in records[model_key(entry)]
-            if record.status == "failed"
+            (model_id, measure, reason) for measure, reason, status in zip(*columns, strict=True) if status == "failed"
         ]

@@ -45,19 +45,22 @@ def checked_line(value: Mapping[str, Any]) -> bytes:
 
 
 class LineReader:
-    """Reads the lines of one file in order; what is wrong with a line is a Damage, never an exception."""
+    """Reads the lines of one file in order; what is wrong with a line is a Damage, never an exception.
 
-    def __init__(self) -> None:
-        self._checked = False  # once a line had a checksum, all later ones must have one
+    ``checked`` says whether an earlier line had a checksum: from then on every line must have one.
+    """
+
+    def __init__(self, *, checked: bool = False) -> None:
+        self.checked = checked
 
     def read(self, line: bytes, number: int) -> dict[str, Any] | Damage:
         """Return the object of a line without its checksum, or the damage."""
-        end = _END.search(line)
+        end = _END.search(line, max(0, len(line) - len(_TEMPLATE)))
         if end:
-            self._checked = True
+            self.checked = True
             if _digest(line[: end.start()] + b"}") != end.group(1):
                 return Damage(number, "its checksum does not match", line)
-        elif self._checked or _had_checksum(line):
+        elif self.checked or _had_checksum(line):
             return Damage(number, "its checksum is missing", line)
         try:
             value = json.loads(line)

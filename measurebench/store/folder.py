@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,12 @@ from measurebench.core.reading import read_text, reading
 from measurebench.core.records import ModelKey, Record
 from measurebench.store.catalogue import checked_entry
 from measurebench.store.claims import Claims, live_processes, process_name
+from measurebench.store.cover import drop_orphans, drop_snapshot
 from measurebench.store.joined import JoinedJournal
 from measurebench.store.journal import Journal, exclusive, shared
+from measurebench.store.record_reader import RecordReader, record_set
+from measurebench.store.record_set import RecordSet
+from measurebench.store.run_log import RunLog
 
 __all__ = ["CLAIMS", "FORMAT", "ResultsFolder", "model_key", "read_records"]
 
@@ -30,10 +33,12 @@ class ResultsFolder:
     """Records, catalogue and per-example arrays of one study, under ``path``.
 
     records.jsonl (one line per record), models.jsonl (what was measured, with which configuration), configs.jsonl,
-    environments.jsonl, runs.jsonl (command lines), costs.jsonl (predicted and real seconds of blocks), examples/
-    (per-example verdicts), adversarial/ (adversarial images), blocks/ (what AutoAttack has done, by blocks of
-    examples). Every line and file has a checksum. Processes that share the folder have each a ``writer`` name and
-    journals of their own, such as records-WRITER.jsonl, which every reader joins.
+    environments.jsonl, runs.jsonl (command lines), costs.jsonl (predicted and real seconds of blocks), plan.json (what
+    the last run was asked for), log.jsonl (what runs did, and when), snapshot/ (copies of long files of records, made
+    again when they are missing), examples/ (per-example verdicts), adversarial/ (adversarial images), blocks/ (what
+    AutoAttack has done, by blocks of examples). Every line and file with values has a checksum. Processes that share
+    the folder have each a ``writer`` name and journals of their own, such as records-WRITER.jsonl, which every reader
+    joins.
     """
 
     def __init__(self, path: Path, writer: str = "") -> None:
@@ -41,12 +46,16 @@ class ResultsFolder:
         self.claims: Claims | None = None
         self._place: tuple[int, int] | None = None  # device and number of the folder that is locked
         self._records = JoinedJournal(path / "records.jsonl", writer)
+        self._readers: dict[Path, RecordReader] = {}
+        self._entries: tuple[Any, list[Mapping[str, Any]]] | None = None  # the files' sizes, and what they hold
+        self._found: tuple[Any, RecordSet] | None = None  # what the readers had read, and the records
         self.models = JoinedJournal(path / "models.jsonl", writer)
         self.configs = JoinedJournal(path / "configs.jsonl", writer)
         self.environments = JoinedJournal(path / "environments.jsonl", writer)
         self.runs = JoinedJournal(path / "runs.jsonl", writer)
         self.measures = JoinedJournal(path / "measures.jsonl", writer)
         self.costs = JoinedJournal(path / "costs.jsonl", writer)
+        self.log = RunLog(path)
 
     @classmethod
     def open(cls, path: Path) -> "ResultsFolder":
@@ -84,13 +93,14 @@ class ResultsFolder:
                 _refuse_sharers(path)
                 shutil.rmtree(path / CLAIMS, ignore_errors=True)
                 remove_temporaries(path)
-                for name in ("examples", "blocks", "adversarial"):
+                for name in ("examples", "blocks", "adversarial", "snapshot"):
                     remove_temporaries(path / name, inside=True)
                 _mark(path, version)
                 folder = cls.open(path)
                 folder._set_aside()
                 for journal in folder._joined:
                     journal.fold()
+                drop_orphans(path)
                 folder._place = _place(path)
                 yield folder
         except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -123,34 +133,25 @@ class ResultsFolder:
 
     def records(self) -> list[Record]:
         """Return the records in order; of several with one key, only the last, in the place of the first."""
-        latest: dict[Any, Record] = {}
-        for place, value in enumerate(self._records.read()):
-            try:
-                record = Record.from_json(value, "")
-            except BadInputError:
-                raise self._bad_record(place) from None
-            latest[record.key] = record
-        return list(latest.values())
+        return list(self.records_by_model().in_order())
 
-    def _bad_record(self, place: int) -> BadInputError:
-        """Return the error that names the line of a record, the ``place``-th that can be read."""
-        for journal in self._records.parts:
-            lines = journal.examine()[0]
-            if place < len(lines):
-                number, value = lines[place]
-                try:
-                    Record.from_json(value, f"{journal.path}, line {number}")
-                except BadInputError as error:
-                    return error
-            place -= len(lines)
-        return BadInputError(str(self._records.main.path), "records", "a file that changes while it is read")
+    def records_by_model(self) -> RecordSet:
+        """Return the records by model id, digest of the weights and digest of the configuration.
 
-    def records_by_model(self) -> defaultdict[ModelKey, list[Record]]:
-        """Return the records by model id, digest of the weights and digest of the configuration."""
-        grouped: defaultdict[ModelKey, list[Record]] = defaultdict(list)
-        for record in self.records():
-            grouped[record.model_key].append(record)
-        return grouped
+        Lines that were read before are not read again. Raises BadInputError, which names the line, where one is no
+        record.
+        """
+        readers = [self._reader(journal) for journal in self.record_journals]
+        for reader in readers:
+            reader.read()
+            reader.journal.warn(reader.cover.damages)
+        state = [(reader.journal.path, reader.known) for reader in readers]
+        if self._found is None or self._found[0] != state:
+            self._found = state, record_set(readers)
+        return self._found[1]
+
+    def _reader(self, journal: Journal) -> RecordReader:
+        return self._readers.setdefault(journal.path, RecordReader(journal))
 
     def add_record(self, record: Record) -> None:
         """Append a record; when this returns, it is on the disk.
@@ -159,6 +160,9 @@ class ResultsFolder:
         """
         self.check_place()
         self._records.append(record.to_json())
+        self.log.record(record)
+        self._found = None
+        self._reader(Journal(self._records.path)).refresh()
 
     def add_cost(self, cost: Mapping[str, Any]) -> None:
         """Append what a block was predicted to take, and took.
@@ -172,13 +176,20 @@ class ResultsFolder:
         """Add a model to the catalogue; its entry replaces earlier ones of the same id."""
         self.check_place()
         self.models.append(entry)
+        self.log.model(entry)
 
     def entries(self) -> list[Mapping[str, Any]]:
         """Return all entries of the catalogue in the order in which they were written, each checked.
 
         Raises BadInputError, which names the entry and the field, for one that is no entry.
         """
-        return [checked_entry(entry, f"{self.models.path}, entry {n}") for n, entry in enumerate(self.models.read(), 1)]
+        # Files of entries only grow, unless damaged lines are set aside.
+        size = [(path.name, path.stat().st_size) for path in sorted(self.path.glob("models*.jsonl"))]
+        if self._entries is None or self._entries[0] != size:
+            found = enumerate(self.models.read(), 1)
+            checked = [checked_entry(entry, f"{self.models.main.path}, entry {n}") for n, entry in found]
+            self._entries = size, checked
+        return list(self._entries[1])
 
     def catalogue(self) -> dict[str, dict[str, Any]]:
         """Return the latest entry of each model, sorted by id, since workers finish in any order."""
@@ -233,9 +244,14 @@ class ResultsFolder:
 
     def _set_aside(self) -> None:
         """Move damaged lines out of the journals, so that they are told once and measured again."""
+        records = {journal.path for journal in self.record_journals}
         for journal in self.journals:
+            if journal.path in records and not self._reader(journal).has_damage():
+                continue
             _, damages = journal.examine()
             journal.warn(damages)
+            if damages and journal.path in records:
+                drop_snapshot(journal.path)
             journal.set_aside(damages)
 
 

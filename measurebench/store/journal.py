@@ -3,8 +3,9 @@
 import fcntl
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,21 @@ from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import open_regular, write_all, write_atomically
 from measurebench.store.checked_lines import Damage, LineReader, checked_line
 
-__all__ = ["Journal", "SharedLock", "end_of_last_whole_line", "exclusive", "shared"]
+__all__ = ["Journal", "Place", "SharedLock", "end_of_last_whole_line", "exclusive", "shared"]
 
 _BLOCK = 4096
+_PART = 1 << 22  # bytes that are read at a time
 _SHARED = b"shared"  # in the lock file while processes share the folder
 _TOLD = 5  # a file that is damaged all over would fill the screen
+
+
+@dataclass
+class Place:
+    """A place between two lines of a journal: bytes and lines before it, and whether one of them had a checksum."""
+
+    offset: int = 0
+    number: int = 0
+    checked: bool = False
 
 
 class Journal:
@@ -43,23 +54,43 @@ class Journal:
 
         Raises BadInputError where the path is no regular file: reading a pipe would wait for ever.
         """
-        if not self.path.exists():
-            return [], []
-        if not self.path.is_file():
-            raise BadInputError(str(self.path), "a regular file", "something else")
-        found, damages, reader = [], [], LineReader()
-        whole = self.path.read_bytes().rpartition(b"\n")[0]
-        for number, line in enumerate(whole.split(b"\n"), 1):
-            value = reader.read(line, number) if line.strip() else None
+        found, damages = [], []
+        for number, value in self.scan(Place()):
             if isinstance(value, Damage):
                 damages.append(value)
-            elif value is not None:
+            else:
                 found.append((number, value))
         return found, damages
 
+    def scan(
+        self, place: "Place", note: Callable[[bytes], None] | None = None
+    ) -> Iterator[tuple[int, dict[str, Any] | Damage]]:
+        """Yield the number and the object, or the damage, of each whole line from a place on, and move the place.
+
+        The file is read in parts, so that a long one takes little memory; ``note`` gets the bytes of all lines of a
+        part before the first of them is yielded. Raises BadInputError where the path is no
+        regular file.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise BadInputError(str(self.path), "a regular file", "something else")
+        reader = LineReader(checked=place.checked)
+        for line in _whole_lines(self.path, place.offset, note):
+            place.offset += len(line) + 1
+            place.number += 1
+            if line.strip():
+                value = reader.read(line, place.number)
+                place.checked = reader.checked
+                yield place.number, value
+
     def torn(self) -> bytes:
         """Return the part of a line that a kill left at the end of the file; empty where it ends with a newline."""
-        return self.path.read_bytes().rpartition(b"\n")[2] if self.path.is_file() else b""
+        if not self.path.is_file():
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(end_of_last_whole_line(file.fileno()))
+            return file.read()
 
     def warn(self, damages: list[Damage]) -> None:
         """Tell of damaged lines, as DamageWarnings."""
@@ -167,6 +198,19 @@ def _lock(descriptor: int, file: int, what: str, kind: int = fcntl.LOCK_EX) -> N
             got = f"one in use by process {holder.decode() if holder.isdigit() else 'unknown'}"
             hint = "" if kind == fcntl.LOCK_EX else "--shared is for folders that every run shares"
         raise BadInputError(what, "a folder that no other run is writing to", got, hint) from None
+
+
+def _whole_lines(path: Path, start: int, note: Callable[[bytes], None] | None) -> Iterator[bytes]:
+    """Yield the lines that end in a newline, without it, from a position on."""
+    with path.open("rb") as file:
+        file.seek(start)
+        rest = b""
+        while part := file.read(_PART):
+            whole, newline, rest = (rest + part).rpartition(b"\n")
+            if newline:
+                if note is not None:
+                    note(whole + newline)
+                yield from whole.split(b"\n")
 
 
 def end_of_last_whole_line(file: int) -> int:

@@ -1,10 +1,11 @@
 """Which machines measured what: the records of a results folder counted by the machine that they name."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from measurebench.core.records import Record
+from measurebench.store.record_set import RecordSet
 
 __all__ = ["Machine", "machines"]
 
@@ -19,17 +20,19 @@ class Machine:
     n_models: int
 
 
-def machines(records: Iterable[Record], environments: Iterable[Mapping[str, Any]]) -> list[Machine]:
+def machines(records: RecordSet, environments: Iterable[Mapping[str, Any]]) -> list[Machine]:
     """Return the machines that made records, that with most of them first.
 
     A machine with several devices counts once for each kind. Records of environments that are not known, or that name
     no machine (of versions before 0.2), count under an empty host.
     """
     known = {str(line.get("digest")): _place(line) for line in environments}
-    models: dict[tuple[str, str], list[str]] = {}
-    for record in records:
-        models.setdefault(known.get(record.environment_digest, ("", "")), []).append(record.model_id)
-    found = [Machine(host, hardware, len(ids), len(set(ids))) for (host, hardware), ids in models.items()]
+    counts, models = Counter[tuple[str, str]](), defaultdict[tuple[str, str], set[str]](set)
+    for digest, (n, ids) in records.by_environment().items():
+        place = known.get(digest, ("", ""))
+        counts[place] += n
+        models[place] |= ids
+    found = [Machine(*place, n, len(models[place])) for place, n in counts.items()]
     return sorted(found, key=lambda machine: (-machine.n_records, machine.host, machine.hardware))
 
 

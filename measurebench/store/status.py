@@ -1,14 +1,14 @@
 """What is done, missing and failed in a results folder, model by model."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from measurebench.core.records import Record
+from measurebench.core.records import ModelKey
 from measurebench.core.threat import radius_text
 from measurebench.store.folder import ResultsFolder, model_key
+from measurebench.store.record_set import RecordSet
 
 __all__ = ["Flagged", "ModelStatus", "Unmeasured", "read_status"]
 
@@ -57,36 +57,60 @@ class ModelStatus:
         return asdict(self)
 
 
-def read_status(folder: str | Path) -> list[ModelStatus]:
+def read_status(folder: str | Path | ResultsFolder) -> list[ModelStatus]:
     """Return the status of each model and configuration of a results folder, in the order of ids, the latest first.
 
-    Each model counts with its latest weights. Raises BadInputError where the folder is
-    no results folder.
+    Each model counts with its latest weights. A folder that is open already is not read again, but for what was added.
+    Raises BadInputError where the folder is no results folder.
     """
-    results = ResultsFolder.open(Path(folder))
-    records = results.records_by_model()
-    mine = [
-        (entry, [r for r in records[model_key(entry)] if r.measure != "load"]) for entry in results.configurations()
-    ]
-    everything = {_pair(record) for _, group in mine for record in group}
-    return [_status(entry, group, everything) for entry, group in mine]
+    results = folder if isinstance(folder, ResultsFolder) else ResultsFolder.open(Path(folder))
+    records, entries = results.records_by_model(), results.configurations()
+    done = [_Done.of(records, model_key(entry)) for entry in entries]
+    everything = frozenset[Pair]().union(*{each.pairs for each in done})
+    missing = {pairs: tuple(sorted(everything - set(pairs))) for pairs in {each.pairs for each in done}}
+    return [_status(entry, each, missing[each.pairs]) for entry, each in zip(entries, done, strict=True)]
 
 
-def _status(entry: Mapping[str, Any], records: Sequence[Record], everything: set[Pair]) -> ModelStatus:
-    failed = _without_value(records, "failed")
+@dataclass
+class _Done:
+    """What is on record of one model: its pairs, sorted, the number of values, and what is to be told of others."""
+
+    pairs: tuple[Pair, ...]
+    measured: int
+    without_value: list[tuple[str, Unmeasured]]
+    flagged: list[Flagged]
+
+    @classmethod
+    def of(cls, records: RecordSet, key: ModelKey) -> "_Done":
+        names = ("measure", "split", "status", "reason", "diagnostics")
+        columns = records.columns(key, *names)
+        if "load" in columns[0]:
+            columns = [
+                list(column)
+                for column in zip(*(row for row in zip(*columns, strict=True) if row[0] != "load"), strict=True)
+            ]
+            columns = columns or [[] for _ in names]
+        measures, splits, statuses, reasons, told = columns
+        rows = zip(measures, splits, statuses, reasons, strict=True)
+        lacking = [(row[2], Unmeasured(row[0], row[1], row[3])) for row in rows if row[2] != "measured"]
+        warned = zip(measures, splits, told, strict=True)
+        flagged = [Flagged(measure, split, str(each["flags"])) for measure, split, each in warned if each.get("flags")]
+        pairs = set(zip(measures, splits, strict=True))
+        return cls(tuple(sorted(pairs)), statuses.count("measured"), lacking, flagged)
+
+
+def _status(entry: Mapping[str, Any], done: _Done, missing: tuple[Pair, ...]) -> ModelStatus:
+    failed = [item for status, item in done.without_value if status == "failed"]
     if entry.get("failure"):
         failed.insert(0, Unmeasured("load", "", str(entry["failure"])))
-    done = {_pair(record) for record in records}
     return ModelStatus(
         id=str(entry["model_id"]),
-        measured=Counter(record.status for record in records)["measured"],
-        undefined=tuple(_without_value(records, "undefined")),
+        measured=done.measured,
+        undefined=tuple(item for status, item in done.without_value if status == "undefined"),
         failed=tuple(failed),
-        done=tuple(sorted(done)),
-        missing=tuple(sorted(everything - done)),
-        flagged=tuple(
-            Flagged(r.measure, r.split, str(flags)) for r in records if (flags := r.diagnostics.get("flags"))
-        ),
+        done=done.pairs,
+        missing=missing,
+        flagged=tuple(done.flagged),
         threat=_threat(entry),
         config_digest=str(entry["config_digest"]),
     )
@@ -96,11 +120,3 @@ def _threat(entry: Mapping[str, Any]) -> str:
     """Return the threat model as text; empty where the entry has none."""
     radius = entry.get("radius")
     return "" if radius is None else f"{entry.get('norm') or ''} {radius_text(radius)}".strip()
-
-
-def _without_value(records: Sequence[Record], status: str) -> list[Unmeasured]:
-    return [Unmeasured(r.measure, r.split, r.reason) for r in records if r.status == status]
-
-
-def _pair(record: Record) -> Pair:
-    return record.measure, record.split

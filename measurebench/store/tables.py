@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from itertools import chain
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,11 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.infos import measure_infos
 from measurebench.core.limits import TABLE_BYTES
 from measurebench.core.reading import check_file, reading
-from measurebench.core.records import Record
+from measurebench.core.records import ModelKey
 from measurebench.store.csv_text import csv_text
 from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.machines import machines
+from measurebench.store.record_set import RecordSet
 from measurebench.store.table_reading import as_numbers, check_size, read_csv, read_excel
 
 if TYPE_CHECKING:
@@ -189,51 +190,60 @@ def export(folder: ResultsFolder) -> pd.DataFrame:
     import pandas as pd
 
     records = folder.records_by_model()
-    rows = [_row(entry, records[model_key(entry)]) for entry in folder.configurations()]
+    rows = [_row(entry, records) for entry in folder.configurations()]
     if not rows:
         raise BadInputError(str(folder.path), "a results folder with at least one model", "no model yet")
     _leave_out_usual_counts(rows)
     table = pd.DataFrame.from_records(rows)
-    return table.reindex(columns=_ordered(list(table.columns), chain(*records.values())))
+    return table.reindex(columns=_ordered(list(table.columns), records.pairs()))
 
 
-def _ordered(names: list[str], records: Iterable[Record]) -> list[str]:
+def _ordered(names: list[str], pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return the columns of a table in the order of the contract."""
     settings = sorted(name for name in names if describe(name).role == "setting")
     known = [*names_of("identity"), *settings, *outcome_columns(names)]
-    measures = [name for name in _measure_order(records) if name in names and name not in known]
+    measures = [name for name in _measure_order(pairs) if name in names and name not in known]
     flags = [name for name in names if describe(name, names).role == "status" and name not in names_of("status")]
     return [*known, *measures, *names_of("provenance"), *flags, *names_of("status")]
 
 
-def _measure_order(records: Iterable[Record]) -> list[str]:
+def _measure_order(pairs: Iterable[tuple[str, str]]) -> list[str]:
     """Return measure columns in an order that does not depend on how a run went: the core list, then by id."""
-    columns = sorted({_column(record) for record in records})
+    columns = sorted({_column(*pair) for pair in pairs})
     return [*(name for name in CORE if name in columns), *(name for name in columns if name not in CORE)]
 
 
-def _column(record: Record) -> str:
+@cache
+def _column(measure: str, split: str) -> str:
     """Return the column of a record: accuracies name their split, other measures only where it is not train."""
-    if record.measure.endswith("_accuracy"):
-        return accuracy_column(record.measure.removesuffix("_accuracy"), record.split)
-    return record.measure if record.split == "train" else f"{record.measure}_{record.split}"
+    if measure.endswith("_accuracy"):
+        return accuracy_column(measure.removesuffix("_accuracy"), split)
+    return measure if split == "train" else f"{measure}_{split}"
 
 
-def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
+@cache
+def _own_count(measure: str, split: str) -> str:
+    """Return the column with the number of images of an attack's accuracy; an empty text for other measures."""
+    column = describe(_column(measure, split))
+    counted = column.role == "outcome" and column.attack != "clean"
+    return own_count(column.attack, column.split) if counted else ""
+
+
+def _row(entry: Mapping[str, Any], records: RecordSet) -> dict[str, Any]:
     row: dict[str, Any] = {name: entry.get(name) for name in names_of("identity")}
     row |= {f"setting_{name}": value for name, value in entry.get("settings", {}).items()}
     row |= {name: entry.get(name) for name in names_of("count", "provenance")}
-    for record in records:
-        if record.measure == "load":
+    columns = records.columns(model_key(entry), "measure", "split", "status", "value", "n")
+    for measure, split, status, value, n in zip(*columns, strict=True):
+        if measure == "load":
             continue
-        name = _column(record)
+        name = _column(measure, split)
         # Of two AutoAttack runs over different numbers of examples the larger counts.
-        if name not in row or record.status == "measured":
-            row[name] = record.value
-        column = describe(name)
-        if column.role == "outcome" and column.attack != "clean" and record.status == "measured":
-            row[own_count(column.attack, column.split)] = record.n
-    row |= _flags(records)
+        if name not in row or status == "measured":
+            row[name] = value
+        if status == "measured" and (count := _own_count(measure, split)):
+            row[count] = n
+    row |= _flags(records, model_key(entry))
     row |= dict.fromkeys(names_of("gap"))
     for attack in attacks_in(row):
         train, test = (row.get(accuracy_column(attack, split)) for split in ("train", "test"))
@@ -242,12 +252,11 @@ def _row(entry: Mapping[str, Any], records: list[Record]) -> dict[str, Any]:
     return row | _status(entry, records)
 
 
-def _flags(records: Iterable[Record]) -> dict[str, str]:
+def _flags(records: RecordSet, key: ModelKey) -> dict[str, str]:
     """Return the warnings of each attack by column, each once; nothing where there are none."""
     told: dict[str, list[str]] = {}
-    for record in records:
-        attack = describe(_column(record)).attack
-        if attack and (text := str(record.diagnostics.get("flags", ""))):
+    for measure, split, diagnostics in zip(*records.columns(key, "measure", "split", "diagnostics"), strict=True):
+        if (text := str(diagnostics.get("flags", ""))) and (attack := describe(_column(measure, split)).attack):
             told.setdefault(flags_column(attack), []).append(text)
     return {name: "; ".join(dict.fromkeys(texts)) for name, texts in told.items()}
 
@@ -266,16 +275,18 @@ def _leave_out_usual_counts(rows: list[dict[str, Any]]) -> None:
                     row.pop(name, None)
 
 
-def _status(entry: Mapping[str, Any], records: list[Record]) -> dict[str, str]:
+def _status(entry: Mapping[str, Any], records: RecordSet) -> dict[str, str]:
     """Return ``failed`` with every reason, ``missing`` where nothing was measured, or ``measured``.
 
     Undefined measures do not make a model fail; their reasons are listed all the same.
     """
-    failed = [record for record in records if record.status == "failed"]
-    reasons = [f"{record.measure}: {record.reason}" for record in records if record.status != "measured"]
+    measures, statuses, told = records.columns(model_key(entry), "measure", "status", "reason")
+    reasons = [
+        f"{name}: {why}" for name, status, why in zip(measures, statuses, told, strict=True) if status != "measured"
+    ]
     if entry.get("failure"):
         return {"status": "failed", "reason": str(entry["failure"])}
-    status = "failed" if failed else "measured" if records else "missing"
+    status = "failed" if "failed" in statuses else "measured" if statuses else "missing"
     return {"status": status, "reason": "; ".join(reasons)}
 
 
@@ -287,14 +298,12 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_dir():
         return {}
     folder = ResultsFolder.open(Path(path))
-    records = folder.records()
+    records = folder.records_by_model()
     return {
         "runs": folder.runs.read(),
         "configs": folder.configs.read(),
         "environments": folder.environments.read(),
         "machines": [asdict(machine) for machine in machines(records, folder.environments.read())],
-        "measure_versions": {record.measure: record.measure_version for record in records},
-        "n_records": {
-            status: sum(record.status == status for record in records) for status in ("measured", "undefined", "failed")
-        },
+        "measure_versions": records.versions(),
+        "n_records": records.n_by_status(),
     }

@@ -2,18 +2,27 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 from measurebench.core.errors import DamageWarning, MeasurebenchError
 from measurebench.core.files import is_temporary
-from measurebench.core.records import Record
+from measurebench.core.records import Answer, Record
+from measurebench.store.checked_lines import Damage
+from measurebench.store.cover import snapshot_path
 from measurebench.store.examples import is_intact, verdict_path
 from measurebench.store.folder import ResultsFolder, model_key
-from measurebench.store.journal import Journal
+from measurebench.store.journal import Journal, Place
+from measurebench.store.record_set import joined
+from measurebench.store.run_plan import FILE as PLAN
+from measurebench.store.run_plan import read_plan
 
-__all__ = ["Fault", "verify_results", "with_whole_verdicts"]
+__all__ = ["Fault", "R", "verify_results", "with_whole_verdicts"]
+
+R = TypeVar("R", Record, Answer)
 
 _DIGEST = 32  # bytes of a SHA-256 at the end of a block
 _WHAT = {
@@ -49,6 +58,8 @@ def verify_results(path: Path) -> list[Fault]:
     records = _records(folder, faults)
     faults += _catalogue_faults(folder, records)
     faults += _verdict_faults(folder.path, records)
+    if (path / PLAN).exists() and read_plan(path) is None:
+        faults.append(Fault(str(path / PLAN), "damaged", "the same run command writes it again"))
     for block in sorted((path / "blocks").rglob("*.block")):
         content = block.read_bytes()
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
@@ -72,7 +83,8 @@ def _remedy(journal: Journal) -> str:
 
 def _journal_faults(journal: Journal) -> list[Fault]:
     """Return damaged lines and a torn end."""
-    remedy, (_, damages) = _remedy(journal), journal.examine()
+    remedy = _remedy(journal)
+    damages = [value for _, value in journal.scan(Place()) if isinstance(value, Damage)]
     faults = [Fault(f"{journal.path}, line {item.number}", f"damaged: {item.reason}", remedy) for item in damages]
     if torn := journal.torn():
         text = f"{len(torn)} bytes without an end of line, of a process that was killed or of damage"
@@ -81,20 +93,35 @@ def _journal_faults(journal: Journal) -> list[Fault]:
 
 
 def _records(folder: ResultsFolder, faults: list[Fault]) -> list[Record]:
-    """Return the records that can be read; add those that cannot to the faults."""
-    found = {}
-    for place, line in (
-        (f"{journal.path}, line {number}", line)
-        for journal in folder.record_journals
-        for number, line in journal.examine()[0]
-    ):
-        try:
-            record = Record.from_json(line, place)
-        except MeasurebenchError as error:
-            faults.append(Fault(place, str(error), "correct the line or remove it"))
-        else:
-            found[record.key] = record
-    return list(found.values())
+    """Return the records that can be read; add to the faults those that cannot, and snapshots that do not agree."""
+    journals = []
+    for journal in folder.record_journals:
+        found: dict[int, Record] = {}
+        for number, line in journal.scan(Place()):
+            if isinstance(line, Damage):
+                continue
+            try:
+                found[number] = Record.from_json(line, f"{journal.path}, line {number}")
+            except MeasurebenchError as error:
+                faults.append(Fault(f"{journal.path}, line {number}", str(error), "correct the line or remove it"))
+        if snapshot_path(journal.path).exists() and (what := _disagreement(journal, found)):
+            remedy = "it is made again when it is needed; no value is lost"
+            faults.append(Fault(str(snapshot_path(journal.path)), what, remedy))
+        journals.append(found.values())
+    return list(joined(journals).in_order())
+
+
+def _disagreement(journal: Journal, records: Mapping[int, Record]) -> str:
+    """Return in what a snapshot does not agree with the records of its journal by line; empty where it does."""
+    from measurebench.store.record_columns import RecordColumns
+    from measurebench.store.snapshot import read_snapshot
+
+    if (found := read_snapshot(journal.path)) is None:
+        return "the snapshot is damaged or of another state of the journal, and not used"
+    table, cover = found
+    expected = joined([[record for number, record in records.items() if number <= cover.place.number]])
+    pairs = zip_longest(expected.in_order(), RecordColumns(table).in_order())
+    return "" if all(a == b for a, b in pairs) else "the snapshot holds other values than the journal"
 
 
 def _catalogue_faults(folder: ResultsFolder, records: Sequence[Record]) -> list[Fault]:
@@ -138,19 +165,22 @@ def _verdict_faults(path: Path, records: Iterable[Record]) -> list[Fault]:
     return faults
 
 
-def _has_verdicts(record: Record) -> bool:
+def _has_verdicts(record: Record | Answer) -> bool:
     return record.measure.endswith("_accuracy") and record.measure != "clean_accuracy" and record.status == "measured"
 
 
-def with_whole_verdicts(records: Iterable[Record], path: Path) -> list[Record]:
+def with_whole_verdicts(records: Iterable[R], path: Path) -> list[R]:
     """Return the records without those of attacks whose verdicts for each image are damaged, with a DamageWarning.
 
     Verdicts that are missing do not count: a folder may be kept without them.
     """
     found = []
     for record in records:
+        if not _has_verdicts(record):
+            found.append(record)
+            continue
         file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
-        if _has_verdicts(record) and file.is_file() and not is_intact(file.read_bytes()):
+        if file.is_file() and not is_intact(file.read_bytes()):
             warnings.warn(f"{file} is damaged; {record.measure} is measured again", DamageWarning, stacklevel=2)
         else:
             found.append(record)

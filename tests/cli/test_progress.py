@@ -84,6 +84,26 @@ def test_models_that_fail_at_once_say_nothing_about_the_time_left(
     assert lines[2] == f"3 done: m2, about {progress.duration(27 * 60 * 10)} left"
 
 
+def test_measures_that_fail_at_once_say_nothing_about_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three models with 20 pairs each, the first fails in all of them at once; the second takes 10 s a pair."""
+    clock = _Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    with progress.terminal_progress() as shown:
+        shown.planned(3, {f"m{i}": 20 for i in range(3)}, 0)
+        for i in range(2):
+            shown.started(f"m{i}")
+            for _ in range(20):
+                clock.now += 10 * i
+                failed = {"status": "failed", "value": None, "reason": "no such layer"} if i == 0 else {}
+                shown.recorded(record(model_id=f"m{i}", **failed))
+            shown.finished(f"m{i}")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["1 done: m0 (20 failed), time left not known yet", "2 done: m1, about 3 min 20 s left"]
+
+
 def test_the_bar_is_full_when_every_model_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = _Screen()
     monkeypatch.setattr("sys.stderr", screen)

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from measurebench.cli.app import run_command_line
-from measurebench.store.checked_lines import Damage
+from measurebench.core.records import Question
+from measurebench.store.checked_lines import LineReader
 from measurebench.store.folder import ResultsFolder
-from measurebench.store.journal import Journal
+from measurebench.store.run_plan import write_plan
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY
 
@@ -71,15 +72,75 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 def test_records_are_read_once_however_many_models_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = study(tmp_path / "s", *(f"m{i}" for i in range(20)))
-    read: list[Path] = []
-    whole = Journal.examine
+    read, whole = list[bytes](), LineReader.read
 
-    def counted(journal: Journal) -> tuple[list[tuple[int, dict[str, Any]]], list[Damage]]:
-        read.append(journal.path)
-        return whole(journal)
+    def counted(reader: LineReader, line: bytes, number: int) -> Any:
+        read.append(line)
+        return whole(reader, line, number)
 
-    monkeypatch.setattr(Journal, "examine", counted)
+    monkeypatch.setattr(LineReader, "read", counted)
     assert run_command_line(["status", str(folder)]) == 0
-    assert read.count(folder / "records.jsonl") == 1
+    assert sum(b'"measure_version"' in line for line in read) == 40
     assert run_command_line(["export", str(folder), "--out", str(tmp_path / "t.csv")]) == 0
-    assert read.count(folder / "records.jsonl") == 2
+    assert sum(b'"measure_version"' in line for line in read) == 80
+
+
+def planned(path: Path) -> Path:
+    """Return a folder whose plan is a third model besides two that are measured."""
+    questions: list[Question] = [("average_ce", 1, "train", None), ("local_lip", 1, "train", None)]
+    with ResultsFolder.writing(path, "0") as folder:
+        write_plan(path, [(name, "c") for name in ("a", "b", "late")], questions)
+        for name in ("a", "b"):
+            folder.add_model(ENTRY | {"model_id": name, "model_digest": "d", "config_digest": "c"})
+            folder.add_record(record(model_id=name))
+            folder.add_record(record(model_id=name, measure="local_lip", value=2.0))
+    return path
+
+
+def test_status_tells_how_much_of_the_plan_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = planned(tmp_path / "s")
+    assert run_command_line(["status", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{folder}: 2 models, 4 values"
+    assert lines[1] == "  plan: 3 models, 4 of 6 values on record: 66.7 %, time left not known yet"
+    assert lines[2] == "  not begun: late"
+    assert lines[3] == "  a: 2 measured"
+    assert run_command_line(["status", str(folder), "--summary", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert (told["models"], told["measured"], told["failed"], told["plan"]["percentage"]) == (2, 4, 0, 66.67)
+
+
+def test_status_of_several_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = study(tmp_path / "1", "a"), study(tmp_path / "2", "b", failing="b")
+    assert run_command_line(["status", str(first), str(second), "--summary"]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out == [f"{first}: 1 models, 2 values", f"{second}: 1 models, 1 values, 1 failed"]
+    run_command_line(["status", str(first), str(second), "--json"])
+    assert [(row["id"], row["folder"]) for row in json.loads(capsys.readouterr().out)] == [
+        ("a", str(first)),
+        ("b", str(second)),
+    ]
+
+
+def test_watching_ends_when_all_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = planned(tmp_path / "s")
+
+    def measured(_seconds: float) -> None:
+        with ResultsFolder.writing(folder, "0") as results:
+            results.add_model(ENTRY | {"model_id": "late", "model_digest": "d", "config_digest": "c"})
+            for measure in ("average_ce", "local_lip"):
+                results.add_record(record(model_id="late", measure=measure))
+
+    monkeypatch.setattr("measurebench.cli.status.time.sleep", measured)
+    assert run_command_line(["status", str(folder), "--watch"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{folder}: 2 models, 4 values"
+    assert lines[-2:] == [f"{folder}: 3 models, 6 values", "  plan: 3 models, 6 of 6 values on record: finished"]
+
+
+def test_watching_a_folder_without_a_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["status", str(study(tmp_path / "s", "a")), "--watch"]) == 2
+    assert "expected a folder with the plan of a run" in capsys.readouterr().err
+    assert run_command_line(["status", str(planned(tmp_path / "p")), "--watch", "--every", "0"]) == 2

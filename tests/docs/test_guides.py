@@ -28,7 +28,7 @@ JOBS = {
     "RobustBench": ("robustbench",),
     "a table of one's own": ("table",),
     "checkpoints of MAIR": ("mair",),
-    "long work": ("cluster",),
+    "long work": ("long-runs", "cluster"),
     "options": ("options",),
 }
 

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import measurebench
+from measurebench.store.checked_lines import LineReader
 from measurebench.store.journal import Journal
 
 
@@ -25,9 +27,17 @@ def test_records_are_read_as_often_for_many_failing_loads_as_for_few(
         return whole(journal)
 
     monkeypatch.setattr(Journal, "read", counted)
+    lines: list[bytes] = []
+    read_line = LineReader.read
+
+    def noted(reader: LineReader, line: bytes, number: int) -> Any:
+        lines.extend([line] if b'"measure_version"' in line else [])
+        return read_line(reader, line, number)
+
+    monkeypatch.setattr(LineReader, "read", noted)
     options = {"measures": "num_params", "attacks": "none", "workers": 1}
     for _ in range(2):
         summary = measurebench.run(str(tmp_path), "digits", tmp_path / "out", **options)
         assert len(summary.unusable) == n
-    assert read["records.jsonl"] <= 6
+    assert len(lines) == 2 * n  # each record once by the run that made it, and once by the next
     assert read["models.jsonl"] <= 8

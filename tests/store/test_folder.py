@@ -187,4 +187,4 @@ def test_what_a_kill_left_half_written_is_removed_and_does_not_block(tmp_path: P
     (out / f".0123456789abcdef{TEMPORARY}").write_text('{"form')
     with ResultsFolder.writing(out, "0") as folder:
         folder.add_record(record())
-    assert {path.name for path in out.iterdir()} == {"lock", "measurebench.json", "records.jsonl"}
+    assert {path.name for path in out.iterdir()} == {"lock", "log.jsonl", "measurebench.json", "records.jsonl"}

@@ -1,15 +1,18 @@
 """Joining results folders: every model once, columns in the order of the folders, values untouched."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import measurebench
+from measurebench.cli.app import run_command_line
 from measurebench.core.errors import BadInputError
+from measurebench.reporting.subject.study import load_study
 from measurebench.store.folder import ResultsFolder
-from measurebench.store.joining import export_table, join_results
-from measurebench.store.tables import read_table
+from measurebench.store.joining import export_table, join_results, provenance_of_sources, read_sources
+from measurebench.store.tables import read_provenance, read_table
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY
 
@@ -69,3 +72,27 @@ def test_another_ending_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
     with pytest.raises(BadInputError, match=r"ends in \.csv, \.parquet or \.json, got '\.xlsx'"):
         export_table(folder, tmp_path / "models.xlsx")
     assert not (tmp_path / "models.xlsx").exists()
+
+
+def test_several_folders_are_a_source_of_analyses_and_pages(tmp_path: Path) -> None:
+    gaps = {name: {"average_ce": k + 0.5, "path_norm": k % 3 + 0.5} for k, name in enumerate("abcdefgh")}
+    first = results(tmp_path / "1", **{name: gaps[name] for name in "abcde"})
+    second = results(tmp_path / "2", **{name: gaps[name] for name in "fgh"})
+    pd.testing.assert_frame_equal(read_sources([first, second]), join_results([first, second]))
+    pd.testing.assert_frame_equal(read_sources([first]), read_table(first))
+    told = provenance_of_sources([first, second])
+    assert told["n_records"] == {"measured": 16, "undefined": 0, "failed": 0}
+    assert told["measure_versions"] == {"average_ce": 1, "path_norm": 1}
+    assert provenance_of_sources([first]) == read_provenance(first)
+    study = load_study([first, second], options={"target": "average_ce", "measures": ["path_norm"], "bootstrap": 50})
+    assert (len(study.table), study.name, study.provenance) == (8, "1 + 2", told)
+    given = ["--target", "average_ce", "--measures", "path_norm", "--bootstrap", "50"]
+    assert run_command_line(["analyze", str(first), str(second), "--out", str(tmp_path / "a"), *given]) == 0
+    assert json.loads((tmp_path / "a" / "analysis.json").read_text())["n_models"] == 8
+
+
+def test_a_table_cannot_be_joined_with_a_folder(tmp_path: Path) -> None:
+    folder = results(tmp_path / "1", a={"average_ce": 1.0})
+    (tmp_path / "t.csv").write_text("model_id,average_ce\nb,2.0\n")
+    with pytest.raises(BadInputError, match=r"t\.csv: expected a results folder, got a file"):
+        read_sources([folder, tmp_path / "t.csv"])

@@ -1,6 +1,7 @@
 """Which machines measured what, counted from records and environments."""
 
 from measurebench.store.machines import Machine, machines
+from measurebench.store.record_set import RecordSet
 from tests.store.test_folder import record
 
 ENVIRONMENTS = [
@@ -12,15 +13,15 @@ ENVIRONMENTS = [
 
 def test_records_are_counted_by_host_and_hardware() -> None:
     made = [("m1", "a"), ("m2", "b"), ("m2", "a"), ("m3", "c")]
-    found = machines([record(model_id=name, environment_digest=digest) for name, digest in made], ENVIRONMENTS)
+    found = machines(RecordSet(record(model_id=name, environment_digest=digest) for name, digest in made), ENVIRONMENTS)
     assert found == [Machine("node-1", "NVIDIA H100", 3, 2), Machine("node-2", "a processor", 1, 1)]
 
 
 def test_records_of_unknown_or_nameless_environments_count_under_an_empty_host() -> None:
     made = [record(environment_digest="lost"), record(environment_digest="old")]
-    found = machines(made, [{"digest": "old", "device": "cpu", "cpu": "a processor"}])
+    found = machines(RecordSet(made), [{"digest": "old", "device": "cpu", "cpu": "a processor"}])
     assert found == [Machine("", "", 1, 1), Machine("", "a processor", 1, 1)]
 
 
 def test_no_records_no_machines() -> None:
-    assert machines([], ENVIRONMENTS) == []
+    assert machines(RecordSet([]), ENVIRONMENTS) == []

@@ -16,14 +16,14 @@ from measurebench.reporting.figures.latex import latex_table
 from measurebench.reporting.html.shell import write_text
 from measurebench.reporting.single.single_page import Single, load_single, single_page
 from measurebench.reporting.study.study_page import sections, study_page
-from measurebench.reporting.subject.study import Study, load_study
+from measurebench.reporting.subject.study import Study, load_study, sources_of
 from measurebench.stats.population.threats import RADIUS, rows_shown, superseded
 
 __all__ = ["static_figures", "write_report"]
 
 
 def write_report(
-    source: Path | str | pd.DataFrame,
+    source: Path | str | pd.DataFrame | Sequence[Path | str],
     out: Path | str,
     *,
     name: str = "",
@@ -32,7 +32,7 @@ def write_report(
     analysis: Path | str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``out/index.html``, one self-contained page of a results folder or any table of models; return its path.
+    """Write ``out/index.html``, one self-contained page of results folders or any table of models; return its path.
 
     A source with a single model gets the page of a model: accuracies with intervals, measures with errors, classes, and
     its place among the models of a shipped study. Where it was measured at several radii, the page has the curve and is
@@ -57,14 +57,16 @@ def write_report(
     return page
 
 
-def _single(source: Path | str | pd.DataFrame, name: str, radius: Any) -> Single | None:
+def _single(source: Path | str | pd.DataFrame | Sequence[Path | str], name: str, radius: Any) -> Single | None:
     """Return the one model of a source, None where there are several."""
     if isinstance(source, pd.DataFrame):
         return load_single(_shown(source, radius), name=name, radii=_radii(source)) if _is_one_model(source) else None
     from measurebench.store.recorded_infos import infos_of
     from measurebench.store.tables import read_provenance, read_table
 
-    path = Path(source)
+    if len(paths := sources_of(source)) != 1:
+        return None
+    path = paths[0]
     table = read_table(path)
     if not _is_one_model(table):
         return None

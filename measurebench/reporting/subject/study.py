@@ -1,7 +1,7 @@
 """One study as the page sees it: the table of models, its analysis, and where both come from."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from measurebench.stats.judging.significance import significant as is_sure
 from measurebench.stats.population.population import identified, is_standard, level_names
 from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
 
-__all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study", "study_name"]
+__all__ = ["ALL", "MAX_SERIES", "OTHER", "Study", "is_sure", "load_study", "sources_of", "study_name"]
 
 MAX_SERIES = 8  # the theme has eight colours that can be told apart
 OTHER = "other"
@@ -187,14 +187,14 @@ def _defenses(table: pd.DataFrame, column: str | None, kept: "pd.Series[Any]") -
 
 
 def load_study(
-    source: Path | str | pd.DataFrame,
+    source: Path | str | pd.DataFrame | Sequence[Path | str],
     *,
     name: str = "",
     infos: Mapping[str, MeasureInfo] | None = None,
     analysis: Path | str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Read a results folder, a file or a table in memory, and the analysis that belongs to it.
+    """Read a results folder, several of them, a file or a table in memory, and the analysis that belongs to it.
 
     The analysis is looked for in ``analysis``, else beside the source; it counts only if it was made from this very
     table (by digest). Otherwise, and with any ``options`` of ``analyze``, the table is analysed here. Raises
@@ -203,13 +203,12 @@ def load_study(
     if isinstance(source, pd.DataFrame):
         table, folder, told, shipped = source, None, {}, measure_infos()
     else:
-        from measurebench.store.recorded_infos import infos_of
-        from measurebench.store.tables import read_provenance, read_table
+        from measurebench.store.joining import infos_of_sources, provenance_of_sources, read_sources
 
-        path = Path(source)
-        table, told, shipped = read_table(path), read_provenance(path), infos_of(path)
-        folder = path if path.is_dir() else path.parent
-        name = name or study_name(path)
+        paths = sources_of(source)
+        table, told, shipped = read_sources(paths), provenance_of_sources(paths), infos_of_sources(paths)
+        folder = None if len(paths) > 1 else paths[0] if paths[0].is_dir() else paths[0].parent
+        name = name or _joined_name(paths)
     known = dict(shipped if infos is None else infos)
     found = None if options else _belonging(table, folder, analysis)
     if found is None:
@@ -226,6 +225,17 @@ def _gallery_places(folder: Path | None) -> list[Path]:
         return []
     beside = [folder.resolve().parent / "gallery"] if folder.resolve().name == "records" else []
     return [folder / "gallery", *beside]
+
+
+def sources_of(source: Path | str | Sequence[Path | str]) -> list[Path]:
+    """Return the paths of one or several sources."""
+    return [Path(source)] if isinstance(source, Path | str) else [Path(each) for each in source]
+
+
+def _joined_name(paths: Sequence[Path]) -> str:
+    """Name a study after its folders, or after the folder around them where there are many."""
+    names = list(dict.fromkeys(study_name(path) for path in paths))
+    return " + ".join(names) if len(names) < 4 else paths[0].resolve().parent.name or names[0]
 
 
 def study_name(path: Path) -> str:
