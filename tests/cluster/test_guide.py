@@ -54,6 +54,8 @@ def follow(block: Block, folder: Path, environment: dict[str, str]) -> None:
 
 def test_the_cluster_guide_runs_as_it_is_written(tmp_path: Path, environment: dict[str, str], nodes_end: None) -> None:
     (tmp_path / "programs" / "ray").symlink_to(shutil.which("ray") or Path(sys.executable).with_name("ray"))
+    assert "export RAY_AUTH_MODE=token" in (DOCS / "guides" / "cluster.md").read_text()
+    environment = environment | {"RAY_AUTH_MODE": "token"}
     folder = tmp_path / "work"
     folder.mkdir()
     for block in blocks(DOCS / "guides" / "cluster.md"):
