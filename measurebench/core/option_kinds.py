@@ -6,7 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Kind", "auto_or_whole", "file", "flag", "folder", "names", "one_of", "paths", "text", "whole"]
+__all__ = [
+    "ALL",
+    "Kind",
+    "all_or_whole",
+    "auto_or_whole",
+    "file",
+    "flag",
+    "folder",
+    "names",
+    "one_of",
+    "paths",
+    "text",
+    "whole",
+]
+
+
+ALL = 10**9  # an upper limit that no data set in memory reaches
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,12 @@ def auto_or_whole(least: int = 1) -> Kind:
     """Return the kind of ``auto`` or a whole number, at least ``least``."""
     words = f"auto or a whole number, at least {least}"
     return Kind(words, lambda value: _fit(value, value == "auto" or _is_whole(value, least)), "auto|N", _number)
+
+
+def all_or_whole(least: int = 1) -> Kind:
+    """Return the kind of ``all``, which is kept as the number ALL, or a whole number, at least ``least``."""
+    words = f"all or a whole number, at least {least}"
+    return Kind(words, lambda value: ALL if value == "all" else _fit(value, _is_whole(value, least)), "N", _number)
 
 
 def one_of(*choices: str) -> Kind:

@@ -13,7 +13,19 @@ from measurebench.attacks.references import split_references
 from measurebench.core.config import DEFAULT_THREAT, PGD_STEPS, Precision, choose_threat
 from measurebench.core.info import Split
 from measurebench.core.option_fields import option, validate
-from measurebench.core.option_kinds import Kind, auto_or_whole, file, flag, folder, names, one_of, paths, text, whole
+from measurebench.core.option_kinds import (
+    Kind,
+    all_or_whole,
+    auto_or_whole,
+    file,
+    flag,
+    folder,
+    names,
+    one_of,
+    paths,
+    text,
+    whole,
+)
 from measurebench.core.shards import parse_shard
 from measurebench.core.specs import Normalization
 from measurebench.core.threat import Norm, ThreatModel
@@ -142,8 +154,8 @@ class RunOptions:
         "Largest perturbation in pixel units, for images in [0, 1]; several are measured one after another.",
         note="the model's own, else 8/255",
     )
-    train_examples: int = option(1000, whole(1), "Training images to measure on, at most.")
-    test_examples: int = option(1000, whole(1), "Test images to measure on, at most.")
+    train_examples: int = option(1000, all_or_whole(), "Training images to measure on, at most, or all.")
+    test_examples: int = option(1000, all_or_whole(), "Test images to measure on, at most, or all.")
     examples_file: Path | None = option(
         None,
         file("a file of indices of images"),
@@ -151,9 +163,9 @@ class RunOptions:
         note="the first ones",
     )
     autoattack_examples: int | None = option(
-        None, whole(1), "Test images for AutoAttack, at most.", note="all test images measured"
+        None, all_or_whole(), "Test images for AutoAttack, at most.", note="all test images measured"
     )
-    autoattack_train_examples: int = option(0, whole(0), "Training images for AutoAttack, at most.")
+    autoattack_train_examples: int = option(0, all_or_whole(0), "Training images for AutoAttack, at most.")
     split: Literal["train", "test", "both"] = option(
         "train", one_of("train", "test", "both"), "Images that measures other than accuracies read."
     )

@@ -183,9 +183,9 @@ def subprocess_free(arguments: list[str]) -> str:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("train_examples", "ten", "expected a whole number, at least 1, got 'ten'"),
-        ("test_examples", 0, "expected a whole number, at least 1, got 0"),
-        ("autoattack_train_examples", -1, "expected a whole number, at least 0, got -1"),
+        ("train_examples", "ten", "expected all or a whole number, at least 1, got 'ten'"),
+        ("test_examples", 0, "expected all or a whole number, at least 1, got 0"),
+        ("autoattack_train_examples", -1, "expected all or a whole number, at least 0, got -1"),
         ("seed", 1.5, "expected a whole number, got"),
         ("batch_size", "many", "expected auto or a whole number, at least 1, got 'many'"),
         ("workers", 0, "expected auto or a whole number, at least 1, got 0"),
@@ -216,8 +216,8 @@ def test_a_wrong_value_is_refused_in_the_same_words(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("train_examples", True, "a whole number, at least 1, got True"),
-        ("train_examples", "10", "a whole number, at least 1, got '10'"),
+        ("train_examples", True, "all or a whole number, at least 1, got True"),
+        ("train_examples", "10", "all or a whole number, at least 1, got '10'"),
         ("offline", 1, "true or false, got 1"),
         ("data_dir", 3, "a folder's path, got 3"),
         ("measures", 3, "core, all, or ids of measures, got 3"),
@@ -285,3 +285,12 @@ def test_another_norm_needs_a_radius() -> None:
 def test_attacks_are_read_once_each() -> None:
     assert replace(OPTIONS, attacks="pgd, autoattack,pgd").attack_list == ("pgd", "autoattack")
     assert replace(OPTIONS, attacks="none").attack_list == ()
+
+
+def test_all_images_is_a_number_that_no_data_set_reaches() -> None:
+    options = RunOptions("digits", train_examples="all", autoattack_train_examples="all")  # type: ignore[arg-type]
+    assert options.train_examples == options.autoattack_train_examples == 10**9
+    with pytest.raises(BadInputError, match="test_examples: expected all or a whole number, at least 1, got 'every'"):
+        RunOptions("digits", test_examples="every")  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match="train_examples: expected all or a whole number, at least 1, got 0"):
+        RunOptions("digits", train_examples=0)
