@@ -128,11 +128,13 @@ def keep_runs(trained: Path, folder: Path, runs: Sequence[PlannedTraining]) -> i
 
 
 def write_claims(folder: Path) -> pd.DataFrame:
-    """Judge the published claims on the folder's table, write claims.csv, and return them."""
+    """Judge the published claims on the folder's table, write claims.csv and fragility.csv, and return the claims."""
     from measurebench.stats import analyze, judged_claims
 
-    judged = judged_claims(analyze(pd.read_parquet(folder / "models.parquet")))
+    analysis = analyze(pd.read_parquet(folder / "models.parquet"))
+    judged = judged_claims(analysis)
     _write_csv(judged, folder / "claims.csv")
+    _write_csv(analysis.fragility, folder / "fragility.csv")
     return judged
 
 
