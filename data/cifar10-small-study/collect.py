@@ -3,7 +3,7 @@
 python data/cifar10-small-study/collect.py TRAINED --data-dir DIR [--records DIR]. TRAINED is what `measurebench train
 --grid` filled, with the results folder of `measurebench run` in records/ (or where --records says); DIR holds the
 images that both read. Written are models.parquet, models.csv, autoattack.csv, runs.csv, curves.parquet, images.csv,
-claims.csv, compared.csv, the chosen runs with their weights, the data card and its Croissant metadata.
+claims.csv, fragility.csv, compared.csv, the chosen runs with their weights, the data card and its Croissant metadata.
 """
 
 import argparse

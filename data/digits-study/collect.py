@@ -1,8 +1,8 @@
 """Write the digits study's published files beside this one: python data/digits-study/collect.py STUDY.
 
 STUDY is what `measurebench train` filled, with its results folder in records/. Everything but the data card is
-written: models.parquet, models.csv, autoattack.csv, runs.csv, curves.parquet, claims.csv, fragility.csv and the
-chosen runs with their weights.
+written: models.parquet, models.csv, autoattack.csv, runs.csv, curves.parquet, claims.csv, fragility.csv and the chosen
+runs with their weights.
 """
 
 import sys

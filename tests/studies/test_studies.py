@@ -83,6 +83,7 @@ def test_every_file_of_the_study_is_written(made: Path) -> None:
     found = counts["autoattack"] / counts["n"]
     np.testing.assert_allclose(found, models.set_index("model_id")["autoattack_accuracy_test"].loc[counts.index])
     assert {"claim", "verdict"} <= set(pd.read_csv(made / "claims.csv").columns)
+    assert (made / "fragility.csv").is_file()
 
 
 def test_only_the_chosen_weights_are_kept_and_they_load(made: Path) -> None:

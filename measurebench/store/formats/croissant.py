@@ -174,10 +174,18 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _tables(files: Sequence[Path]) -> list[Path]:
-    """Return one file of each table: the .parquet where there are both."""
+    """Return one file of each table that has rows: the .parquet where there are both."""
     kinds = (".csv", ".parquet")  # the later one wins
-    found = {path.stem: path for kind in kinds for path in files if path.suffix == kind}
+    found = {path.stem: path for kind in kinds for path in files if path.suffix == kind and _has_rows(path)}
     return [found[stem] for stem in sorted(found, key=lambda stem: (stem != "models", stem))]
+
+
+def _has_rows(path: Path) -> bool:
+    """Tell whether a table holds more than its header, as one of a study too small for its statistics may not."""
+    if path.suffix != ".csv":
+        return True
+    with path.open(encoding="utf-8") as file:
+        return sum(1 for _ in zip(file, range(2), strict=False)) > 1
 
 
 def _record_set(path: Path) -> dict[str, Any]:
