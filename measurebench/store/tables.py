@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +221,12 @@ def _column(measure: str, split: str) -> str:
     return measure if split == "train" else f"{measure}_{split}"
 
 
+@lru_cache(maxsize=1024)
+def _attacks(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the attacks in columns of these names; the rows of a table have few different sets of them."""
+    return tuple(attacks_in(names))
+
+
 @cache
 def _own_count(measure: str, split: str) -> str:
     """Return the column with the number of images of an attack's accuracy; an empty text for other measures."""
@@ -245,7 +251,7 @@ def _row(entry: Mapping[str, Any], records: RecordSet) -> dict[str, Any]:
             row[count] = n
     row |= _flags(records, model_key(entry))
     row |= dict.fromkeys(names_of("gap"))
-    for attack in attacks_in(row):
+    for attack in _attacks(tuple(row)):
         train, test = (row.get(accuracy_column(attack, split)) for split in ("train", "test"))
         if train is not None and test is not None:
             row[gap_column(attack)] = train - test
@@ -266,7 +272,7 @@ def _leave_out_usual_counts(rows: list[dict[str, Any]]) -> None:
 
     AutoAttack keeps its own, as the contract says: a table without it is read as one of an unknown number.
     """
-    for attack in dict.fromkeys(attack for row in rows for attack in attacks_in(row)):
+    for attack in dict.fromkeys(attack for row in rows for attack in _attacks(tuple(row))):
         pairs = [(own_count(attack, split), count_columns(attack, split)[-1]) for split in ("train", "test")]
         own = any(row.get(name, row.get(usual)) != row.get(usual) for row in rows for name, usual in pairs)
         if not own and not is_counted_apart(attack):
