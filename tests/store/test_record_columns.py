@@ -54,6 +54,7 @@ def as_text(records: RecordSet) -> dict[str, str]:
         "answered": repr(sorted(item for item in records.n_answered(QUESTIONS).items() if item[1])),
         "paces": repr(sorted(records.paces("2026-01-02")[0])) + records.paces("2026-01-02")[1],
         "counts": repr(records.n_by_status()),
+        "environments": repr(sorted((k, n, sorted(ids)) for k, (n, ids) in records.by_environment().items())),
         "known": repr([key in records for key in keys]),
     }
 
