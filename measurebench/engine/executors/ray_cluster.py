@@ -105,9 +105,10 @@ def _start(ray: Any, options: RunOptions) -> None:
         ray.init(address=options.address, **quiet)
     except (ConnectionError, ValueError, TimeoutError, RuntimeError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:200]
-        hint = "start one with ray start --head, or leave --address out"
-        if "RAY_AUTH_MODE" in reason or "oken" in reason:  # recent releases of Ray let only those in who have its token
-            hint = "it asks for a token: export RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token on this machine"
+        # Recent releases of Ray let only those in who have the cluster's token, and do not always say so.
+        hint = (
+            "start one with ray start --head, or leave --address out; if it asks for a token, set RAY_AUTH_MODE=token"
+        )
         raise BadInputError("--address", "the address of a running Ray cluster", options.address, hint) from (
             ConnectionError(reason)
         )
