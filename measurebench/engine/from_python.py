@@ -46,7 +46,7 @@ def run(
     check_names(RunOptions, options, "run")
     measures, settings = _measures(options.pop("measures", "core"), options.pop("measure_settings", {}))
     images = None if isinstance(dataset, str) else _images(dataset, options.get("classes"))
-    name = dataset if images is None else images.name
+    name = str(dataset) if images is None else images.name
     chosen = RunOptions(dataset=name, measures=measures, measure_settings=settings, **options)
     return run_models(_specs(models, chosen), chosen, out, images=images, progress=progress)
 
