@@ -9,8 +9,19 @@ import numpy as np
 from measurebench.stats.judging.power import chance_to_show, detectable_tau
 from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
 
-__all__ = ["EFFECT", "GAIN", "HALF", "MARGIN", "SLOPE_COST", "VERDICTS", "Evidence", "is_small", "sign", "verdict"]
-__all__ += ["verdict_words"]
+__all__ = [
+    "EFFECT",
+    "GAIN",
+    "HALF",
+    "MARGIN",
+    "SLOPE_COST",
+    "VERDICTS",
+    "Evidence",
+    "is_small",
+    "sign",
+    "verdict",
+    "verdict_words",
+]
 
 MARGIN = 0.1
 """|tau| up to which an association counts as small; the caller may state another margin."""
