@@ -22,7 +22,7 @@ _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 _ENOUGH_OF_LARGE = 32
 # After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row that picks its
 # candidates tries one more of them for every so many iterations without success.
-_PATIENCE, _PATIENCE_OF_LARGE = 2, 16
+_PATIENCE, _PATIENCE_OF_LARGE = 2, 32
 
 
 @dataclass
