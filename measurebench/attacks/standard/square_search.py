@@ -17,11 +17,12 @@ _AHEAD, _AHEAD_OF_SMALL = 64, 256
 # Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
 # where a pass costs the same for every image, on anything but tiny images, even these few are felt.
 _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
-# Large images that a CPU needs in a pass to be quick.
+# Searches on large images from which on picking out candidates pays: it takes about as long as 20 passes of a small
+# network, and makes more passes.
 _ENOUGH_OF_LARGE = 32
 # After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row that picks its
 # candidates tries one more of them for every so many iterations without success.
-_PATIENCE, _PATIENCE_OF_LARGE = 2, 64
+_PATIENCE, _PATIENCE_OF_LARGE = 2, 32
 
 
 @dataclass
@@ -39,6 +40,8 @@ class SquareSearch(BaseSearch):
     # many of the numbers drawn ahead are surely left.
     _fresh: bool = False
     _left: int = 0
+    # Whether candidates of known outcome are left out, which the first rows decide.
+    _skips: bool | None = None
 
     @property
     def n_passes(self) -> int:
@@ -52,9 +55,11 @@ class SquareSearch(BaseSearch):
         self.plan = square.Plan.of(image, norm, self.threat.radius, self.settings.square_queries)
         self.n_first = square.n_first_numbers(shape, norm)
         self._large = image[0].numel() > _LARGE
-        # Picking out single moves would make the host of a GPU wait.
-        small = repeats.n_moves(shape) <= repeats.LARGEST_TABLE
-        self._skips = self.same and norm is Norm.LINF and small and image.device.type == "cpu"
+        if self._skips is None:
+            # Picking out single moves would make the host of a GPU wait.
+            small = repeats.n_moves(shape) <= repeats.LARGEST_TABLE and image.device.type == "cpu"
+            many = not self._large or len(image) >= _ENOUGH_OF_LARGE
+            self._skips = self.same and norm is Norm.LINF and small and many
         zero = torch.zeros_like(rows["key"])
         numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
         rows = rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
@@ -135,8 +140,7 @@ class SquareSearch(BaseSearch):
         """Return how many candidates each of n rows tries at once."""
         if self.candidates:
             return self.candidates
-        together = min(self.at_once, _ENOUGH_OF_LARGE) if self._large and self._skips else self.at_once
-        return max(1, min(_MOST_OF_LARGE if self._large else _MOST, together // n))
+        return max(1, min(_MOST_OF_LARGE if self._large else _MOST, self.at_once // n))
 
     def _numbers(self, rows: Rows) -> Tensor:
         """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
