@@ -26,7 +26,6 @@ from measurebench.reporting.html.wording import (
     measure_name,
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
-from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = ["STEPS", "TITLE", "figure", "fit_lines", "inside", "sentence", "template"]
 
@@ -101,7 +100,7 @@ def sentence(study: Study, measure: str) -> str:
         return f"{name}: no rank correlation with {target.the} can be computed"
     told = f"(τ = {fixed(row['estimate'])}, 95 % {interval(row['ci_low'], row['ci_high'])}, n = {int(row['n_models'])})"
     if (code := study.verdicts.get(measure)) in _NEITHER_WAY:
-        return f"{name} {VERDICTS[code]} {told}"
+        return f"{name} {study.verdict_words[measure]} {told}"
     if not is_sure(row):
         return f"{name}: no association with {target.the} is shown {told}"
     way = f"larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many}"

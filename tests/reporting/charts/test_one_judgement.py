@@ -28,6 +28,15 @@ def test_the_title_of_a_measure_that_turns_says_that_it_turns() -> None:
     assert told.startswith("turning changes sign from one defense to another (τ = ")
 
 
+def test_a_sign_that_turns_inside_all_defenses_is_not_told_as_one_between_them() -> None:
+    models = table()
+    level = np.where(models["defense"] == "AT", 0.0, 10.0)
+    models["simpson"] = level - models["robust_gap_pgd"] + 0.1 * models["other"]
+    models["robust_gap_pgd"] += level
+    told = sentence(study("x", models), "simpson")
+    assert told.startswith("simpson has the opposite sign inside defenses (τ = ")
+
+
 def test_radii_are_written_as_fractions() -> None:
     rows = dict(methods(study("x", table().assign(radius=2 / 255, norm="Linf"))))
     assert rows["radius"] == "2/255"
