@@ -20,7 +20,7 @@ def table(n: int = 120) -> pd.DataFrame:
 
 
 def study(name: str, models: pd.DataFrame) -> Study:
-    return Study.of(name, models, analyze(models, bootstrap=60, permutations=99))
+    return Study.of(name, models, analyze(models, bootstrap=60, permutations=999))
 
 
 def test_the_title_of_a_measure_that_turns_says_that_it_turns() -> None:
@@ -30,7 +30,8 @@ def test_the_title_of_a_measure_that_turns_says_that_it_turns() -> None:
 
 def test_a_sign_that_turns_inside_all_defenses_is_not_told_as_one_between_them() -> None:
     models = table()
-    level = np.where(models["defense"] == "AT", 0.0, 10.0)
+    level = 10.0 * (np.arange(len(models)) % 4)
+    models["defense"] = np.array(["AT", "MART", "TRADES", "Standard"])[np.arange(len(models)) % 4]
     models["simpson"] = level - models["robust_gap_pgd"] + 0.1 * models["other"]
     models["robust_gap_pgd"] += level
     told = sentence(study("x", models), "simpson")
