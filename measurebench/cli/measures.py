@@ -1,6 +1,5 @@
 """``measurebench measures``: lists measures with formula, source and hypothesis."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -101,7 +100,7 @@ def _as_toml(value: object) -> str:
     """
     if value is None:
         return "not set"
-    return json.dumps(value) if isinstance(value, bool | int | float | str) else str(value)
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _COLUMNS = ("id", "family", "unit", "formula", "source", "hypothesis", "cost")

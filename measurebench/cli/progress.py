@@ -112,9 +112,12 @@ class _Terminal(_Pace):
             self._describe(model_id)
 
     def worker(self, state: "WorkerState") -> None:
+        from measurebench.core.foreign import for_terminal
+
         self.workers[state.worker] = state
         if state.lost:
-            self.bar.console.print(f"{state.lost}; another one goes on", markup=False, highlight=False)
+            told = for_terminal(f"{state.lost}; another one goes on")
+            self.bar.console.print(told, markup=False, highlight=False)
         self._describe(worker_line(self.workers.values()))
 
     def _describe(self, text: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from measurebench.core.errors import BadInputError, MeasurebenchError
+from measurebench.core.foreign import for_terminal
 from measurebench.core.option_fields import option, validate
 from measurebench.core.option_kinds import Kind, text, whole
 from measurebench.core.processes import end_with
@@ -120,7 +121,7 @@ class ArrayJob:
         try:
             return run(list(self.models), self.dataset, self.out, **self.options).exit_status
         except MeasurebenchError as error:
-            print(f"measurebench: {error}", file=sys.stderr, flush=True)
+            print(f"measurebench: {for_terminal(str(error))}", file=sys.stderr, flush=True)
             return error.exit_status
 
     def checkpoint(self) -> Any:

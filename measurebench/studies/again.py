@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from measurebench.core.foreign import for_terminal
+
 __all__ = ["Again", "compare"]
 
 
@@ -38,17 +40,19 @@ class Again:
         out = given.out or Path(mkdtemp(prefix=f"{self.folder.name}-"))
         images = ("--data-dir", given.data_dir) if given.data_dir else ()
         differences = compare(row, self.repeat(str(given.model_id), row, out, images))
-        print(differences.to_string(float_format=lambda value: f"{value:.8g}"))
+        print("\n".join(map(for_terminal, differences.to_string(float_format="{:.8g}".format).split("\n"))))
         worst = float(differences["relative_difference"].max())
-        print(f"{given.model_id}: {len(differences)} values, largest relative difference {worst:.2g}; files in {out}")
+        told = f"{given.model_id}: {len(differences)} values, largest relative difference {worst:.2g}; files in {out}"
+        print(for_terminal(told))
         return 0 if worst <= given.tolerance else 1
 
     def repeat(self, model_id: str, row: "pd.Series[Any]", out: Path, images: Sequence[str]) -> "pd.Series[Any]":
         """Train and measure the run of a model under ``out`` and return the model's new row."""
         only = ("--only", model_id.rsplit("-", 1)[0], "--out", str(out / "run"))
         _measurebench("train", *self.train, *images, "--workers", "1", *only)
-        attacks = "pgd,autoattack" if pd.notna(row.get("autoattack_accuracy_test")) else "pgd"
-        examples = ("--autoattack-examples", str(int(row["n_autoattack"]))) if "autoattack" in attacks else ()
+        attacks, examples = "pgd", tuple[str, ...]()
+        if pd.notna(row.get("autoattack_accuracy_test")):
+            attacks, examples = "pgd,autoattack", ("--autoattack-examples", str(int(row["n_autoattack"])))
         model, records = f"{out / 'run'}#{model_id}", ("--out", str(out / "records"))
         _measurebench("run", model, *self.measure, *images, "--workers", "1", "--attacks", attacks, *examples, *records)
         _measurebench("export", str(out / "records"), "--out", str(out / "models.csv"))

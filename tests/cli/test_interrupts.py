@@ -30,6 +30,7 @@ main()
     "module", ["measurebench.cli", "typer", "measurebench.cli.status", "measurebench.store.status"]
 )
 def test_ctrl_c_while_modules_are_imported_gives_no_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "measurebench.json").write_text('{"format": 1}')
     code = SELF_INTERRUPTING.format(module=module, folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "measurebench: Interrupted.\n")
@@ -39,6 +40,8 @@ def test_ctrl_c_while_modules_are_imported_gives_no_traceback(module: str, tmp_p
 def test_an_error_made_of_ctrl_c_is_ctrl_c(
     hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "measurebench.json").write_text('{"format": 1}')
+
     def import_that_fails(_folder: Path) -> None:
         message = "Error calling __set_name__"
         raise RuntimeError(message) from (KeyboardInterrupt() if hidden else ValueError())

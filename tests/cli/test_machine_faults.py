@@ -37,6 +37,8 @@ def test_the_status_tells_the_machine_from_the_input(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "measurebench.json").write_text('{"format": 1}')
+
     def fail(_folder: Path) -> None:
         raise wrapped(error) if wrap else error
 
@@ -50,6 +52,8 @@ def test_the_status_tells_the_machine_from_the_input(
 def test_code_that_ends_the_process_does_not_look_like_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "measurebench.json").write_text('{"format": 1}')
+
     def leave(_folder: Path) -> None:
         raise SystemExit(0)
 

@@ -96,7 +96,7 @@ def test_built_in_things_are_listed_by_kind(capsys: pytest.CaptureFixture[str]) 
     assert run_command_line(["plugins", "datasets", "objectives", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows if row["kind"] == "objectives"] == ["Standard", "AT", "TRADES", "MART"]
-    datasets = {"digits", "cifar10", "cifar100", "arrays", "csv", "imagefolder"}
+    datasets = {"digits", "cifar10", "cifar100", "arrays", "csv", "imagefolder", "imagenet", "torchvision"}
     assert {row["name"] for row in rows if row["kind"] == "datasets"} == datasets
     assert {row["origin"] for row in rows} == {"measurebench"}
 

@@ -51,7 +51,7 @@ def test_compare_prints_what_changed(table: Path, capsys: pytest.CaptureFixture[
 
 def test_leaderboard_refuses_an_unknown_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["leaderboard", "--out", str(tmp_path), "--norm", "L1"]) == 2
-    assert "expected Linf or L2, got 'L1'" in capsys.readouterr().err
+    assert "imagenet corruptions, got cifar10 L1" in capsys.readouterr().err
 
 
 def test_leaderboard_refuses_records_without_model_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

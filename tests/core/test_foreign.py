@@ -270,7 +270,9 @@ def test_a_warning_of_a_library_is_one_line(capsys: pytest.CaptureFixture[str]) 
 
 # Each with what it may do itself: its words are its own, or it calls ``for_terminal``.
 PRINTING = {"cli/printing.py": "the door", "cli/app.py": "messages", "__main__.py": "one fixed line",
-            "core/http_transfer.py": "a line that is written over"}  # fmt: skip
+            "core/http_transfer.py": "a line that is written over",
+            "engine/submission.py": "why a job of an array ends", "studies/again.py": "what a study's script found",
+            "cli/progress.py": "above the bar, that a worker was lost"}  # fmt: skip
 CONSOLES = {"cli/printing.py", "cli/progress.py"}
 CSV = {"store/csv_text.py", "reporting/subject/study.py", "stats/analyze.py"}  # the latter two digest the text
 

@@ -167,12 +167,10 @@ def _chart(study: Study, title: str, fits: pd.DataFrame) -> Any:
     return chart.properties(width="container", height=380)
 
 
+# A local fit is two texts of numbers: the ones below are those at which the line has arrived.
 _CURVED = "isString(datum.curve_x)"
-
-
-def _at(field: str) -> str:
-    """Return an expression for the number of a text of numbers at which the line has arrived."""
-    return f"toNumber(split(datum.{field}, ' ')[datum._t])"
+_CURVE_X = "toNumber(split(datum.curve_x, ' ')[datum._t])"
+_CURVE_Y = "toNumber(split(datum.curve_y, ' ')[datum._t])"
 
 
 def _lines(study: Study, x: Any, y: Any) -> list[Any]:
@@ -188,10 +186,10 @@ def _lines(study: Study, x: Any, y: Any) -> list[Any]:
         .transform_calculate(_t=f"sequence({STEPS + 1})")
         .transform_flatten(["_t"])
         .transform_calculate(
-            _x=f"{_CURVED} ? {_at('curve_x')} : datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}"
+            _x=f"{_CURVED} ? {_CURVE_X} : datum.x_min + (datum.x_max - datum.x_min) * datum._t / {STEPS}"
         )
         .transform_calculate(
-            _target=f"{_CURVED} ? {_at('curve_y')} : datum.intercept + datum.slope * datum._x",
+            _target=f"{_CURVED} ? {_CURVE_Y} : datum.intercept + datum.slope * datum._x",
             _half="datum.t_quantile * datum.residual_sd * sqrt(1 / datum.n_models + pow(datum._x - "
             "datum.x_mean, 2) / datum.x_sum_squares)",
         )

@@ -100,8 +100,8 @@ def against_clean(table: pd.DataFrame) -> Figure | None:
     """Return clean against robust accuracy with the frontier; None where fewer than two models have both."""
     if CLEAN not in table.columns or table[CLEAN].notna().sum() < 2:
         return None
-    line = frontier(table.rename(columns={CLEAN: "clean_accuracy", "robust_accuracy": "autoattack_accuracy"}))
-    line = line.rename(columns={"clean_accuracy": CLEAN, "autoattack_accuracy": "robust_accuracy"})
+    line = frontier(table.rename(columns={CLEAN: "clean_accuracy"}))
+    line = line.rename(columns={"clean_accuracy": CLEAN})
     n = len(line)
     return Figure(
         "clean",
