@@ -55,7 +55,7 @@ def test_the_proxy_of_one_setting_orders_its_levels_as_their_means() -> None:
 
 
 @pytest.mark.parametrize("curved", [False, True])
-@pytest.mark.parametrize("n_runs", [24, 84])
+@pytest.mark.parametrize("n_runs", [24, 120])  # with 120 the gain is known well enough to be called none
 def test_no_control_ever_holds_however_strong_it_is(n_runs: int, curved: bool) -> None:
     analysis = analyze(made(n_runs, n_runs, curved), target="gap", measures=["carrier"], **QUICK)
     judged = analysis.control_judgements.set_index("measure")
