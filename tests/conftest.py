@@ -40,12 +40,16 @@ def training_mode():
 """
 
 
+def trust(*folders: Path) -> None:
+    """Give the word for the code that manifests in these folders name, in the settings of the tests alone."""
+    trusted = {f"{folder.resolve()}/**": "the tests" for folder in folders}
+    (_CONFIG / "trusted-folders.json").write_text(json.dumps(trusted))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def trusted_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give the word for the code that manifests of the tests name; tests/test_trust.py takes it back."""
-    folders = (tmp_path_factory.getbasetemp(), Path(__file__).parents[2] / "shared")
-    trusted = {f"{folder.resolve()}/**": "the tests" for folder in folders}
-    (_CONFIG / "trusted-folders.json").write_text(json.dumps(trusted))
+    trust(tmp_path_factory.getbasetemp(), Path(__file__).parents[2] / "shared")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.conftest import trust
 from tests.faults.attempts import Attempt, attempts, table
 from tests.faults.operations import OPERATIONS
 
@@ -12,6 +13,7 @@ def main(names: list[str]) -> int:
     """Print the table and what was broken; return 1 if anything was."""
     found: list[Attempt] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        trust(Path(folder))
         for kind in OPERATIONS:
             if names and kind.name not in names:
                 continue

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from measurebench.checks.stored import verify_folder
+from tests.conftest import trust
 from tests.faults.operations import Run, content
 
 _TRIED = 120  # bytes of each file
@@ -13,6 +14,7 @@ _TRIED = 120  # bytes of each file
 def main() -> int:
     """Print the number of changed bytes, and how many were not noticed; return 1 if there are any."""
     with tempfile.TemporaryDirectory() as folder:
+        trust(Path(folder))
         operation, out = Run(Path(folder) / "inputs"), Path(folder) / "out"
         operation.do(out)
         tried, missed = 0, []

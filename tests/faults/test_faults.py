@@ -1,6 +1,9 @@
 """Some steps of every operation with a fault; ``nox -s faults`` tries all of them."""
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,9 @@ def test_faults_that_are_there_are_found(tmp_path: Path) -> None:
     assert {(2, "ENOSPC"), (2, "kill"), (3, "EIO"), (3, "kill")} <= broken
     assert f"| {len(tried) // 4} |" in table(tried)
     assert content(tmp_path / "work" / "out") == {}
+
+
+def test_the_session_counts_attempts_and_failures() -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.faults", "export"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^\d+ attempts, 0 failures$", done.stdout, re.MULTILINE)
