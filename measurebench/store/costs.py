@@ -10,6 +10,8 @@ from measurebench.store.folder import ResultsFolder
 
 __all__ = ["PredictionErrors", "prediction_errors"]
 
+_LONGEST = 1e15  # seconds; what is longer is no time that a block took
+
 
 @dataclass(frozen=True)
 class PredictionErrors:
@@ -35,8 +37,9 @@ def prediction_errors(folder: str | Path) -> list[PredictionErrors]:
     """
     grouped = defaultdict[tuple[str, str], list[tuple[float, float]]](list)
     for line in ResultsFolder.open(Path(folder)).costs.read():
-        if line["predicted"] > 0 and line["seconds"] > 0:
-            grouped[line["kind"], line["device"]].append((line["predicted"], line["seconds"]))
+        pair = (line.get("predicted"), line.get("seconds"))
+        if all(isinstance(seconds, int | float) and 0 < seconds < _LONGEST for seconds in pair):
+            grouped[str(line.get("kind")), str(line.get("device"))].append(pair)
     return [_errors(*key, pairs) for key, pairs in sorted(grouped.items())]
 
 
