@@ -44,7 +44,7 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Col
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in heads:
-        table.add_column(name, overflow="fold", no_wrap=name in whole)
+        table.add_column(Text(for_terminal(name)), overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))  # Text: rich reads no markup in it
     _console().print(table)

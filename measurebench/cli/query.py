@@ -32,7 +32,7 @@ def query(
         write_table(table, out)
         say(f"{len(table)} rows, {len(table.columns)} columns: {out}")
     elif as_json:
-        say_json(json.loads(table.to_json(orient="records", date_format="iso")))
+        say_json(json.loads(table.to_json(orient="records", date_format="iso", default_handler=str)))
     else:
         rows = table.astype(object).where(table.notna(), "").to_numpy().tolist()
         say_table([str(name) for name in table.columns], [[_cell(value) for value in row] for row in rows])

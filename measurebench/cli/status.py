@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 _SHOWN = 6
+_LONGEST_WAIT = 86_400  # seconds; the system's clock takes no infinite wait
 
 
 def status(
@@ -106,8 +107,8 @@ def _plan_lines(progress: "RunProgress | None") -> list[str]:
 
 def _watch(folders: "Sequence[ResultsFolder]", every: float) -> int:
     """Show the summaries until nothing is left to measure."""
-    if not every > 0:
-        raise BadInputError("--every", "a number of seconds above 0", repr(every))
+    if not 0 < every <= _LONGEST_WAIT:
+        raise BadInputError("--every", f"a number of seconds above 0, at most {_LONGEST_WAIT}", repr(every))
     with shown_again() as show:
         while True:
             found = [_look(folder) for folder in folders]

@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from measurebench.core.files import write_atomically, write_beside
+from measurebench.core.files import open_regular, write_atomically, write_beside
 
 __all__ = ["BEAT_SECONDS", "STALE_SECONDS", "Claims", "live_processes", "process_name"]
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0  # above the 60 s for which NFS may show an old time of change
+_LONGEST = 65_536  # bytes that are read of a claim or an announcement, which have a few hundred
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -138,7 +139,7 @@ def _is_alive(folder: Path, name: str, stale_seconds: float) -> bool:
     text = _text(path)
     if text is None:
         return False
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError, OverflowError, RecursionError):
         about, here = json.loads(text), _this_process()
         if isinstance(about, dict) and all(about.get(key) == here[key] for key in ("boot", "space")):
             return _start_of(int(about.get("pid", 0))) == about.get("start")
@@ -150,9 +151,9 @@ def _is_alive(folder: Path, name: str, stale_seconds: float) -> bool:
 
 def _time_of_server(folder: Path) -> float:
     """Return the time by the clock that stamps the files of a folder."""
-    probe = folder / ".time"
-    probe.touch()
-    return probe.stat().st_mtime
+    with open_regular(folder / ".time", os.O_WRONLY | os.O_CREAT) as file:
+        os.utime(file)
+        return os.fstat(file).st_mtime
 
 
 def _this_process() -> dict[str, Any]:
@@ -175,9 +176,13 @@ def _start_of(pid: int) -> str | None:
 
 
 def _text(path: Path) -> str | None:
-    """Return the text of a small file, None where there is none. Opening it asks the server anew."""
+    """Return the text of a small file, None where there is none. Opening it asks the server anew.
+
+    Raises BadInputError where a link, a pipe or anything else lies in its place.
+    """
     try:
-        return path.read_text(errors="replace")
+        with open_regular(path, os.O_RDONLY) as file:
+            return os.read(file, _LONGEST).decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
 

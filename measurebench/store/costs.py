@@ -5,10 +5,13 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from measurebench.store.folder import ResultsFolder
 
 __all__ = ["PredictionErrors", "prediction_errors"]
+
+_LONGEST = 1e15  # seconds; what is longer is no time that a block took
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,14 @@ def prediction_errors(folder: str | Path) -> list[PredictionErrors]:
     """
     grouped = defaultdict[tuple[str, str], list[tuple[float, float]]](list)
     for line in ResultsFolder.open(Path(folder)).costs.read():
-        if line["predicted"] > 0 and line["seconds"] > 0:
-            grouped[line["kind"], line["device"]].append((line["predicted"], line["seconds"]))
+        predicted, seconds = line.get("predicted"), line.get("seconds")
+        if _is_time(predicted) and _is_time(seconds):
+            grouped[str(line.get("kind")), str(line.get("device"))].append((predicted, seconds))
     return [_errors(*key, pairs) for key, pairs in sorted(grouped.items())]
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 < value < _LONGEST
 
 
 def _errors(kind: str, device: str, pairs: list[tuple[float, float]]) -> PredictionErrors:

@@ -1,6 +1,7 @@
 """A results folder: its files, the version of its format, and who may write to it."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ __all__ = ["CLAIMS", "FORMAT", "ResultsFolder", "model_key", "read_records"]
 FORMAT = 1
 CLAIMS = "claims"
 _MARK = "measurebench.json"
+_FOLDERS = ("examples", "blocks", "adversarial", "snapshot")
 
 
 class ResultsFolder:
@@ -90,10 +92,11 @@ class ResultsFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with exclusive(path / "lock", str(path)):
+                _refuse_links(path)
                 _refuse_sharers(path)
                 shutil.rmtree(path / CLAIMS, ignore_errors=True)
                 remove_temporaries(path)
-                for name in ("examples", "blocks", "adversarial", "snapshot"):
+                for name in _FOLDERS:
                     remove_temporaries(path / name, inside=True)
                 _mark(path, version)
                 folder = cls.open(path)
@@ -117,6 +120,7 @@ class ResultsFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with shared(path / "lock", str(path)) as lock:
+                _refuse_links(path)
                 _mark(path, version)
                 cls.open(path)  # refuses another format
                 folder = cls(path, process_name())
@@ -279,6 +283,18 @@ def _mark(path: Path, version: str) -> None:
     if not (path / _MARK).exists():
         _refuse_strangers(path)
         write_atomically(path / _MARK, json.dumps({"format": FORMAT, "version": version}).encode() + b"\n")
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a folder in which a link stands for a folder of arrays or claims: files would be written elsewhere."""
+    for folder in (path / name for name in (*_FOLDERS[:3], CLAIMS)):
+        if folder.is_symlink():
+            raise BadInputError(str(folder), "a folder", "a link")
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                links = sorted(entry.path for entry in entries if entry.is_symlink())
+            if links:
+                raise BadInputError(links[0], "a file or a folder", "a link")
 
 
 def _refuse_sharers(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.reading import reading
 from measurebench.store.folder import ResultsFolder
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def query_results(folder: str | Path, sql: str) -> pd.DataFrame:
     whatever DuckDB does not accept.
     """
     duckdb = _duckdb()
+    if not sql.isascii():
+        with reading("query", "text in UTF-8"):
+            sql.encode()
     results = ResultsFolder.open(Path(folder))
     # Python's own variables are no tables, and the configuration is locked before the query is looked at.
     with duckdb.connect(config={"python_enable_replacements": False, "threads": 2}) as connection:

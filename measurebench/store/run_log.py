@@ -108,11 +108,23 @@ def log_line(event: Mapping[str, Any]) -> str:
     kind, of = event["event"], event.get("model")
     words = f"{_clock(event.get('time'))}{kind}"
     if kind == "record":
-        value = f" = {event['value']:.6g}" if isinstance(event.get("value"), float | int) else f" {event.get('status')}"
+        value = (
+            f" = {_number(event['value'])}"
+            if isinstance(event.get("value"), float | int)
+            else f" {event.get('status')}"
+        )
         why = f": {event['reason']}" if event.get("reason") else ""
         return f"{words}  {of}: {event.get('measure')} ({event.get('split')}){value}{why}, in {event.get('seconds')} s"
     told = [f"{name}: {value}" for name, value in event.items() if name not in ("event", "time", "model")]
     return "  ".join([words, *([str(of)] if of is not None else []), *([", ".join(told)] if told else [])])
+
+
+def _number(value: float) -> str:
+    """Return a number as it is shown; an integer beyond the range of floats as inf."""
+    try:
+        return f"{value:.6g}"
+    except OverflowError:
+        return "inf" if value > 0 else "-inf"
 
 
 def _clock(text: Any) -> str:

@@ -144,3 +144,5 @@ def test_watching_a_folder_without_a_plan_says_so(tmp_path: Path, capsys: pytest
     assert run_command_line(["status", str(study(tmp_path / "s", "a")), "--watch"]) == 2
     assert "expected a folder with the plan of a run" in capsys.readouterr().err
     assert run_command_line(["status", str(planned(tmp_path / "p")), "--watch", "--every", "0"]) == 2
+    for endless in ("inf", "1e300", "nan"):
+        assert run_command_line(["status", str(tmp_path / "p"), "--watch", "--every", endless]) == 2

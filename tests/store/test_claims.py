@@ -6,12 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from measurebench.core.errors import BadInputError
 from measurebench.store import claims as module
 from measurebench.store.claims import Claims, live_processes, process_name
+from measurebench.store.costs import prediction_errors
+from measurebench.store.folder import ResultsFolder
 
 
 def claims(folder: Path, name: str, stale: float = 60.0) -> Claims:
@@ -153,3 +158,58 @@ def test_a_block_that_was_taken_over_and_released_is_not_held_by_its_first_owner
     assert third.holds("x")
     for mine in (first, second, third):
         mine.close()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_place_of_the_clock_changes_nothing_elsewhere(tmp_path: Path, exists: bool) -> None:
+    folder, other = tmp_path / "claims", tmp_path / "other"
+    folder.mkdir()
+    if exists:
+        other.write_text("kept")
+        os.utime(other, (1, 1))
+    (folder / ".time").symlink_to(other)
+    elsewhere(folder, "b")
+    with pytest.raises(BadInputError, match="expected a regular file, got a link"):
+        live_processes(folder)
+    assert other.exists() == exists
+    assert not exists or other.stat().st_mtime == 1
+
+
+def test_a_pipe_in_place_of_an_announcement_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.process")
+    with pytest.raises(BadInputError, match="expected a regular file"):
+        live_processes(tmp_path)
+
+
+def test_an_announcement_without_a_process_number_counts_by_its_age(tmp_path: Path) -> None:
+    about = module._this_process() | {"pid": None}
+    (tmp_path / "b.process").write_text(json.dumps(about))
+    assert live_processes(tmp_path) == ["b"]
+    os.utime(tmp_path / "b.process", (1, 1))
+    assert live_processes(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["examples", "blocks", "adversarial", "claims", "examples/a"])
+@pytest.mark.parametrize("open_folder", [ResultsFolder.writing, ResultsFolder.sharing])
+def test_nothing_is_written_through_a_link_to_a_folder(
+    tmp_path: Path, name: str, open_folder: Callable[[Path, str], AbstractContextManager[ResultsFolder]]
+) -> None:
+    folder, other = tmp_path / "r", tmp_path / "other"
+    with ResultsFolder.writing(folder, "0"):
+        pass
+    other.mkdir()
+    (other / ".0123456789abcdef.measurebench.tmp").write_text("kept")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to(other)
+    with pytest.raises(BadInputError, match="got a link"), open_folder(folder, "0"):
+        pass
+    assert [path.name for path in other.iterdir()] == [".0123456789abcdef.measurebench.tmp"]
+
+
+@pytest.mark.parametrize("value", ["x", None, [1], 10**400, 1e308])
+def test_costs_that_are_no_times_are_left_out(tmp_path: Path, value: object) -> None:
+    with ResultsFolder.writing(tmp_path / "r", "0") as folder:
+        line = {"kind": "attack", "device": "cpu", "predicted": 2.0, "seconds": 1.0}
+        folder.costs.append(line)
+        folder.costs.append(line | {"predicted": value})
+    assert [found.n_blocks for found in prediction_errors(tmp_path / "r")] == [1]

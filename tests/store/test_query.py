@@ -1,5 +1,6 @@
 """Questions in SQL: right answers, nothing but one SELECT, and no way to other files."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -92,3 +93,24 @@ def test_without_duckdb_the_extra_is_named(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(BadInputError, match=r"pip install 'measurebench\[query\]'"):
         query_results(folder, "select 1")
+
+
+def test_names_of_columns_do_nothing_to_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    duckdb_or_skip()
+    assert run_command_line(["query", str(folder), 'select 1 as "\x1b[2J[bold]x"']) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert r"\x1b[2J[bold]x" in printed
+
+
+def test_values_that_json_does_not_know_are_printed_as_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    duckdb_or_skip()
+    zero = "00000000-0000-0000-0000-000000000000"
+    assert run_command_line(["query", str(folder), f"select '{zero}'::uuid as id", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"id": zero}]
+
+
+def test_a_query_that_is_not_utf8_is_refused(folder: Path) -> None:
+    duckdb_or_skip()
+    with pytest.raises(BadInputError, match="query: expected text in UTF-8"):
+        query_results(folder, "select '\ud800'")

@@ -88,3 +88,8 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="expected a regular file, got a link"):
         RunLog(tmp_path).write("begin")
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(10**400, "inf"), (-(10**400), "-inf"), (True, "1")])
+def test_a_number_beyond_floats_in_a_log_is_shown(value: int, shown: str) -> None:
+    assert f" = {shown}, in" in log_line({"event": "record", "value": value})
