@@ -36,7 +36,7 @@ COMMANDS = {
     "analyze": "Test how well each measure predicts the robust generalization gap.",
     "report": "Write the web page of a study.",
     "compare": "Compare the conclusions of two tables.",
-    "leaderboard": "Write the web page that analyses RobustBench's leaderboard.",
+    "leaderboard": "Write the page that ranks results, or analyses RobustBench's leaderboard.",
     "attack": "Attack images and write pictures of the result.",
     "train": "Train one model, or a grid of models, and write their manifest.",
 }
