@@ -46,6 +46,7 @@ CARD = Card(
         "training_time": lambda: training_time(HERE),
         "software": lambda: software(HERE),
         "carried": lambda: carried(HERE),
+        "state": lambda: "",  # what the template says holds until the card is written
     },
 )
 
