@@ -61,6 +61,8 @@ def dispatch(pool: Pool, queue: BlockQueue, options: RunOptions, dataset: Datase
     try:
         while queue.waiting or jobs.held:
             yield from jobs.hand_out()
+            if not (queue.waiting or jobs.held):
+                break  # other processes have measured what was left: no worker will say anything more
             for news in pool.heard(_LOOK_AGAIN_SECONDS if queue.waiting else None):
                 yield from jobs.hear(news)
     finally:

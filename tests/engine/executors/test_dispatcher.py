@@ -219,3 +219,19 @@ def test_it_is_told_what_each_worker_is_doing() -> None:
     states = [event.value for event in events if event.kind == "worker"]
     measuring, waiting = WorkerState(0, "node-0", model_id="m"), WorkerState(0, "node-0")
     assert states == [measuring, WorkerState(0, "node-0", lost="it died"), measuring, waiting]
+
+
+def test_a_run_ends_when_other_processes_have_measured_what_was_left() -> None:
+    class Emptied(BlockQueue):
+        """A queue that finds out, when it is asked for a block, that nothing is left."""
+
+        def take(self, worker: int) -> None:
+            self._models.clear()
+
+    class Silent(ScriptedPool):
+        def heard(self, timeout: float | None) -> Iterator[News]:
+            pytest.fail(f"nobody has a task, so waiting {timeout} would be for ever")
+
+    pool = Silent(lambda _worker, job: whole(job))
+    assert list(dispatch(pool, Emptied([task()]), OPTIONS, DATA)) == []
+    assert pool.stopped == 1
