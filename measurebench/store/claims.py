@@ -120,7 +120,8 @@ class Claims:
                 try:
                     os.utime(_announcement(self.folder, self.name))
                 except FileNotFoundError:
-                    self._announce()
+                    if self.folder.is_dir():  # a folder that went away is not made again
+                        self._announce()
 
 
 def live_processes(folder: Path, stale_seconds: float = STALE_SECONDS) -> list[str]:

@@ -213,3 +213,11 @@ def test_costs_that_are_no_times_are_left_out(tmp_path: Path, value: object) -> 
         folder.costs.append(line)
         folder.costs.append(line | {"predicted": value})
     assert [found.n_blocks for found in prediction_errors(tmp_path / "r")] == [1]
+
+
+def test_a_folder_that_goes_away_is_not_made_again(tmp_path: Path) -> None:
+    held = claims(tmp_path / "r" / "claims", "a")
+    (tmp_path / "r").rename(tmp_path / "gone")
+    time.sleep(0.3)  # six beats
+    assert not (tmp_path / "r").exists()
+    held.close()
