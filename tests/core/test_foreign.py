@@ -7,6 +7,7 @@ import os
 import stat
 import unicodedata
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -277,11 +278,13 @@ CONSOLES = {"cli/printing.py", "cli/progress.py"}
 CSV = {"store/csv_text.py", "reporting/subject/study.py", "stats/analyze.py"}  # the latter two digest the text
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     found = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
     return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in found.items()}
 
 
+@cache
 def calls(tree: ast.Module) -> list[str]:
     return [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
