@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from measurebench.cli.printing import say, say_table
-from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns
+from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns, column_names
 from measurebench.core.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def analyze(
             bootstrap=bootstrap,
             seed=seed,
             where=where or None,
-            partial=_names(partial) or (),
+            partial=column_names(partial),
             exclude_standard=without_standard,
             model=model or None,
             margin=margin,
@@ -186,11 +186,6 @@ def _tell_audit(analysis: "Analysis") -> None:
 
 def _share(value: float) -> str:
     return f"{value:.0%}" if value == value else "-"
-
-
-def _names(text: str) -> list[str] | None:
-    """Return the names of a list with commas between, or None for an empty list."""
-    return [name.strip() for name in text.split(",") if name.strip()] or None
 
 
 def _tell(analysis: "Analysis") -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from measurebench.cli.printing import say
+from measurebench.cli.table_options import column_names
 
 __all__ = ["leaderboard"]
 
@@ -62,7 +63,7 @@ def leaderboard(
     from measurebench.reporting import write_leaderboard, write_own_leaderboard
 
     formats = tuple(part.strip() for part in format.split(",") if part.strip())
-    columns = [part.strip() for part in accuracies.split(",") if part.strip()]
+    columns = column_names(accuracies)
     files: dict[str, Any] = {"figures": figures, "formats": formats}
     if results:
         _without("results folders", {"--model-info": model_info, "--records": records})

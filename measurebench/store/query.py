@@ -51,7 +51,9 @@ def query_results(folder: str | Path, sql: str) -> pd.DataFrame:
             found: pd.DataFrame = connection.execute(sql).df()
         except duckdb.Error as error:
             tables = f"the tables are {', '.join(TABLES)}"
-            raise BadInputError("query", "SQL that DuckDB accepts", str(error).strip(), tables) from None
+            raise BadInputError(
+                "query", "SQL that DuckDB accepts", " ".join(str(error).partition("\n\nLINE")[0].split()), tables
+            ) from None
     return found
 
 

@@ -106,3 +106,10 @@ def test_explain_says_what_each_column_is_taken_for_and_writes_nothing(
 def test_analyze_needs_a_folder_or_explain(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["analyze", str(table)]) == 2
     assert "--out: expected a folder to write to, got none; or --explain for a first look" in capsys.readouterr().err
+
+
+def test_a_column_whose_name_holds_a_comma_is_chosen_in_quotes(table: Path, tmp_path: Path, capsys) -> None:
+    pd.read_csv(table).rename(columns={"signal": "Norm, L2"}).to_csv(tmp_path / "t.csv", index=False)
+    options = ["--measures", '"Norm, L2",noise', "--out", str(tmp_path / "out")]
+    assert run_command_line(["analyze", str(tmp_path / "t.csv"), *options, *QUICK]) == 0
+    assert "- Norm, L2 " in capsys.readouterr().out

@@ -74,6 +74,14 @@ def test_only_one_select_over_the_tables_is_answered(folder: Path, sql: str, mon
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_mistake_is_told_in_one_line_without_a_drawing_of_the_query(folder: Path) -> None:
+    duckdb_or_skip()
+    with pytest.raises(BadInputError, match="Referenced column .valeu. not found") as caught:
+        query_results(folder, "select valeu from records")
+    assert "\n" not in str(caught.value)
+    assert "^" not in str(caught.value)
+
+
 def test_the_command_prints_and_writes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     duckdb_or_skip()
     sql = "select model_id, value from records where measure = 'average_ce' order by 1"
