@@ -6,7 +6,7 @@ from typing import TypeVar
 from measurebench.core.records import Answer, Diagnostic, Record
 from measurebench.measures.registry import Measure, origin_of_measure
 
-__all__ = ["R", "made_by", "of_this_code", "origin_entry", "origins_of"]
+__all__ = ["R", "made_by", "origin_entry", "origins_of"]
 
 R = TypeVar("R", Record, Answer)
 
@@ -20,11 +20,6 @@ def origin_entry(measure: Measure) -> dict[str, Diagnostic]:
     """
     origin = origin_of_measure(measure)
     return {} if origin.is_built_in else dict(zip(_KEYS, (str(origin), origin.sha256), strict=True))
-
-
-def of_this_code(records: Iterable[Record], measures: Iterable[Measure]) -> list[Record]:
-    """Return the records without those of third-party measures that another version of their code made."""
-    return made_by(records, origins_of(measures))
 
 
 def origins_of(measures: Iterable[Measure]) -> dict[str, dict[str, Diagnostic]]:

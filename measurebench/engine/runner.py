@@ -190,7 +190,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         task = _task(spec, threat, options, dataset, digests)
         config = task.config
         plan.planned.append((spec.id, config.digest()))
-        found = made_by(records.answers(_key(task)), origins)
+        found = made_by(records.answers(task.model_key), origins)
         found = with_whole_verdicts(found, folder.path)
         open_now = unanswered(questions, found, options)
         if options.save_adversarial:
@@ -204,7 +204,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
             plan.tasks.append(replace(task, pairs=open_now))
         else:
             done.append((task, entry))
-    keys = {_key(task) for task in (*(task for task, _ in done), *plan.tasks)}
+    keys = {task.model_key for task in (*(task for task, _ in done), *plan.tasks)}
     for task, entry in done:
         if not _in_force(entry, entries[task.spec.id], keys):
             folder.add_model(entry)
@@ -213,7 +213,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
 
 def _entry(task: Task, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return the latest of a model's entries for these weights and this configuration, or None."""
-    matching = [entry for entry in entries if model_key(entry) == _key(task) and not entry.get("failure")]
+    matching = [entry for entry in entries if model_key(entry) == task.model_key and not entry.get("failure")]
     return matching[-1] if matching else None
 
 
@@ -226,10 +226,6 @@ def _in_force(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], as
     threat = entry.get("norm"), entry.get("radius")
     same = [other for other in entries if (other.get("norm"), other.get("radius")) == threat]
     return same[-1] == entry and model_key(entries[-1]) in asked
-
-
-def _key(task: Task) -> ModelKey:
-    return task.model_key
 
 
 def _task(

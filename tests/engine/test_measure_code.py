@@ -6,7 +6,7 @@ from measurebench.core.digests import digest_file
 from measurebench.core.info import MeasureInfo
 from measurebench.core.infos import measure_infos
 from measurebench.core.records import Record
-from measurebench.engine.measure_code import of_this_code, origin_entry
+from measurebench.engine.measure_code import made_by, origin_entry, origins_of
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.registry import find_measure
 from measurebench.measures.value import MeasureValue
@@ -37,11 +37,12 @@ def test_records_of_other_code_do_not_count_and_all_others_do() -> None:
     now = {key: str(value) for key, value in origin_entry(Mine()).items()}
     fits, built_in, unknown = record("mine", **now, batch_size="8"), record("num_params"), record("of_another_run")
     others = [record("mine"), record("mine", origin="mine 0.1", origin_sha256=now["origin_sha256"])]
-    found = of_this_code([fits, built_in, unknown, *others], [Mine(), find_measure("num_params")])
+    found = made_by([fits, built_in, unknown, *others], origins_of([Mine(), find_measure("num_params")]))
     assert found == [fits, built_in, unknown]
 
 
 def test_a_built_in_measure_does_not_take_over_the_records_of_a_third_party_one() -> None:
     assert (
-        of_this_code([record("num_params", origin="mine 0.1", origin_sha256="ab")], [find_measure("num_params")]) == []
+        made_by([record("num_params", origin="mine 0.1", origin_sha256="ab")], origins_of([find_measure("num_params")]))
+        == []
     )
