@@ -106,13 +106,19 @@ class LocalPool:
         return Death(worker, how_it_ended(code), blames, peak_memory_of_children())
 
     def stop(self) -> None:
-        """End all worker processes."""
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            process.join(timeout=5)
+        """End all worker processes.
+
+        An idle worker ends by itself when its pipe closes, and so gives back the semaphores that libraries hold.
+        """
+        for worker in self._busy & set(self._processes):
+            self._processes[worker].terminate()
         for pipe in self._pipes.values():
             pipe.close()
+        for process in self._processes.values():
+            process.join(timeout=5)
+            if process.is_alive():
+                process.terminate()
+                process.join(timeout=5)
 
 
 def how_it_ended(exit_code: int | None) -> str:

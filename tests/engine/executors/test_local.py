@@ -1,8 +1,12 @@
 """Worker processes of this machine: how their end is told."""
 
+from pathlib import Path
+
 import pytest
 
-from measurebench.engine.executors.local import how_it_ended
+from measurebench.datasets import load_dataset
+from measurebench.engine.executors.local import LocalPool, how_it_ended
+from measurebench.engine.options import RunOptions
 
 
 @pytest.mark.parametrize(
@@ -16,3 +20,10 @@ from measurebench.engine.executors.local import how_it_ended
 )
 def test_a_death_is_told_in_words(exit_code: int | None, words: str) -> None:
     assert how_it_ended(exit_code) == f"the worker process {words}"
+
+
+def test_idle_workers_end_by_themselves(tmp_path: Path) -> None:
+    pool = LocalPool(RunOptions("digits", attacks="none"), load_dataset("digits").reduced(1, 1), tmp_path, 1)
+    (process,) = pool._processes.values()
+    pool.stop()
+    assert process.exitcode == 0  # one that is terminated leaves semaphores behind, and Python warns of them
