@@ -11,7 +11,12 @@ __all__ = ["pairs"]
 
 
 def pairs(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Results folders whose models are compared.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE", help="Results folders, or files that `verdicts` wrote, whose models are compared."
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for index.html, ranking.csv, pairs.csv and pairs.json."),
@@ -30,7 +35,7 @@ def pairs(
     """
     from measurebench.reporting.pairs import pairs_page
 
-    ranking = pairs_page.rank_in_pairs(folders, attack=attack, split=split, radius=radius)
+    ranking = pairs_page.rank_in_pairs(sources, attack=attack, split=split, radius=radius)
     if as_json:
         say_json(pairs_page.as_json(ranking))
     else:

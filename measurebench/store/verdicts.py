@@ -1,4 +1,4 @@
-"""The verdicts of attacks, example by example, as a table read from a results folder."""
+"""The verdicts of attacks, example by example, as a table: read from a results folder, or from a file of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ from typing import TYPE_CHECKING, Any
 from measurebench.core.errors import BadInputError
 from measurebench.store.examples import read_arrays, verdict_path
 from measurebench.store.folder import ResultsFolder, model_key
-from measurebench.store.tables import write_table
+from measurebench.store.tables import read_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BROKEN_BY", "read_verdicts", "write_verdicts"]
+__all__ = ["BROKEN_BY", "load_verdicts", "read_verdicts", "write_verdicts"]
 
 BROKEN_BY = ("apgd-ce", "apgd-t", "fab-t", "square")
 """The attacks of the standard evaluation, in the order of the numbers that verdicts are stored with."""
+
+_NEEDED = ("model_id", "split", "measure", "index", "label", "robust")
+
+
+def load_verdicts(source: str | Path) -> pd.DataFrame:
+    """Return the verdicts of a results folder, or of a file that ``measurebench verdicts`` wrote.
+
+    Raises BadInputError for a folder without verdicts, and for a file that lacks a column or holds other values.
+    """
+    if Path(source).is_dir():
+        return read_verdicts(source)
+    table = read_table(source)
+    if missing := [name for name in _NEEDED if name not in table.columns]:
+        expected = f"verdicts as `measurebench verdicts` writes them, with the columns {', '.join(_NEEDED)}"
+        raise BadInputError(str(source), expected, f"a table without {', '.join(missing)}")
+    for name, kinds, expected in (("robust", "b", "true or false"), ("index", "iu", "whole numbers")):
+        if table[name].dtype.kind not in kinds:
+            raise BadInputError(f"{source}: column {name!r}", expected, f"values such as {table[name].iloc[0]!r}")
+    return table
 
 
 def read_verdicts(folder: str | Path, config_digest: str | None = None) -> pd.DataFrame:

@@ -30,7 +30,10 @@ __all__ = [
     "write_claims",
     "write_comparison_table",
     "write_image_counts",
+    "write_test_verdicts",
 ]
+
+_VERDICTS = ("model_id", "dataset", "norm", "radius", "split", "measure", "index", "label", "correct", "robust")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,20 @@ def write_image_counts(folder: Path, dataset: Dataset, held_out: int) -> pd.Data
     )
     _write_csv(found, folder / "images.csv")
     return found
+
+
+def write_test_verdicts(records: Path, folder: Path, measures: Sequence[str] = ("autoattack_accuracy",)) -> pd.DataFrame:
+    """Write verdicts.parquet: per model and test image, whether it is right, and whether it withstands each attack.
+
+    ``records`` is the results folder. Raises BadInputError for one without verdicts.
+    """
+    from measurebench.store.verdicts import read_verdicts
+
+    found = read_verdicts(records)
+    found = found[(found["split"] == "test") & found["measure"].isin(measures)]
+    kept = found[[*_VERDICTS, *(name for name in ("broken_by",) if name in found.columns)]].reset_index(drop=True)
+    write_table(kept, folder / "verdicts.parquet")
+    return kept
 
 
 def write_comparison_table(first: Path, folder: Path) -> pd.DataFrame:

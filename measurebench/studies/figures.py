@@ -7,7 +7,16 @@ import pandas as pd
 from measurebench.store.csv_text import without_marks
 from measurebench.studies.markdown import head, line
 
-__all__ = ["carried", "images", "measured_on", "software", "training_time", "typical_gaps"]
+__all__ = [
+    "carried",
+    "images",
+    "measured_on",
+    "ranked_in_pairs",
+    "software",
+    "told_apart",
+    "training_time",
+    "typical_gaps",
+]
 
 _WORDS = {
     "same": "the same, within chance",
@@ -70,6 +79,31 @@ def carried(folder: Path) -> list[str]:
     for row in table.to_dict("records"):
         cells = [_tau(*(row[f"{name}_{side}"] for name in ("tau", "low", "high"))) for side in "ab"]
         lines.append(line(row["measure"], *cells, _WORDS[row["change"]]))
+    return lines
+
+
+def told_apart(verdicts: Path, *, radius: str = "") -> str:
+    """Return how many tiers the models of a file of verdicts form, and how many neighbours can be told apart."""
+    from measurebench.reporting.pairs.pairs_page import neighbours_sentence, rank_in_pairs, tiers_sentence
+
+    ranking = rank_in_pairs([verdicts], radius=radius)
+    return f"on {ranking.n:,} images, {tiers_sentence(ranking)}; {neighbours_sentence(ranking)}"
+
+
+def ranked_in_pairs(verdicts: Path, *, radius: str = "") -> list[str]:
+    """Return the ranking of the models of a file of verdicts, with the paired difference of each to the first."""
+    from measurebench.reporting.pairs.pairs_page import rank_in_pairs
+
+    ranking = rank_in_pairs([verdicts], radius=radius)
+    lines = head("rank", "tier", "model", f"robust, of {ranking.n:,}", "to the first, points", "p, adjusted")
+    against = ranking.pairs[ranking.pairs["first"] == ranking.entries["model_id"].iloc[0]].set_index("second")
+    for row in ranking.entries.to_dict("records"):
+        cells = (row["rank"], row["tier"], row["model_id"], row["robust"])
+        if (name := row["model_id"]) not in against.index:
+            lines.append(line(*cells, "", ""))
+            continue
+        low, middle, high = (100 * row[f"to_first{end}"] for end in ("_low", "", "_high"))
+        lines.append(line(*cells, f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]", f"{against.at[name, 'p_adjusted']:.2g}"))
     return lines
 
 

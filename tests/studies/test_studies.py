@@ -13,8 +13,17 @@ from measurebench.datasets import load_dataset
 from measurebench.store.formats.croissant import croissant
 from measurebench.studies import Card, Change, Publication, publish_study
 from measurebench.studies.card import paired
-from measurebench.studies.collect import write_comparison_table, write_image_counts
-from measurebench.studies.figures import carried, images, measured_on, software, training_time, typical_gaps
+from measurebench.studies.collect import write_comparison_table, write_image_counts, write_test_verdicts
+from measurebench.studies.figures import (
+    carried,
+    images,
+    measured_on,
+    ranked_in_pairs,
+    software,
+    told_apart,
+    training_time,
+    typical_gaps,
+)
 from measurebench.training.fleet import Source, train_all
 from measurebench.training.grid import expand
 
@@ -127,6 +136,17 @@ def test_verdicts_that_are_gone_are_an_error(made: Path, tmp_path: Path) -> None
     planned = expand(GRID, "digits", "grid")
     with pytest.raises(BadInputError, match="verdicts of pgd"):
         publish_study(Publication(tmp_path, planned, lambda _: False), made.parent / "trained", records)
+
+
+def test_verdicts_are_published_and_rank_the_models(made: Path, tmp_path: Path) -> None:
+    table = write_test_verdicts(made.parent / "trained" / "records", tmp_path)
+    assert table.groupby("model_id")["robust"].count().tolist() == [5] * 4
+    counts = pd.read_csv(made / "autoattack.csv").set_index("model_id")["autoattack"]
+    assert table.groupby("model_id")["robust"].sum().to_dict() == counts.to_dict()
+    lines = ranked_in_pairs(tmp_path / "verdicts.parquet")
+    assert len(lines) == 2 + 4
+    assert lines[2].startswith(f"| 1 | 1 | {counts.sort_index().idxmax()} | {counts.max()} |")
+    assert told_apart(tmp_path / "verdicts.parquet").startswith("on 5 images, 4 models in 1 tier")
 
 
 def models(gaps: list[float]) -> pd.DataFrame:

@@ -36,15 +36,15 @@ _COLUMNS = {
 
 
 def rank_in_pairs(
-    folders: Sequence[Path | str], *, attack: str = "", split: str = "test", radius: str = ""
+    sources: Sequence[Path | str], *, attack: str = "", split: str = "test", radius: str = ""
 ) -> PairedRanking:
-    """Return the ranking of the models of results folders by their verdicts on the same images.
+    """Return the ranking of the models of results folders, or of files of verdicts, by verdicts on the same images.
 
-    Raises BadInputError for folders without verdicts, and for verdicts that cannot be compared.
+    Raises BadInputError for a source without verdicts, and for verdicts that cannot be compared.
     """
-    from measurebench.store.verdicts import read_verdicts
+    from measurebench.store.verdicts import load_verdicts
 
-    table = pd.concat([read_verdicts(folder) for folder in folders], ignore_index=True)
+    table = pd.concat([load_verdicts(source) for source in sources], ignore_index=True)
     return paired_ranking(table, attack=attack, split=split, radius=radius)
 
 

@@ -49,7 +49,7 @@ def write_site(
 
     ``boards`` are further leaderboards, as pairs of data set and threat (``("cifar100", "Linf")``), or ``all``.
     ``comparisons`` are pairs of studies; each has a page that says which conclusions of the first the second confirms.
-    ``pairs`` are results folders whose models are ranked by their verdicts on the same images, under ``pairs/NAME/``.
+    ``pairs`` are results folders, or files of verdicts, whose models are ranked on the same images, under ``pairs/NAME/``.
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
     SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
     the documentation where that lies in ``out``, as ``docs/index.html``. Raises
@@ -65,7 +65,7 @@ def write_site(
         taken.add(address)
         published.append(_write_study(study, out / address, address))
     published += [_write_comparison(first, second, out) for first, second in comparisons]
-    published += [_write_pairs(Path(folder), out) for folder in pairs]
+    published += [_write_pairs(Path(source), out) for source in pairs]
     cifar10 = [find_board("cifar10", norm) for norm in norms]
     others = BOARDS if boards == "all" else [find_board(*chosen) for chosen in boards if not isinstance(chosen, str)]
     for board in dict.fromkeys([*cifar10, *others]):
@@ -116,10 +116,10 @@ def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Publi
     return Published(address, title, f"{comparison_sentence(*studies)}.", _files(out / address))
 
 
-def _write_pairs(folder: Path, out: Path) -> Published:
-    """Write the page of a results folder's models compared in pairs, and its tables."""
-    ranking = rank_in_pairs([folder])
-    name = study_name(folder)
+def _write_pairs(source: Path, out: Path) -> Published:
+    """Write the page of models compared in pairs, and its tables."""
+    ranking = rank_in_pairs([source])
+    name = study_name(source)
     address = f"pairs/{slug(name)}"
     _fresh(out / address)
     write_pairs(ranking, out / address)

@@ -108,3 +108,26 @@ def test_the_command_prints_the_ranking_and_writes_the_page(
     assert json.loads(capsys.readouterr().out)["n_images"] == 100
     assert run_command_line(["pairs", str(results), "--attack", "autoattack"]) == 2
     assert "one with verdicts: pgd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_a_file_of_verdicts_ranks_as_its_folder_does(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    file = tmp_path / f"verdicts.{ending}"
+    assert run_command_line(["verdicts", str(results), "--out", str(file)]) == 0
+    capsys.readouterr()
+    assert run_command_line(["pairs", str(results), "--json"]) == 0
+    expected = capsys.readouterr().out
+    assert run_command_line(["pairs", str(file), "--json"]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_a_table_that_holds_no_verdicts_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "models.csv"
+    verdicts(ROBUST).drop(columns="robust").to_csv(file, index=False)
+    assert run_command_line(["pairs", str(file)]) == 2
+    assert "a table without robust" in capsys.readouterr().err
+    verdicts(ROBUST).assign(robust=0.5).to_csv(file, index=False)
+    assert run_command_line(["pairs", str(file)]) == 2
+    assert "column 'robust': expected true or false, got values such as" in capsys.readouterr().err
