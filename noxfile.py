@@ -17,6 +17,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 QUICKSTART = Path("reports/quickstart")
 DIGITS_STUDY = Path("data/digits-study")
 SMALL_STUDY = Path("data/cifar10-small-study")
+PUBLISHED_VERDICTS = [Path("data/published-networks/verdicts.parquet"), SMALL_STUDY / "verdicts.parquet"]
 SITE = Path("reports/site")
 
 
@@ -80,10 +81,11 @@ def publish(session: nox.Session) -> None:
     tables = [table for table in tables if Path(table).is_file()]  # the small study's, once it has been measured
     studies = [str(QUICKSTART / "records"), *tables]
     compared = [tuple(tables)] if len(tables) == 2 else []
+    pairs = [studies[0], *(str(file) for file in PUBLISHED_VERDICTS if file.is_file())]
     session.run(
         *("python", "-c"),
         "from measurebench.reporting import write_site;"
-        f"write_site('reports/site', {studies!r}, boards='all', comparisons={compared!r}, pairs={studies[:1]!r})",
+        f"write_site('reports/site', {studies!r}, boards='all', comparisons={compared!r}, pairs={pairs!r})",
         env=ONE_THREAD,
     )
     session.log("the site: reports/site/index.html")

@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from measurebench.studies import Card, Change
-from measurebench.studies.figures import carried, images, measured_on, software, training_time, typical_gaps
+from measurebench.studies.figures import (
+    carried,
+    images,
+    measured_on,
+    software,
+    told_apart,
+    training_time,
+    typical_gaps,
+)
 
 HERE = Path(__file__).parent
 DIGITS = HERE.parent / "digits-study" / "models.parquet"
@@ -45,6 +53,7 @@ CARD = Card(
         "gaps": both_gaps,
         "training_time": lambda: training_time(HERE),
         "software": lambda: software(HERE),
+        "told_apart": lambda: told_apart(HERE / "verdicts.parquet"),
         "carried": lambda: carried(HERE),
         "state": lambda: "",  # what the template says holds until the card is written
     },

@@ -2,8 +2,9 @@
 
 python data/cifar10-small-study/collect.py TRAINED --data-dir DIR [--records DIR]. TRAINED is what `measurebench train
 --grid` filled, with the results folder of `measurebench run` in records/ (or where --records says); DIR holds the
-images that both read. Written are models.parquet, models.csv, autoattack.csv, runs.csv, curves.parquet, images.csv,
-claims.csv, fragility.csv, compared.csv, the chosen runs with their weights, the data card and its Croissant metadata.
+images that both read. Written are models.parquet, models.csv, autoattack.csv, verdicts.parquet, runs.csv,
+curves.parquet, images.csv, claims.csv, fragility.csv, compared.csv, the chosen runs with their weights, the data card
+and its Croissant metadata.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 from measurebench.datasets import load_dataset
 from measurebench.store.formats.croissant import write_croissant
 from measurebench.studies import Publication, publish_study
-from measurebench.studies.collect import write_comparison_table, write_image_counts
+from measurebench.studies.collect import write_comparison_table, write_image_counts, write_test_verdicts
 from measurebench.training.grid import PlannedTraining, read_grid
 from measurebench.training.trainer import fitting_and_validation
 
@@ -31,6 +32,7 @@ def main(trained: Path, records: Path | None, data_dir: Path | None, dataset: st
     """Write every file of the study."""
     planned = read_grid(GRID, dataset)
     publish_study(Publication(HERE, planned, chosen), trained, records)
+    write_test_verdicts(records or trained / "records", HERE)
     images = load_dataset(dataset, data_dir=data_dir)
     fitted, _ = fitting_and_validation(images, planned[0].config)
     write_image_counts(HERE, images, len(images.train) - len(fitted))

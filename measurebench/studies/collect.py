@@ -156,7 +156,9 @@ def write_image_counts(folder: Path, dataset: Dataset, held_out: int) -> pd.Data
     return found
 
 
-def write_test_verdicts(records: Path, folder: Path, measures: Sequence[str] = ("autoattack_accuracy",)) -> pd.DataFrame:
+def write_test_verdicts(
+    records: Path, folder: Path, measures: Sequence[str] = ("autoattack_accuracy",)
+) -> pd.DataFrame:
     """Write verdicts.parquet: per model and test image, whether it is right, and whether it withstands each attack.
 
     ``records`` is the results folder. Raises BadInputError for one without verdicts.

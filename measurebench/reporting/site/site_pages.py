@@ -49,7 +49,7 @@ def write_site(
 
     ``boards`` are further leaderboards, as pairs of data set and threat (``("cifar100", "Linf")``), or ``all``.
     ``comparisons`` are pairs of studies; each has a page that says which conclusions of the first the second confirms.
-    ``pairs`` are results folders, or files of verdicts, whose models are ranked on the same images, under ``pairs/NAME/``.
+    ``pairs`` are results folders, or files of verdicts, whose models are ranked on the same images: ``pairs/NAME/``.
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
     SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
     the documentation where that lies in ``out``, as ``docs/index.html``. Raises

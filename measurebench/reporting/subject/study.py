@@ -250,7 +250,9 @@ def study_name(path: Path) -> str:
     """Name a study after its folder; "records" and the like are named by the folder around them."""
     resolved = path.resolve()
     stem = resolved.name if resolved.is_dir() else resolved.stem
-    return resolved.parent.name if stem in {"records", "models", "results", "verdicts"} and resolved.parent.name else stem
+    return (
+        resolved.parent.name if stem in {"records", "models", "results", "verdicts"} and resolved.parent.name else stem
+    )
 
 
 def _belonging(table: pd.DataFrame, folder: Path | None, analysis: Path | str | None) -> Analysis | None:
