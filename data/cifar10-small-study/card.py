@@ -27,9 +27,14 @@ def both_gaps() -> str:
     digits = pd.read_parquet(DIGITS)
     here, there = typical_gaps(CARD.models), typical_gaps(digits)
     return (
-        f"the median gap of AT without augmentation and AWP is {here:+.3f} here and {there:+.3f} on digits "
+        f"the median gap of AT without augmentation and AWP is {here:+.3f} here, and {there:+.3f} in the digits study "
         f"({digits['n_train'].max():.0f} training images)"
     )
+
+
+def one_checkpoint() -> str:
+    """Return how many runs have the same weights as their best and as their last checkpoint."""
+    return f"{int((CARD.models.groupby('run')['file_sha256'].nunique() == 1).sum())}"
 
 
 CARD = Card(
@@ -53,6 +58,7 @@ CARD = Card(
         "gaps": both_gaps,
         "training_time": lambda: training_time(HERE),
         "software": lambda: software(HERE),
+        "one_checkpoint": one_checkpoint,
         "told_apart": lambda: told_apart(HERE / "verdicts.parquet"),
         "carried": lambda: carried(HERE),
         "state": lambda: "",  # what the template says holds until the card is written
