@@ -23,8 +23,17 @@ def compare(
     defense: Defense = "",
     id: Id = "",
 ) -> int:
-    """Show for each measure whether its association with the gap changed sign, appeared, vanished or stayed."""
-    from measurebench.reporting.comparison.comparison_page import CHANGES, comparison, write_comparison
+    """Show for each measure its association with the gap in both studies, and whether the two differ.
+
+    An association that is shown in one study only need not differ: the other may have too few models to show it. So
+    the difference itself is judged, by its interval, adjusted for the number of measures.
+    """
+    from measurebench.reporting.comparison.comparison_page import (
+        CHANGES,
+        comparison,
+        comparison_sentence,
+        write_comparison,
+    )
     from measurebench.reporting.html.wording import fixed
     from measurebench.reporting.subject.study import load_study
 
@@ -33,7 +42,9 @@ def compare(
         page = write_comparison(first, second, out, options=options)
         say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
         return 0
-    table = comparison(load_study(first, options=options), load_study(second, options=options))
-    for row in table.to_dict("records"):
-        say(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {CHANGES[row['change']]}")
+    studies = load_study(first, options=options), load_study(second, options=options)
+    for row in comparison(*studies).to_dict("records"):
+        told = CHANGES[row["change"]] + ("; the two differ" if row["differs"] else "")
+        say(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {told}")
+    say(f"{comparison_sentence(*studies)}.", err=True)
     return 0

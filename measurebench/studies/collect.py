@@ -182,6 +182,7 @@ def write_comparison_table(first: Path, folder: Path) -> pd.DataFrame:
 
     found = comparison(load_study(first), load_study(folder / "models.parquet"))
     kept = ["measure", "change", "tau_a", "low_a", "high_a", "n_a", "tau_b", "low_b", "high_b", "n_b"]
+    kept += ["difference", "difference_low", "difference_high", "difference_p", "differs"]
     _write_csv(found[kept], folder / "compared.csv")
     return found
 

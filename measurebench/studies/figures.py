@@ -19,11 +19,11 @@ __all__ = [
 ]
 
 _WORDS = {
-    "same": "the same, within chance",
+    "same": "the same judgement",
     "apart": "same sign, but the intervals do not overlap",
     "turned": "the sign is the opposite",
     "gained": "shown here only",
-    "lost": "shown on the first study only",
+    "lost": "shown in the first study only",
     "one side": "measured in one study only",
 }
 
@@ -75,10 +75,11 @@ def typical_gaps(models: pd.DataFrame) -> float:
 def carried(folder: Path) -> list[str]:
     """Return, per measure, its association with the gap in the first study and in this one (from compared.csv)."""
     table = without_marks(pd.read_csv(folder / "compared.csv"))
-    lines = head("measure", "tau, first study", "tau here", "what became of it")
+    lines = head("measure", "tau, first study", "tau here", "difference", "what became of it")
     for row in table.to_dict("records"):
         cells = [_tau(*(row[f"{name}_{side}"] for name in ("tau", "low", "high"))) for side in "ab"]
-        lines.append(line(row["measure"], *cells, _WORDS[row["change"]]))
+        cells.append(_tau(row["difference"], row["difference_low"], row["difference_high"], "unknown"))
+        lines.append(line(row["measure"], *cells, _WORDS[row["change"]] + ("; differs" if row["differs"] else "")))
     return lines
 
 
@@ -107,7 +108,7 @@ def ranked_in_pairs(verdicts: Path, *, radius: str = "") -> list[str]:
     return lines
 
 
-def _tau(estimate: float, low: float, high: float) -> str:
+def _tau(estimate: float, low: float, high: float, missing: str = "not measured") -> str:
     if pd.isna(estimate):
-        return "not measured"
+        return missing
     return f"{estimate:+.2f}" + ("" if pd.isna(low) else f" [{low:+.2f}, {high:+.2f}]")

@@ -1,9 +1,11 @@
-"""Compares two studies measure by measure and says which conclusions changed."""
+"""Compares two studies measure by measure: which associations differ, and which are shown in one study only."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
@@ -13,10 +15,19 @@ from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render, write_text
 from measurebench.reporting.html.wording import count, defined, fixed, listed, measure_name, target_name
 from measurebench.reporting.subject.study import Study, is_sure, load_study
+from measurebench.stats.judging.adjustment import holm
 from measurebench.stats.judging.best import holds
 from measurebench.stats.judging.verdict import VERDICTS
 
-__all__ = ["CHANGES", "change", "comparison", "comparison_page", "comparison_sentence", "write_comparison"]
+__all__ = [
+    "CHANGES",
+    "change",
+    "comparison",
+    "comparison_page",
+    "comparison_sentence",
+    "difference_interval",
+    "write_comparison",
+]
 
 CHANGES = {
     "turned": "the sign changed, and is shown in both studies",
@@ -26,6 +37,8 @@ CHANGES = {
     "same": "no change beyond chance",
     "one side": "measured in one study only",
 }
+_ALPHA = 0.05
+_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution: half a 95 % interval in standard errors
 _COLUMNS = {
     "title": ("measure", "text"),
     "change": ("change", "text"),
@@ -38,6 +51,9 @@ _COLUMNS = {
     "high_b": ("high", "tau"),
     "n_b": ("n, second", "integer"),
     "difference": ("difference", "tau"),
+    "difference_low": ("low", "tau"),
+    "difference_high": ("high", "tau"),
+    "difference_p": ("p, adjusted", "p"),
     "agreement": ("agreement of values", "tau"),
     "shared": ("models in both", "integer"),
 }
@@ -61,9 +77,11 @@ def write_comparison(
 def comparison(first: Study, second: Study) -> pd.DataFrame:
     """Return one row per measure of either study: both tau with intervals, the change, and how far values agree.
 
-    ``agreement`` is Kendall's tau of the measure's values over the models that both have (missing below three).
-    Changed conclusions come first, then the largest differences. Raises BadInputError where the studies share no
-    measure.
+    ``difference`` is tau of the second study less that of the first, ``difference_low`` and ``difference_high`` its
+    95 % interval (``difference_interval``), ``difference_p`` the p-value by Holm over the measures of both studies, and
+    ``differs`` whether that is at most 0.05. ``agreement`` is Kendall's tau of the measure's values over the models
+    that both have (missing below three). Measures that differ come first, then the other changes, then the largest
+    differences. Raises BadInputError where the studies share no measure.
     """
     names = list(dict.fromkeys([*first.ranked, *second.ranked]))
     if not set(first.ranked) & set(second.ranked):
@@ -71,14 +89,27 @@ def comparison(first: Study, second: Study) -> pd.DataFrame:
             "compare", "tables with at least one measure in common", "none", "do both have the study's names?"
         )
     rows = [_row(name, first, second) for name in names]
+    _adjust(rows)
     order = {change: i for i, change in enumerate(CHANGES)}
-    rows.sort(key=lambda row: (order[row["change"]], -abs(row["difference"] or 0.0), row["measure"]))
+    rows.sort(
+        key=lambda row: (not row["differs"], order[row["change"]], -abs(row["difference"] or 0.0), row["measure"])
+    )
     return pd.DataFrame(rows).assign(order=range(len(rows)), _i=range(len(rows)))
+
+
+def _adjust(rows: list[dict[str, Any]]) -> None:
+    """Adjust the known p-values of the differences by Holm, and say which measures differ."""
+    known = [row for row in rows if defined(row["difference_p"])]
+    for row, p in zip(known, holm(np.array([row["difference_p"] for row in known], dtype=np.float64)), strict=True):
+        row["difference_p"] = float(p)
+    for row in rows:
+        row["differs"] = defined(row["difference_p"]) and row["difference_p"] <= _ALPHA
 
 
 def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
     a, b = first.estimate(name), second.estimate(name)
     agreement, shared = _agreement(name, first.table, second.table)
+    low, high, p = difference_interval(a, b)
     return {
         "model_id": name,
         "measure": name,
@@ -93,9 +124,37 @@ def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
         "high_b": b.get("ci_high"),
         "n_b": b.get("n_models"),
         "difference": b["estimate"] - a["estimate"] if a and b else None,
+        "difference_low": low,
+        "difference_high": high,
+        "difference_p": p,
         "agreement": agreement,
         "shared": shared,
     }
+
+
+def difference_interval(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return the 95 % interval of tau in ``b`` less tau in ``a``, and the p-value of no difference.
+
+    The interval is put together from those of both (Zou 2007, eq. 15, for independent studies), so that it may be
+    lopsided; p goes by its half towards 0, as for a normal estimate. Where the studies share models, which agree more
+    than others, the interval is too wide rather than too narrow. All are missing where a study lacks the measure or an
+    interval.
+
+    >>> low, high, p = difference_interval(
+    ...     {"estimate": 0.5, "ci_low": 0.2, "ci_high": 0.7}, {"estimate": 0.1, "ci_low": -0.3, "ci_high": 0.5}
+    ... )
+    >>> round(low, 3), round(high, 3), round(p, 3)
+    (-0.847, 0.1, 0.117)
+    """
+    values: list[Any] = [row.get(name) for row in (a, b) for name in ("estimate", "ci_low", "ci_high")]
+    if not all(defined(value) for value in values):
+        return (float("nan"),) * 3
+    at, a_low, a_high, bt, b_low, b_high = map(float, values)
+    down, up = math.hypot(bt - b_low, a_high - at), math.hypot(b_high - bt, at - a_low)
+    difference = bt - at
+    half = down if difference > 0 else up
+    p = math.erfc(abs(difference) / half * _Z / math.sqrt(2)) if half else float(difference == 0)
+    return difference - down, difference + up, p
 
 
 def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -132,18 +191,18 @@ def comparison_page(first: Study, second: Study) -> str:
     """Return the comparison as HTML."""
     table = comparison(first, second)
     figure = compared.figure(table, first.name, second.name)
-    changed = table[~table["change"].isin(["same", "one side"])]
+    differing = table[table["differs"]]
     best = [_best(study) for study in (first, second)]
     counts = table["change"].value_counts()
     return render(
         "comparison.html",
         _data(table, figure, f"{first.name}-{second.name}"),
         title=f"{first.name} and {second.name} compared",
-        description="Which conclusions about measures changed between two studies.",
+        description="Which associations of measures differ between two studies.",
         kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} "
         f"({count(len(second.table), 'model')})",
-        sentence=_sentence(table, len(changed)),
-        lead=_lead(best, changed),
+        sentence=_sentence(table),
+        lead=_lead(best, differing),
         changes=[(CHANGES[name], int(counts[name])) for name in CHANGES if name in counts],
         figure=figure,
         sections=[("compared", "Measures"), ("models", "Table"), ("methods", "Studies")],
@@ -152,28 +211,32 @@ def comparison_page(first: Study, second: Study) -> str:
 
 
 def comparison_sentence(first: Study, second: Study) -> str:
-    """Return in a sentence how many conclusions changed from one study to the other."""
-    table = comparison(first, second)
-    return _sentence(table, int((~table["change"].isin(["same", "one side"])).sum()))
+    """Return in a sentence how many associations differ from one study to the other."""
+    return _sentence(comparison(first, second))
 
 
-def _sentence(table: pd.DataFrame, n_changed: int) -> str:
-    """Count the conclusions that changed among the measures that both studies have, and name how many have one only."""
-    alone = int((table["change"] == "one side").sum())
+def _sentence(table: pd.DataFrame) -> str:
+    """Count the associations that differ among the measures that both studies have, and those shown in one study."""
+    n = {name: int((table["change"] == name).sum()) for name in CHANGES}
+    differing, alone, shown = int(table["differs"].sum()), n["one side"], n["gained"] + n["lost"]
     both = len(table) - alone
-    changed = f"{count(n_changed, 'conclusion')} of {both} changed" if n_changed else f"No conclusion of {both} changed"
-    return changed + (f"; {count(alone, 'measure')} {'is' if alone == 1 else 'are'} in one study only" if alone else "")
+    told = [f"{differing or 'None'} of {count(both, 'association')} {'differ' if differing > 1 else 'differs'}"]
+    if shown:
+        told.append(f"{shown} {'is' if shown == 1 else 'are'} shown in one study and not in the other")
+    if alone:
+        told.append(f"{count(alone, 'measure')} {'is' if alone == 1 else 'are'} in one study only")
+    return "; ".join([f"{told[0]} by more than chance", *told[1:]])
 
 
-def _lead(best: list[str], changed: pd.DataFrame) -> str:
+def _lead(best: list[str], differing: pd.DataFrame) -> str:
     told = (
         f"{best[0]} is the best predictor in both studies. "
         if best[0] == best[1]
         else f"The best predictor is {best[0]} in the first study and {best[1]} in the second. "
     )
     return told + (
-        f"Changed: {listed(list(changed['title']))}."
-        if len(changed)
+        f"These differ: {listed(list(differing['title']))}."
+        if len(differing)
         else "The differences are no larger than chance would give."
     )
 

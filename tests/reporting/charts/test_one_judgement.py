@@ -52,4 +52,4 @@ def test_three_defenses_without_a_correlation_are_not_called_one() -> None:
 def test_measures_of_one_study_only_are_counted_and_said() -> None:
     models = table()
     page = comparison_page(study("a", models), study("b", models.drop(columns="other")))
-    assert "No conclusion of 1 changed; 1 measure is in one study only" in page
+    assert "None of 1 association differs by more than chance; 1 measure is in one study only" in page

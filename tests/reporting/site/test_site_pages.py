@@ -56,7 +56,7 @@ def test_boards_and_comparisons_have_addresses_of_their_own(
         "leaderboard/L2",
         "leaderboard/imagenet-corruptions",
     ]
-    assert listing[0]["text"].startswith("No conclusion of")
+    assert listing[0]["text"].startswith("None of ")
     assert listing[2]["text"].endswith("by corruption accuracy with 95 % intervals.")
     assert all((out / entry["address"] / "index.html").is_file() for entry in listing)
 
