@@ -187,4 +187,4 @@ def test_what_carries_over_is_told_measure_by_measure(tmp_path: Path) -> None:
     first.assign(path_norm=-gap).to_parquet(tmp_path / "models.parquet")
     write_comparison_table(tmp_path / "first.parquet", tmp_path)
     told = next(row for row in carried(tmp_path) if "path_norm" in row)
-    assert told.endswith("| the sign is the opposite |")
+    assert told.endswith("| the sign is the opposite; differs |")
