@@ -34,7 +34,7 @@ CHANGES = {
     "gained": "shown in the second study only",
     "lost": "shown in the first study only",
     "apart": "same sign, but the intervals do not overlap",
-    "same": "no change beyond chance",
+    "same": "judged alike in both studies",
     "one side": "measured in one study only",
 }
 _ALPHA = 0.05
