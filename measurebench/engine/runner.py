@@ -114,7 +114,10 @@ def run(
         recorder = Recorder(folder, plan.known_loads, costs, progress)
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
         add_infos(folder.path, _third_party_infos(options), folder.writer)
-        _measure(plan.tasks, options, dataset, recorder, others)
+        try:
+            _measure(plan.tasks, options, dataset, recorder, others)
+        finally:
+            recorder.end()
         plan.summary.n_recorded = recorder.n_recorded
         _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
