@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from measurebench.store.folder import ResultsFolder, read_records
 from measurebench.store.tables import read_table
@@ -18,6 +19,7 @@ __all__ = [
     "descendants",
     "differences",
     "doubled",
+    "idle_seconds",
     "n_lines",
     "processes",
     "start",
@@ -29,6 +31,8 @@ STUDY = (
     *("digits:*", "--dataset", "digits", "--attacks", "pgd", "--measures", "average_ce_pgd,path_norm"),
     *("--train-examples", "40", "--test-examples", "40"),
 )
+_SAMPLE_SECONDS = 0.01  # of work, which tell how busy the machine is
+_NODE_SECONDS = 600.0  # a node that has not appeared by then will not; the time is spent only where one is missing
 
 
 class SimulatedCluster:
@@ -42,7 +46,7 @@ class SimulatedCluster:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 128 * 2**20}
-        self._cluster: Any = _tried(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes: dict[str, Any] = {}
         self._n_named = 0
         for _ in range(n_nodes):
@@ -58,7 +62,7 @@ class SimulatedCluster:
         self._n_named += 1
         name = f"node-{self._n_named}"
         resources = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 128 * 2**20}
-        self.nodes[name] = _tried(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
+        self.nodes[name] = _patiently(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
         return name
 
     def lose(self, name: str) -> None:
@@ -78,14 +82,26 @@ class SimulatedCluster:
         self._cluster.shutdown()
 
 
-def _tried(make: Callable[[], Any]) -> Any:
-    """Return what is made, after some tries: Ray gives a node 30 s to start, which a busy machine may exceed."""
-    for _ in range(4):
-        try:
-            return make()
-        except Exception:  # noqa: BLE001 - it has no class of its own
-            time.sleep(1.0)
-    return make()
+def _patiently(make: Callable[[], Any]) -> Any:
+    """Return what is made, a node: Ray gives it 30 s to appear, which a busy machine may exceed.
+
+    So Ray's question whether it is there is answered late rather than with no.
+    """
+    from ray._private import services
+
+    ask, end = services.get_node, time.monotonic() + _NODE_SECONDS
+
+    def found(*place: Any) -> Any:
+        while True:
+            try:
+                return ask(*place)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    with patch.object(services, "get_node", found):
+        return make()
 
 
 def processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
@@ -167,10 +183,20 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid, (_, words) in processes() if pid in pids and words}
 
 
+def idle_seconds(pause: float) -> float:
+    """Wait, and return how long that was by the work that could be done: on a busy machine such seconds pass slowly."""
+    time.sleep(pause)
+    start, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < _SAMPLE_SECONDS:
+        pass
+    waited = time.monotonic() - start
+    return pause * min(1.0, _SAMPLE_SECONDS / waited) + _SAMPLE_SECONDS
+
+
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    """Wait for a condition. Raises TimeoutError, which says what was waited for."""
-    end = time.monotonic() + seconds
+    """Wait for a condition, for so many seconds of an idle machine. Raises TimeoutError that says what it waited for."""
+    waited = 0.0
     while not condition():
-        if time.monotonic() > end:
+        if waited > seconds:
             raise TimeoutError(what)
-        time.sleep(0.2)
+        waited += idle_seconds(0.2)
