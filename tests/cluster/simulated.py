@@ -194,7 +194,7 @@ def idle_seconds(pause: float) -> float:
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    """Wait for a condition, for so many seconds of an idle machine. Raises TimeoutError that says what it waited for."""
+    """Wait for a condition, so many seconds of an idle machine. Raises TimeoutError, which says what it waited for."""
     waited = 0.0
     while not condition():
         if waited > seconds:

@@ -1,0 +1,64 @@
+"""Columns of an Arrow table: their numbers, the codes of their texts, and the values of some rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["Column", "array_of", "codes_of", "ints_of", "texts_of"]
+
+
+def array_of(table: pa.Table, name: str) -> pa.Array:
+    """Return a column in one piece."""
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
+
+
+def ints_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """Return a column of whole numbers, with 0 for those that the column cannot hold."""
+    return np.asarray(array_of(table, name).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def codes_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """Return the codes of a column of texts."""
+    return np.asarray(array_of(table, name).indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def texts_of(table: pa.Table, name: str) -> list[str]:
+    """Return the texts of a column by their codes."""
+    found: list[str] = array_of(table, name).dictionary.to_pylist()
+    return found
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column whose values are made when they are asked for: codes with their texts, numbers, or texts of Arrow."""
+
+    found: Any
+    texts: Any = None
+    missing: Any = None
+
+    @classmethod
+    def of(cls, table: pa.Table, name: str, *, decodes: bool = True) -> "Column":
+        """Return a column of a table; without ``decodes``, the codes of its texts."""
+        column = array_of(table, name)
+        if pa.types.is_dictionary(column.type):
+            codes = column.indices.to_numpy(zero_copy_only=False)
+            return cls(codes, np.array(texts_of(table, name), dtype=object) if decodes else None)
+        if pa.types.is_string(column.type):
+            return cls(column)
+        missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+        return cls((column if missing is None else column.fill_null(0)).to_numpy(zero_copy_only=False), None, missing)
+
+    def values(self, rows: slice | npt.NDArray[np.int64]) -> list[Any]:
+        """Return the values of some rows."""
+        if isinstance(self.found, pa.Array):
+            some = self.found[rows] if isinstance(rows, slice) else self.found.take(pa.array(rows))
+            return list(some.to_numpy(zero_copy_only=False))
+        found = self.found[rows] if self.texts is None else self.texts[self.found[rows]]
+        if self.missing is None:
+            return list(found.tolist())
+        lacks = self.missing[rows].tolist()
+        return [None if lacking else value for value, lacking in zip(found.tolist(), lacks, strict=True)]
