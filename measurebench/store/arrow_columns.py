@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["Column", "array_of", "codes_of", "ints_of", "texts_of"]
+__all__ = ["Column", "array_of", "codes_of", "distinct", "ints_of", "texts_of"]
+
+_FEW = 1 << 16  # places of a table of codes, whatever the number of rows
 
 
 def array_of(table: pa.Table, name: str) -> pa.Array:
@@ -18,7 +20,9 @@ def array_of(table: pa.Table, name: str) -> pa.Array:
 
 def ints_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     """Return a column of whole numbers, with 0 for those that the column cannot hold."""
-    return np.asarray(array_of(table, name).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    column = array_of(table, name)
+    column = column.fill_null(0) if column.null_count else column  # which copies in any case
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def codes_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
@@ -30,6 +34,23 @@ def texts_of(table: pa.Table, name: str) -> list[str]:
     """Return the texts of a column by their codes."""
     found: list[str] = array_of(table, name).dictionary.to_pylist()
     return found
+
+
+def distinct(codes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the first row of each different code, in the order of the codes, and of each row which of them it has.
+
+    >>> [found.tolist() for found in distinct(np.array([7, 3, 7, 5]))]
+    [[1, 3, 0], [2, 0, 2, 1]]
+    """
+    n = len(codes)
+    if not n or codes.min() < 0 or codes.max() > n + _FEW:
+        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+        return first.astype(np.int64), place.astype(np.int64)
+    # Without sorting, in a fraction of the time and memory.
+    first = np.full(int(codes.max()) + 1, n, dtype=np.int64)
+    first[codes[::-1]] = np.arange(n - 1, -1, -1)
+    present = first < n
+    return first[present], (np.cumsum(present) - 1)[codes]
 
 
 @dataclass(frozen=True)

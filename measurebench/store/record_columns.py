@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from measurebench.core.records import ModelKey, Question, Record, Status, counts_n
-from measurebench.store.arrow_columns import Column, array_of, codes_of, ints_of, texts_of
+from measurebench.store.arrow_columns import Column, array_of, codes_of, distinct, ints_of, texts_of
 from measurebench.store.record_set import Counts, RecordSet
 
 __all__ = ["SCHEMA", "RecordColumns", "joined_tables", "table_of"]
@@ -120,14 +121,13 @@ def _with_positions(table: pa.Table, positions: npt.NDArray[np.int64]) -> pa.Tab
 
 def _combined(table: pa.Table, names: Iterable[str], *more: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return codes that are equal where texts of these names and more codes are equal."""
-    columns = [(codes_of(table, name), len(texts_of(table, name))) for name in names]
-    columns += [(codes, int(codes.max(initial=0)) + 1) for codes in more]
+    columns = ((codes_of(table, name), len(texts_of(table, name))) for name in names)
+    others = ((codes, int(codes.max(initial=0)) + 1) for codes in more)
     found, size = np.zeros(len(table), dtype=np.int64), 1
-    for codes, n in columns:
+    for codes, n in chain(columns, others):  # one at a time, since each is long
         if size * n >= _LARGEST:  # dense again, after which no product is larger than the square of the rows
-            found = np.unique(found, return_inverse=True)[1].astype(np.int64)
-            codes, n = np.unique(codes, return_inverse=True)[1].astype(np.int64), len(table)
-            size = len(table)
+            found, codes = distinct(found)[1], distinct(codes)[1]
+            size = n = len(table)
         found, size = found * n + codes, size * n
     return found
 
@@ -143,8 +143,7 @@ def _questions(table: pa.Table, *names: str) -> npt.NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     counted = np.array([counts_n(name) for name in texts_of(table, "measure")])[codes_of(table, "measure")]
     wholes = (ints_of(table, "measure_version"), np.where(counted, ints_of(table, "n"), 0))
-    dense = (np.unique(values, return_inverse=True)[1].astype(np.int64) for values in wholes)
-    return _combined(table, (*names, "measure", "split"), *dense)
+    return _combined(table, (*names, "measure", "split"), *(distinct(values)[1] for values in wholes))
 
 
 class RecordColumns(RecordSet):
@@ -204,26 +203,22 @@ class RecordColumns(RecordSet):
         place = {question: k for k, question in enumerate(questions)}
         kinds, kind = self._kinds()
         asked = np.array([place.get(question, -1) for question in kinds], dtype=np.int64)[kind] if kinds else kind
-        rows = np.flatnonzero(asked >= 0)
-        rows = rows[self._counted(rows, counts, reads)]
-        starts = np.array([slice_.start for slice_ in self._places.values()], dtype=np.int64)
-        model = np.searchsorted(starts, rows, side="right") - 1
-        found = np.full((len(starts), len(place)), -1, dtype=np.int64)
-        found[model, asked[rows]] = codes_of(self.table, "status")[rows]
-        words: list[Any] = [*texts_of(self.table, "status"), None]  # code -1 is the last
-        answered = np.unique(model).tolist()
-        keys = list(self._places)
-        return {keys[k]: [words[code] for code in found[k].tolist()] for k in answered}
+        asked[~self._counted(counts, reads)] = -1
+        status, words = codes_of(self.table, "status"), texts_of(self.table, "status")
+        found: dict[ModelKey, list[Status | None]] = {}
+        for key, rows in self._places.items():
+            for k, code in zip(asked[rows].tolist(), status[rows].tolist(), strict=True):
+                if k >= 0:
+                    found.setdefault(key, [None] * len(place))[k] = words[code]  # type: ignore[call-overload]
+        return found
 
-    def _counted(self, rows: npt.NDArray[np.int64], counts: Counts, reads: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def _counted(self, counts: Counts, reads: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Tell of each row whether it counts; rows that are alike are asked about once."""
         told, of_code = self._told_of(reads)
         told_of_row = of_code[codes_of(self.table, "diagnostics")]
-        _, first, kind = np.unique(
-            _combined(self.table, ("measure", "status"), told_of_row)[rows], return_index=True, return_inverse=True
-        )
-        columns = (self._values(name, rows[first]) for name in ("measure", "status"))
-        each = zip(*columns, (told[k] for k in told_of_row[rows[first]].tolist()), strict=True)
+        first, kind = distinct(_combined(self.table, ("measure", "status"), told_of_row))
+        columns = (self._values(name, first) for name in ("measure", "status"))
+        each = zip(*columns, (told[k] for k in told_of_row[first].tolist()), strict=True)
         return np.array([counts(*values) for values in each], dtype=bool)[kind]
 
     def _told_of(self, names: Sequence[str]) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
@@ -237,10 +232,10 @@ class RecordColumns(RecordSet):
 
     def _kinds(self) -> tuple[list[Question], npt.NDArray[np.int64]]:
         """Return the different questions that the records answer, and of each row which one it is."""
-        _, rows, kinds = np.unique(_questions(self.table), return_index=True, return_inverse=True)
+        rows, kinds = distinct(_questions(self.table))
         names = ("measure", "measure_version", "split", "n")
         found = zip(*(self._values(name, rows) for name in names), strict=True)
-        return [(m, v, s, n if counts_n(m) else None) for m, v, s, n in found], kinds.astype(np.int64)
+        return [(m, v, s, n if counts_n(m) else None) for m, v, s, n in found], kinds
 
     def _in_order(self, rows: npt.NDArray[np.int64]) -> Iterator[Record]:
         order = rows[np.argsort(ints_of(self.table, "position")[rows], kind="stable")]

@@ -59,8 +59,11 @@ def read_snapshot(journal: Path) -> tuple[pa.Table, Cover] | None:
 
 def _table(file: pq.ParquetFile) -> pa.Table:
     """Return the columns of a file, read one after the other: side by side they take half as much memory again."""
-    columns = (file.read(columns=[name], use_threads=False).column(0) for name in SCHEMA.names)
-    return pa.Table.from_arrays(list(columns), schema=SCHEMA)
+    columns = []
+    for name in SCHEMA.names:
+        columns.append(file.read(columns=[name], use_threads=False).column(0))
+        pa.default_memory_pool().release_unused()  # what decoding took
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _content(path: Path, longest: int) -> bytes:

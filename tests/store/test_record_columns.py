@@ -4,9 +4,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from measurebench.core.records import Record
+from measurebench.store.arrow_columns import distinct
 from measurebench.store.record_columns import RecordColumns, joined_tables, table_of
 from measurebench.store.record_set import RecordSet, joined
 from tests.store.test_folder import record
@@ -133,3 +135,13 @@ def test_the_statuses_of_a_model_stand_in_the_order_of_the_questions() -> None:
     for found in (joined([records]), RecordColumns(joined_tables([[table_of(records, range(5))]]))):
         assert found.statuses(QUESTIONS, of_ours, ["origin"]) == {("a", "d", "c"): ["failed", None, "measured", None]}
         assert found.statuses([], of_ours) == {}
+
+
+@pytest.mark.parametrize("largest", [1, 50, 2**62])
+def test_distinct_codes_are_those_that_sorting_finds(largest: int) -> None:
+    draw = np.random.default_rng(0)
+    for codes in (draw.integers(0, largest, 200), draw.integers(-largest, largest, 200), np.zeros(0, dtype=np.int64)):
+        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+        found = distinct(codes)
+        assert found[0].tolist() == first.tolist()
+        assert found[1].tolist() == place.tolist()
