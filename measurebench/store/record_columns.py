@@ -209,7 +209,7 @@ class RecordColumns(RecordSet):
         for key, rows in self._places.items():
             for k, code in zip(asked[rows].tolist(), status[rows].tolist(), strict=True):
                 if k >= 0:
-                    found.setdefault(key, [None] * len(place))[k] = words[code]  # type: ignore[call-overload]
+                    found.setdefault(key, [None] * len(place))[k] = words[code]
         return found
 
     def _counted(self, counts: Counts, reads: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -349,7 +349,7 @@ class RecordColumns(RecordSet):
     def _is_shared(self) -> list[bool]:
         """Whether several records have the diagnostics of a code: most share a few, and some have their own."""
         numbers = np.bincount(codes_of(self.table, "diagnostics"), minlength=len(self._diagnostic_texts))
-        return (numbers > 1).tolist()
+        return [bool(several) for several in numbers > 1]
 
 
 def _made(values: dict[str, Any]) -> Record:
