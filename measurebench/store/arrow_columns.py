@@ -19,14 +19,14 @@ def array_of(table: pa.Table, name: str) -> pa.Array:
 
 
 def ints_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Return a column of whole numbers, with 0 for those that the column cannot hold."""
+    """Return a column of whole numbers, [n], with 0 for those that the column cannot hold."""
     column = array_of(table, name)
     column = column.fill_null(0) if column.null_count else column  # which copies in any case
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def codes_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Return the codes of a column of texts."""
+    """Return the codes of a column of texts, [n]."""
     return np.asarray(array_of(table, name).indices.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
@@ -37,7 +37,7 @@ def texts_of(table: pa.Table, name: str) -> list[str]:
 
 
 def distinct(codes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the first row of each different code, in the order of the codes, and of each row which of them it has.
+    """Return the first row of each different code, in their order, and of each row [n] which of them it has [n].
 
     >>> [found.tolist() for found in distinct(np.array([7, 3, 7, 5]))]
     [[1, 3, 0], [2, 0, 2, 1]]
@@ -74,7 +74,7 @@ class Column:
         return cls((column if missing is None else column.fill_null(0)).to_numpy(zero_copy_only=False), None, missing)
 
     def values(self, rows: slice | npt.NDArray[np.int64]) -> list[Any]:
-        """Return the values of some rows."""
+        """Return the values of some rows, a slice or their numbers [n]."""
         if isinstance(self.found, pa.Array):
             some = self.found[rows] if isinstance(rows, slice) else self.found.take(pa.array(rows))
             return list(some.to_numpy(zero_copy_only=False))
