@@ -104,10 +104,8 @@ def main() -> int:
                 found, repeats = differences(out, whole), doubled(out)
                 wrong, twice = wrong + found, twice + repeats
                 told = ", ".join(f"{n} {kind}" for kind, n in sorted(killer.killed.items()))
-                print(
-                    f"round {rounds}: {n_lines(out)} records; killed so far: {told}; {len(found)} differences",
-                    flush=True,
-                )
+                seen = f"{len(found)} differences, {repeats} doubled, {killer.orphans} outlived their driver so far"
+                print(f"round {rounds}: {n_lines(out)} records; killed so far: {told}; {seen}", flush=True)
                 if found:
                     print("\n".join(found), (place / "log.txt").read_text()[-3000:], sep="\n", flush=True)
         finally:
