@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,7 +33,7 @@ STUDY = (
 )
 _SAMPLE_SECONDS = 0.01  # of work, which tell how busy the machine is
 _NODE_SECONDS = 30.0  # of an idle machine: a node that has not appeared by then will not
-_TRIES = 4
+_TRIES = 5
 
 
 class SimulatedCluster:
@@ -44,7 +43,8 @@ class SimulatedCluster:
     """
 
     def __init__(self, n_nodes: int) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Ray's workers are nice: they would hardly run where the machine has other work.
+        os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 128 * 2**20}
@@ -91,8 +91,13 @@ def _patiently(make: Callable[[], Any]) -> Any:
     rather than with no.
     """
     from ray._private import services
+    from ray._private.node import Node
 
-    ask = services.get_node
+    ask, begin, begun = services.get_node, Node.start_ray_processes, list[Any]()
+
+    def beginning(node: Any) -> None:
+        begun.append(node)
+        begin(node)
 
     def found(*place: Any) -> Any:
         waited = 0.0
@@ -100,15 +105,19 @@ def _patiently(make: Callable[[], Any]) -> Any:
             try:
                 return ask(*place)
             except RuntimeError:
-                if waited > _NODE_SECONDS:
+                if waited > _NODE_SECONDS or begun[-1].dead_processes():
                     raise
                 waited += idle_seconds(0.5)
 
-    with patch.object(services, "get_node", found):
-        for _ in range(_TRIES):
-            with suppress(Exception):  # Ray has no class of its own for it
+    with patch.object(services, "get_node", found), patch.object(Node, "start_ray_processes", beginning):
+        for tries_left in reversed(range(_TRIES)):
+            try:
                 return make()
-        return make()
+            except Exception:  # Ray has no class of its own for it
+                begun[-1].kill_all_processes(check_alive=False, allow_graceful=False)
+                if not tries_left:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
