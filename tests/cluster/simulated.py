@@ -93,11 +93,14 @@ def _patiently(make: Callable[[], Any]) -> Any:
     from ray._private import services
     from ray._private.node import Node
 
-    ask, begin, begun = services.get_node, Node.start_ray_processes, list[Any]()
+    ask, begun = services.get_node, list[Any]()
 
-    def beginning(node: Any) -> None:
-        begun.append(node)
-        begin(node)
+    def noting(begin: Callable[[Any], None]) -> Callable[[Any], None]:
+        def beginning(node: Any) -> None:
+            begun.append(node)
+            begin(node)
+
+        return beginning
 
     def found(*place: Any) -> Any:
         waited = 0.0
@@ -109,12 +112,17 @@ def _patiently(make: Callable[[], Any]) -> Any:
                     raise
                 waited += idle_seconds(0.5)
 
-    with patch.object(services, "get_node", found), patch.object(Node, "start_ray_processes", beginning):
+    with (
+        patch.object(services, "get_node", found),
+        patch.object(Node, "start_head_processes", noting(Node.start_head_processes)),
+        patch.object(Node, "start_ray_processes", noting(Node.start_ray_processes)),
+    ):
         for tries_left in reversed(range(_TRIES)):
             try:
                 return make()
             except Exception:  # Ray has no class of its own for it
-                begun[-1].kill_all_processes(check_alive=False, allow_graceful=False)
+                for node in begun[-1:]:
+                    node.kill_all_processes(check_alive=False, allow_graceful=False)
                 if not tries_left:
                     raise
     raise AssertionError("unreachable")
