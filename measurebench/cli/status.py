@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +14,14 @@ from measurebench.core.errors import BadInputError
 
 if TYPE_CHECKING:
     from measurebench.store.folder import ResultsFolder
+    from measurebench.store.gpu_uses import GpuUse
     from measurebench.store.run_progress import RunProgress
     from measurebench.store.status import ModelStatus
 
 __all__ = ["status"]
 
 _SHOWN = 6
+_GIB = 2**30
 _LONGEST_WAIT = 86_400  # seconds; the system's clock takes no infinite wait
 
 
@@ -52,35 +54,63 @@ def status(
 class _Look:
     """What a folder holds at one moment."""
 
-    def __init__(self, path: Path, models: "Sequence[ModelStatus]", progress: "RunProgress | None") -> None:
+    def __init__(
+        self,
+        path: Path,
+        models: "Sequence[ModelStatus]",
+        progress: "RunProgress | None",
+        costs: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        from measurebench.store.gpu_uses import gpu_uses
+        from measurebench.store.predictions import predictions
+
         self.path, self.models, self.progress = path, models, progress
+        self.predictions = predictions(costs)
+        runs = progress is not None and not progress.is_finished
+        self.gpus = gpu_uses(costs, progress.began) if progress is not None and runs else []
 
     @property
     def exit_status(self) -> int:
         return 1 if any(model.failed for model in self.models) else 0
 
     def lines(self) -> list[str]:
-        """Return the summary: how many models and values, how much of the plan, and what failed."""
+        """Return the summary: models, values and failures, how much of the plan, predictions, and GPUs in use."""
         n_models, n_rows = len({model.id for model in self.models}), len(self.models)
         rows = f" in {n_rows} configurations" if n_models < n_rows else ""
         n_failed = sum(len(model.failed) for model in self.models)
         failed = f", {n_failed} failed" if n_failed else ""
         values = sum(model.measured for model in self.models)
         lines = [f"{self.path}: {n_models} models{rows}, {values} values{failed}"]
-        return [*lines, *(f"  {line}" for line in _plan_lines(self.progress))]
+        told = [*_plan_lines(self.progress), *([str(self.predictions)] if self.predictions else [])]
+        return [*lines, *(f"  {line}" for line in (*told, *map(_gpu_line, self.gpus)))]
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain values."""
         counts = {name: sum(len(getattr(model, name)) for model in self.models) for name in ("failed", "undefined")}
         counts |= {"models": len({m.id for m in self.models}), "measured": sum(m.measured for m in self.models)}
-        return {"folder": str(self.path), **counts, "plan": self.progress.to_json() if self.progress else None}
+        found: dict[str, Any] = {"folder": str(self.path), **counts}
+        found |= {"plan": self.progress.to_json() if self.progress else None}
+        found |= {"predictions": self.predictions.to_json() if self.predictions else None}
+        return found | {"gpus": [use.to_json() for use in self.gpus]}
 
 
 def _look(folder: "ResultsFolder") -> _Look:
+    from measurebench.store.costs import latest_costs
     from measurebench.store.run_progress import read_progress
     from measurebench.store.status import read_status
 
-    return _Look(folder.path, read_status(folder), read_progress(folder))
+    return _Look(folder.path, read_status(folder), read_progress(folder), latest_costs(folder))
+
+
+def _gpu_line(use: "GpuUse") -> str:
+    """Return in a line how a GPU was used when a block on it had ended."""
+    from measurebench.store.run_progress import seconds_since
+
+    busy = "" if use.utilization is None else f", {use.utilization:.0f} % busy"
+    ago = seconds_since(use.time)
+    when = "" if ago is None else f", {duration(ago)} ago"
+    memory = f"{use.used_bytes / _GIB:.1f} of {use.total_bytes / _GIB:.1f} GiB in use"
+    return f"GPU {use.host} {use.device} ({use.name}): {memory}{busy}{when}"
 
 
 def _plan_lines(progress: "RunProgress | None") -> list[str]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from measurebench.engine.plan import Task
+from measurebench.store.gpu_uses import GpuUse
 
 __all__ = ["BlockTime", "Event", "now"]
 
@@ -22,11 +23,15 @@ class Event:
 
 @dataclass(frozen=True)
 class BlockTime:
-    """The seconds that a block took: ``loading`` (about 0 where its model was loaded already) and ``measuring``."""
+    """The seconds that a block took: ``loading`` (about 0 where its model was loaded already) and ``measuring``.
+
+    ``gpu`` is how its GPU was used at the end, None on a CPU.
+    """
 
     task: Task
     loading: float
     measuring: float
+    gpu: GpuUse | None = None
 
 
 def now() -> str:

@@ -24,6 +24,7 @@ from measurebench.engine.disk_blocks import DiskBlocks
 from measurebench.engine.entries import broken_off, load_failure, spec_entry
 from measurebench.engine.environment import environment
 from measurebench.engine.events import BlockTime, Event, now
+from measurebench.engine.gpu_use import gpu_use
 from measurebench.engine.measure_code import origin_entry
 from measurebench.engine.options import RunOptions
 from measurebench.engine.peak_memory import peak_memory
@@ -86,7 +87,8 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
                 loaded = time.perf_counter()
                 yield Event("model", run.catalogue_entry())
                 yield from run.records()
-                yield Event("block", BlockTime(task, loaded - begin, time.perf_counter() - loaded))
+                measuring = time.perf_counter() - loaded
+                yield Event("block", BlockTime(task, loaded - begin, measuring, gpu_use(device)))
         finally:
             run = None
             if not task.block:

@@ -1,6 +1,6 @@
 """Plans a run: what is measured on how many examples, and which pairs of model and measure have no record yet."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from measurebench.attacks.registry import find_attack, find_attacks
 from measurebench.core.config import RunConfig
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
-from measurebench.core.records import Answer, ModelKey, Question, Record, counts_n
+from measurebench.core.records import ModelKey, Question, Record, Status, counts_n
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.datasets import Dataset
@@ -202,7 +202,8 @@ def open_pairs(
     dataset: Dataset,
 ) -> tuple[Pair, ...]:
     """Return the pairs without a record of the same measure version (and, for accuracies, of as many examples)."""
-    return unanswered(questions_of(pairs, options, dataset), records, options)
+    questions, found = questions_of(pairs, options, dataset), {record.question: record.status for record in records}
+    return unanswered(questions, [found.get(question) for question in questions], options)
 
 
 def questions_of(pairs: Iterable[tuple[Measure, Split]], options: RunOptions, dataset: Dataset) -> dict[Question, Pair]:
@@ -216,12 +217,11 @@ def questions_of(pairs: Iterable[tuple[Measure, Split]], options: RunOptions, da
 
 
 def unanswered(
-    questions: Mapping[Question, Pair], records: Iterable[Record | Answer], options: RunOptions
+    questions: Mapping[Question, Pair], statuses: Sequence[Status | None], options: RunOptions
 ) -> tuple[Pair, ...]:
-    """Return the pairs whose question no record answers; with ``retry_failed`` a failed record is no answer."""
-    done = {
-        (record.measure, record.measure_version, record.split, record.n if counts_n(record.measure) else None)
-        for record in records
-        if not (options.retry_failed and record.status == "failed")
-    }
-    return tuple(pair for question, pair in questions.items() if question not in done)
+    """Return the pairs whose question is not answered; with ``retry_failed`` a failed record is no answer.
+
+    ``statuses`` say of each question how it is answered, None where it is not.
+    """
+    left = (None, "failed") if options.retry_failed else (None,)
+    return tuple(pair for pair, status in zip(questions.values(), statuses, strict=True) if status in left)

@@ -12,13 +12,14 @@ from measurebench.core.errors import BadInputError
 from measurebench.core.packages import own_version
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
-from measurebench.engine.events import Event
+from measurebench.engine.events import BlockTime, Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.watching import Progress
 from measurebench.models.identity import code_sha256
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.predictions import predictions
 
 __all__ = ["Recorder"]
 
@@ -41,6 +42,7 @@ class Recorder:
         self.unloadable: list[_Key] = []
         self._open: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self._told: set[tuple[str, str]] = set()
+        self._times: list[dict[str, float]] = []  # predicted and real seconds of the blocks of this run
         self._written: set[str] = set()
         self._entries: dict[_Key, Mapping[str, Any]] = {}
 
@@ -73,13 +75,24 @@ class Recorder:
             )
             self._written.add(value["digest"])
         elif event.kind == "block":
-            folder.add_cost(self.costs.compared(value).to_json())
+            self._take_block(value)
         elif event.kind == "worker" and hasattr(self.progress, "worker"):  # not every watcher shows workers
             self.progress.worker(value)
         elif event.kind == "started":
             self._tell("started", value)
         elif event.kind == "finished" and not self._open[value]:
             self._tell("finished", value)
+
+    def _take_block(self, time: BlockTime) -> None:
+        cost = self.costs.compared(time)
+        self.folder.add_cost(cost.to_json())
+        self._times.append({"predicted": cost.predicted, "seconds": cost.seconds})
+
+    def end(self) -> None:
+        """Log how well the blocks of this run were predicted."""
+        if found := predictions(self._times):
+            told = {"ratio": round(found.ratio, 3), "factor_90": round(found.factor_90, 3)}
+            self.folder.log.write("predictions", n_blocks=found.n_blocks, **told)
 
     def _take_record(self, record: Record) -> None:
         key = record.model_id, record.config_digest

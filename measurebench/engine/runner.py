@@ -3,25 +3,28 @@
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from measurebench.compute.devices import n_workers
+from measurebench.core.config import RunConfig
 from measurebench.core.digests import digest_array
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo, Split
 from measurebench.core.origins import Origin
 from measurebench.core.packages import own_version
-from measurebench.core.records import Answer, ModelKey, Question
+from measurebench.core.records import ModelKey, Question
 from measurebench.core.specs import ModelSpec
 from measurebench.core.threat import ThreatModel
 from measurebench.core.trust import demand_word
 from measurebench.datasets import Dataset, load_dataset
 from measurebench.engine.executors import measure_queue
-from measurebench.engine.measure_code import made_by, origins_of
+from measurebench.engine.measure_code import origins_of
 from measurebench.engine.model_run import forget_model
+from measurebench.engine.on_record import OnRecord
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import (
     SPLITS,
@@ -52,7 +55,6 @@ from measurebench.store.folder import ResultsFolder, model_key
 from measurebench.store.following import RecordFollower
 from measurebench.store.recorded_infos import add_infos
 from measurebench.store.run_plan import write_plan
-from measurebench.store.verification import with_whole_verdicts
 
 __all__ = ["Progress", "Quiet", "RunSummary", "run"]
 
@@ -114,7 +116,10 @@ def run(
         recorder = Recorder(folder, plan.known_loads, costs, progress)
         recorder.begin(plan.tasks, models, options, command, plan.summary.n_resumed)
         add_infos(folder.path, _third_party_infos(options), folder.writer)
-        _measure(plan.tasks, options, dataset, recorder, others)
+        try:
+            _measure(plan.tasks, options, dataset, recorder, others)
+        finally:
+            recorder.end()
         plan.summary.n_recorded = recorder.n_recorded
         _collect_failures(plan, folder)
     plan.summary.seconds = time.perf_counter() - start
@@ -170,11 +175,11 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
     pairs = pairs_of(measures, options, [split for split in SPLITS if len(dataset.split(split))])
     if (supplied := supplied_attack(options.adversarial)) is not None:
         check_splits(supplied, pairs)
-    questions, origins = questions_of(pairs, options, dataset), origins_of(item for item, _ in pairs)
-    records = folder.records_by_model()
+    questions, records = questions_of(pairs, options, dataset), folder.records_by_model()
+    on_record = OnRecord(records, questions, origins_of(item for item, _ in pairs), folder.path)
     configs = {line.get("digest") for line in folder.configs.read()}
     accuracies = {item.info.id for item in measures if item.info.tier == "accuracy"}
-    check_identities(measures, records.of_measures(accuracies))
+    check_identities(measures, records.of_measures(accuracies, "attack"))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     catalogue = folder.entries()
     for line in catalogue:
@@ -185,16 +190,17 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         entries=catalogue,
         questions=tuple(questions),
     )
+    config_of = cache(lambda threat, shown: config_for(options, dataset, threat, digests, dict(shown)))
     done: list[tuple[Task, Mapping[str, Any]]] = []
     for spec, threat in ((model, threat) for model in models for threat in options.threats_of(model.threat_model)):
-        task = _task(spec, threat, options, dataset, digests)
+        task = _task(spec, threat, options, dataset, config_of)
         config = task.config
         plan.planned.append((spec.id, config.digest()))
-        found = made_by(records.answers(task.model_key), origins)
-        found = with_whole_verdicts(found, folder.path)
-        open_now = unanswered(questions, found, options)
+        statuses = on_record.statuses(task)
+        open_now = unanswered(questions, statuses, options)
         if options.save_adversarial:
-            open_now = _with_unsaved(open_now, task, pairs, found, options, dataset, folder.path)
+            kept = {pair for pair, status in zip(questions.values(), statuses, strict=True) if status != "failed"}
+            open_now = _with_unsaved(open_now, task, pairs, kept, options, dataset, folder.path)
         plan.summary.n_resumed += len(pairs) - len(open_now)
         if config.digest() not in configs:
             folder.add_once(folder.configs, config.digest(), config.to_json())
@@ -229,36 +235,45 @@ def _in_force(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], as
 
 
 def _task(
-    spec: ModelSpec, threat: ThreatModel, options: RunOptions, dataset: Dataset, digests: Mapping[Split, str]
+    spec: ModelSpec,
+    threat: ThreatModel,
+    options: RunOptions,
+    dataset: Dataset,
+    config_of: Callable[[ThreatModel, tuple[tuple[Split, str], ...]], RunConfig],
 ) -> Task:
-    """Return the task of a model, without pairs, with the adversarial images that are supplied for it."""
+    """Return the task of a model, without pairs, with the adversarial images that are supplied for it.
+
+    ``config_of`` returns the configuration for a threat model and the digests of supplied images by split: one object
+    for all models that share it, since its own digest takes time.
+    """
     digest = model_digest(spec)
     # The weights of a model that was never downloaded are not known yet; the files are tried again when they are.
     known = digest if spec.source != "robustbench" or identified(spec).file_sha256 else ""
     files = supplied_to(options.adversarial, spec.id, known)
-    shown = {split: digest_array(aligned(file, dataset.split(split), threat)) for split, file in files.items()}
-    config = config_for(options, dataset, threat, digests, shown)
-    return Task(spec, digest, config, (), {split: file.path for split, file in files.items()})
+    shown = [(split, digest_array(aligned(file, dataset.split(split), threat))) for split, file in files.items()]
+    return Task(spec, digest, config_of(threat, tuple(shown)), (), {split: file.path for split, file in files.items()})
 
 
 def _with_unsaved(
     open_now: tuple[Pair, ...],
     task: Task,
     pairs: Sequence[tuple[Measure, Split]],
-    found: Sequence[Answer],
+    kept: Set[Pair],
     options: RunOptions,
     dataset: Dataset,
     out: Path,
 ) -> tuple[Pair, ...]:
-    """Return the open pairs together with attacks on record whose adversarial images are not all kept."""
+    """Return the open pairs together with attacks whose adversarial images are not all there.
+
+    ``kept`` are the pairs without a failed record.
+    """
     saved = SavedImages(out, task.spec.id, task.model_digest, task.config)
-    on_record = {(record.measure, record.split) for record in found if record.status != "failed"}
     return tuple(
         (item.info.id, split)
         for item, split in pairs
         if (item.info.id, split) in open_now
         or (
-            (item.info.id, split) in on_record
+            (item.info.id, split) in kept
             and saved.lacks(item, split, dataset.split(split).first(n_attacked(options, dataset, item, split)))
         )
     )

@@ -88,7 +88,8 @@ def read_manifest(path: Path, source: str = "local", prefix: str | None = None) 
     if repeated := sorted(name for name, count in Counter(ids).items() if count > 1):
         raise BadInputError(f"{path}: id", "a different id for every model", f"{repeated[0]!r} twice")
     start = f"{path}#" if prefix is None else prefix
-    return [_spec(entry, path, source, start) for entry in manifest.model]
+    folder = path.resolve().parent
+    return [_spec(entry, path, folder, source, start) for entry in manifest.model]
 
 
 def _validated(value: dict[str, Any], path: Path) -> Manifest:
@@ -152,10 +153,9 @@ def _fields_beside(place: list[Any]) -> list[str]:
     return list(entry.model_fields)
 
 
-def _spec(entry: ModelEntry, path: Path, source: str, prefix: str) -> ModelSpec:
-    """Make a specification of an entry; files are relative to the manifest."""
+def _spec(entry: ModelEntry, path: Path, folder: Path, source: str, prefix: str) -> ModelSpec:
+    """Make a specification of an entry; files are relative to the manifest's folder."""
     where = f'{path}: model "{entry.id}"'
-    folder = path.resolve().parent
     return ModelSpec(
         id=entry.id,
         source=source,

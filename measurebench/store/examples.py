@@ -76,7 +76,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
 
 def verdict_path(folder: Path, model_id: str, config_digest: str, split: str, attack: str) -> Path:
     """Return the file with the verdicts of an attack for each example."""
-    return folder / "examples" / file_name(model_id) / config_digest / f"{split}-{file_name(attack)}.npz"
+    return Path(folder, "examples", file_name(model_id), config_digest, f"{split}-{file_name(attack)}.npz")
 
 
 def block_path(folder: Path, model_digest: str, config_digest: str, name: str) -> Path:

@@ -84,6 +84,16 @@ class Journal:
                 place.checked = reader.checked
                 yield place.number, value
 
+    def last(self, size: int) -> list[dict[str, Any]]:
+        """Return the objects of the whole lines among the last ``size`` bytes, without those that are damaged.
+
+        Raises BadInputError where the path is no regular file.
+        """
+        start = max(0, self.path.stat().st_size - size) if self.path.is_file() else 0
+        found = [value for _, value in self.scan(Place(start))]
+        # The first line may be the end of a longer one.
+        return [value for value in found[1 if start else 0 :] if not isinstance(value, Damage)]
+
     def torn(self) -> bytes:
         """Return the part of a line that a kill left at the end of the file; empty where it ends with a newline."""
         if not self.path.is_file():

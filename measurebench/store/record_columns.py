@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from measurebench.core.records import ModelKey, Question, Record, counts_n
-from measurebench.store.record_set import RecordSet
+from measurebench.core.records import ModelKey, Question, Record, Status, counts_n
+from measurebench.store.arrow_columns import Column, array_of, codes_of, distinct, ints_of, texts_of
+from measurebench.store.record_set import Counts, RecordSet
 
 __all__ = ["SCHEMA", "RecordColumns", "joined_tables", "table_of"]
 
@@ -85,7 +87,7 @@ def _float(value: int) -> float | None:
 def joined_tables(journals: Sequence[Sequence[pa.Table]]) -> pa.Table:
     """Return the records of several journals, each in parts, one after the other: one row for each key, the last."""
     parts = [
-        table if k == 0 else _with_positions(table, _ints(table, "position") + k * _FAR)
+        table if k == 0 else _with_positions(table, ints_of(table, "position") + k * _FAR)
         for k, tables in enumerate(journals)
         for table in tables
     ]
@@ -101,7 +103,7 @@ def _latest(table: pa.Table) -> pa.Table:
     """Return one row for each key, the last by position in the place of the first, sorted by model and position."""
     if not len(table):
         return table
-    position, group, key = _ints(table, "position"), _combined(table, _GROUP), _keys(table)
+    position, group, key = ints_of(table, "position"), _combined(table, _GROUP), _keys(table)
     order = np.lexsort((position, key))
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     last = order[np.append(starts[1:], len(order)) - 1]
@@ -117,37 +119,15 @@ def _with_positions(table: pa.Table, positions: npt.NDArray[np.int64]) -> pa.Tab
     return table.set_column(SCHEMA.get_field_index("position"), "position", pa.array(positions))
 
 
-def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
-
-
-def _ints(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Return a column of whole numbers, with 0 for those that the column cannot hold."""
-    return np.asarray(_array(table, name).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _codes(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Return the codes of a column of texts."""
-    return np.asarray(_array(table, name).indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _texts(table: pa.Table, name: str) -> list[str]:
-    """Return the texts of a column by their codes."""
-    found: list[str] = _array(table, name).dictionary.to_pylist()
-    return found
-
-
 def _combined(table: pa.Table, names: Iterable[str], *more: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return codes that are equal where texts of these names and more codes are equal."""
-    columns = [(_codes(table, name), len(_texts(table, name))) for name in names]
-    columns += [(codes, int(codes.max(initial=0)) + 1) for codes in more]
+    columns = ((codes_of(table, name), len(texts_of(table, name))) for name in names)
+    others = ((codes, int(codes.max(initial=0)) + 1) for codes in more)
     found, size = np.zeros(len(table), dtype=np.int64), 1
-    for codes, n in columns:
+    for codes, n in chain(columns, others):  # one at a time, since each is long
         if size * n >= _LARGEST:  # dense again, after which no product is larger than the square of the rows
-            found = np.unique(found, return_inverse=True)[1].astype(np.int64)
-            codes, n = np.unique(codes, return_inverse=True)[1].astype(np.int64), len(table)
-            size = len(table)
+            found, codes = distinct(found)[1], distinct(codes)[1]
+            size = n = len(table)
         found, size = found * n + codes, size * n
     return found
 
@@ -161,10 +141,9 @@ def _questions(table: pa.Table, *names: str) -> npt.NDArray[np.int64]:
     """Return codes of what the records answer, of all models alike or of each text of more columns by itself."""
     if not len(table):
         return np.zeros(0, dtype=np.int64)
-    counted = np.array([counts_n(name) for name in _texts(table, "measure")])[_codes(table, "measure")]
-    wholes = (_ints(table, "measure_version"), np.where(counted, _ints(table, "n"), 0))
-    dense = (np.unique(values, return_inverse=True)[1].astype(np.int64) for values in wholes)
-    return _combined(table, (*names, "measure", "split"), *dense)
+    counted = np.array([counts_n(name) for name in texts_of(table, "measure")])[codes_of(table, "measure")]
+    wholes = (ints_of(table, "measure_version"), np.where(counted, ints_of(table, "n"), 0))
+    return _combined(table, (*names, "measure", "split"), *(distinct(values)[1] for values in wholes))
 
 
 class RecordColumns(RecordSet):
@@ -173,7 +152,7 @@ class RecordColumns(RecordSet):
     def __init__(self, table: pa.Table) -> None:  # no call of the base class: it holds records one by one
         # A large Parquet file comes in chunks, each with codes of its own.
         self.table = table if table.column(0).num_chunks < 2 else table.unify_dictionaries().combine_chunks()
-        self._columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {}
+        self._columns: dict[str, Column] = {}
         self._told: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
@@ -198,26 +177,81 @@ class RecordColumns(RecordSet):
         place = self._places.get(key)
         return [[] for _ in names] if place is None else [self._values(name, place) for name in names]
 
-    def of_measures(self, names: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some measures, in their order."""
-        codes = [code for code, name in enumerate(_texts(self.table, "measure")) if name in names]
-        return self._in_order(np.flatnonzero(np.isin(_codes(self.table, "measure"), codes)))
+    def of_measures(self, names: Collection[str], telling: str = "") -> Iterator[Record]:
+        """Yield the records of some measures, in their order; with ``telling``, those with such a diagnostic."""
+        codes = [code for code, name in enumerate(texts_of(self.table, "measure")) if name in names]
+        rows = np.flatnonzero(np.isin(codes_of(self.table, "measure"), codes))
+        if telling:
+            told = self._with_name(telling)
+            rows = rows[[code in told for code in codes_of(self.table, "diagnostics")[rows].tolist()]]
+        found = self._in_order(rows)
+        return (record for record in found if not telling or telling in record.diagnostics)
+
+    def _with_name(self, name: str) -> set[int]:
+        """Return the codes of all diagnostics in whose JSON a name stands, be it a key or a text."""
+        # Other letters than these may be written in several ways.
+        word = f'"{name}"' if name.isascii() and name.isidentifier() else ""
+        return {code for code, text in enumerate(self._diagnostic_texts) if word in text}
+
+    def statuses(
+        self, questions: Sequence[Question], counts: Counts, reads: Sequence[str] = ()
+    ) -> dict[ModelKey, list[Status | None]]:
+        """Return how each question is answered of each model, in the order of the questions: None where it is not.
+
+        ``counts`` says of a measure, a status and the diagnostics named by ``reads`` whether such a record counts.
+        """
+        place = {question: k for k, question in enumerate(questions)}
+        kinds, kind = self._kinds()
+        asked = np.array([place.get(question, -1) for question in kinds], dtype=np.int64)[kind] if kinds else kind
+        asked[~self._counted(counts, reads)] = -1
+        status, words = codes_of(self.table, "status"), texts_of(self.table, "status")
+        found: dict[ModelKey, list[Status | None]] = {}
+        for key, rows in self._places.items():
+            for k, code in zip(asked[rows].tolist(), status[rows].tolist(), strict=True):
+                if k >= 0:
+                    found.setdefault(key, [None] * len(place))[k] = words[code]
+        return found
+
+    def _counted(self, counts: Counts, reads: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Tell of each row whether it counts; rows that are alike are asked about once."""
+        told, of_code = self._told_of(reads)
+        told_of_row = of_code[codes_of(self.table, "diagnostics")]
+        first, kind = distinct(_combined(self.table, ("measure", "status"), told_of_row))
+        columns = (self._values(name, first) for name in ("measure", "status"))
+        each = zip(*columns, (told[k] for k in told_of_row[first].tolist()), strict=True)
+        return np.array([counts(*values) for values in each], dtype=bool)[kind]
+
+    def _told_of(self, names: Sequence[str]) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
+        """Return the different diagnostics of some names, and for the code of diagnostics which of them it has."""
+        of_code, told = np.zeros(len(self._diagnostic_texts), dtype=np.int64), {"{}": (0, dict[str, Any]())}
+        for code in set().union(*map(self._with_name, names)):
+            each = self._diagnostics(code)
+            each = {name: each[name] for name in names if name in each}
+            of_code[code] = told.setdefault(repr(each), (len(told), each))[0]
+        return [each for _, each in told.values()], of_code
+
+    def _kinds(self) -> tuple[list[Question], npt.NDArray[np.int64]]:
+        """Return the different questions that the records answer, and of each row which one it is."""
+        rows, kinds = distinct(_questions(self.table))
+        names = ("measure", "measure_version", "split", "n")
+        found = zip(*(self._values(name, rows) for name in names), strict=True)
+        return [(m, v, s, n if counts_n(m) else None) for m, v, s, n in found], kinds
 
     def _in_order(self, rows: npt.NDArray[np.int64]) -> Iterator[Record]:
-        order = rows[np.argsort(_ints(self.table, "position")[rows], kind="stable")]
+        order = rows[np.argsort(ints_of(self.table, "position")[rows], kind="stable")]
         for start in range(0, len(order), _BLOCK):
             yield from self._records(order[start : start + _BLOCK])
 
     def pairs(self) -> set[tuple[str, str]]:
         """Return every (measure, split) that a record has."""
-        measures, splits = _texts(self.table, "measure"), _texts(self.table, "split")
-        both = np.unique(_codes(self.table, "measure") * (len(splits) + 1) + _codes(self.table, "split"))
+        measures, splits = texts_of(self.table, "measure"), texts_of(self.table, "split")
+        both = np.unique(codes_of(self.table, "measure") * (len(splits) + 1) + codes_of(self.table, "split"))
         return {(measures[code // (len(splits) + 1)], splits[code % (len(splits) + 1)]) for code in both.tolist()}
 
     def versions(self) -> dict[str, int]:
         """Return the version of each measure in its last record."""
-        order = np.argsort(_ints(self.table, "position"), kind="stable")
-        codes, texts = _codes(self.table, "measure")[order], _texts(self.table, "measure")
+        order = np.argsort(ints_of(self.table, "position"), kind="stable")
+        codes, texts = codes_of(self.table, "measure")[order], texts_of(self.table, "measure")
         first = np.unique(codes, return_index=True)[1]
         last = {int(code): row for code, row in zip(codes.tolist(), order.tolist(), strict=True)}
         return {
@@ -227,28 +261,22 @@ class RecordColumns(RecordSet):
 
     def n_answered(self, questions: Collection[Question]) -> dict[ModelKey, int]:
         """Return how many of the questions are answered of each model."""
-        key, asked = _questions(self.table), set(questions)
-        _, rows, kinds = np.unique(key, return_index=True, return_inverse=True)
-        names = ("measure", "measure_version", "split", "n")
-        kind = [
-            (m, v, s, n if counts_n(m) else None)
-            for m, v, s, n in zip(*(self._values(x, rows) for x in names), strict=True)
-        ]
-        answers = np.array([question in asked for question in kind], dtype=np.int64)[kinds] if kind else key
+        (kinds, kind), asked = self._kinds(), set(questions)
+        answers = np.array([question in asked for question in kinds], dtype=np.int64)[kind] if kinds else kind
         starts = [place.start for place in self._places.values()]
         counts = np.add.reduceat(answers, starts).tolist() if starts else []
         return dict(zip(self._places, counts, strict=True))
 
     def paces(self, since: str) -> tuple[dict[tuple[str, str], tuple[int, float]], str]:
         """Return numbers of records and their seconds by measure and split, and the time of the last one."""
-        texts, times = _texts(self.table, "status"), _array(self.table, "time")
-        failed = np.array([text == "failed" for text in texts], dtype=bool)[_codes(self.table, "status")]
+        texts, times = texts_of(self.table, "status"), array_of(self.table, "time")
+        failed = np.array([text == "failed" for text in texts], dtype=bool)[codes_of(self.table, "status")]
         late = pc.greater_equal(times, since).to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(late & ~failed)
-        splits = _texts(self.table, "split")
-        pair = (_codes(self.table, "measure") * len(splits) + _codes(self.table, "split"))[rows]
+        splits = texts_of(self.table, "split")
+        pair = (codes_of(self.table, "measure") * len(splits) + codes_of(self.table, "split"))[rows]
         seconds = np.asarray(self._values("seconds", rows), dtype=np.float64)
-        measures, found = _texts(self.table, "measure"), {}
+        measures, found = texts_of(self.table, "measure"), {}
         n, total = np.bincount(pair), np.bincount(pair, weights=seconds)
         for code in np.flatnonzero(n).tolist():
             found[measures[code // len(splits)], splits[code % len(splits)]] = (int(n[code]), float(total[code]))
@@ -256,8 +284,8 @@ class RecordColumns(RecordSet):
 
     def by_environment(self) -> dict[str, tuple[int, set[str]]]:
         """Return, for the digest of each environment, how many records were made in it, and of which models."""
-        digests, ids = _texts(self.table, "environment_digest"), _texts(self.table, "model_id")
-        both = _codes(self.table, "environment_digest") * (len(ids) + 1) + _codes(self.table, "model_id")
+        digests, ids = texts_of(self.table, "environment_digest"), texts_of(self.table, "model_id")
+        both = codes_of(self.table, "environment_digest") * (len(ids) + 1) + codes_of(self.table, "model_id")
         found: dict[str, tuple[int, set[str]]] = {}
         for code, n in zip(*(values.tolist() for values in np.unique(both, return_counts=True)), strict=True):
             known, models = found.get(digest := digests[code // (len(ids) + 1)], (0, set()))
@@ -267,14 +295,14 @@ class RecordColumns(RecordSet):
 
     def n_by_status(self) -> dict[str, int]:
         """Return how many records have each status."""
-        texts, codes = _texts(self.table, "status"), _codes(self.table, "status")
+        texts, codes = texts_of(self.table, "status"), codes_of(self.table, "status")
         found = dict(zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True))
         return {status: found.get(status, 0) for status in ("measured", "undefined", "failed")}
 
     @cached_property
     def _places(self) -> dict[ModelKey, slice]:
         """The rows of each model, weights and configuration."""
-        changes = [np.diff(_codes(self.table, name), prepend=-1) != 0 for name in _GROUP]
+        changes = [np.diff(codes_of(self.table, name), prepend=-1) != 0 for name in _GROUP]
         starts = np.flatnonzero(np.logical_or.reduce(changes))
         keys = zip(*(self._values(name, starts) for name in _GROUP), strict=True)
         ends = [*starts[1:].tolist(), len(self.table)][: len(starts)]
@@ -283,7 +311,7 @@ class RecordColumns(RecordSet):
     @cached_property
     def _exact(self) -> dict[int, Record]:
         """The records that the columns cannot hold, by row."""
-        column = _array(self.table, "exact")
+        column = array_of(self.table, "exact")
         rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
         return {row: Record(**json.loads(column[row].as_py())) for row in rows}
 
@@ -294,11 +322,8 @@ class RecordColumns(RecordSet):
     def _values(self, name: str, rows: slice | npt.NDArray[np.int64]) -> list[Any]:
         """Return the values of a column as a record has them."""
         if name not in self._columns:
-            self._columns[name] = self._decoded(name)
-        values, missing = self._columns[name]
-        found: list[Any] = values[rows].tolist()
-        if missing is not None:
-            found = [None if lacks else value for value, lacks in zip(found, missing[rows].tolist(), strict=True)]
+            self._columns[name] = Column.of(self.table, name, decodes=name != "diagnostics")
+        found = self._columns[name].values(rows)
         if name == "diagnostics":
             found = [self._diagnostics(code) for code in found]
         if self._exact:
@@ -308,29 +333,23 @@ class RecordColumns(RecordSet):
                     found[k] = getattr(self._exact[row], name)
         return found
 
-    def _decoded(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-        """Return a column as an array, and where it is missing, None for nowhere; diagnostics as codes."""
-        if name == "diagnostics":
-            return _codes(self.table, name), None
-        if SCHEMA.field(name).type == _TEXT:
-            return np.array(_texts(self.table, name), dtype=object)[_codes(self.table, name)], None
-        column = _array(self.table, name)
-        missing = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-        return (column if missing is None or name == "time" else column.fill_null(0)).to_numpy(
-            zero_copy_only=False
-        ), missing
-
     @cached_property
     def _diagnostic_texts(self) -> list[str]:
-        return _texts(self.table, "diagnostics")
+        return texts_of(self.table, "diagnostics")
 
     def _diagnostics(self, code: int) -> dict[str, Any]:
         known = self._told.get(code)
         if known is None:
             known = json.loads(self._diagnostic_texts[code])
-            if len(self._told) < _MOST_TOLD:  # most records share a few texts, and some have one of their own
+            if self._is_shared[code] and len(self._told) < _MOST_TOLD:
                 self._told[code] = known
         return dict(known)
+
+    @cached_property
+    def _is_shared(self) -> list[bool]:
+        """Whether several records have the diagnostics of a code: most share a few, and some have their own."""
+        numbers = np.bincount(codes_of(self.table, "diagnostics"), minlength=len(self._diagnostic_texts))
+        return [bool(several) for several in numbers > 1]
 
 
 def _made(values: dict[str, Any]) -> Record:

@@ -1,14 +1,17 @@
 """The records of a results folder in memory: by model, in their order, and what they have in common."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from measurebench.core.records import Answer, ModelKey, Question, Record
+from measurebench.core.records import Answer, Diagnostic, ModelKey, Question, Record, Status
 
-__all__ = ["RecordSet", "joined"]
+__all__ = ["Counts", "RecordSet", "joined"]
+
+Counts = Callable[[str, str, Mapping[str, Diagnostic]], bool]
+"""Whether a record of a measure, with a status and diagnostics, counts."""
 
 
 class RecordSet(Mapping[ModelKey, list[Record]]):
@@ -49,9 +52,27 @@ class RecordSet(Mapping[ModelKey, list[Record]]):
         """Return what a plan asks of the records of a model."""
         return list(map(Answer._make, zip(*self.columns(key, *Answer._fields), strict=True)))
 
-    def of_measures(self, names: Collection[str]) -> Iterator[Record]:
-        """Yield the records of some measures, in their order."""
-        return (record for record in self.in_order() if record.measure in names)
+    def of_measures(self, names: Collection[str], telling: str = "") -> Iterator[Record]:
+        """Yield the records of some measures, in their order; with ``telling``, those with such a diagnostic."""
+        found = (record for record in self.in_order() if record.measure in names)
+        return (record for record in found if not telling or telling in record.diagnostics)
+
+    def statuses(
+        self, questions: Sequence[Question], counts: Counts, reads: Sequence[str] = ()
+    ) -> dict[ModelKey, list[Status | None]]:
+        """Return how each question is answered of each model, in the order of the questions: None where it is not.
+
+        ``counts`` says of a measure, a status and diagnostics whether such a record counts as an answer; it gets those
+        diagnostics whose names are in ``reads``.
+        """
+        place = {question: k for k, question in enumerate(questions)}
+        found: dict[ModelKey, list[Status | None]] = {}
+        for record in self.in_order():
+            k = place.get(record.question)
+            told = {name: record.diagnostics[name] for name in reads if name in record.diagnostics}
+            if k is not None and counts(record.measure, record.status, told):
+                found.setdefault(record.model_key, [None] * len(place))[k] = record.status
+        return found
 
     def pairs(self) -> set[tuple[str, str]]:
         """Return every (measure, split) that a record has."""

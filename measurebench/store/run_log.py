@@ -16,6 +16,7 @@ from typing import Any
 
 from measurebench.core.files import open_regular
 from measurebench.core.records import Record
+from measurebench.store.predictions import is_amount, predictions_text
 
 __all__ = ["FILE", "RunLog", "follow_log", "log_line", "read_log"]
 
@@ -115,6 +116,8 @@ def log_line(event: Mapping[str, Any]) -> str:
         )
         why = f": {event['reason']}" if event.get("reason") else ""
         return f"{words}  {of}: {event.get('measure')} ({event.get('split')}){value}{why}, in {event.get('seconds')} s"
+    if kind == "predictions" and all(is_amount(event.get(name)) for name in ("n_blocks", "ratio", "factor_90")):
+        return f"{words}  {predictions_text(event['n_blocks'], event['ratio'], event['factor_90'])}"
     told = [f"{name}: {value}" for name, value in event.items() if name not in ("event", "time", "model")]
     return "  ".join([words, *([str(of)] if of is not None else []), *([", ".join(told)] if told else [])])
 

@@ -49,12 +49,21 @@ def read_snapshot(journal: Path) -> tuple[pa.Table, Cover] | None:
         if cover.blocks.digests() != told["blocks"]:
             return None
         file = pq.ParquetFile(pa.py_buffer(content))
-        if file.metadata.num_rows > cover.place.number:
+        if file.metadata.num_rows > cover.place.number or not file.schema_arrow.equals(SCHEMA):
             return None
-        table = file.read(use_threads=False)
+        table = _table(file)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return None
-    return (table, cover) if table.schema.equals(SCHEMA) else None
+    return table, cover
+
+
+def _table(file: pq.ParquetFile) -> pa.Table:
+    """Return the columns of a file, read one after the other: side by side they take half as much memory again."""
+    columns = []
+    for name in SCHEMA.names:
+        columns.append(file.read(columns=[name], use_threads=False).column(0))
+        pa.default_memory_pool().release_unused()  # what decoding took
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def _content(path: Path, longest: int) -> bytes:

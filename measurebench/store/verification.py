@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar
 
 from measurebench.core.errors import DamageWarning, MeasurebenchError
 from measurebench.core.files import is_temporary
-from measurebench.core.records import Answer, Record
+from measurebench.core.records import Record
 from measurebench.store.checked_lines import Damage
 from measurebench.store.cover import snapshot_path
 from measurebench.store.examples import is_intact, verdict_path
@@ -20,9 +19,7 @@ from measurebench.store.record_set import joined
 from measurebench.store.run_plan import FILE as PLAN
 from measurebench.store.run_plan import read_plan
 
-__all__ = ["Fault", "R", "verify_results", "with_whole_verdicts"]
-
-R = TypeVar("R", Record, Answer)
+__all__ = ["Fault", "has_damaged_verdicts", "has_verdicts", "verify_results"]
 
 _DIGEST = 32  # bytes of a SHA-256 at the end of a block
 _WHAT = {
@@ -151,7 +148,7 @@ def _verdict_faults(path: Path, records: Iterable[Record]) -> list[Fault]:
     faults, expected = [], set()
     again = "the same run command measures this accuracy again"
     for record in records:
-        if not _has_verdicts(record):
+        if record.status != "measured" or not has_verdicts(record.measure):
             continue
         file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
         expected.add(file)
@@ -165,23 +162,22 @@ def _verdict_faults(path: Path, records: Iterable[Record]) -> list[Fault]:
     return faults
 
 
-def _has_verdicts(record: Record | Answer) -> bool:
-    return record.measure.endswith("_accuracy") and record.measure != "clean_accuracy" and record.status == "measured"
+def has_verdicts(measure: str) -> bool:
+    """Tell whether a measured value of a measure comes with verdicts for each image.
 
-
-def with_whole_verdicts(records: Iterable[R], path: Path) -> list[R]:
-    """Return the records without those of attacks whose verdicts for each image are damaged, with a DamageWarning.
-
-    Verdicts that are missing do not count: a folder may be kept without them.
+    >>> has_verdicts("pgd_accuracy"), has_verdicts("clean_accuracy")
+    (True, False)
     """
-    found = []
-    for record in records:
-        if not _has_verdicts(record):
-            found.append(record)
-            continue
-        file = verdict_path(path, record.model_id, record.config_digest, record.split, record.measure)
-        if file.is_file() and not is_intact(file.read_bytes()):
-            warnings.warn(f"{file} is damaged; {record.measure} is measured again", DamageWarning, stacklevel=2)
-        else:
-            found.append(record)
-    return found
+    return measure.endswith("_accuracy") and measure != "clean_accuracy"
+
+
+def has_damaged_verdicts(path: Path, model_id: str, config_digest: str, measure: str, split: str) -> bool:
+    """Tell whether the verdicts for each image of an attack are damaged, with a DamageWarning.
+
+    Verdicts that are missing are not damaged: a folder may be kept without them.
+    """
+    file = verdict_path(path, model_id, config_digest, split, measure)
+    if not file.is_file() or is_intact(file.read_bytes()):
+        return False
+    warnings.warn(f"{file} is damaged; {measure} is measured again", DamageWarning, stacklevel=2)
+    return True

@@ -9,6 +9,7 @@ from measurebench.cli.app import run_command_line
 from measurebench.core.records import Question
 from measurebench.store.checked_lines import LineReader
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.gpu_uses import GpuUse
 from measurebench.store.run_plan import write_plan
 from tests.store.test_folder import record
 from tests.store.test_tables import ENTRY
@@ -46,6 +47,36 @@ def test_status_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert rows["late"]["measured"] == 0
     assert run_command_line(["status", str(folder)]) == 0
     assert "missing average_ce (train), local_lip (train)" in capsys.readouterr().out
+
+
+def test_status_tells_how_well_blocks_were_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = study(tmp_path / "s", "a")
+    assert run_command_line(["status", str(folder), "--json", "--summary"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["predictions"] is None
+    with ResultsFolder.writing(folder, "0") as results:
+        for factor in (1.0, 1.2, 1.5):
+            results.add_cost({"kind": "attack", "device": "cpu", "predicted": 10.0, "seconds": 10.0 * factor})
+    assert run_command_line(["status", str(folder), "--summary"]) == 0
+    line = "measured over predicted seconds: median 1.2, 90 % within a factor of 1.5, over 3 blocks"
+    assert f"  {line}\n" in capsys.readouterr().out
+    assert run_command_line(["status", str(folder), "--json", "--summary"]) == 0
+    told = json.loads(capsys.readouterr().out)[0]["predictions"]
+    assert told == {"n_blocks": 3, "predicted_seconds": 30.0, "seconds": 37.0, "ratio": 1.2, "factor_90": 1.5}
+
+
+def test_status_tells_the_use_of_gpus_while_a_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = study(tmp_path / "s", "a")
+    use = GpuUse("node-1", "H100", "cuda:0", 3 * 2**30, 80 * 2**30, 2**30, 97.0, "2999-01-01T00:00:00+00:00")
+    with ResultsFolder.writing(folder, "0") as results:
+        results.add_cost({"kind": "attack", "device": "cuda", "predicted": 1.0, "seconds": 1.0, "gpu": use.to_json()})
+    assert run_command_line(["status", str(folder)]) == 0
+    assert "GPU" not in capsys.readouterr().out  # nothing says that a run goes on
+    question: Question = ("average_ce", 1, "train", None)
+    write_plan(folder, [("a", "c"), ("b", "c")], [question])
+    assert run_command_line(["status", str(folder), "--summary"]) == 0
+    assert "  GPU node-1 cuda:0 (H100): 3.0 of 80.0 GiB in use, 97 % busy" in capsys.readouterr().out
+    assert run_command_line(["status", str(folder), "--json", "--summary"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["gpus"] == [use.to_json()]
 
 
 def test_shards_of_a_study_go_into_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

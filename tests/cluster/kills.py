@@ -16,12 +16,22 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster.simulated import SimulatedCluster, command, differences, doubled, n_lines, start, until
+from tests.cluster.simulated import (
+    SimulatedCluster,
+    command,
+    differences,
+    doubled,
+    idle_seconds,
+    n_lines,
+    start,
+    until,
+)
 
 __all__ = ["main"]
 
 # One of these at random. Nodes and drivers take longest to replace.
 _KINDS = (*("actor",) * 7, "node", "driver")
+# Seconds of an idle machine.
 _PAUSE_SECONDS = 60.0
 _PATIENCE_SECONDS = 300.0
 
@@ -36,16 +46,15 @@ class _Killer:
     def round(self, out: Path, most: int) -> None:
         """Measure the study once, with at most this many kills in all from now on."""
         end = sum(self.killed.values()) + most
-        driver, seen, since = self._driver(out), 0, time.monotonic()
+        driver, seen, waited = self._driver(out), 0, 0.0
         while driver.poll() is None:
-            time.sleep(self.random.uniform(0.2, 3.0))  # to meet any phase of the work
+            waited += idle_seconds(self.random.uniform(0.2, 3.0))  # to meet any phase of the work
             if (n := n_lines(out)) > seen:
-                seen, since = n, time.monotonic()
+                seen, waited = n, 0.0
             # Without a new record for a while the kills pause, so that the run comes to an end on any machine.
-            waits = time.monotonic() - since > _PAUSE_SECONDS
-            if driver.poll() is None and not waits and sum(self.killed.values()) < end:
+            if driver.poll() is None and waited <= _PAUSE_SECONDS and sum(self.killed.values()) < end:
                 driver = self._kill(driver, out)
-            if time.monotonic() - since > _PATIENCE_SECONDS:
+            if waited > _PATIENCE_SECONDS:
                 driver.kill()
                 raise TimeoutError(f"no record in {_PATIENCE_SECONDS:.0f} s")
 
@@ -95,10 +104,8 @@ def main() -> int:
                 found, repeats = differences(out, whole), doubled(out)
                 wrong, twice = wrong + found, twice + repeats
                 told = ", ".join(f"{n} {kind}" for kind, n in sorted(killer.killed.items()))
-                print(
-                    f"round {rounds}: {n_lines(out)} records; killed so far: {told}; {len(found)} differences",
-                    flush=True,
-                )
+                seen = f"{len(found)} differences, {repeats} doubled, {killer.orphans} outlived their driver so far"
+                print(f"round {rounds}: {n_lines(out)} records; killed so far: {told}; {seen}", flush=True)
                 if found:
                     print("\n".join(found), (place / "log.txt").read_text()[-3000:], sep="\n", flush=True)
         finally:

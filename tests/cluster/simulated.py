@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from measurebench.store.folder import ResultsFolder, read_records
 from measurebench.store.tables import read_table
@@ -18,6 +19,7 @@ __all__ = [
     "descendants",
     "differences",
     "doubled",
+    "idle_seconds",
     "n_lines",
     "processes",
     "start",
@@ -29,6 +31,9 @@ STUDY = (
     *("digits:*", "--dataset", "digits", "--attacks", "pgd", "--measures", "average_ce_pgd,path_norm"),
     *("--train-examples", "40", "--test-examples", "40"),
 )
+_SAMPLE_SECONDS = 0.01  # of work, which tell how busy the machine is
+_NODE_SECONDS = 30.0  # of an idle machine: a node that has not appeared by then will not
+_TRIES = 5
 
 
 class SimulatedCluster:
@@ -38,11 +43,12 @@ class SimulatedCluster:
     """
 
     def __init__(self, n_nodes: int) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Ray's workers are nice: they would hardly run where the machine has other work.
+        os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 128 * 2**20}
-        self._cluster: Any = _tried(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes: dict[str, Any] = {}
         self._n_named = 0
         for _ in range(n_nodes):
@@ -58,7 +64,7 @@ class SimulatedCluster:
         self._n_named += 1
         name = f"node-{self._n_named}"
         resources = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 128 * 2**20}
-        self.nodes[name] = _tried(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
+        self.nodes[name] = _patiently(lambda: self._cluster.add_node(wait=False, node_name=name, **resources))
         return name
 
     def lose(self, name: str) -> None:
@@ -78,14 +84,48 @@ class SimulatedCluster:
         self._cluster.shutdown()
 
 
-def _tried(make: Callable[[], Any]) -> Any:
-    """Return what is made, after some tries: Ray gives a node 30 s to start, which a busy machine may exceed."""
-    for _ in range(4):
-        try:
-            return make()
-        except Exception:  # noqa: BLE001 - it has no class of its own
-            time.sleep(1.0)
-    return make()
+def _patiently(make: Callable[[], Any]) -> Any:
+    """Return what is made, a node, after some tries: on a busy machine its processes may not find each other in time.
+
+    Ray gives it 30 s to appear, which such a machine may exceed. So the question whether it is there is answered late
+    rather than with no.
+    """
+    from ray._private import services
+    from ray._private.node import Node
+
+    ask, begun = services.get_node, list[Any]()
+
+    def noting(begin: Callable[[Any], None]) -> Callable[[Any], None]:
+        def beginning(node: Any) -> None:
+            begun.append(node)
+            begin(node)
+
+        return beginning
+
+    def found(*place: Any) -> Any:
+        waited = 0.0
+        while True:
+            try:
+                return ask(*place)
+            except RuntimeError:
+                if waited > _NODE_SECONDS or begun[-1].dead_processes():
+                    raise
+                waited += idle_seconds(0.5)
+
+    with (
+        patch.object(services, "get_node", found),
+        patch.object(Node, "start_head_processes", noting(Node.start_head_processes)),
+        patch.object(Node, "start_ray_processes", noting(Node.start_ray_processes)),
+    ):
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return make()
+            except Exception:  # Ray has no class of its own for it
+                for node in begun[-1:]:
+                    node.kill_all_processes(check_alive=False, allow_graceful=False)
+                if not tries_left:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def processes() -> Iterator[tuple[int, tuple[int, bytes]]]:
@@ -167,10 +207,20 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid, (_, words) in processes() if pid in pids and words}
 
 
+def idle_seconds(pause: float) -> float:
+    """Wait, and return how long that was by the work that could be done: on a busy machine such seconds pass slowly."""
+    time.sleep(pause)
+    start, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < _SAMPLE_SECONDS:
+        pass
+    waited = time.monotonic() - start
+    return pause * min(1.0, _SAMPLE_SECONDS / waited) + _SAMPLE_SECONDS
+
+
 def until(condition: Callable[[], Any], seconds: float, what: str) -> None:
-    """Wait for a condition. Raises TimeoutError, which says what was waited for."""
-    end = time.monotonic() + seconds
+    """Wait for a condition, so many seconds of an idle machine. Raises TimeoutError, which says what it waited for."""
+    waited = 0.0
     while not condition():
-        if time.monotonic() > end:
+        if waited > seconds:
             raise TimeoutError(what)
-        time.sleep(0.2)
+        waited += idle_seconds(0.2)

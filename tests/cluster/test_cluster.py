@@ -14,7 +14,7 @@ from tests.cluster import simulated
 from tests.cluster.simulated import SimulatedCluster, command, differences, doubled, n_lines, start, until
 
 pytest.importorskip("ray", reason="needs the extra ray")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 FEW = ("digits:plain-*", "--dataset", "digits", "--attacks", "pgd,autoattack", "--measures", "average_ce_pgd,path_norm")
 FEW = (*FEW, "--train-examples", "30", "--test-examples", "30", "--autoattack-examples", "10")
@@ -91,7 +91,8 @@ def test_ctrl_c_leaves_no_process_and_the_next_run_goes_on(whole: Path, tmp_path
     started = simulated.descendants(driver.pid)
     assert len(started) > 3
     os.killpg(driver.pid, signal.SIGINT)
-    assert driver.wait(60) == 130
+    until(lambda: driver.poll() is not None, 60, "the run ends")
+    assert driver.returncode == 130
     until(lambda: not simulated.alive(started), 60, "Ray's processes end")
     assert "Interrupted. Records are kept" in log.read_text()
     assert "Traceback" not in log.read_text()

@@ -18,7 +18,7 @@ from tests.docs.test_guides import environment, run
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytest.importorskip("submitit", reason="needs the extra slurm")
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 __all__ = ["environment"]
 

@@ -8,13 +8,15 @@ import pytest
 from benchmarks.scheduling import images
 from measurebench.core.records import Record
 from measurebench.core.specs import ModelSpec
-from measurebench.engine.events import Event
+from measurebench.engine.events import BlockTime, Event
 from measurebench.engine.options import RunOptions
 from measurebench.engine.plan import Task
 from measurebench.engine.recorder import Recorder
 from measurebench.engine.scheduling.costs import CostModel
 from measurebench.engine.watching import Quiet
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.gpu_uses import GpuUse
+from measurebench.store.run_log import log_line, read_log
 from tests.engine.scheduling.test_queue import CONFIG
 from tests.store.test_folder import record
 
@@ -100,3 +102,27 @@ def test_a_record_of_a_block_that_was_taken_over_is_not_written(recorder: Record
     recorder.owns = lambda _: False
     recorder.take(Event("record", made("x")))
     assert recorder.folder.records() == []
+
+
+def test_the_end_of_a_run_tells_how_well_its_blocks_were_predicted(recorder: Any, tmp_path: Path) -> None:
+    recorder.end()
+    assert read_log(tmp_path / "out") == []  # no block has ended
+    task = Task(ModelSpec("net", "local", "net.pt"), "d", CONFIG, (("pgd_accuracy", "test"),))
+    predicted = recorder.costs.seconds(task)
+    for factor in (1.0, 2.0, 4.0):
+        recorder.take(Event("block", BlockTime(task, 0.0, factor * predicted)))
+    recorder.end()
+    event = read_log(tmp_path / "out")[-1]
+    assert (event["event"], event["n_blocks"], event["ratio"], event["factor_90"]) == ("predictions", 3, 2.0, 4.0)
+    line = "predictions  measured over predicted seconds: median 2, 90 % within a factor of 4, over 3 blocks"
+    assert log_line(event).endswith(line)
+
+
+def test_the_use_of_a_gpu_stands_beside_the_seconds_of_its_block(recorder: Any) -> None:
+    task = Task(ModelSpec("net", "local", "net.pt"), "d", CONFIG, (("pgd_accuracy", "test"),))
+    use = GpuUse("here", "H100", "cuda:0", 3, 8, 2, None, "2026-11-26T12:00:00+00:00")
+    recorder.take(Event("block", BlockTime(task, 0.0, 1.0)))
+    recorder.take(Event("block", BlockTime(task, 0.0, 1.0, use)))
+    plain, with_gpu = recorder.folder.costs.read()
+    assert "gpu" not in plain
+    assert with_gpu["gpu"] == use.to_json()

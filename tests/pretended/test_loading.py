@@ -70,6 +70,9 @@ def test_a_run_writes_on_the_gpu_the_records_that_it_writes_on_the_cpu(
     assert records(plain) == records(there)
     assert {status for status, *_ in records(there).values()} == {"measured"}
     assert there[0].value["device"] == NAME
+    [on_cpu], [on_gpu] = ([event.value.gpu for event in found if event.kind == "block"] for found in (plain, there))
+    assert on_cpu is None
+    assert (on_gpu.name, on_gpu.device) == (NAME, "cuda:0")
 
 
 def lose_device() -> None:

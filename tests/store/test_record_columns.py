@@ -1,10 +1,14 @@
 """Records as columns are the same records: field by field, type by type, in the same order."""
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import pytest
 
 from measurebench.core.records import Record
+from measurebench.store.arrow_columns import distinct
 from measurebench.store.record_columns import RecordColumns, joined_tables, table_of
 from measurebench.store.record_set import RecordSet, joined
 from tests.store.test_folder import record
@@ -38,6 +42,15 @@ def drawn(draw: random.Random) -> Record:
     )
 
 
+def counts(measure: str, status: str, told: Mapping[str, Any]) -> bool:
+    """Tell apart what must not be taken for the same: 1, 1.0, True, None and nothing."""
+    return (measure, status, repr(told)) not in {
+        ("m1", "measured", "{'a': 1.0}"),
+        ("m1", "failed", "{}"),
+        ("pgd_accuracy", "measured", "{'a': True, 'flags': 'x'}"),
+    }
+
+
 def as_text(records: RecordSet) -> dict[str, str]:
     """Return all that can be asked of records as text, which tells 1 from 1.0 and from True."""
     keys = [*records, ("nobody", "x", "c")]
@@ -49,6 +62,8 @@ def as_text(records: RecordSet) -> dict[str, str]:
         "columns": repr([records.columns(key, *names) for key in keys]),
         "answers": repr([records.answers(key) for key in keys]),
         "loads": repr(list(records.of_measures({"load", "m1"}))),
+        "flagged": repr(list(records.of_measures({"load", "m1"}, "flags"))),
+        "statuses": repr(sorted(records.statuses(QUESTIONS, counts, ("a", "flags")).items())),
         "pairs": repr(sorted(records.pairs())),
         "versions": repr(records.versions()),
         "answered": repr(sorted(item for item in records.n_answered(QUESTIONS).items() if item[1])),
@@ -102,3 +117,31 @@ def test_a_model_without_records_has_none_and_is_not_among_them() -> None:
         assert records[("nobody", "d", "c")] == []
         assert ("nobody", "d", "c") not in records
         assert (len(records), list(records)) == (1, [("a", "d", "c")])
+
+
+def test_the_statuses_of_a_model_stand_in_the_order_of_the_questions() -> None:
+    records = [
+        record(measure="m1", status="failed", value=None, reason="why", diagnostics={"origin": "mine 0.1"}),
+        record(measure="pgd_accuracy", split="test", n=5, diagnostics={"batch_size": 8}),
+        record(measure="pgd_accuracy", split="test", n=6),
+        record(measure="m1", model_id="b", diagnostics={"origin": "mine 0.2", "batch_size": 8}),
+        record(measure="m2", model_id="c"),
+    ]
+
+    def of_ours(measure: str, _status: str, told: Mapping[str, Any]) -> bool:
+        assert "batch_size" not in told
+        return measure != "m1" or told == {"origin": "mine 0.1"}
+
+    for found in (joined([records]), RecordColumns(joined_tables([[table_of(records, range(5))]]))):
+        assert found.statuses(QUESTIONS, of_ours, ["origin"]) == {("a", "d", "c"): ["failed", None, "measured", None]}
+        assert found.statuses([], of_ours) == {}
+
+
+@pytest.mark.parametrize("largest", [1, 50, 2**62])
+def test_distinct_codes_are_those_that_sorting_finds(largest: int) -> None:
+    draw = np.random.default_rng(0)
+    for codes in (draw.integers(0, largest, 200), draw.integers(-largest, largest, 200), np.zeros(0, dtype=np.int64)):
+        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+        found = distinct(codes)
+        assert found[0].tolist() == first.tolist()
+        assert found[1].tolist() == place.tolist()

@@ -23,6 +23,8 @@ from measurebench.engine.scheduling.equivalents import BACKWARD, forward_equival
 from measurebench.engine.scheduling.flops import architecture_key
 from measurebench.measures.registry import Measure
 from measurebench.measures.robustness.accuracy import AttackAccuracy
+from measurebench.store.gpu_uses import GpuUse
+from measurebench.store.predictions import is_amount
 
 __all__ = ["BlockCost", "CostModel"]
 
@@ -41,7 +43,8 @@ _BROKEN = 0.05  # of a robust image's passes go into one that is broken
 class BlockCost:
     """What a block was predicted to take and took, in seconds; ``kind`` is attack, measures or mixed.
 
-    ``work`` are the operations that the prediction rests on. ``loading`` seconds are not part of ``seconds``.
+    ``work`` are the operations that the prediction rests on. ``loading`` seconds are not part of ``seconds``. ``gpu``
+    is how the block's GPU was used at its end, None on a CPU.
     """
 
     model_id: str
@@ -53,10 +56,11 @@ class BlockCost:
     predicted: float
     seconds: float
     loading: float
+    gpu: GpuUse | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cost as plain values for JSON."""
-        return asdict(self)
+        """Return the cost as plain values for JSON; without ``gpu`` where there is none."""
+        return {name: value for name, value in asdict(self).items() if name != "gpu" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class CostModel:
             predicted=self.seconds(task),
             seconds=time.measuring,
             loading=time.loading,
+            gpu=time.gpu,
         )
 
     def _learn(self, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -128,8 +133,9 @@ class CostModel:
         """Return operations per second by kind of block: the median of what is on record for this kind of device."""
         found = defaultdict[str, list[float]](list)
         for line in earlier:
-            if line.get("device") == self._device and line["work"] > 0 and line["seconds"] > _OVERHEAD:
-                found[str(line["kind"])].append(line["work"] / (line["seconds"] - _OVERHEAD))
+            work, seconds = line.get("work"), line.get("seconds")
+            if line.get("device") == self._device and is_amount(work) and is_amount(seconds) and seconds > _OVERHEAD:
+                found[str(line.get("kind"))].append(work / (seconds - _OVERHEAD))
         default = _RATES.get(self._device, _RATES["cpu"])
         mixed = found.get("mixed", [default])
         return {kind: statistics.median(found.get(kind, mixed)) for kind in ("attack", "measures")}

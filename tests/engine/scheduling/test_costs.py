@@ -96,6 +96,16 @@ def test_a_part_costs_its_share_and_a_network_of_twice_the_operations_twice_as_m
     assert seconds(large, 100) == pytest.approx(2 * seconds(small, 100))
 
 
+def test_lines_of_costs_that_are_told_badly_do_not_count() -> None:
+    options, data = RunOptions("arrays:x.npz", device="cpu"), images(10)
+    good = {"device": "cpu", "kind": "attack", "work": 1e9, "seconds": 1.2}
+    bad = [{"device": "cpu"}, *(good | {name: odd} for name in ("work", "seconds") for odd in ("1", None, True, -1.0))]
+    task = Task(ModelSpec("m", "local", "m.pt"), "", CONFIG, (("pgd_accuracy", "test"),))
+    assert CostModel(options, data, (), [*bad, good]).seconds(task) == CostModel(options, data, (), [good]).seconds(
+        task
+    )
+
+
 def test_without_anything_on_record_the_size_of_the_file_decides(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(bytes(4000))
     (tmp_path / "b.pt").write_bytes(bytes(8000))
