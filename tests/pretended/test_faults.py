@@ -18,7 +18,6 @@ from measurebench.measures.perturbation.hessian import LossHessian, lanczos
 from measurebench.measures.perturbation.weight_noise import WeightNoise
 from measurebench.measures.registry import find_measure
 from tests.pretended import counting, pretended_gpu
-from tests.pretended.cuda import FREE_BYTES
 from tests.pretended.memory import MEMORY
 from tests.pretended.subjects import examples, measure_context, network, same, short_autoattack
 
@@ -214,12 +213,6 @@ def test_noise_on_weights_is_drawn_where_the_weights_are() -> None:
     assert (counts.uploads, counts.synchronisations) == (0, 0)
     expected = WeightNoise({name: weight.cpu() for name, weight in weights.items()}, 0, "test")[1]
     assert all(same(expected[name], number) for name, number in found.items())
-
-
-def test_draws_are_kept_on_the_gpu_as_long_as_a_share_of_its_memory_lasts() -> None:
-    noise = WeightNoise({"w": torch.zeros(5, device="cuda")}, 0, "test")
-    assert noise._budget == FREE_BYTES // 8
-    assert noise[3] is noise[3]
 
 
 def issued(name: str, n: int) -> int:
