@@ -42,9 +42,7 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
     """
     model = context.network if network is None else network
     found = structure_of(context) if network is None else trace(model, context.images[:1])
-    state: dict[str, Tensor] = folded_state(model, found)
-    for name in state:  # one by one, so that the copies in float64 are freed as those of the images' dtype are made
-        state[name] = _like(state[name], context.images)
+    state = {name: t.to(context.images.device) for name, t in folded_state(model, found, context.images.dtype).items()}
     names = dict.fromkeys(name for name, _ in model.named_parameters())
     biases = {id(p): name for name, p in model.named_parameters()}
     by_name = {layer.name: layer.module for layer in found.layers}
@@ -59,10 +57,6 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
         if (bias := by_name[sources[0]].bias) is not None:
             names.pop(biases[id(bias)], None)
     return Centre({name: state[name] for name in names}, {n: t for n, t in state.items() if n not in names})
-
-
-def _like(tensor: Tensor, images: Tensor) -> Tensor:
-    return tensor.to(images) if tensor.is_floating_point() else tensor.to(images.device)
 
 
 class _Noisy:
