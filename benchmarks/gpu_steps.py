@@ -30,6 +30,7 @@ from measurebench.training.trainer import TrainingRun
 from measurebench.training.training_config import TrainingConfig, recipe
 
 Note = Callable[[str, Any], None]
+_TESTS_SECONDS = 85.0
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pyautoattack", "robustbench", "timm", "triton")
 
 
@@ -58,6 +59,8 @@ class Sizes:
     kill_after: float = 6.0
     killed_models: int = 6
     killed_examples: int = 200
+    shared_models: int = 24
+    shared_seconds: float = 26.0
 
 
 TINY = Sizes(
@@ -77,6 +80,8 @@ TINY = Sizes(
     kill_after=0.5,
     killed_models=1,
     killed_examples=20,
+    shared_models=2,
+    shared_seconds=3600.0,
 )
 
 
@@ -168,11 +173,20 @@ def gpu_tests(bench: Bench, note: Note) -> None:
     report = bench.out / "gpu-tests.txt"
     with report.open("w", encoding="utf-8") as file:  # as it comes: what ran is known even if a test hangs
         place = Path(__file__).parents[1]
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=85, check=False, cwd=place)
+        with subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=place) as process:
+            note("exit status", _ended(process, _TESTS_SECONDS if bench.device != "cpu" else None))
     lines = report.read_text(encoding="utf-8").strip().splitlines()
-    note("exit status", done.returncode)
     note("failures", [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:20])
     note("last line", (lines or [""])[-1])
+
+
+def _ended(process: "subprocess.Popen[Any]", seconds: float | None) -> int | str:
+    """Return a process's exit status; one that takes longer is killed."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return f"killed after {seconds:.0f} s"
 
 
 def measures(bench: Bench, note: Note) -> None:
@@ -459,14 +473,25 @@ def _memory_ends(bench: Bench) -> list[int]:
     return sizes
 
 
+def _run(bench: Bench, n_models: int, n_examples: int, out: Path, *options: str) -> list[str]:
+    """Return the command that measures some networks of the digits."""
+    models = [spec.reference for spec in resolve(["digits:*"])[:n_models]]
+    numbers = [f"--train-examples={n_examples}", f"--test-examples={n_examples}"]
+    command = [sys.executable, "-m", "measurebench", "run", *models, "--dataset", "digits", "--out", str(out)]
+    command += ["--attacks", "pgd", *numbers, *options]
+    return [*command, "--device", "cuda" if bench.device != "cpu" else "cpu"]
+
+
+def _n_records(out: Path) -> int:
+    journal = out / "records.jsonl"
+    return len(journal.read_text(encoding="utf-8").splitlines()) if journal.is_file() else 0
+
+
 def _killed(bench: Bench, note: Note, out: Path) -> None:
     """Start a run of the digits, kill it, and run it again to its end."""
-    models = [spec.reference for spec in resolve(["digits:*"])[: bench.sizes.killed_models]]
     sizes = bench.sizes
-    numbers = [f"--train-examples={sizes.killed_examples}", f"--test-examples={sizes.killed_examples}"]
-    command = [sys.executable, "-m", "measurebench", "run", *models, "--dataset", "digits", "--out", str(out)]
-    command += ["--attacks", "pgd", "--measures", "average_ce_pgd,x_grad_norm_pgd", *numbers]
-    command += ["--device", "cuda" if bench.device != "cpu" else "cpu"]
+    measured = ["--measures", "average_ce_pgd,x_grad_norm_pgd"]
+    command = _run(bench, sizes.killed_models, sizes.killed_examples, out, *measured)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             process.wait(sizes.kill_after)
@@ -474,13 +499,30 @@ def _killed(bench: Bench, note: Note, out: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             note("killed", f"after {sizes.kill_after} s")
-    journal = out / "records.jsonl"
-    note("records before", len(journal.read_text().splitlines()) if journal.is_file() else 0)
+    note("records before", _n_records(out))
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    limit = 120 if bench.device != "cpu" else None
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     note("seconds to the end", time.perf_counter() - started)
     note("exit status", done.returncode)
-    note("records after", len(journal.read_text().splitlines()) if journal.is_file() else 0)
+    note("records after", _n_records(out))
+
+
+def small_networks(bench: Bench, note: Note) -> None:
+    """The digits zoo with one worker on the card and with four: records written in the same time."""
+    sizes = bench.sizes
+    with tempfile.TemporaryDirectory() as folder:
+        for workers in (1, 4):
+            out = Path(folder) / str(workers)
+            measured = ["--measures", "core" if bench.device != "cpu" else "average_ce_pgd", "--workers", str(workers)]
+            command = _run(bench, sizes.shared_models, sizes.measured * 8, out, *measured)
+            started = time.perf_counter()
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                note(f"exit status, {workers} workers", _ended(process, sizes.shared_seconds))
+            taken = time.perf_counter() - started
+            note(f"records, {workers} workers", _n_records(out))
+            note(f"seconds, {workers} workers", taken)
+            note(f"records per second, {workers} workers", _n_records(out) / taken)
 
 
 # Each with the seconds that it may take; what does not fit into the time that is left is skipped.
@@ -491,6 +533,7 @@ STEPS: dict[str, tuple[float, Callable[[Bench, Note], None]]] = {
     "stock": (60, stock),
     "engine": (40, engine),
     "failures": (25, failures),
+    "small networks": (60, small_networks),
     "wide network": (20, wide),
     "measures": (45, measures),
     "engine in full precision": (30, engine_exactly),

@@ -39,7 +39,8 @@ def gradient_at(objective: Objective, points: Tensor) -> Tensor:
     """
     with torch.enable_grad():
         leaf = points.detach().requires_grad_(True)
-        value = objective(leaf).sum()
+        value = objective(leaf)
+        value = value.sum() if value.dim() else value
         if not value.requires_grad:
             return torch.zeros_like(points)
         (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)

@@ -84,7 +84,8 @@ class PGD:
         blind = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         for step in climb.iterates(lambda x: cross_entropy_sum(network(x), aim), images, points):
             points = step.points
-            blind |= ~step.gradient.isfinite().flatten(1).all(1)
+            # the largest entry is not finite where any is not, and costs a third of asking each
+            blind |= ~step.gradient.flatten(1).abs().amax(1).isfinite()
         return points.detach(), blind
 
 

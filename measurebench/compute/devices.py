@@ -8,7 +8,7 @@ import torch
 
 from measurebench.core.errors import BadInputError
 
-__all__ = ["choose_device", "clock", "is_lost", "n_workers"]
+__all__ = ["choose_device", "clock", "is_lost", "n_workers", "workers_per_gpu"]
 
 
 def choose_device(device: str, index: int = 0) -> str:
@@ -55,6 +55,20 @@ def n_workers(workers: int | Literal["auto"], device: str, n_tasks: int) -> int:
     elif isinstance(workers, bool) or workers < 1:
         raise BadInputError("--workers", "auto or a whole number, at least 1", repr(workers))
     return max(1, min(workers, n_tasks))
+
+
+def workers_per_gpu(workers: int | Literal["auto"], device: str) -> int:
+    """Return how many local worker processes share each GPU, 1 for ``auto``.
+
+    Workers are spread over the GPUs that ``device`` means; where they do not divide evenly, the GPU with most counts.
+
+    >>> workers_per_gpu(4, "cuda:0"), workers_per_gpu("auto", "cuda:0")
+    (4, 1)
+    """
+    if workers == "auto":
+        return 1
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 1
+    return max(1, -(-workers // max(1, gpus)))
 
 
 def _cores() -> int:

@@ -12,7 +12,8 @@ import torch
 
 from measurebench.attacks.audit import is_correct
 from measurebench.compute.batch_size import automatic_batch_size
-from measurebench.compute.devices import choose_device, clock, is_lost
+from measurebench.compute.devices import choose_device, clock, is_lost, workers_per_gpu
+from measurebench.compute.memory import share_gpu
 from measurebench.compute.numerics import numerics
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import MeasurebenchError
@@ -68,6 +69,7 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
     device = choose_device(options.device, index)
     if device != "cpu":
         torch.cuda.set_device(device)
+        share_gpu(_workers_per_gpu(options))
     with numerics("exact"):  # in fast precision too: only attacks search in 16 bits, with a network of their own
         surroundings = environment(device)
         digest = digest_json(surroundings)
@@ -94,6 +96,13 @@ def measure_model(task: Task, options: RunOptions, dataset: Dataset, out: Path, 
             if not task.block:
                 forget_model()
         yield Event("finished", task.spec.id)
+
+
+def _workers_per_gpu(options: RunOptions) -> int:
+    """Return how many workers of a run share one GPU, on this machine or on a cluster."""
+    if options.executor == "ray":
+        return max(1, int(1 / options.gpus_per_worker)) if options.gpus_per_worker else 1
+    return workers_per_gpu(options.workers, options.device)
 
 
 def forget_model() -> None:

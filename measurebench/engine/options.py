@@ -182,7 +182,7 @@ class RunOptions:
     workers: int | Literal["auto"] = option(
         "auto",
         auto_or_whole(),
-        "Models side by side, each in its own process; auto means one per core, or one per GPU.",
+        "Models side by side, each in its own process; auto means one per core, or one per GPU. More may share a GPU.",
     )
     executor: Literal["local", "ray"] = option(
         "local", one_of("local", "ray"), "Where to measure: local (this machine), or ray (a Ray cluster)."

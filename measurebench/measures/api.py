@@ -75,7 +75,7 @@ def measure(
     )
     with as_found(network), full_precision():
         context = MeasureContext(
-            logits_network(in_dtype(network, images), images, labels),
+            logits_network(in_dtype(network, images), images, labels, any(_reads_images(item) for item in chosen)),
             images,
             labels,
             settings,
@@ -84,6 +84,11 @@ def measure(
             batch_size=batch_size,
         )
         return {item.info.id: evaluate(item, context) for item in chosen}
+
+
+def _reads_images(item: Measure) -> bool:
+    """Tell whether a measure's value depends on what the network answers, rather than on its weights alone."""
+    return item.info.inputs != ("weights",)
 
 
 def _is_slow(item: Measure) -> bool:
@@ -149,7 +154,9 @@ def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Exa
 
 
 def _initial(network: nn.Module | None, images: Tensor, labels: Tensor) -> nn.Module | None:
-    return None if network is None else logits_network(in_dtype(bare_network(network), images), images, labels)
+    if network is None:
+        return None
+    return logits_network(in_dtype(bare_network(network), images), images[:1], labels[:1], again=False)
 
 
 def in_dtype(network: nn.Module, images: Tensor) -> nn.Module:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.batching import Batches, out_of_memory, smaller_until_it_fits
-from measurebench.compute.devices import choose_device, clock, is_lost, n_workers
+from measurebench.compute.devices import choose_device, clock, is_lost, n_workers, workers_per_gpu
 from measurebench.compute.numerics import full_precision, numerics
 from measurebench.compute.precision import exact, searching
 from measurebench.core.errors import BadInputError
@@ -113,6 +113,15 @@ def test_workers_are_dealt_over_the_gpus_and_a_named_gpu_is_kept(monkeypatch: py
     assert [choose_device(word, 5) for word in ("cuda", "cuda:1", "cpu")] == ["cuda:2", "cuda:1", "cpu"]
     with pytest.raises(BadInputError, match="it has 3"):
         choose_device("cuda:3")
+
+
+def test_workers_that_were_asked_for_share_a_gpu_and_auto_takes_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [n_workers(4, device, 9) for device in ("auto", "cuda", "cuda:0")] == [4, 4, 4]
+    assert {choose_device("cuda", index) for index in range(4)} == {"cuda:0"}
+    assert [workers_per_gpu(workers, "cuda") for workers in ("auto", 1, 4)] == [1, 1, 4]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [workers_per_gpu(4, device) for device in ("auto", "cuda", "cuda:1")] == [2, 2, 4]
 
 
 def test_a_truth_value_is_no_number_of_workers() -> None:

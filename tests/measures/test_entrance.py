@@ -99,6 +99,17 @@ def test_a_network_that_cannot_be_measured_is_named(network: Any, words: str) ->
         measure(network, IMAGES, LABELS, "average_ce")
 
 
+def test_a_measure_of_weights_alone_costs_one_pass_of_each_network() -> None:
+    seen: list[int] = []
+    network, initial = _network(), _network()
+    for each in (network, initial):
+        each.register_forward_hook(lambda _module, _inputs, logits: seen.append(len(logits)))
+    measure(network, IMAGES, LABELS, ["num_params"], initial_network=initial)
+    assert seen == [2, 1]
+    measure(network, IMAGES, LABELS, ["average_ce"], initial_network=initial)
+    assert seen[2:5] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("labels", [LABELS[:, None], LABELS.int(), LABELS.to(torch.uint8), LABELS.numpy()])
 def test_labels_of_any_whole_number_type_are_the_same_labels(labels: Any) -> None:
     plain, found = (measure(_network(), IMAGES, given, IDS) for given in (LABELS, labels))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from measurebench import measure
 from measurebench.checks import check_model
+from measurebench.compute import memory
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.batching import Batches, smaller_until_it_fits
 from measurebench.compute.numerics import numerics
@@ -18,7 +19,6 @@ from measurebench.measures.perturbation.hessian import LossHessian, lanczos
 from measurebench.measures.perturbation.weight_noise import WeightNoise
 from measurebench.measures.registry import find_measure
 from tests.pretended import counting, pretended_gpu
-from tests.pretended.cuda import FREE_BYTES
 from tests.pretended.memory import MEMORY
 from tests.pretended.subjects import examples, measure_context, network, same, short_autoattack
 
@@ -156,6 +156,19 @@ def test_batches_take_a_share_of_the_memory_that_is_free(monkeypatch: pytest.Mon
     assert found == [256, 1024, 1024]
 
 
+def test_processes_that_share_a_gpu_get_equal_parts_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (80 * 2**30, 80 * 2**30))
+    net, image = torch.nn.Flatten(), torch.zeros(1).expand(1, 1, 2**20).to("cuda")  # 12 MiB an image
+    found = []
+    for n in (1, 4, 16):
+        monkeypatch.setattr(memory, "_SHARING", [1])
+        memory.share_gpu(n)
+        found.append((memory.free_bytes("cuda") or 0, automatic_batch_size(torch.nn.Sequential(net), image, "cuda:0")))
+    unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    assert [free - unused for free, _ in found] == [80 * 2**30, 20 * 2**30, 5 * 2**30]
+    assert [size for _, size in found] == [1024, 512, 128]  # a third of 80, 20 and 5 GiB holds 2275, 568 and 142
+
+
 def spectrum(n_steps: int) -> tuple[Tensor, Tensor, float, float]:
     """Return Ritz values, a Ritz vector, and the largest and final bytes per weight that Lanczos held on the GPU."""
     context = measure_context("cuda", "convolutional", 4)
@@ -214,12 +227,6 @@ def test_noise_on_weights_is_drawn_where_the_weights_are() -> None:
     assert (counts.uploads, counts.synchronisations) == (0, 0)
     expected = WeightNoise({name: weight.cpu() for name, weight in weights.items()}, 0, "test")[1]
     assert all(same(expected[name], number) for name, number in found.items())
-
-
-def test_draws_are_kept_on_the_gpu_as_long_as_a_share_of_its_memory_lasts() -> None:
-    noise = WeightNoise({"w": torch.zeros(5, device="cuda")}, 0, "test")
-    assert noise._budget == FREE_BYTES // 8
-    assert noise[3] is noise[3]
 
 
 def issued(name: str, n: int) -> int:

@@ -1,6 +1,8 @@
 """The script for the one call on a GPU machine: rehearsed here, so that the call is not spent on a typing error."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.gpu import Report, Result, main, run_step
-from benchmarks.gpu_steps import STEPS, TINY, Bench, NotHereError, Sizes
+from benchmarks.gpu_steps import STEPS, TINY, Bench, NotHereError, Sizes, _ended
 from tests.pretended import pretended_gpu
 
 
@@ -33,11 +35,15 @@ def test_quick_steps_are_done_in_a_rehearsal_and_written(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_all_steps_are_done_in_a_rehearsal(tmp_path: Path) -> None:
     found = rehearsed(tmp_path)
-    assert list(found) == list(STEPS)
+    assert list(found) == ["start", *STEPS]
     assert all(result["status"] in ("done", "skipped") for result in found.values())
     assert found["measures"]["values"]["values compared"] == 20
     assert set(found["measures"]["values"]["largest relative differences"].values()) == {0.0}
+    assert found["tests"]["values"]["exit status"] == 0
     assert found["failures"]["values"]["exit status"] == 0
+    small = found["small networks"]["values"]
+    assert [small[f"exit status, {n} workers"] for n in (1, 4)] == [0, 0]
+    assert small["records, 1 workers"] == small["records, 4 workers"] > 0
     assert found["failures"]["values"]["out of memory: batch sizes tried"] == [8, 4, 2, 2, 2, 2, 8, 4, 2]
 
 
@@ -63,6 +69,26 @@ def test_what_a_step_noted_before_it_failed_is_kept(tmp_path: Path) -> None:
         ("failed", {"half": 1}, "ValueError: no | more"),
         ("skipped", {}, "not here"),
     ]
+
+
+def test_what_is_missing_at_the_start_is_written_and_no_step_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> None:
+        raise ModuleNotFoundError("No module named 'pydantic'")
+
+    monkeypatch.setattr(Bench, "prepared", missing)
+    assert main(["--rehearse", "--out", str(tmp_path)]) == 1
+    (only,) = json.loads((tmp_path / "gpu.json").read_text())
+    assert (only["step"], only["status"]) == ("start", "failed")
+    assert only["reason"] == "ModuleNotFoundError: No module named 'pydantic'"
+
+
+def test_a_process_that_takes_too_long_is_killed_and_what_it_wrote_is_kept() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        assert _ended(process, 0.1) == "killed after 0 s"
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(4)"]) as process:
+        assert _ended(process, None) == 4
 
 
 def test_a_step_that_runs_when_time_is_over_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

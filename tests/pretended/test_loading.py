@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from measurebench.compute import memory
 from measurebench.compute.batch_size import automatic_batch_size
 from measurebench.compute.numerics import numerics
 from measurebench.datasets import load_dataset
@@ -73,6 +74,18 @@ def test_a_run_writes_on_the_gpu_the_records_that_it_writes_on_the_cpu(
     [on_cpu], [on_gpu] = ([event.value.gpu for event in found if event.kind == "block"] for found in (plain, there))
     assert on_cpu is None
     assert (on_gpu.name, on_gpu.device) == (NAME, "cuda:0")
+
+
+def test_one_of_four_workers_on_a_gpu_writes_the_same_records_and_takes_a_quarter_of_the_memory(
+    manifest: Path, images_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_SHARING", [1])
+    with pretended_gpu():
+        alone = records(list(running("cuda", manifest, images_file, tmp_path / "alone")))
+        assert memory._SHARING == [1]
+        beside = records(list(running("cuda", manifest, images_file, tmp_path / "beside", workers=4)))
+    assert beside == alone
+    assert memory._SHARING == [4]
 
 
 def lose_device() -> None:

@@ -121,18 +121,21 @@ class _Spheres:
 
     def __init__(self, context: MeasureContext, xi: float) -> None:
         self.layers = layer_tensors(context)
-        self.seed = context.settings.seed
+        self.noise = WeightNoise(self.layers, context.settings.seed, "average_flat")
         self.reach = [xi * squared_length(weight).sqrt() for weight in self.layers.values()]
-        self.moved = {name: torch.empty_like(weight) for name, weight in self.layers.items()}
+        self.moved = {name: weight.new_empty(weight.shape) for name, weight in self.layers.items()}
+        self.flat = {name: tensor.view(-1) for name, tensor in self.moved.items()}
         self.perturbed = Perturbed(context.network, self.moved)
 
     def network(self, draw: int) -> nn.Module:
         """Return the network moved by one draw; the next draw changes it."""
-        noise = WeightNoise(self.layers, self.seed, "average_flat")[draw]  # needed once, so not kept
+        for name, entries, numbers in self.noise.parts(draw):
+            self.flat[name][entries] = numbers
         for (name, weight), reach in zip(self.layers.items(), self.reach, strict=True):
+            moved = self.moved[name]
             # 1e-30 only guards a tensor without entries, whose noise has norm 0
-            factor = reach / squared_length(noise[name]).sqrt().clamp_min(1e-30)
-            torch.mul(noise[name], factor.to(weight), out=self.moved[name]).add_(weight)
+            factor = reach / squared_length(moved).sqrt().clamp_min(1e-30)
+            moved.mul_(factor.to(weight)).add_(weight)
         return self.perturbed
 
 

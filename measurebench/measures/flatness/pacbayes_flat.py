@@ -95,14 +95,11 @@ class Posterior:
         """Return these parameters without those of a subclass; equal ones share one search."""
         return Posterior(**{item.name: getattr(self, item.name) for item in fields(Posterior)})
 
-    def deviations(self, weight: Tensor, sigma: float, out: Tensor | None = None) -> Tensor | float:
-        """Return the standard deviation of the noise for each entry of a weight, in the same shape or as one number.
-
-        One per entry is written to ``out`` where it is given.
-        """
+    def deviations(self, weight: Tensor, sigma: float) -> Tensor | float:
+        """Return the standard deviation of the noise for each entry of a weight, in the same shape or as one number."""
         if self.noise == "isotropic":
             return sigma**2 if self.variant == "reference" else sigma
-        variance = torch.mul(weight, weight, out=out).mul_(sigma**2).add_(self.magnitude_floor**2)
+        variance = torch.mul(weight, weight).mul_(sigma**2).add_(self.magnitude_floor**2)
         return variance if self.variant == "reference" else variance.sqrt_()
 
     def found(self, context: MeasureContext) -> Displacement:

@@ -92,27 +92,28 @@ def scales(structure: Structure) -> dict[str, Tensor]:
     return found
 
 
-def folded_state(network: nn.Module, structure: Structure) -> State:
-    """Return a float64 state for ``functional_call`` in which every foldable batch norm has been folded.
+def folded_state(network: nn.Module, structure: Structure, dtype: torch.dtype = torch.float64) -> State:
+    """Return a state for ``functional_call``, in ``dtype``, in which every foldable batch norm has been folded.
 
-    The function of the network is unchanged. A folded batch norm only adds the bias b' of its layer, because such
-    layers usually have no bias of their own. A bias that exists becomes zero, except where several layers share one
-    batch norm: then each keeps its own, scaled.
+    The function of the network is unchanged; products are taken in float64. A folded batch norm only adds the bias b'
+    of its layer, because such layers usually have no bias of their own. A bias that exists becomes zero, except where
+    several layers share one batch norm: then each keeps its own, scaled. Tensors that nothing changes are the
+    network's own.
     """
-    state = double_state(network)
+    state = {name: t.detach() for name, t in (*network.named_parameters(), *network.named_buffers())}
     by_name = {layer.name: layer for layer in structure.layers}
     for norm_name, sources in structure.folds.items():
         scale, shift = scale_and_shift(structure.norms[norm_name])
         for source in sources:
             layer = by_name[source]
-            state[layer.parameter] = scaled(layer, state[layer.parameter], scale)
+            state[layer.parameter] = scaled(layer, state[layer.parameter].double(), scale).to(dtype)
             if isinstance(layer.module.bias, Tensor):
                 name = _name_of(network, layer.module.bias)
-                state[name] = scale * state[name]
+                state[name] = scale * state[name].double()
                 if len(sources) == 1:
                     shift, state[name] = shift + state[name], torch.zeros_like(shift)
         set_norm(state, norm_name, structure.norms[norm_name], torch.ones_like(scale), shift)
-    return state
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
 
 
 def _name_of(network: nn.Module, parameter: Tensor) -> str:

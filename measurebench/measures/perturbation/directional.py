@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from measurebench.compute.batching import forward_batches, out_of_memory
+from measurebench.compute.batching import Batches, forward_batches, out_of_memory
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 
@@ -30,8 +30,10 @@ def directional_derivatives(context: MeasureContext, examples: Examples, directi
     differentiated twice backwards, one with an operation that has no second derivative by a central difference.
     """
     along = _Along(context, examples, direction)
-    larger = forward_batches(context.batches.size, along.images)
-    for batches, derivatives in ((larger, along.carried), (context.batches, along.twice)):
+    size = context.batches.size
+    # A pass that carries derivatives holds two of everything, which a GPU has room for.
+    ahead = forward_batches(size, along.images) if along.images.is_cuda else Batches(max(1, size // 2))
+    for batches, derivatives in ((ahead, along.carried), (context.batches, along.twice)):
         try:
             return batches.cat(derivatives, context.n)
         except RuntimeError as error:

@@ -6,6 +6,7 @@ take logarithms, which differ between processors in their last digits.
 """
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from measurebench.core.digests import seed_from
 
-__all__ = ["normals"]
+__all__ = ["normal_parts", "normals"]
 
 # SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014), as signed integers.
 _GAMMA = -7046029254386353131  # 0x9E3779B97F4A7C15
@@ -34,29 +35,44 @@ def normals(n: int, device: torch.device, *stream: object) -> Tensor:
     >>> normals(4, torch.device("cpu"), "weights", 0).equal(normals(9, torch.device("cpu"), "weights", 0)[:4])
     True
     """
-    table, n_hashes = _table(device), -(-n // 2)
-    numbers = torch.empty(2 * n_hashes, device=device)
-    chunk = max(1, min(_CHUNK[device.type], n_hashes))
+    numbers = torch.empty(n, device=device)
+    for rows, part in normal_parts(n, device, *stream):
+        numbers[rows] = part
+    return numbers
+
+
+def normal_parts(n: int, device: torch.device, *stream: object) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the same n numbers part by part: their places, and numbers float32 [part] that the next part replaces.
+
+    A part is small enough for a processor's cache, so that what is computed from it at once needs no memory of its own.
+    """
+    table, chunk = _table(device), max(1, min(_CHUNK[device.type], -(-n // 2)))
     steps = torch.arange(1, chunk + 1, device=device).mul_(_GAMMA)
+    hashes, scratch = torch.empty_like(steps), torch.empty_like(steps)
+    places = torch.empty(4 * chunk, dtype=torch.int32, device=device)
+    values = torch.empty(4 * chunk, device=device)
+    numbers = torch.empty(2 * chunk, device=device)
     start = seed_from(*stream)
-    for first in range(0, n_hashes, chunk):
-        size = min(chunk, n_hashes - first)
-        places = _hashed(steps[:size] + _signed(start + first * _GAMMA)).view(torch.int16).to(torch.int32)
-        values = torch.index_select(table, 0, places.bitwise_and_(_QUANTILES - 1)).view(2 * size, 2)
-        numbers[2 * first : 2 * (first + size)] = values[:, 0] + values[:, 1]
-    return numbers[:n]
+    for first in range(0, -(-n // 2), chunk):
+        torch.add(steps, _signed(start + first * _GAMMA), out=hashes)
+        _hash(hashes, scratch)
+        places.copy_(hashes.view(torch.int16)).bitwise_and_(_QUANTILES - 1)
+        torch.index_select(table, 0, places, out=values)
+        torch.add(values[::2], values[1::2], out=numbers)
+        stop = min(2 * (first + chunk), n)
+        yield slice(2 * first, stop), numbers[: stop - 2 * first]
 
 
-def _hashed(z: Tensor) -> Tensor:
-    """Hash 64-bit integers in place."""
+def _hash(z: Tensor, scratch: Tensor) -> None:
+    """Hash 64-bit integers in place; ``scratch`` has their shape."""
     for bits, factor in _ROUNDS:
-        z.bitwise_xor_(_shifted(z, bits)).mul_(factor)
-    return z.bitwise_xor_(_shifted(z, _LAST_SHIFT))
+        z.bitwise_xor_(_shifted(z, bits, scratch)).mul_(factor)
+    z.bitwise_xor_(_shifted(z, _LAST_SHIFT, scratch))
 
 
-def _shifted(z: Tensor, bits: int) -> Tensor:
+def _shifted(z: Tensor, bits: int, out: Tensor) -> Tensor:
     """Return the integers shifted to the right with zeros from the left (torch's own shift repeats the sign)."""
-    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+    return torch.bitwise_right_shift(z, bits, out=out).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _signed(value: int) -> int:

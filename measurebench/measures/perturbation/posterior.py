@@ -18,9 +18,8 @@ from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoi
 
 __all__ = ["Centre", "Deviations", "accuracy_displacement", "centre"]
 
-# The standard deviation of the noise on a weight at a level, in the weight's shape or as one number; the tensor passed
-# last has the weight's shape and may hold it.
-Deviations = Callable[[Tensor, float, Tensor], Tensor | float]
+# The standard deviation of the noise on each entry of a weight at a level, in the weight's shape or as one number.
+Deviations = Callable[[Tensor, float], Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,7 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
     """
     model = context.network if network is None else network
     found = structure_of(context) if network is None else trace(model, context.images[:1])
-    state: dict[str, Tensor] = folded_state(model, found)
-    for name in state:  # one by one, so that the copies in float64 are freed as those of the images' dtype are made
-        state[name] = _like(state[name], context.images)
+    state = {name: t.to(context.images.device) for name, t in folded_state(model, found, context.images.dtype).items()}
     names = dict.fromkeys(name for name, _ in model.named_parameters())
     biases = {id(p): name for name, p in model.named_parameters()}
     by_name = {layer.name: layer.module for layer in found.layers}
@@ -62,27 +59,23 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
     return Centre({name: state[name] for name in names}, {n: t for n, t in state.items() if n not in names})
 
 
-def _like(tensor: Tensor, images: Tensor) -> Tensor:
-    return tensor.to(images) if tensor.is_floating_point() else tensor.to(images.device)
-
-
 class _Noisy:
     """The network with noise around a centre, in buffers that every draw fills anew."""
 
     def __init__(self, network: nn.Module, point: Centre, noise: WeightNoise, deviations: Deviations) -> None:
-        self.weights, self.noise, self.deviations = point.weights, noise, deviations
-        self.moved = {name: torch.empty_like(weight) for name, weight in point.weights.items()}
-        largest = max((weight.numel() for weight in point.weights.values()), default=0)
-        self.scratch = next((weight.new_empty(largest) for weight in point.weights.values()), torch.empty(0))
-        self.network = Perturbed(network, {**point.fixed, **self.moved})
+        self.noise, self.deviations = noise, deviations
+        self.weights = {name: weight.reshape(-1) for name, weight in point.weights.items()}
+        moved = {name: weight.new_empty(weight.shape) for name, weight in point.weights.items()}
+        self.moved = {name: tensor.view(-1) for name, tensor in moved.items()}
+        self.network = Perturbed(network, {**point.fixed, **moved})
 
     def draw(self, level: float, draw: int) -> Callable[[Tensor], Tensor]:
         """Return the network with the numbers of one draw at a level; the next draw changes it."""
-        numbers = self.noise[draw]
-        for name, weight in self.weights.items():
-            found = self.deviations(weight, level, self.scratch[: weight.numel()].view(weight.shape))
-            deviation = found if isinstance(found, Tensor) else self.scratch[:1].fill_(found)
-            torch.addcmul(weight, numbers[name], deviation, out=self.moved[name])
+        for name, entries, numbers in self.noise.parts(draw):
+            weight = self.weights[name][entries]
+            found = self.deviations(weight, level)
+            deviation = found if isinstance(found, Tensor) else weight.new_full((1,), found)
+            torch.addcmul(weight, numbers.to(weight), deviation, out=self.moved[name][entries])
         return self.network
 
 

@@ -4,9 +4,10 @@ The network is neither changed nor copied: perturbed parameters are passed to ``
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from measurebench.compute.batching import out_of_memory
-from measurebench.compute.memory import free_bytes
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
 from measurebench.measures.network.layers import parameter_names
-from measurebench.measures.perturbation.normals import normals
+from measurebench.measures.perturbation.normals import normal_parts
 
 __all__ = [
     "Perturbed",
@@ -35,9 +35,6 @@ __all__ = [
 ]
 
 Tensors = Mapping[str, Tensor]
-# Draws up to this size together stay in memory (256 MiB, on a GPU a share of what is free); others are drawn again.
-_KEPT_BYTES = 1 << 28
-_KEPT_SHARE = 8
 
 
 @dataclass
@@ -45,37 +42,41 @@ class WeightNoise:
     """Standard normal numbers for numbered draws, in the shapes of given tensors, on their device and in their dtype.
 
     The numbers depend on (seed, stream, draw) and the position alone: they are the same float32 numbers for every
-    dtype, device and batch size.
+    dtype, device and batch size. They are drawn anew each time, which costs far less than a pass and holds no memory.
     """
 
     like: Tensors
     seed: int
     stream: str
-    _kept: dict[int, dict[str, Tensor]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
         """Return the numbers of one draw by tensor name, each in the shape of its tensor."""
-        if draw in self._kept:
-            return self._kept[draw]
-        sizes = [tensor.numel() for tensor in self.like.values()]
-        flat = normals(sum(sizes), self._device, self.seed, self.stream, draw)
-        numbers = {
-            name: part.view(tensor.shape).to(tensor)
-            for (name, tensor), part in zip(self.like.items(), torch.split(flat, sizes), strict=True)
-        }
-        if sum(tensor.nbytes for tensor in numbers.values()) * (len(self._kept) + 1) <= self._budget:
-            self._kept[draw] = numbers
+        numbers = {name: tensor.new_empty(tensor.shape) for name, tensor in self.like.items()}
+        flat = {name: tensor.view(-1) for name, tensor in numbers.items()}
+        for name, entries, part in self.parts(draw):
+            flat[name][entries] = part
         return numbers
+
+    def parts(self, draw: int) -> Iterator[tuple[str, slice, Tensor]]:
+        """Yield the numbers of one draw part by part: a tensor's name, places among its entries, numbers [part].
+
+        The numbers are float32; the next part replaces them.
+        """
+        bounds = list(accumulate((tensor.numel() for tensor in self.like.values()), initial=0))
+        spans = deque(zip(self.like, pairwise(bounds), strict=True))
+        for rows, numbers in normal_parts(bounds[-1], self._device, self.seed, self.stream, draw):
+            while spans and spans[0][1][0] < rows.stop:
+                name, (start, stop) = spans[0]
+                first, last = max(start, rows.start), min(stop, rows.stop)
+                if first < last:
+                    yield name, slice(first - start, last - start), numbers[first - rows.start : last - rows.start]
+                if stop > rows.stop:
+                    break
+                spans.popleft()
 
     @property
     def _device(self) -> torch.device:
         return next((tensor.device for tensor in self.like.values()), torch.device("cpu"))
-
-    @cached_property
-    def _budget(self) -> int:
-        """How many bytes of draws to keep."""
-        free = free_bytes(self._device)
-        return _KEPT_BYTES if free is None else free // _KEPT_SHARE
 
     def signs(self, draw: int) -> dict[str, Tensor]:
         """Return the signs (-1 or 1) of the numbers of one draw, by tensor name, in the same shape as the tensor."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from measurebench.measures.perturbation import weight_noise
+from measurebench.measures.perturbation import normals
 from measurebench.measures.perturbation.weight_noise import Perturbed, WeightNoise, length, on_spheres, shifted
 from tests.golden import flatness_reference as reference
 from tests.measures.flatness.nets import examples, network
@@ -26,14 +26,17 @@ def test_draws_streams_and_seeds_differ():
     assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
 
 
-def test_large_noise_is_not_kept(monkeypatch):
-    monkeypatch.setattr(weight_noise, "_KEPT_BYTES", 1 << 16)
-    noise = WeightNoise({"w": torch.zeros(1 << 13)}, 0, "x")  # 32 KiB a draw
-    first = noise[0]["w"].clone()
-    for draw in range(4):
-        noise[draw]
-    assert len(noise._kept) == 2
-    assert torch.equal(noise[0]["w"], first)
+@pytest.mark.parametrize("chunk", [1, 3, 4, 100])  # hashes; each gives two numbers
+def test_parts_of_a_draw_put_together_are_the_draw(chunk, monkeypatch):
+    noise = WeightNoise({**tensors(torch.float64), "none": torch.zeros(0), "c": torch.zeros(1)}, 0, "x")
+    whole = noise[1]
+    monkeypatch.setitem(normals._CHUNK, "cpu", chunk)
+    found = {name: torch.full((tensor.numel(),), torch.nan) for name, tensor in noise.like.items()}
+    for name, entries, numbers in noise.parts(1):
+        assert len(numbers) == entries.stop - entries.start <= 2 * chunk
+        found[name][entries] = numbers
+    for name, tensor in whole.items():
+        assert torch.equal(found[name].to(tensor), tensor.flatten())
 
 
 def test_numbers_run_on_from_tensor_to_tensor_and_nothing_gives_nothing():
