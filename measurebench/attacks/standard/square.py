@@ -247,10 +247,8 @@ def _placed(
     return patterns.flatten()[place][:, :, None]
 
 
-def absorb(
-    rows: Rows, points: Tensor, margins: Tensor, wrong: Tensor, active: Tensor, plan: Plan, most: Tensor | None = None
-) -> Rows:
-    """Return the state after the candidates [n, k, C, H, W] have been seen, of each row the first ``most`` int64 [n].
+def absorb(rows: Rows, points: Tensor, margins: Tensor, wrong: Tensor, active: Tensor, plan: Plan) -> Rows:
+    """Return the state after the candidates [n, k, C, H, W] have been seen.
 
     ``margins`` [n, k] and ``wrong`` bool [n, k], misclassified; a candidate improves a row where its margin is lower,
     or not positive. ``hit`` bool [n] says which rows moved to a misclassified one: a margin of 0 may be none.
@@ -261,7 +259,7 @@ def absorb(
     within = rows["iteration"][:, None] + _steps(margins) < plan.n_queries
     better = ((margins < best) | (margins <= 0)) & (within | first[:, None]) & active[:, None]
     any_better, at = better.max(1)
-    used = torch.where(any_better, at + 1, margins.shape[1] if most is None else most) * (active & ~first)
+    used = torch.where(any_better, at + 1, margins.shape[1]) * (active & ~first)
     chosen = points[:, 0] if points.shape[1] == 1 else points[torch.arange(len(at), device=at.device), at]
     lower = margins.gather(1, at[:, None])[:, 0]
     return rows | {

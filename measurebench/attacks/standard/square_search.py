@@ -20,13 +20,9 @@ _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 # Searches on large images from which on picking out candidates pays: it takes about as long as 20 passes of a small
 # network, and makes more passes.
 _ENOUGH_OF_LARGE = 32
-# After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row tries one more
-# candidate for every so many iterations without success.
+# After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row that picks its
+# candidates tries one more of them for every so many iterations without success.
 _PATIENCE, _PATIENCE_OF_LARGE = 2, 32
-# Fewer searches on large images try several candidates only as far as candidates of known outcome have paid for it, so
-# that none takes more than this many passes beyond its queries, its first point's included: with them an evaluation
-# stays below the 9,730 passes of the published one.
-_CREDIT = 4
 
 
 @dataclass
@@ -46,8 +42,6 @@ class SquareSearch(BaseSearch):
     _left: int = 0
     # Whether candidates of known outcome are left out, which the first rows decide.
     _skips: bool | None = None
-    # Whether candidates tried in vain must be paid for.
-    _thrifty: bool = False
 
     @property
     def n_passes(self) -> int:
@@ -66,7 +60,6 @@ class SquareSearch(BaseSearch):
             small = repeats.n_moves(shape) <= repeats.LARGEST_TABLE and image.device.type == "cpu"
             many = not self._large or len(image) >= _ENOUGH_OF_LARGE
             self._skips = self.same and norm is Norm.LINF and small and many
-            self._thrifty = self._large and not self._skips and not self.candidates
         zero = torch.zeros_like(rows["key"])
         numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
         rows = rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
@@ -76,7 +69,7 @@ class SquareSearch(BaseSearch):
         drawn = torch.zeros(
             len(image), _AHEAD, square.n_numbers(shape[0], norm), dtype=image.dtype, device=image.device
         )
-        return rows | {"drawn": drawn, "drawn_from": zero, "improved_at": zero}
+        return rows | {"drawn": drawn, "drawn_from": zero}
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
@@ -116,33 +109,7 @@ class SquareSearch(BaseSearch):
 
     def _tried(self, rows: Rows, active: Tensor) -> Rows:
         """Return the rows after a pass at the candidates of their next iterations."""
-        if rows["best"].device.type != "cpu":
-            return self._absorbed(rows, square.proposals(rows, self._numbers(rows), self.plan), active)
-        most = self._allowed(rows)
-        points = square.proposals(rows, self._numbers(rows)[:, : int(most.amax())], self.plan)
-        places = torch.arange(points.shape[1])
-        left = self.plan.n_queries - rows["iteration"]
-        needed = active[:, None] & (places < torch.minimum(most, left)[:, None])
-        if self.same and self.threat.norm is Norm.LINF:  # under L2 every candidate differs from the best point
-            needed &= (points != rows["best"][:, None]).flatten(2).any(2)
-        row, place = needed.nonzero().unbind(1)
-        margins, wrong = points.new_full(needed.shape, torch.inf), torch.zeros_like(needed)
-        if len(row):
-            margins[row, place], wrong[row, place], odd = self._seen(points[row, place], rows["label"][row])
-            forward = rows["forward"] + needed.sum(1)
-            rows = rows | {"odd": rows["odd"].index_add(0, row, odd.long()), "forward": forward}
-        after = square.absorb(rows, points, margins, wrong, active, self.plan, most)
-        improved = after["best_margin"] < rows["best_margin"]
-        return after | {"improved_at": torch.where(improved, after["iteration"], rows["improved_at"])}
-
-    def _allowed(self, rows: Rows) -> Tensor:
-        """Return how many candidates each row tries in this pass, [n]."""
-        if self._thrifty:
-            most = (rows["iteration"] - rows["forward"] + _CREDIT).clamp_min(1)
-        else:
-            in_vain = rows["iteration"] - rows["improved_at"]
-            most = 1 + in_vain // (_PATIENCE_OF_LARGE if self._large else _PATIENCE)
-        return most.clamp_max(self._most(len(most)))
+        return self._absorbed(rows, square.proposals(rows, self._numbers(rows), self.plan), active)
 
     def _absorbed(self, rows: Rows, points: Tensor, active: Tensor) -> Rows:
         """Return the rows after a pass at their candidates [n, k, ...]."""
@@ -154,7 +121,10 @@ class SquareSearch(BaseSearch):
 
     def _unknown_tried(self, rows: Rows, active: Tensor) -> Rows:
         """Return the rows after a pass at those of their next candidates whose outcome is not known."""
-        moves = repeats.chosen(rows, active, self._allowed(rows), self.stream, self.plan)
+        in_vain = rows["iteration"] - rows["improved_at"]
+        most = 1 + in_vain // (_PATIENCE_OF_LARGE if self._large else _PATIENCE)
+        most = most.clamp_max(self._most(len(active)))
+        moves = repeats.chosen(rows, active, most, self.stream, self.plan)
         needed, points = repeats.proposals(rows, moves, self.plan)
         row = moves.row[needed]
         if len(row):
