@@ -5,6 +5,7 @@ attacks left. With ``--manifest PATH --data FOLDER`` CIFAR-10 networks of a mani
 """
 
 import argparse
+import json
 import logging
 import os
 import platform
@@ -191,29 +192,53 @@ def compare(
     return lines
 
 
-def compare_sampled(network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int) -> list[Line]:
+class Kept:
+    """Results by name in a JSON file, so that an interrupted comparison goes on after its last finished attack."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.known = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+
+    def get(self, name: str, make: Callable[[], tuple[Tensor, float, int]]) -> tuple[Tensor, float, int]:
+        """Return which images were broken, seconds and passes: those kept under this name, or made and kept now."""
+        if name not in self.known:
+            broken, seconds, passes = make()
+            self.known[name] = [broken.int().tolist(), seconds, passes]
+            if self.path:
+                self.path.write_text(json.dumps(self.known), encoding="utf-8")
+        broken, seconds, passes = self.known[name]
+        sys.stderr.write(f"{name}: {seconds:.1f} s, {passes} forwards, {sum(broken)} broken\n")
+        return torch.tensor(broken, dtype=torch.bool), seconds, passes
+
+
+def compare_sampled(
+    name: str, network: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int, kept: Kept
+) -> list[Line]:
     """Return a line for the sampled mode beside all attacks of pyautoattack, made once."""
+    name = f"{name}, {threat}, {len(images)} images"
     counter = Counter()
     counter.on(network)
     with torch.no_grad():
         alive = network(images).argmax(1) == labels
     images, labels = images[alive], labels[alive]
-    counter.n = 0
-    with counting_search(counter):
-        mine, our_s = timed(lambda: ours(network, images, labels, threat, ATTACKS, SHARE))
-    sys.stderr.write(f"ours {our_s:.1f} s, {counter.n} forwards, {int(mine.sum())} broken\n")
-    our_n, counter.n = counter.n, 0
-    theirs, stock_s = torch.zeros(len(images), dtype=torch.bool), 0.0
+
+    def made(function: Callable[[], Tensor]) -> tuple[Tensor, float, int]:
+        counter.n = 0
+        with counting_search(counter):
+            broken, seconds = timed(function)
+        return broken, seconds, counter.n
+
+    task = network, images, labels, threat
+    mine, our_s, our_n = kept.get(f"{name}, ours", lambda: made(lambda: ours(*task, ATTACKS, SHARE)))
+    theirs, stock_s, stock_n = torch.zeros(len(images), dtype=torch.bool), 0.0, 0
     for attack in ATTACKS:
         left = (~theirs).nonzero()[:, 0]
-        broken, seconds = timed(
-            lambda left=left, attack=attack: stock(network, images[left], labels[left], threat, attack, batch)
-        )
-        theirs[left[broken]] = True
-        stock_s += seconds
-        sys.stderr.write(f"pyautoattack {attack} {seconds:.1f} s, {int(theirs.sum())} broken\n")
+        part = network, images[left], labels[left], threat, attack, batch
+        found = kept.get(f"{name}, pyautoattack {attack}", lambda part=part: made(lambda: stock(*part)))
+        theirs[left[found[0]]] = True
+        stock_s, stock_n = stock_s + found[1], stock_n + found[2]
     counts, differing = (int(theirs.sum()), int(mine.sum())), int((mine != theirs).sum())
-    return [Line(f"sampled at {SHARE:.0%}", len(images), (stock_s, our_s), counts, differing, (counter.n, our_n))]
+    return [Line(f"sampled at {SHARE:.0%}", len(images), (stock_s, our_s), counts, differing, (stock_n, our_n))]
 
 
 def section(
@@ -231,7 +256,8 @@ def section(
     images, labels = data[0][:n], data[1][:n]
     load = os.getloadavg()[0]
     task = network, images, labels, threat, batch
-    lines = compare_sampled(*task) if options.sampled_only else compare(*task, repeats)
+    kept = Kept(options.kept)
+    lines = compare_sampled(name, *task, kept) if options.sampled_only else compare(*task, repeats)
     times = "once" if repeats == 1 or options.sampled_only else f"{repeats} times in turns, the median ratio"
     return [
         "",
@@ -264,6 +290,7 @@ def main() -> None:
     parser.add_argument("--cifar-images", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3, help="how often each attack is made by both, in turns")
     parser.add_argument("--sampled-only", action="store_true", help="only the sampled mode, beside all of pyautoattack")
+    parser.add_argument("--kept", type=Path, metavar="FILE.json", help="with --sampled-only: keep what is done here")
     parser.add_argument("--append", action="store_true", help="add to the page that is there")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()

@@ -1,5 +1,6 @@
 """``measurebench agreement``: compares AutoAttack's verdicts with pyautoattack's on the user's own model."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,16 +22,32 @@ __all__ = ["agreement"]
 def agreement(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A reference to one model.")],
     examples: Annotated[int, typer.Option(min=1, metavar="N", help="Test images to attack.")] = 64,
+    stock_seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Seeds of pyautoattack; from 2 on, how many of its verdicts differ between them is printed.",
+        ),
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdicts, a row per image: .csv, .parquet or .json.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one object.")] = False,
     **given: Any,
 ) -> int:
     """Attack the same test images with AutoAttack and with pyautoattack, and print how often their verdicts agree.
 
-    The two draw different random numbers, so single verdicts may differ, as they do between two seeds of either.
+    Both have the settings of the standard version. They draw different random numbers, so single verdicts may differ,
+    as they do between two seeds of pyautoattack.
     """
-    from measurebench.checks.agreement import compare_with_stock
+    from measurebench.checks.agreement import check_name, compare_with_stock, write_images
 
-    found = compare_with_stock(model, examples=examples, **given)
+    if out is not None:
+        check_name(out)  # better now than after the attacks
+    found = compare_with_stock(model, examples=examples, stock_seeds=stock_seeds, **given)
+    if out is not None:
+        write_images(found, out)
     if as_json:
         say_json(found.to_json())
     else:
@@ -44,4 +61,8 @@ def _print(found: "Agreement") -> None:
     say(f"{'AutoAttack: robust':<26}{found.both:>22}{found.only_ours:>10}")
     say(f"{'AutoAttack: broken':<26}{found.only_stock:>22}{found.neither:>10}")
     say(f"McNemar's exact test, two-sided: p = {found.p:.3g}")
+    if found.differing:
+        say(f"Verdicts differ on test images {', '.join(map(str, found.differing))}")
+    for further, differing in enumerate(found.between_seeds, 1):
+        say(f"pyautoattack's own verdicts with seeds {found.seed} and {found.seed + further}: {differing} differ")
     say(f"AutoAttack took {found.seconds_ours:.1f} s, pyautoattack {found.seconds_stock:.1f} s")
