@@ -20,7 +20,7 @@ __all__ = [
     "heavy_ties",
     "models_below",
 ]
-__all__ += ["own_pairs", "permuted_bits", "permuted_concordance", "row_concordance", "sort_ranks"]
+__all__ += ["in_blocks", "moved_signs", "own_pairs", "permuted_bits", "permuted_concordance", "row_concordance", "sort_ranks"]
 
 BLOCK = 64
 """Bootstrap draws that are counted side by side: four vector registers, and trees that stay in the cache."""
@@ -74,6 +74,28 @@ def permuted_concordance(orders: A, ends: A, targets: A, sorted_targets: A, sign
                             below[w] += 1
                     first = k + 1
             signs[m, version] = 2 * total
+
+
+@compiled
+def in_blocks(weights: A, blocks: A) -> None:
+    """Copy weights [draws, units] into ``blocks`` [blocks, units, BLOCK]."""
+    for draw in range(len(weights)):
+        block, place = draw // BLOCK, draw % BLOCK
+        for unit in range(weights.shape[1]):
+            blocks[block, unit, place] = weights[draw, unit]
+
+
+@compiled
+def moved_signs(rank: A, moved: A, i: A, j: A, signs: A) -> None:
+    """Write sign(x_i - x_j) of pairs after each exchange into ``signs`` [permutations, pairs].
+
+    ``rank`` [n] is that of x, ``moved`` [permutations, n] says whose x each model takes, ``i`` and ``j`` [pairs].
+    """
+    for draw in range(len(moved)):
+        whose = moved[draw]
+        for k in range(len(i)):
+            left, right = rank[whose[i[k]]], rank[whose[j[k]]]
+            signs[draw, k] = (left > right) - (left < right)
 
 
 @compiled

@@ -94,9 +94,9 @@ class Drawn:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
         draws, units = self.weights.shape
         n_blocks = -(-draws // kernels.BLOCK)
-        filled = np.zeros((n_blocks * kernels.BLOCK, units), np.int16 if self.is_narrow else np.int32)
-        filled[:draws] = self.weights
-        return np.ascontiguousarray(filled.reshape(n_blocks, kernels.BLOCK, units).transpose(0, 2, 1))
+        filled = np.zeros((n_blocks, units, kernels.BLOCK), np.int16 if self.is_narrow else np.int32)
+        kernels.in_blocks(self.weights, filled)
+        return filled
 
     @cached_property
     def is_narrow(self) -> bool:
@@ -121,7 +121,8 @@ class Drawn:
     @cached_property
     def size(self) -> Floats:
         """How many models each draw holds: [draws]."""
-        return np.asarray(self.weights.astype(np.float64) @ self.sizes)
+        # Whole numbers below 2^24 are exact in float32.
+        return np.asarray(self.weights @ self.sizes.astype(np.float32), dtype=np.float64)
 
     @cached_property
     def total(self) -> Floats:
