@@ -88,7 +88,9 @@ def chosen(x: Floats, y: Floats, folds: list[tuple[Ints, Ints]]) -> Chosen:
     largest = float(np.abs(whole.xy).max()) / whole.n
     # A target so small, or one that does not vary, selects nothing at any penalty of the path.
     smallest = float(np.finfo(np.float64).resolution)
-    penalties = np.geomspace(largest, largest * _RANGE, _PENALTIES) if largest > smallest else np.full(_PENALTIES, smallest)
+    penalties = (
+        np.geomspace(largest, largest * _RANGE, _PENALTIES) if largest > smallest else np.full(_PENALTIES, smallest)
+    )
     errors = []
     for train, test in folds:
         products = _Products.of(x[train], y[train])

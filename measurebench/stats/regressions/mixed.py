@@ -47,8 +47,8 @@ def _reml(z: Floats, y: Floats, names: Any) -> tuple[dict[str, Any] | None, str]
     design = np.column_stack([np.ones(len(z)), z])
     try:
         found = maximised(Groups.of(y / scale, design, names))
-    except (np.linalg.LinAlgError, ValueError) as error:
-        return None, f"the mixed model failed ({error}); least squares instead"
+    except (np.linalg.LinAlgError, ValueError) as why:
+        return None, f"the mixed model failed ({why}); least squares instead"
     spread = float(np.sqrt(max(0.0, float(found.cov[1, 1]))))
     slope, error = float(found.params[1]), float(found.errors[1])
     half = float(ndtri(0.975)) * error

@@ -20,11 +20,15 @@ _ENTRIES = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 
 
 @dataclass(frozen=True)
 class MixedFit:
-    """What was fitted: ``params`` [2] (intercept, slope), their standard errors, and the covariance of the effects."""
+    """What was fitted: ``params`` [2] (intercept, slope), their standard errors, and the covariance of the effects.
+
+    ``likelihood`` is the restricted log-likelihood.
+    """
 
     params: Floats
     errors: Floats
     cov: Floats
+    likelihood: float
     converged: bool
 
 
@@ -70,6 +74,8 @@ class Groups:
         total = xvx.sum(axis=0)
         b = np.linalg.solve(total, xvy.sum(axis=0))
         squares = self.yy - float((self.xy * (xvy @ cov)).sum()) - float(xvy.sum(axis=0) @ b)
+        if not squares > _ROUNDING * self.yy:
+            raise np.linalg.LinAlgError("the lines fit exactly")
         return _Solved(np.linalg.det(left), np.asarray(xvx), xvy - xvx @ b, squares, b, np.asarray(total))
 
     def likelihood(self, factor: Floats) -> float:
@@ -90,7 +96,7 @@ class Groups:
     def _by_cov(self, found: _Solved) -> Floats:
         """Return twice the derivative of the likelihood by P: [2, 2]."""
         by_cov = (self.n - 2) / found.squares * (found.xvr.T @ found.xvr) - found.xvx.sum(axis=0)
-        return by_cov + (found.xvx @ np.linalg.solve(found.total, found.xvx)).sum(axis=0)
+        return np.asarray(by_cov + (found.xvx @ np.linalg.solve(found.total, found.xvx)).sum(axis=0))
 
     def expanded(self, params: Floats) -> tuple[float, Floats, Floats]:
         """Return the likelihood, its gradient [3] and its curvature [3, 3] at the parameters of ``_lower`` [3]."""
@@ -108,11 +114,15 @@ class Groups:
         return self._likelihood(found), slope, to_cov.T @ of_cov @ to_cov + bent
 
     def at(self, factor: Floats, *, converged: bool) -> MixedFit:
-        """Return the fit with this lower factor of P; errors from the observed information of all parameters."""
+        """Return the fit with this lower factor of P; errors from the observed information of all parameters.
+
+        An error is NaN where the information gives none.
+        """
         cov = factor @ factor.T
         found = self._solved(cov)
-        errors = np.sqrt(np.diag(np.linalg.inv(-self._information(found))))
-        return MixedFit(found.b, errors[:2], found.squares / (self.n - 2) * cov, converged)
+        variances = np.diag(np.linalg.inv(-self._information(found)))[:2]
+        errors = np.sqrt(np.where(variances > 0, variances, np.nan))
+        return MixedFit(found.b, errors, found.squares / (self.n - 2) * cov, self._likelihood(found), converged)
 
     def _information(self, found: _Solved) -> Floats:
         """Return the second derivatives of the restricted likelihood: [5, 5], b first, then the entries of P."""
@@ -132,12 +142,16 @@ class Groups:
         result[:2, :2] = -free * found.total / found.squares
         result[2:, :2] = -free * mixed / found.squares
         result[:2, 2:] = result[2:, :2].T
-        result[2:, 2:] = spread - free / 2 * (twice / found.squares - np.outer(once, once) / found.squares**2) + profiled
+        result[2:, 2:] = (
+            spread - free / 2 * (twice / found.squares - np.outer(once, once) / found.squares**2) + profiled
+        )
         return result
 
 
 def maximised(groups: Groups) -> MixedFit:
     """Return the fit with the largest restricted likelihood, by Newton's method from P = 1.
+
+    Raises LinAlgError where the lines fit exactly.
 
     Where the best P is singular, the logarithm of a diagonal entry falls until nothing is gained any more.
     """

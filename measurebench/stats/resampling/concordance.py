@@ -40,8 +40,8 @@ def mid_ranks(values: Floats) -> Floats:
 def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
     """Return sum over ordered pairs of sign(x_i-x_j) sign(t_i-t_j): [measures, versions], and the untied pairs.
 
-    ``xs`` [measures, n] without missing values; ``targets`` [versions, n], ranks in the target's order, 0 the least. The
-    second array, [versions], counts the ordered pairs in which the target differs.
+    ``xs`` [measures, n] without missing values; ``targets`` [versions, n], whole numbers from 0 on in the target's
+    order. The second array, [versions], counts the ordered pairs in which the target differs.
     """
     return concordance_sums(xs, targets), _untied(targets)
 

@@ -20,7 +20,15 @@ __all__ = [
     "heavy_ties",
     "models_below",
 ]
-__all__ += ["in_blocks", "moved_signs", "own_pairs", "permuted_bits", "permuted_concordance", "row_concordance", "sort_ranks"]
+__all__ += [
+    "in_blocks",
+    "moved_signs",
+    "own_pairs",
+    "permuted_bits",
+    "permuted_concordance",
+    "row_concordance",
+    "sort_ranks",
+]
 
 BLOCK = 64
 """Bootstrap draws that are counted side by side: four vector registers, and trees that stay in the cache."""

@@ -208,9 +208,7 @@ def drawn_concordance(
     return drawn.kept(sums)
 
 
-def point_counts(
-    x: Floats, y: Floats, concordance: float | None = None, ties_y: float | None = None
-) -> PairCounts:
+def point_counts(x: Floats, y: Floats, concordance: float | None = None, ties_y: float | None = None) -> PairCounts:
     """Count the pairs of x [n] and y [n] in the table itself, where every model counts once: one entry.
 
     ``concordance`` and the ``ties_y`` are given where the caller has them.
@@ -305,9 +303,7 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
 
-def ties(
-    values: Floats, drawn: Drawn, heavy: Floats | None = None, by_value: Ordered | None = None
-) -> Floats:
+def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None, by_value: Ordered | None = None) -> Floats:
     """Count the ordered pairs of equal values, models with themselves too, as ``PairCounts`` does: [draws].
 
     With ``heavy`` [n] each pair counts the mean of its models' entries.
@@ -326,9 +322,10 @@ def ties(
 
 def _own_ties(order: Ints, ends: Bools, drawn: Drawn) -> Floats:
     """Count the ordered pairs of equal values inside each unit, among models in order [k]: [units]."""
-    group = np.cumsum(ends) - ends
+    group: Ints = np.cumsum(ends) - ends
     cell, members = np.unique(drawn.local[order] * len(order) + group, return_counts=True)
-    return np.bincount(cell // len(order), members.astype(np.float64) ** 2, minlength=drawn.n_units)
+    sums = np.bincount(cell // len(order), members.astype(np.float64) ** 2, minlength=drawn.n_units)
+    return np.asarray(sums, dtype=np.float64)
 
 
 def _heavy_ties(by_value: Ordered, drawn: Drawn, heavy: Floats) -> Floats:

@@ -160,9 +160,7 @@ def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
     return [dict(zip(names, results, strict=True)) for results in every]
 
 
-def _inside(
-    axis: str, part: Inside, sample: Sample, concordance: float, permuted: Floats, tail: Floats
-) -> LevelResult:
+def _inside(axis: str, part: Inside, sample: Sample, concordance: float, permuted: Floats, tail: Floats) -> LevelResult:
     cohort, level = part.cohort, part.level.name
     x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
     reason = flaw(x, y)
