@@ -32,7 +32,7 @@ def bytes_needed(
     """Return about how many bytes an analysis takes; ``matched`` is what ``matched_pairs`` counts for each setting.
 
     >>> round(bytes_needed(10_000, 5_000, 20, [(10_000, 6)] * 9, 2000, 2000) / 2**30, 1)
-    0.9
+    0.8
     """
     moved = n_permutations(n_models, permutations)
     of_units = _PER_DRAW * draws * n_units
