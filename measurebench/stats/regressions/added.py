@@ -8,7 +8,6 @@ import numpy as np
 
 from measurebench.stats.population.population import UNSTATED, Population
 from measurebench.stats.regressions.settings_fit import Beside, Design, Split, folds
-from measurebench.stats.resampling.concordance import mid_ranks
 from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, flaw
@@ -93,7 +92,9 @@ def _of_cohort(
 
 
 def _mid_ranks(x: Floats) -> Floats:
-    ranks = mid_ranks(x)
+    from scipy.stats import rankdata
+
+    ranks = rankdata(x)
     return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
 
 

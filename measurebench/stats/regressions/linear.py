@@ -1,26 +1,82 @@
 """Linear regressions of the target on a measure, on the settings, and on both."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.regressions.least_squares import Fit, fit, r_squared
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.pair_counts import moderate
 from measurebench.stats.statistics.estimates import NAN
 
 __all__ = [
     "MODELS",
+    "Fit",
     "Regressions",
     "dummies",
+    "fit",
     "independent",
+    "r_squared",
     "settings_importance",
     "standardised",
 ]
 
 MODELS = ("simple", "settings_only", "settings_plus_measure", "within_defense", "slope_interaction")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An ordinary least squares fit with errors robust to heteroscedasticity and to models of one run."""
+
+    n: int
+    rank: int
+    r2: float
+    adj_r2: float
+    result: Any
+    covariance: str
+
+    def slope(self, column: int) -> tuple[float, float, float, float]:
+        """Return slope, 95 % interval and p-value of one column."""
+        if self.covariance == "none":
+            return float(self.result.params[column]), NAN, NAN, NAN
+        low, high = self.result.conf_int()[column]
+        return float(self.result.params[column]), float(low), float(high), float(self.result.pvalues[column])
+
+
+def fit(y: Floats, design: Floats, units: Ints) -> Fit:
+    """Return the least squares fit of y [n] on a design [n, columns] that holds its own constant.
+
+    R2 = 1 - SSE/SST. Errors are clustered by ``units`` [n] where models share one, else HC3; t distribution. HC3
+    divides by 1 minus the leverage, so HC1 is used where a model has a level of its own. Models of one single unit have
+    no error that could be known: there is no interval then.
+    """
+    from statsmodels.regression.linear_model import OLS
+
+    model = OLS(y, design)
+    plain = model.fit()
+    n_units = len(np.unique(units))
+    if n_units < 2:
+        robust, kind = plain, "none"
+    elif n_units < len(units):
+        robust = plain.get_robustcov_results("cluster", groups=units, use_t=True)
+        kind = "cluster"
+    else:
+        leverage = np.einsum("ij,ji->i", design, np.linalg.pinv(design))
+        kind = "HC3" if leverage.max() < 1 - 1e-6 else "HC1"
+        robust = plain.get_robustcov_results(kind, use_t=True)
+    rank = design.shape[1]
+    total = float(((y - y.mean()) ** 2).sum())
+    r2 = 1 - float((plain.resid**2).sum()) / total
+    adj = 1 - (1 - r2) * (len(y) - 1) / (len(y) - rank) if len(y) > rank else NAN
+    return Fit(len(y), rank, r2, adj, robust, kind)
+
+
+def r_squared(y: Floats, design: Floats) -> float:
+    """Return R2 of y [n] on a design [n, columns], without the errors."""
+    residual = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    return float(1 - (residual**2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def dummies(population: Population, axes: Sequence[str], rows: Ints) -> Floats:
@@ -137,12 +193,13 @@ class Regressions:
         if reason := _unfit(y, design):
             return self._missing(measure, "slope_interaction", "", len(rows), reason)
         found = fit(y, design, self.population.units[rows])
+        restriction = np.eye(design.shape[1])[common.shape[1] :]
         if len(np.unique(self.population.units[rows])) <= design.shape[1]:
             reason = "fewer independent units than coefficients: equal slopes are not tested"
             self._note(measure, "slope_interaction", "", reason)
             p = NAN
         else:
-            p = found.wald_p(slice(common.shape[1], design.shape[1]))
+            p = float(found.result.f_test(restriction).pvalue)
         row = self._row(measure, "slope_interaction", "", found, found.r2 - r_squared(y, common))
         return row | {"p_value": p}
 
@@ -212,8 +269,6 @@ def _unusable(x: Floats, y: Floats) -> str:
 def _unfit(y: Floats, design: Floats) -> str:
     if np.ptp(y) == 0:
         return "the target is constant"
-    if len(y) >= design.shape[1] + 2:
-        return ""
     rank = int(np.linalg.matrix_rank(design))
     return f"{rank} coefficients for {len(y)} models" if len(y) < rank + 2 else ""
 

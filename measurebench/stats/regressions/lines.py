@@ -7,7 +7,6 @@ import numpy as np
 from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.linear import dummies
 from measurebench.stats.resampling.draws import Floats, Ints
-from measurebench.stats.resampling.student import t_quantile
 
 __all__ = ["line", "lines", "residuals"]
 
@@ -17,6 +16,8 @@ def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | Non
 
     Also None where squares of x leave the range of float64.
     """
+    from scipy.stats import t
+
     n = len(x)
     if n < 3 or np.ptp(x) == 0:
         return None
@@ -37,7 +38,7 @@ def line(measure: str, level: str, x: Floats, y: Floats) -> dict[str, Any] | Non
         "x_mean": mean,
         "x_sum_squares": squares,
         "residual_sd": float(np.sqrt(sse / (n - 2))),
-        "t_quantile": t_quantile(n - 2),
+        "t_quantile": float(t.ppf(0.975, n - 2)),
         "x_min": float(x.min()),
         "x_max": float(x.max()),
     }

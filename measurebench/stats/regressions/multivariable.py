@@ -1,11 +1,11 @@
 """All measures together: cross-validated R2 of a lasso and how often each measure is selected. Exploratory."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.regressions.lasso import chosen, lasso
 from measurebench.stats.resampling.draws import Floats, Ints, stream
 
 __all__ = ["DRAWS", "FOLDS", "MAX_MISSING", "MIN_MODELS", "multivariable"]
@@ -40,12 +40,17 @@ def multivariable(population: Population, seed: int) -> tuple[list[dict[str, Any
     if len(names) < 2 or n_units < MIN_MODELS or np.ptp(population.y[rows]) == 0:
         reason = f"{len(names)} measures with values on {n_units} independent units are too few"
         return [], summary | {"reason": reason}
+    from sklearn import config_context
+
     x = np.stack([population.measures[n][rows] for n in names], axis=1)
     x, y = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300), population.y[rows]
-    summary["cv_r2"] = _cross_validated(x, y, units, seed)
-    penalty = chosen(x, y, _folds(units, stream("lasso", "folds", seed=seed))).sparing
-    frequency = _selection(x, y, units, penalty, seed)
-    coefficients, _ = lasso(penalty, x, y)
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
+        warnings.simplefilter("ignore")
+        summary["cv_r2"] = _cross_validated(x, y, units, seed)
+        chosen = _lasso_cv(x, y, units, stream("lasso", "folds", seed=seed))
+        penalty = _one_error_rule(chosen)
+        frequency = _selection(x, y, units, penalty, seed)
+        coefficients = _lasso(penalty, x, y).coef_
     summary["penalty"] = penalty
     table = [
         {
@@ -72,13 +77,32 @@ def _folds(units: Ints, seed: int) -> list[tuple[Ints, Ints]]:
     return [(np.flatnonzero(fold[local] != k), np.flatnonzero(fold[local] == k)) for k in range(FOLDS)]
 
 
+def _lasso_cv(x: Floats, y: Floats, units: Ints, seed: int) -> Any:
+    from sklearn.linear_model import LassoCV
+
+    return LassoCV(cv=_folds(units, seed), alphas=30, max_iter=5000).fit(x, y)
+
+
 def _cross_validated(x: Floats, y: Floats, units: Ints, seed: int) -> float:
     predicted = np.empty(len(y))
     for k, (train, test) in enumerate(_folds(units, stream("lasso", "outer folds", seed=seed))):
-        inner = _folds(units[train], stream("lasso", "inner folds", str(k), seed=seed))
-        w, intercept = lasso(chosen(x[train], y[train], inner).best, x[train], y[train])
-        predicted[test] = x[test] @ w + intercept
+        inner = stream("lasso", "inner folds", str(k), seed=seed)
+        predicted[test] = _lasso_cv(x[train], y[train], units[train], inner).predict(x[test])
     return float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
+
+
+def _one_error_rule(path: Any) -> float:
+    """Return the largest penalty whose error lies within one standard error of the smallest: it selects sparingly."""
+    errors = path.mse_path_.mean(axis=1)
+    spread = path.mse_path_.std(axis=1, ddof=1) / np.sqrt(path.mse_path_.shape[1])
+    best = int(np.argmin(errors))
+    return float(path.alphas_[errors <= errors[best] + spread[best]].max())
+
+
+def _lasso(penalty: float, x: Floats, y: Floats, weights: Floats | None = None) -> Any:
+    from sklearn.linear_model import Lasso
+
+    return Lasso(alpha=penalty, max_iter=5000, precompute=True).fit(x, y, sample_weight=weights)
 
 
 def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:
@@ -88,5 +112,6 @@ def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> 
     selected = np.zeros(x.shape[1])
     for _ in range(DRAWS):
         counts = np.bincount(rng.integers(len(present), size=len(present)), minlength=len(present))
-        selected += np.abs(lasso(penalty, x, y, counts[local].astype(float))[0]) > 1e-12
+        lasso = _lasso(penalty, x, y, counts[local].astype(float))
+        selected += np.abs(lasso.coef_) > 1e-12
     return selected / DRAWS

@@ -5,7 +5,7 @@ import numpy as np
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
 
-__all__ = ["concordance_of", "concordance_sums", "concordances", "mid_ranks", "ranks_of"]
+__all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 # The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
 _MOST_BITS, _AT_A_TIME, _MANY = 2000, 4, 8
@@ -20,21 +20,6 @@ def ranks_of(values: Floats) -> Ints:
     [0, 1, 0]
     """
     return np.unique(values, return_inverse=True)[1].reshape(values.shape).astype(np.int64)
-
-
-def mid_ranks(values: Floats) -> Floats:
-    """Return the rank of each value [n] from 1 on, equal values sharing their mean rank: [n].
-
-    >>> mid_ranks(np.array([0.5, 2.0, 0.5])).tolist()
-    [1.5, 3.0, 1.5]
-    """
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    first = np.r_[True, ordered[1:] != ordered[:-1]]
-    bounds, rank = np.r_[np.flatnonzero(first), len(values)], np.empty(len(values))
-    group = np.cumsum(first)
-    rank[order] = 0.5 * (bounds[group] + bounds[group - 1] + 1)
-    return rank
 
 
 def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:

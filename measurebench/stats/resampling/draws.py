@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.digests import seed_from
-from measurebench.stats.resampling.multinomial import equal_counts
 
 __all__ = [
     "NORMAL_FROM",
@@ -58,7 +57,9 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 
     The same arguments give the same array, which is read-only and kept for the next caller.
     """
-    weights: Singles = equal_counts(np.random.default_rng(seed), n_units, draws)
+    rng = np.random.default_rng(seed)
+    chances = np.full(n_units, 1 / n_units)
+    weights = rng.multinomial(n_units, chances, size=draws).astype(np.float32)
     weights.setflags(write=False)
     return weights
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.resampling import kernels
-from measurebench.stats.resampling.concordance import concordance_of, mid_ranks, ranks_of
+from measurebench.stats.resampling.concordance import concordance_of, ranks_of
 from measurebench.stats.resampling.draws import Bools, Floats, Ints, Singles
 
 __all__ = [
@@ -267,7 +267,9 @@ def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
 
     Both are NaN where x or y is constant.
     """
-    rank_x, rank_y = mid_ranks(x) - (len(x) + 1) / 2, mid_ranks(y) - (len(y) + 1) / 2
+    from scipy.stats import rankdata
+
+    rank_x, rank_y = rankdata(x) - (len(x) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
     scale = np.sqrt((rank_x**2).sum() * (rank_y**2).sum())
     values = ratio(np.r_[rank_x @ rank_y, rank_y[moved] @ rank_x], scale)
     return float(values[0]), values[1:]

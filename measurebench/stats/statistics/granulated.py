@@ -19,7 +19,6 @@ from measurebench.stats.resampling.draws import (
 )
 from measurebench.stats.resampling.intervals import FEW_UNITS, is_perfect, perfect_interval
 from measurebench.stats.resampling.kernels import moved_signs
-from measurebench.stats.resampling.student import t_quantile, t_tails
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -316,8 +315,10 @@ def psi_mean(results: list[tuple[Matching, Granulated]], sharing: Sharing | None
     if not error > 0 or min(len(psi.components) for _, psi in defined) < FEW_UNITS:
         reason = "too few independent comparisons for an interval and a test"
         return Estimate("psi_mean", "", "", n_models, pairs, estimate, reason=reason)
-    half = error * t_quantile(n_units - 1)
-    p = t_tails(estimate / error, n_units - 1)
+    from scipy.stats import t
+
+    half = error * float(t.ppf(0.975, n_units - 1))
+    p = float(2 * t.sf(abs(estimate) / error, n_units - 1))
     low, high = max(-1.0, estimate - half), min(1.0, estimate + half)
     return Estimate("psi_mean", "", "", n_models, pairs, estimate, low, high, p)
 

@@ -7,7 +7,6 @@ import numpy as np
 from measurebench.core.errors import BadInputError, near_names
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats
-from measurebench.stats.resampling.student import t_quantile
 from measurebench.stats.statistics.estimates import NAN
 
 __all__ = ["predict", "standing"]
@@ -56,10 +55,12 @@ def predict(x: Floats, y: Floats, value: float) -> tuple[float, float]:
 
     The 95 % prediction interval, from at least 3 models of different x.
     """
+    from scipy.stats import t
+
     n, mean = len(x), x.mean()
     squares = ((x - mean) ** 2).sum()
     slope = ((x - mean) * (y - y.mean())).sum() / squares
     residual = y - y.mean() - slope * (x - mean)
     sd = np.sqrt((residual**2).sum() / (n - 2))
-    half = t_quantile(n - 2) * sd * np.sqrt(1 + 1 / n + (value - mean) ** 2 / squares)
+    half = t.ppf(0.975, n - 2) * sd * np.sqrt(1 + 1 / n + (value - mean) ** 2 / squares)
     return float(y.mean() + slope * (value - mean)), float(half)

@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 
 from measurebench.core.columns import is_gap
-from measurebench.stats.resampling.concordance import mid_ranks
 from measurebench.stats.resampling.draws import Floats, bootstrap_p
 from measurebench.stats.resampling.pair_counts import concordance_by_model, drawn_concordance, ratio, tie_sizes, ties
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
@@ -29,7 +28,9 @@ class Top:
     @classmethod
     def of(cls, cohort: Cohort, top_is_low: bool) -> "Top":
         """Rank the models by the target, the smallest first if ``top_is_low``, else the largest."""
-        return cls(cohort, 1.0 / mid_ranks(cohort.y if top_is_low else -cohort.y))
+        from scipy.stats import rankdata
+
+        return cls(cohort, 1.0 / rankdata(cohort.y if top_is_low else -cohort.y))
 
     @cached_property
     def everything(self) -> Floats:

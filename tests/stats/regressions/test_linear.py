@@ -4,8 +4,7 @@ import pytest
 import statsmodels.formula.api as smf
 
 from measurebench.stats import analyze
-from measurebench.stats.regressions.least_squares import fit, r_squared
-from measurebench.stats.regressions.linear import independent, standardised
+from measurebench.stats.regressions.linear import fit, independent, r_squared, standardised
 from tests.stats.tables import grid
 
 

@@ -10,8 +10,7 @@ from scipy.optimize import approx_fprime
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from measurebench.stats import analyze
-from measurebench.stats.regressions import mixed as module
-from measurebench.stats.regressions.reml import Groups, maximised
+from measurebench.stats.regressions.mixed import _model
 from tests.stats.tables import grid
 
 QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19}
@@ -89,7 +88,7 @@ def test_a_fit_that_does_not_converge_says_that_least_squares_stand_in(monkeypat
     def singular(*_: object, **__: object) -> None:
         raise np.linalg.LinAlgError("Singular matrix")
 
-    monkeypatch.setattr(module, "maximised", singular)
+    monkeypatch.setattr(MixedLM, "fit", singular)
     row = mixed(grouped(FIVE))
     assert row["note"] == "the mixed model failed (Singular matrix); least squares instead"
     assert row["method"] == "ols_cluster"
@@ -100,70 +99,20 @@ def test_without_defenses_there_is_no_mixed_model() -> None:
     assert analyze(grid().drop(columns="defense"), measures=["signal"], **QUICK).mixed.empty
 
 
-def sampled(seed: int = 0, share: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a target, a design and four groups, in which ``share`` is how far their lines differ."""
-    rng = np.random.default_rng(seed)
+def test_the_likelihood_from_sums_is_that_of_statsmodels_and_the_score_its_slope() -> None:
+    # statsmodels' own score has the wrong sign where a diagonal entry of the factor is negative, so that its optimiser
+    # could stop beside the optimum and call it converged; the numerical slope of the likelihood decides.
+    rng = np.random.default_rng(0)
     names = np.array(["a", "b", "c", "d"])[rng.integers(0, 4, 200)]
     design = np.column_stack([np.ones(200), rng.normal(size=200)])
-    own = share * (0.5 * design[:, 1] * (names == "a") + (names == "b"))
-    return own + rng.normal(size=200), design, names
-
-
-def of_statsmodels(y: np.ndarray, design: np.ndarray, names: np.ndarray) -> Any:
-    model = MixedLM(y, design, groups=names, exog_re=design)
-    model.reml, model.use_sqrt, model.cov_pen, model.fe_pen, model._freepat = True, True, None, None, None
-    model._cov_sing = 0
-    return model
-
-
-def test_the_likelihood_from_sums_is_that_of_statsmodels_and_the_score_its_slope() -> None:
-    # statsmodels' own score has the wrong sign where a diagonal entry of the factor is negative; the numerical slope of
-    # the likelihood decides.
-    groups, plain = Groups.of(*sampled()), of_statsmodels(*sampled())
-
-    def likelihood(packed: np.ndarray) -> float:
-        return groups.likelihood(np.array([[packed[0], 0.0], [packed[1], packed[2]]]))
-
+    y = 0.5 * design[:, 1] * (names == "a") + rng.normal(size=200)
+    fast, plain = _model(y, design, names), MixedLM(y, design, groups=names, exog_re=design)
+    for model in (fast, plain):
+        model.reml, model.use_sqrt, model.cov_pen, model.fe_pen, model._freepat = True, True, None, None, None
+        model._cov_sing = 0
     for packed in ([0.5, 0.1, 0.3], [1.0, -0.4, 0.2], [0.3, 0.0, -0.3], [-0.2, 0.5, 0.4]):
         at = np.array(packed)
-        factor = np.array([[at[0], 0.0], [at[1], at[2]]])
-        assert likelihood(at) == pytest.approx(plain.loglike(at), rel=1e-12)
-        assert groups.score(factor) == pytest.approx(approx_fprime(at, likelihood, 1e-7), abs=1e-4)
-
-
-def test_gradient_and_curvature_are_the_slopes_of_the_likelihood_and_of_the_gradient() -> None:
-    groups = Groups.of(*sampled())
-    for at in (np.zeros(3), np.array([-1.0, 0.4, -0.7])):
-        _, slope, curvature = groups.expanded(at)
-        moved = [(groups.expanded(at + step), groups.expanded(at - step)) for step in 1e-5 * np.eye(3)]
-        assert slope == pytest.approx([(up[0] - down[0]) / 2e-5 for up, down in moved], rel=1e-6)
-        for row, (up, down) in zip(curvature, moved, strict=True):
-            assert row == pytest.approx((up[1] - down[1]) / 2e-5, rel=1e-6, abs=1e-7)
-
-
-@pytest.mark.parametrize("share", [1.0, 0.3, 0.0])
-def test_the_fit_is_at_the_optimum_and_never_below_that_of_statsmodels(share: float) -> None:
-    groups, y = Groups.of(*sampled(3, share)), sampled(3, share)
-    found = maximised(groups)
-    assert found.converged
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        other = MixedLM(y[0], y[1], groups=y[2], exog_re=y[1]).fit(reml=True, method=["lbfgs", "bfgs"])
-    assert found.likelihood >= other.llf - 1e-8
-    if share == 1.0:  # elsewhere the best covariance is singular, and statsmodels stops beside it
-        assert found.params == pytest.approx(other.params[:2], abs=2e-3)
-
-
-def test_errors_are_those_of_statsmodels_at_its_own_optimum() -> None:
-    y, design, names = sampled(3)
-    found = maximised(Groups.of(y, design, names))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        other = MixedLM(y, design, groups=names, exog_re=design).fit(reml=True, method=["lbfgs", "bfgs"])
-    assert found.errors == pytest.approx(other.bse[:2], rel=1e-3)
-    assert found.cov == pytest.approx(np.asarray(other.cov_re), rel=1e-2, abs=1e-3)
-
-
-def test_lines_that_fit_exactly_have_no_mixed_model() -> None:
-    table = grouped(FIVE, n=12).assign(robust_gap_pgd=lambda t: 2 * t["m"])
-    assert mixed(table)["note"] == "the mixed model failed (the lines fit exactly); least squares instead"
+        assert fast.loglike(at) == pytest.approx(plain.loglike(at), rel=1e-12)
+        assert fast.score(at) == pytest.approx(approx_fprime(at, fast.loglike, 1e-7), abs=1e-4)
+    tiny = np.array([0.5, 0.1, 1e-6])  # nearly singular: statsmodels' own
+    assert fast.loglike(tiny) == plain.loglike(tiny)
