@@ -99,7 +99,7 @@ def analyze(
     permutations = enough_permutations(len(population.measures)) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
     _check_margin(margin)
-    check_memory(population)
+    check_memory(population, bootstrap, permutations)
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)

@@ -4,6 +4,7 @@ The claims are those of Kim, Park, Choi and Lee 2023, "Fantastic Robustness Meas
 Generalization" (NeurIPS), reduced to what an ``Analysis`` can decide; the thresholds are this project's.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ import pandas as pd
 
 from measurebench.core.columns import is_gap
 from measurebench.stats.analysis import Analysis, tidy
-from measurebench.stats.judging.significance import Row, shown_inside, significant
+from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
 POOR = 0.3  # in size below this, a rank correlation is called poor; an interval must lie inside (-0.3, 0.3) to show it
+_HALF_WIDTH = 1.959964  # standard errors from a normal estimate to the end of its 95 % interval
 _MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
 _SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
 _FLATNESS = (
@@ -67,14 +69,20 @@ def judged_claims(analysis: Analysis) -> pd.DataFrame:
 
 
 def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
-    """Holds where the intervals of tau at two levels of one setting do not overlap."""
+    """Holds where the intervals of tau at two levels of one setting lie apart, which chance alone would seldom do.
+
+    The levels are those that lie furthest apart of all settings, so that their difference is tested at 5 % divided by
+    the number of pairs of levels (Bonferroni).
+    """
     claim = "the correlation depends on the training set-up"
     for measure in analysis.measures:
         widest: tuple[float, Row, Row] | None = None
+        compared = 0
         for _, rows in analysis.select_within(measure).groupby("axis", sort=False):
             levels = _records(rows[rows["ci_low"].notna()])
             if len(levels) < 2:
                 continue
+            compared += len(levels) * (len(levels) - 1) // 2
             low, high = min(levels, key=lambda row: row["ci_high"]), max(levels, key=lambda row: row["ci_low"])
             apart = float(high["ci_low"] - low["ci_high"])
             if widest is None or apart > widest[0]:
@@ -84,9 +92,18 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
             continue
         apart, lowest, highest = widest
         found = f"{lowest['axis']}: {_number(lowest)} at {lowest['level']}, {_number(highest)} at {highest['level']}"
-        verdict = HOLDS if apart > 0 else OPEN
+        verdict = HOLDS if apart > 0 and _difference_p(lowest, highest) * compared <= ALPHA else OPEN
         n_models = int(lowest["n_models"] + highest["n_models"])
         yield Verdict(claim, measure, "tau_within", verdict, found, n_models=n_models)
+
+
+def _difference_p(lowest: Row, highest: Row) -> float:
+    """Return the p-value of the difference of two taus on different models, from the ends that face each other."""
+    errors = (lowest["ci_high"] - lowest["estimate"], highest["estimate"] - highest["ci_low"])
+    error = float(np.hypot(*errors)) / _HALF_WIDTH
+    if not error > 0:
+        return 0.0
+    return math.erfc(float(highest["estimate"] - lowest["estimate"]) / error / math.sqrt(2))
 
 
 def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:

@@ -3,12 +3,14 @@
 import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints
-from measurebench.stats.resampling.kernels import models_below, permuted_bits, permuted_concordance
+from measurebench.stats.resampling.kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
 
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 # The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
 _MOST_BITS, _AT_A_TIME, _MANY = 2000, 4, 8
+
+_SPARSE = 8  # times as many ranks as models take longer to count than to sort
 
 
 def ranks_of(values: Floats) -> Ints:
@@ -23,8 +25,8 @@ def ranks_of(values: Floats) -> Ints:
 def concordances(xs: Floats, targets: Ints) -> tuple[Floats, Floats]:
     """Return sum over ordered pairs of sign(x_i-x_j) sign(t_i-t_j): [measures, versions], and the untied pairs.
 
-    ``xs`` [measures, n] without missing values; ``targets`` [versions, n], any integers in the target's order. The
-    second array, [versions], counts the ordered pairs in which the target differs.
+    ``xs`` [measures, n] without missing values; ``targets`` [versions, n], whole numbers from 0 on in the target's
+    order. The second array, [versions], counts the ordered pairs in which the target differs.
     """
     return concordance_sums(xs, targets), _untied(targets)
 
@@ -44,7 +46,7 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
     ordered = np.take_along_axis(xs, orders, axis=1)
     ends = np.ones(xs.shape, bool)
     ends[:, :-1] = ordered[:, 1:] != ordered[:, :-1]
-    signs, by_target = np.empty((len(xs), len(targets))), np.argsort(targets, axis=1)
+    signs, by_target = np.empty((len(xs), len(targets))), _in_order(targets)
     if len(targets) <= _MANY or xs.shape[1] > _MOST_BITS:
         permuted_concordance(orders, ends, targets, by_target, signs)
         return signs
@@ -55,6 +57,15 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
         tied = np.asarray(~ends[part].all(axis=1))
         permuted_bits(below, tied, targets, by_target, signs[part])
     return signs
+
+
+def _in_order(targets: Ints) -> Ints:
+    """List the models of each version by target: [versions, n]."""
+    if targets.max(initial=0) > _SPARSE * targets.shape[1]:
+        return np.argsort(targets, axis=1)
+    by_target = np.empty(targets.shape, np.int64)
+    sort_ranks(targets, by_target)
+    return by_target
 
 
 def _untied(targets: Ints) -> Floats:

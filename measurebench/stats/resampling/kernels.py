@@ -20,7 +20,15 @@ __all__ = [
     "heavy_ties",
     "models_below",
 ]
-__all__ += ["own_pairs", "permuted_bits", "permuted_concordance", "row_concordance"]
+__all__ += [
+    "in_blocks",
+    "moved_signs",
+    "own_pairs",
+    "permuted_bits",
+    "permuted_concordance",
+    "row_concordance",
+    "sort_ranks",
+]
 
 BLOCK = 64
 """Bootstrap draws that are counted side by side: four vector registers, and trees that stay in the cache."""
@@ -74,6 +82,47 @@ def permuted_concordance(orders: A, ends: A, targets: A, sorted_targets: A, sign
                             below[w] += 1
                     first = k + 1
             signs[m, version] = 2 * total
+
+
+@compiled
+def in_blocks(weights: A, blocks: A) -> None:
+    """Copy weights [draws, units] into ``blocks`` [blocks, units, BLOCK]."""
+    for draw in range(len(weights)):
+        block, place = draw // BLOCK, draw % BLOCK
+        for unit in range(weights.shape[1]):
+            blocks[block, unit, place] = weights[draw, unit]
+
+
+@compiled
+def moved_signs(rank: A, moved: A, i: A, j: A, signs: A) -> None:
+    """Write sign(x_i - x_j) of pairs after each exchange into ``signs`` [permutations, pairs].
+
+    ``rank`` [n] is that of x, ``moved`` [permutations, n] says whose x each model takes, ``i`` and ``j`` [pairs].
+    """
+    for draw in range(len(moved)):
+        whose = moved[draw]
+        for k in range(len(i)):
+            left, right = rank[whose[i[k]]], rank[whose[j[k]]]
+            signs[draw, k] = (left > right) - (left < right)
+
+
+@compiled
+def sort_ranks(targets: A, ordered: A) -> None:
+    """List the models of each version by target into ``ordered``; both [versions, n], targets small whole numbers."""
+    most = 0
+    for version in range(len(targets)):
+        most = max(most, targets[version].max())
+    start = np.empty(most + 2, np.int64)
+    for version in range(len(targets)):
+        start[:] = 0
+        for rank in targets[version]:
+            start[rank + 1] += 1
+        for rank in range(most + 1):
+            start[rank + 1] += start[rank]
+        for i in range(targets.shape[1]):
+            rank = targets[version, i]
+            ordered[version, start[rank]] = i
+            start[rank] += 1
 
 
 @compiled
@@ -260,9 +309,10 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
 
 @compiled
 def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
-    """Sum w_i w_j over ordered pairs of equal values, models with themselves too, into ``sums`` [blocks, BLOCK].
+    """Sum w_i w_j over ordered pairs of different models of equal values, into ``sums`` [blocks, BLOCK].
 
-    ``order`` and ``ends`` [n] list the models by value; ``own`` [units] are the pairs of one unit, which count w.
+    ``order`` and ``ends`` [tied] list the models by value, at least those that share it; ``own`` [units] are the pairs
+    of one unit among them, models with themselves too, which count w.
     """
     group = np.empty(BLOCK, np.int32)
     for block in range(len(blocks)):
@@ -275,12 +325,13 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
                 group[b] += w[b]
             if ends[k]:
                 for b in range(BLOCK):
-                    total[b] += np.float64(group[b]) * np.float64(group[b])
+                    total[b] += np.float64(group[b]) * (group[b] - 1)
                     group[b] = 0
         for unit in range(len(own)):
-            w = weights[unit]
-            for b in range(BLOCK):
-                total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
+            if own[unit]:
+                w = weights[unit]
+                for b in range(BLOCK):
+                    total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
 
 
 @compiled

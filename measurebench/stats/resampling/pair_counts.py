@@ -48,6 +48,13 @@ class Ordered:
         return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
 
     @property
+    def tied(self) -> tuple[Ints, Bools]:
+        """``order`` and ``ends`` of the models alone that share their value with another: [tied]."""
+        shared = ~self.ends
+        shared[1:] |= ~self.ends[:-1]
+        return self.order[shared], self.ends[shared]
+
+    @property
     def rank(self) -> Ints:
         """The dense rank of each value, equal ones sharing one: [n]."""
         rank = np.empty(len(self.order), np.int64)
@@ -87,9 +94,9 @@ class Drawn:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
         draws, units = self.weights.shape
         n_blocks = -(-draws // kernels.BLOCK)
-        filled = np.zeros((n_blocks * kernels.BLOCK, units), np.int16 if self.is_narrow else np.int32)
-        filled[:draws] = self.weights
-        return np.ascontiguousarray(filled.reshape(n_blocks, kernels.BLOCK, units).transpose(0, 2, 1))
+        filled = np.zeros((n_blocks, units, kernels.BLOCK), np.int16 if self.is_narrow else np.int32)
+        kernels.in_blocks(self.weights, filled)
+        return filled
 
     @cached_property
     def is_narrow(self) -> bool:
@@ -114,7 +121,8 @@ class Drawn:
     @cached_property
     def size(self) -> Floats:
         """How many models each draw holds: [draws]."""
-        return np.asarray(self.weights.astype(np.float64) @ self.sizes)
+        # Whole numbers below 2^24 are exact in float32.
+        return np.asarray(self.weights @ self.sizes.astype(np.float32), dtype=np.float64)
 
     @cached_property
     def total(self) -> Floats:
@@ -155,24 +163,40 @@ class PairCounts:
 
 
 def pair_counts(
-    x: Floats, y: Floats, drawn: Drawn, ties_x: Floats | None = None, ties_y: Floats | None = None
+    x: Floats,
+    y: Floats,
+    drawn: Drawn,
+    ties_x: Floats | None = None,
+    ties_y: Floats | None = None,
+    rank_y: Ints | None = None,
 ) -> PairCounts:
-    """Count pairs in every draw; x, y: [n]. The ``ties`` of x and of y are not counted again where they are given."""
+    """Count pairs in every draw; x, y: [n].
+
+    The ``ties`` of x and of y, and the dense rank of y, are not found again where they are given.
+    """
+    by_x = Ordered.of(x)
     return PairCounts(
-        drawn_concordance(x, y, drawn),
+        drawn_concordance(x, y, drawn, by_x=by_x, rank_y=rank_y),
         drawn.total,
         drawn.size,
-        ties(x, drawn) if ties_x is None else ties_x,
+        ties(x, drawn, by_value=by_x) if ties_x is None else ties_x,
         ties(y, drawn) if ties_y is None else ties_y,
     )
 
 
-def drawn_concordance(x: Floats, y: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
+def drawn_concordance(
+    x: Floats,
+    y: Floats,
+    drawn: Drawn,
+    heavy: Floats | None = None,
+    by_x: Ordered | None = None,
+    rank_y: Ints | None = None,
+) -> Floats:
     """Sum sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, as ``PairCounts`` counts them: [draws].
 
     x, y: [n]. With ``heavy`` [n] each pair is multiplied by the mean of its models' entries.
     """
-    by_x, rank = Ordered.of(x), ranks_of(y)
+    by_x, rank = by_x or Ordered.of(x), ranks_of(y) if rank_y is None else rank_y
     own, sums = np.empty(drawn.n_units), np.empty((len(drawn.blocks), kernels.BLOCK))
     each = np.ones(len(x)) if heavy is None else heavy
     kernels.own_pairs(drawn.members, drawn.starts, x, y, each, own)
@@ -184,10 +208,10 @@ def drawn_concordance(x: Floats, y: Floats, drawn: Drawn, heavy: Floats | None =
     return drawn.kept(sums)
 
 
-def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> PairCounts:
+def point_counts(x: Floats, y: Floats, concordance: float | None = None, ties_y: float | None = None) -> PairCounts:
     """Count the pairs of x [n] and y [n] in the table itself, where every model counts once: one entry.
 
-    ``concordance`` is given where the caller has it.
+    ``concordance`` and the ``ties_y`` are given where the caller has them.
 
     >>> point_counts(np.array([1.0, 2.0, 3.0, 3.0]), np.array([1.0, 3.0, 2.0, 4.0])).tau_a.round(3).tolist()
     [0.5]
@@ -195,8 +219,13 @@ def point_counts(x: Floats, y: Floats, concordance: float | None = None) -> Pair
     if concordance is None:
         concordance = concordance_of(x, y)
     n = float(len(x))
-    values = (concordance, n**2, n, *(float((tie_sizes(v).astype(float) ** 2).sum()) for v in (x, y)))
+    values = (concordance, n**2, n, _tied_pairs(x), _tied_pairs(y) if ties_y is None else ties_y)
     return PairCounts(*(np.array([v]) for v in values))
+
+
+def _tied_pairs(values: Floats) -> float:
+    """Count the ordered pairs of equal values [n], those of a value with itself too."""
+    return float((tie_sizes(values).astype(float) ** 2).sum())
 
 
 def tie_sizes(values: Floats) -> Ints:
@@ -276,23 +305,37 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
         return np.asarray(np.where(denominator > 0, numerator / denominator, np.nan))
 
 
-def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
+def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None, by_value: Ordered | None = None) -> Floats:
     """Count the ordered pairs of equal values, models with themselves too, as ``PairCounts`` does: [draws].
 
     With ``heavy`` [n] each pair counts the mean of its models' entries.
     """
-    by_value = Ordered.of(values)
-    if heavy is None and by_value.ends.all():
+    by_value = by_value or Ordered.of(values)
+    if heavy is not None:
+        return _heavy_ties(by_value, drawn, heavy)
+    order, ends = by_value.tied
+    if not len(order):
         return drawn.size
+    own = _own_ties(order, ends, drawn)
+    sums = np.empty((len(drawn.blocks), kernels.BLOCK))
+    kernels.drawn_ties(order, ends, drawn.local, drawn.blocks, own, sums)
+    return drawn.kept(sums) + drawn.size
+
+
+def _own_ties(order: Ints, ends: Bools, drawn: Drawn) -> Floats:
+    """Count the ordered pairs of equal values inside each unit, among models in order [k]: [units]."""
+    group: Ints = np.cumsum(ends) - ends
+    cell, members = np.unique(drawn.local[order] * len(order) + group, return_counts=True)
+    sums = np.bincount(cell // len(order), members.astype(np.float64) ** 2, minlength=drawn.n_units)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _heavy_ties(by_value: Ordered, drawn: Drawn, heavy: Floats) -> Floats:
     rank = by_value.rank
     key = drawn.local * (int(rank.max()) + 1) + rank
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
-    of_pairs = counts[group] * (np.ones(len(values)) if heavy is None else heavy)
-    own, sums = np.bincount(drawn.local, of_pairs), np.empty((len(drawn.blocks), kernels.BLOCK))
-    if heavy is None:
-        kernels.drawn_ties(by_value.order, by_value.ends, drawn.local, drawn.blocks, own, sums)
-    else:
-        kernels.heavy_ties(by_value.order, by_value.ends, drawn.local, heavy, drawn.blocks, own, sums)
+    own, sums = np.bincount(drawn.local, counts[group] * heavy), np.empty((len(drawn.blocks), kernels.BLOCK))
+    kernels.heavy_ties(by_value.order, by_value.ends, drawn.local, heavy, drawn.blocks, own, sums)
     return drawn.kept(sums)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from measurebench.stats.population.population import UNSTATED
-from measurebench.stats.resampling.concordance import concordance_sums, ranks_of
+from measurebench.stats.resampling.concordance import concordance_sums
 from measurebench.stats.resampling.draws import (
     NORMAL_FROM,
     Floats,
@@ -88,7 +88,7 @@ class Inside:
         moved = moves(
             everywhere, self.cohort.units, draws.permutations, draws.stream("tau inside", self.axis, self.level.name)
         )
-        return concordance_sums(np.stack([s.x[self.level.rows] for s in samples]), ranks_of(self.cohort.y)[moved])
+        return concordance_sums(np.stack([s.x[self.level.rows] for s in samples]), self.cohort.rank_y[moved])
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,17 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     for k, level in enumerate(levels):
         strata[level.rows] = k
     n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moved = ranks_of(cohort.y)[moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))]
+    moved = cohort.rank_y[moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))]
     parts = [Inside.of(axis, level, cohort) for level in levels]
+    found = [part.concordance(cohort.rank_y[None], samples) for part in parts]
     permuted = [part.concordance(moved, samples) for part in parts]
     tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
     results = []
     for m, sample in enumerate(samples):
-        inside = [_inside(axis, part, sample, permuted[k][m], tails[k][m]) for k, part in enumerate(parts)]
+        inside = [
+            _inside(axis, part, sample, float(found[k][m, 0]), permuted[k][m], tails[k][m])
+            for k, part in enumerate(parts)
+        ]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))
     return results
@@ -156,15 +160,15 @@ def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
     return [dict(zip(names, results, strict=True)) for results in every]
 
 
-def _inside(axis: str, part: Inside, sample: Sample, permuted: Floats, tail: Floats) -> LevelResult:
+def _inside(axis: str, part: Inside, sample: Sample, concordance: float, permuted: Floats, tail: Floats) -> LevelResult:
     cohort, level = part.cohort, part.level.name
     x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
     reason = flaw(x, y)
     if reason:
         missing = [Estimate(name, axis, level, n, n_pairs(n), NAN, reason=reason) for name in ("tau_within", "tau_a")]
         return LevelResult(missing, NAN, np.full(len(cohort.draws.weights), NAN), np.full(len(permuted), NAN))
-    point = point_counts(x, y)
-    draws = pair_counts(x, y, cohort.drawn, ties_y=cohort.ties_y)
+    point = point_counts(x, y, concordance, cohort.point_ties_y)
+    draws = pair_counts(x, y, cohort.drawn, ties_y=cohort.ties_y, rank_y=cohort.rank_y)
     p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.concordance import ranks_of
 from measurebench.stats.resampling.draws import (
     Floats,
     Ints,
@@ -124,6 +125,16 @@ class Cohort:
     def ties_y(self) -> Floats:
         """The target's ties in every draw: [draws]."""
         return ties(self.y, self.drawn)
+
+    @cached_property
+    def rank_y(self) -> Ints:
+        """The target's dense rank: [n]."""
+        return ranks_of(self.y)
+
+    @cached_property
+    def point_ties_y(self) -> float:
+        """The target's ties in the table itself, as ``PairCounts`` counts them."""
+        return float(point_counts(self.y, self.y, 0.0).ties_y[0])
 
     @cached_property
     def donors(self) -> Ints:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.concordance import ranks_of
 from measurebench.stats.resampling.draws import (
     Floats,
     Ints,
-    Singles,
     bootstrap_weights_double,
     exchanges,
     n_permutations,
@@ -18,12 +18,14 @@ from measurebench.stats.resampling.draws import (
     permutation_p,
 )
 from measurebench.stats.resampling.intervals import FEW_UNITS, is_perfect, perfect_interval
+from measurebench.stats.resampling.kernels import moved_signs
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = [
     "Granulated",
     "Matching",
+    "Sharing",
     "by_pair",
     "exchanged",
     "granulated",
@@ -105,7 +107,7 @@ def exchanged(asked: Asked) -> list[Ints]:
     return [moves(match, asked.cohort.draws) for match in asked.shared(matchings)]
 
 
-def permuted_pairs(sample: Sample, asked: Asked) -> list[Singles]:
+def permuted_pairs(sample: Sample, asked: Asked) -> list[Floats]:
     """Return the signs of a measure's matched pairs after each exchange, setting by setting: [permutations, pairs]."""
     found = zip(asked.shared(matchings), asked.shared(exchanged), strict=True)
     return [permuted_signs(match, sample.x, exchange) for match, exchange in found]
@@ -129,7 +131,7 @@ def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
         (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted, drawn.get(sample.name)))
         for match, permuted, drawn in parts
     ]
-    return [*(psi.row for _, psi in found), psi_mean(found)] if found else []
+    return [*(psi.row for _, psi in found), psi_mean(found, asked.shared(_sharing))] if found else []
 
 
 def matching_rows(population: Population, found: list[Matching]) -> list[dict[str, Any]]:
@@ -187,6 +189,45 @@ class _Terms:
         return np.asarray(np.sign(x[match.i] - x[match.j]) * self.signs * self.weight)
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """The pairs (first, second) of independent comparisons, those of all settings in turn, that share a run: [shared].
+
+    ``n_units`` is the number of runs that take part.
+    """
+
+    first: Ints
+    second: Ints
+    n_units: int
+
+    @classmethod
+    def of(cls, matches: list[Matching]) -> "Sharing":
+        """Take the comparisons of settings that have a pair."""
+        from scipy.sparse import csr_array, vstack
+
+        incidence = []
+        n_units = max(int(match.units.max()) for match in matches) + 1
+        for match in matches:
+            components, rows = np.unique(match.component, return_inverse=True)
+            unit = np.r_[match.units[match.i], match.units[match.j]]
+            entries = (np.ones(len(unit)), (np.r_[rows, rows], unit))
+            incidence.append(csr_array(entries, shape=(len(components), n_units)))
+        stacked = vstack(incidence)
+        first, second = (stacked @ stacked.T).tocoo().coords
+        return cls(first, second, len(np.unique(stacked.tocoo().coords[1])))
+
+    def error(self, deviations: list[Floats]) -> float:
+        """Return the standard error of the mean psi from the deviations [components] of each setting; 0 if none."""
+        e = np.concatenate([part / len(deviations) for part in deviations])
+        variance = float((e[self.first] * e[self.second]).sum())
+        return float(np.sqrt(variance)) if variance > 0 and len(e) > 2 else 0.0
+
+
+def _sharing(asked: Asked) -> Sharing | None:
+    matches = [match for match in asked.shared(matchings) if len(match.i)]
+    return Sharing.of(matches) if matches else None
+
+
 def _drawn(asked: Asked) -> list[dict[str, Floats]]:
     """Return psi of every measure in every draw of independent comparisons, setting by setting: [draws] each.
 
@@ -213,7 +254,7 @@ def _drawn_psi(sums: Floats, counts: Floats, draws: Draws, axis: str) -> Floats:
 
 
 def granulated(
-    match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Singles, drawn: Floats | None = None
+    match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Floats, drawn: Floats | None = None
 ) -> Granulated:
     """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
 
@@ -242,11 +283,11 @@ def granulated(
     return Granulated(row, components, (sums - estimate * of.counts) / of.n_groups)
 
 
-def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Singles:
+def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Floats:
     """Return sign(x_i - x_j) of the matched pairs after each exchange: [permutations, pairs]."""
-    ranks = np.unique(x, return_inverse=True)[1].astype(np.int32)
-    left, right = ranks[moved[:, match.i]], ranks[moved[:, match.j]]
-    return np.asarray((left > right).astype(np.float32) - (left < right).astype(np.float32))
+    signs = np.empty((len(moved), len(match.i)))
+    moved_signs(ranks_of(x), moved, match.i, match.j, signs)
+    return signs
 
 
 def moves(match: Matching, draws: Draws) -> Ints:
@@ -255,7 +296,7 @@ def moves(match: Matching, draws: Draws) -> Ints:
     return exchanges(match.strata, match.blocks, draws_wanted, draws.stream("psi", match.axis))
 
 
-def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
+def psi_mean(results: list[tuple[Matching, Granulated]], sharing: Sharing | None = None) -> Estimate:
     """Return the mean of psi over settings, with an interval that allows for comparisons that share a run.
 
     One run takes part in a comparison for every setting, so the settings' psi are not independent. The variance sums
@@ -267,7 +308,8 @@ def psi_mean(results: list[tuple[Matching, Granulated]]) -> Estimate:
     estimate = float(np.mean([psi.row.estimate for _, psi in defined]))
     n_models = len(np.unique(np.concatenate([np.r_[m.i, m.j] for m, _ in defined])))
     pairs = sum(psi.row.n_pairs for _, psi in defined)
-    error, n_units = _shared_error(defined)
+    sharing = Sharing.of([match for match, _ in defined]) if sharing is None else sharing
+    error, n_units = sharing.error([psi.deviations for _, psi in defined]), sharing.n_units
     if is_perfect(estimate):
         return _perfect_mean(estimate, n_models, pairs, max(len(psi.components) for _, psi in defined))
     if not error > 0 or min(len(psi.components) for _, psi in defined) < FEW_UNITS:
@@ -290,29 +332,6 @@ def _perfect_mean(estimate: float, n_models: int, pairs: int, n_comparisons: int
     reason = "" if np.isfinite(low) else f"{n_comparisons} independent comparisons, all alike, give no interval"
     p = min(1.0, 2 * 0.5**n_comparisons)
     return Estimate("psi_mean", "", "", n_models, pairs, estimate, low, high, p, reason)
-
-
-def _shared_error(defined: list[tuple[Matching, Granulated]]) -> tuple[float, int]:
-    """Return the standard error of the mean psi, and the number of runs that take part."""
-    from scipy.sparse import csr_array, vstack
-
-    incidence, deviations = [], []
-    n_units = max(int(match.units.max()) for match, _ in defined) + 1
-    for match, psi in defined:
-        rows = np.searchsorted(psi.components, match.component)
-        rows = np.where(np.isin(match.component, psi.components), rows, -1)
-        keep = rows >= 0
-        unit = np.r_[match.units[match.i[keep]], match.units[match.j[keep]]]
-        entries = (np.ones(len(unit)), (np.r_[rows[keep], rows[keep]], unit))
-        incidence.append(csr_array(entries, shape=(len(psi.components), n_units)))
-        deviations.append(psi.deviations / len(defined))
-    stacked = vstack(incidence)
-    shared = (stacked @ stacked.T).tocoo()
-    e = np.concatenate(deviations)
-    rows, columns = shared.coords
-    variance = float((e[rows] * e[columns]).sum())
-    units = np.unique(stacked.tocoo().coords[1])
-    return (float(np.sqrt(variance)) if variance > 0 and len(e) > 2 else 0.0), len(units)
 
 
 def _pairs(group: Ints, level: Ints) -> tuple[Ints, Ints]:

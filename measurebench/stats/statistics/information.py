@@ -91,6 +91,7 @@ def conditional_information(sample: Sample, cells: Cells) -> Estimate:
 def _above(x: Floats, y: Floats, indicator: Singles) -> tuple[Singles, Singles]:
     """Count for each model, cell by cell, the models of smaller y with smaller x, and with larger x: [n, cells]."""
     agree, disagree = np.empty(indicator.shape, np.float32), np.empty(indicator.shape, np.float32)
+    x, y = ranks_of(x).astype(np.int32), ranks_of(y).astype(np.int32)
     for start in range(0, len(x), _AT_A_TIME):
         part = slice(start, start + _AT_A_TIME)
         below_y, of_x = y[part, None] > y, x[part, None]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from measurebench.stats.resampling.concordance import concordance_sums, ranks_of
+from measurebench.stats.resampling.concordance import concordance_sums
 from measurebench.stats.resampling.draws import Floats, percentile_interval, permutation_p
 from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, pair_counts, spearman, weighted_spearman
@@ -43,7 +43,7 @@ def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
     ``permuted`` [permutations] is the concordance after each exchange of whole units.
     """
     cohort = sample.cohort
-    draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.ties_x, cohort.ties_y)
+    draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.ties_x, cohort.ties_y, cohort.rank_y)
     point = sample.point
     p = permutation_p(float(point.concordance[0]), permuted, sample.n)
     rows = [
@@ -73,7 +73,7 @@ def bootstrapped(
 def permuted_overall(samples: list[Sample]) -> Floats:
     """Return the concordance of each sample of one cohort after exchanging whole units: [samples, permutations]."""
     cohort = samples[0].cohort
-    return concordance_sums(np.stack([s.x for s in samples]), ranks_of(cohort.y)[cohort.donors])
+    return concordance_sums(np.stack([s.x for s in samples]), cohort.rank_y[cohort.donors])
 
 
 def _spearman(sample: Sample) -> Estimate:

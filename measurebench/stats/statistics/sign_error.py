@@ -9,7 +9,6 @@ import numpy as np
 from measurebench.stats.resampling.draws import (
     Floats,
     Ints,
-    Singles,
     bootstrap_p,
     bootstrap_weights_double,
     percentile_interval,
@@ -134,7 +133,7 @@ class Environments:
 
 
 def environments(
-    changes: Changes, x: Floats, sign: int, permuted: Singles, draws: Draws, drawn: Floats | None = None
+    changes: Changes, x: Floats, sign: int, permuted: Floats, draws: Draws, drawn: Floats | None = None
 ) -> Environments:
     """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
 

@@ -32,6 +32,14 @@ def test_the_set_up_matters_where_two_intervals_lie_apart(low: float, high: floa
     assert claimed(*rows, claim="the correlation depends on the training set-up", measure="m") == expected
 
 
+def test_of_many_levels_two_that_just_lie_apart_may_be_chance() -> None:
+    claim = {"claim": "the correlation depends on the training set-up", "measure": "m"}
+    two = [row("m", "tau_within", e, axis="setting_b", level=str(k)) for k, e in enumerate((0.1, 0.31))]
+    between = [row("m", "tau_within", 0.2, axis="setting_b", level=str(k)) for k in range(2, 9)]
+    assert claimed(*two, **claim) == "holds"  # 0.21 is 2.9 standard errors: p = 0.004
+    assert claimed(*two, *between, **claim) == "not decided"  # 36 pairs of levels
+
+
 def test_levels_of_different_settings_are_not_compared_and_levels_without_interval_do_not_count() -> None:
     claim = {"claim": "the correlation depends on the training set-up", "measure": "m"}
     apart = [row("m", "tau_within", e, axis=axis, level="1") for axis, e in (("setting_a", -0.9), ("setting_b", 0.9))]
