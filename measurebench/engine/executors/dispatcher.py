@@ -30,6 +30,7 @@ class Job:
     gpu_memory: int = 0
     model_digest: str = ""
     done: set[Pair] = field(default_factory=set)
+    refusal: str | None = None  # why the worker could not load the model
 
     def note(self, event: Event) -> None:
         """Keep what an event says about the state of this task."""
@@ -37,14 +38,15 @@ class Job:
             self.environment, self.on_gpu = event.value["digest"], event.value.get("device", "cpu") != "cpu"
         elif event.kind == "model" and not event.value["failure"]:
             self.model_digest = event.value["model_digest"]
+        elif event.kind == "record" and (event.value.measure, event.value.split) == _LOADING:
+            self.refusal = event.value.reason
         elif event.kind == "record":
             self.done.add((event.value.measure, event.value.split))
             self.gpu_memory = max(self.gpu_memory, event.value.peak_memory_bytes if self.on_gpu else 0)
 
     def rest(self) -> Task:
-        """Return the task with the pairs still open; none for a model that could not be loaded."""
-        left = () if _LOADING in self.done else self.task.pairs
-        return replace(self.task, pairs=tuple(pair for pair in left if pair not in self.done))
+        """Return the task with the pairs still open."""
+        return replace(self.task, pairs=tuple(pair for pair in self.task.pairs if pair not in self.done))
 
 
 def dispatch(pool: Pool, queue: BlockQueue, options: RunOptions, dataset: Dataset) -> Iterator[Event]:
@@ -52,10 +54,11 @@ def dispatch(pool: Pool, queue: BlockQueue, options: RunOptions, dataset: Datase
 
     Whenever a worker begins, ends or is lost, an event of the kind "worker" says so, with a WorkerState.
 
-    A task whose worker died is given to another one, without what is on record. Where as many workers as the pool
-    allows died at the same measure, or while loading the same model, that becomes a failed record, which says how they
-    died. The pool is stopped in the end, also when the caller stops listening. Raises MeasurebenchError where workers
-    die before they begin, and the error with which a worker refused its task.
+    A task whose worker died, or could not load a model that others have loaded, is given to another one, without what
+    is on record. Where as many workers as the pool allows died at the same measure, or while loading the same model,
+    that becomes a failed record, which says how they died. The pool is stopped in the end, also when the caller stops
+    listening. Raises MeasurebenchError where workers die before they begin, and the error with which a worker refused
+    its task.
     """
     jobs = _Jobs(pool, queue, options, dataset)
     try:
@@ -77,6 +80,7 @@ class _Jobs:
         self.held: dict[int, Job] = {}
         self.deaths = Counter[tuple[str, str, Pair]]()  # by model, configuration and measure
         self.silent = Counter[tuple[str, str]]()  # deaths before a task, by model and configuration, had begun
+        self.loaded: dict[tuple[str, str], str] = {}  # digests of what some worker has loaded, by the same
         self.heard_of: set[int] = set()
 
     def hand_out(self) -> Iterator[Event]:
@@ -97,7 +101,7 @@ class _Jobs:
             yield from self._bury(news)
         elif isinstance(news, Finished):
             if job := self.held.pop(news.worker, None):
-                self.queue.finished(job.task, news.worker)
+                yield from self._ended(job, news.worker)
                 yield self._state(news.worker)
         else:
             yield self._told(news)
@@ -107,8 +111,37 @@ class _Jobs:
             raise news.event.value
         self.heard_of.add(news.worker)
         self.silent.pop(_NO_TASK, None)
-        self.held[news.worker].note(news.event)
+        job = self.held[news.worker]
+        job.note(news.event)
+        if job.model_digest:
+            self.loaded[_model(job)] = job.model_digest
         return news.event
+
+    def _ended(self, job: Job, worker: int) -> Iterator[Event]:
+        """Put back what a worker has left of a task that it ended, if others can measure it.
+
+        That is so where it could not load the model and others could: on its machine a file may be missing.
+        """
+        if self._left(job).pairs:
+            why = (
+                f"could not load the model: {job.refusal}"
+                if job.refusal is not None
+                else "ended the task without measuring it"
+            )
+            yield from self._blame(job, Death(worker, f"the worker on {self.pool.place(worker)} {why}"))
+        self._put_back(job, worker)
+
+    def _left(self, job: Job) -> Task:
+        """Return what is left of a task; nothing of a model that nobody could load."""
+        if job.refusal is not None and _model(job) not in self.loaded:
+            return replace(job.task, pairs=())
+        return job.rest()
+
+    def _put_back(self, job: Job, worker: int) -> None:
+        if (rest := self._left(job)).pairs:
+            self.queue.give_back(rest, worker)
+        else:
+            self.queue.finished(job.task, worker)
 
     def _bury(self, death: Death) -> Iterator[Event]:
         """Yield the failed record of what a worker died at, if any, and put the rest of its task back."""
@@ -119,18 +152,13 @@ class _Jobs:
         self.heard_of.discard(death.worker)
         if job is None:
             return
-        for consequence in self._blame(job, death):
-            job.note(consequence)
-            yield consequence
-        if (rest := job.rest()).pairs:
-            self.queue.give_back(rest, death.worker)
-        else:
-            self.queue.finished(job.task, death.worker)
+        yield from self._blame(job, death)
+        self._put_back(job, death.worker)
 
     def _count_silent(self, job: Job | None, death: Death) -> None:
         if job.environment if job else death.worker in self.heard_of:
             return
-        key = (job.task.spec.id, job.task.config.digest()) if job else _NO_TASK
+        key = _model(job) if job else _NO_TASK
         self.silent[key] += 1
         if self.silent[key] == _SILENT_DEATHS:
             raise MeasurebenchError(f"workers end before they begin: {death.how}")
@@ -146,20 +174,34 @@ class _Jobs:
         how = death.how if self.pool.tries == 1 else f"{death.how}, for the {_ordinal(self.deaths[place])} time"
         # A worker's memory of a GPU is known from the records that it sent; its ordinary memory from the pool.
         peak = job.gpu_memory if job.on_gpu else death.peak_memory_bytes
-        pair, options = place[-1], self.options
+        for consequence in self._consequences(job, place[-1], how, peak):
+            job.note(consequence)
+            yield consequence
+
+    def _consequences(self, job: Job, pair: Pair, how: str, peak: int) -> Iterator[Event]:
+        """Yield the failed record of a measure, or the entry and the failed record of a model."""
         if pair == _LOADING:
-            yield from load_failure(job.task, options, how, job.environment, peak)
+            yield from load_failure(job.task, self.options, how, job.environment, peak)
         else:
-            yield broken_off(job.task, options, self.dataset, pair, job.model_digest, how, job.environment, peak)
+            digest = self.loaded[_model(job)]
+            yield broken_off(job.task, self.options, self.dataset, pair, digest, how, job.environment, peak)
 
     def _place(self, job: Job) -> tuple[str, str, Pair] | None:
-        """Return model, configuration and measure at which a worker was; None before the first and after the last."""
+        """Return model, configuration and measure at which a worker was; None before the first and after the last.
+
+        A model that another worker has loaded is not to blame for a death while it was loaded again.
+        """
         if not job.environment:
             return None
-        pairs = job.rest().pairs
-        if job.model_digest and not pairs:
+        pairs, is_loaded = self._left(job).pairs, _model(job) in self.loaded
+        if (is_loaded or job.refusal is not None) and not pairs:
             return None
-        return job.task.spec.id, job.task.config.digest(), pairs[0] if job.model_digest else _LOADING
+        return *_model(job), pairs[0] if is_loaded else _LOADING
+
+
+def _model(job: Job) -> tuple[str, str]:
+    """Return what tells a model of a run: its id, and the digest of its configuration."""
+    return job.task.spec.id, job.task.config.digest()
 
 
 def _ordinal(n: int) -> str:

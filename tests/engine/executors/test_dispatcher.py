@@ -133,6 +133,36 @@ def test_a_model_that_cannot_be_loaded_is_not_tried_again_after_its_worker_died(
     assert len(pool.given) == 1
 
 
+def two_blocks() -> tuple[Task, Task]:
+    """The measures of the two splits, as two workers get them."""
+    return task(pairs=PAIRS[:2]), task(pairs=PAIRS[2:])
+
+
+def test_deaths_while_loading_what_others_have_loaded_leave_no_measure_open() -> None:
+    """Three workers die while they load the model again: nobody records the measure unless the dispatcher does."""
+    script = lives(whole(two_blocks()[0]), *[[BEGUN, death(how="was killed")]] * 3)
+    events = run(ScriptedPool(script, tries=3), *two_blocks())
+    assert records(events) == [(*PAIRS[0], "measured"), (*PAIRS[1], "measured"), (*PAIRS[2], "failed")]
+    assert (events[-1].value.reason, events[-1].value.model_digest) == ("was killed, for the third time", "loaded")
+
+
+def test_what_one_worker_cannot_load_another_measures() -> None:
+    refused = [BEGUN, NOT_LOADED, measured("load", "train", status="failed", value=None, reason="no such file")]
+    pool = ScriptedPool(lives(whole(two_blocks()[0]), refused), tries=3)
+    events = run(pool, *two_blocks())
+    assert ("clean_accuracy", "test", "measured") in records(events)
+    assert len(pool.given) == 3
+
+
+def test_what_no_worker_can_load_any_more_is_failed_and_says_why() -> None:
+    refused = [BEGUN, NOT_LOADED, measured("load", "train", status="failed", value=None, reason="no such file")]
+    silent = [BEGUN]  # a worker that has failed to load a model says nothing the next time
+    events = run(ScriptedPool(lives(whole(two_blocks()[0]), refused, silent, silent), tries=3), *two_blocks())
+    failed = [e.value for e in events if e.kind == "record" and e.value.status == "failed"][-1]
+    assert (failed.measure, failed.split) == PAIRS[2]
+    assert "node-0 ended the task without measuring it, for the third time" in failed.reason
+
+
 def test_a_death_after_the_last_measure_fails_nothing() -> None:
     events = run(ScriptedPool(lives([*whole(task()), death()])))
     assert {status for *_, status in records(events)} == {"measured"}
