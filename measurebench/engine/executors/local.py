@@ -29,6 +29,7 @@ from measurebench.engine.plan import Task
 
 __all__ = ["LocalPool", "how_it_ended", "without_main"]
 
+_GRACE_SECONDS = 5.0  # for a worker to end by itself
 _DEVICE_LOST = 75  # exit status of a worker that can no longer use its GPU; its records are all written
 # Signals by which a system or a person asks a process to end; no measure ends its own process with them.
 _POLITE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -115,10 +116,10 @@ class LocalPool:
         for pipe in self._pipes.values():
             pipe.close()
         for process in self._processes.values():
-            process.join(timeout=5)
+            process.join(_GRACE_SECONDS)
             if process.is_alive():
                 process.terminate()
-                process.join(timeout=5)
+                process.join(_GRACE_SECONDS)
 
 
 def how_it_ended(exit_code: int | None) -> str:

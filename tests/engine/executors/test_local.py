@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from measurebench.datasets import load_dataset
+from measurebench.engine.executors import local
 from measurebench.engine.executors.local import LocalPool, how_it_ended
 from measurebench.engine.options import RunOptions
 
@@ -22,7 +23,8 @@ def test_a_death_is_told_in_words(exit_code: int | None, words: str) -> None:
     assert how_it_ended(exit_code) == f"the worker process {words}"
 
 
-def test_idle_workers_end_by_themselves(tmp_path: Path) -> None:
+def test_idle_workers_end_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_GRACE_SECONDS", 120.0)  # a busy machine takes long to start it in the first place
     pool = LocalPool(RunOptions("digits", attacks="none"), load_dataset("digits").reduced(1, 1), tmp_path, 1)
     (process,) = pool._processes.values()
     pool.stop()
