@@ -10,6 +10,7 @@ from typing import Any
 
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
+from measurebench.core.threat import radius_text
 from measurebench.reporting.comparison.comparison_page import comparison_page, comparison_sentence
 from measurebench.reporting.html.shell import templates, write_text
 from measurebench.reporting.html.wording import count
@@ -21,6 +22,7 @@ from measurebench.reporting.study.finding import finding
 from measurebench.reporting.study.study_page import study_page
 from measurebench.reporting.subject.study import Study, load_study, study_name
 from measurebench.store.csv_text import csv_text
+from measurebench.store.verdicts import load_verdicts
 
 __all__ = ["Published", "slug", "write_site"]
 
@@ -49,7 +51,8 @@ def write_site(
 
     ``boards`` are further leaderboards, as pairs of data set and threat (``("cifar100", "Linf")``), or ``all``.
     ``comparisons`` are pairs of studies; each has a page that says which conclusions of the first the second confirms.
-    ``pairs`` are results folders, or files of verdicts, whose models are ranked on the same images: ``pairs/NAME/``.
+    ``pairs`` are results folders, or files of verdicts, whose models are ranked on the same images: ``pairs/NAME/``,
+    or ``pairs/NAME-at-RADIUS/`` for each of several radii.
     ``studies`` are results folders or tables; a study's address is its name. ``index.json`` lists the same with the
     SHA-256 of every file. Files of an earlier site in ``out`` are replaced, others are left alone. The index links to
     the documentation where that lies in ``out``, as ``docs/index.html``. Raises
@@ -65,7 +68,7 @@ def write_site(
         taken.add(address)
         published.append(_write_study(study, out / address, address))
     published += [_write_comparison(first, second, out) for first, second in comparisons]
-    published += [_write_pairs(Path(source), out) for source in pairs]
+    published += [page for source in pairs for page in _write_pairs(Path(source), out)]
     cifar10 = [find_board("cifar10", norm) for norm in norms]
     others = BOARDS if boards == "all" else [find_board(*chosen) for chosen in boards if not isinstance(chosen, str)]
     for board in dict.fromkeys([*cifar10, *others]):
@@ -116,10 +119,18 @@ def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Publi
     return Published(address, title, f"{comparison_sentence(*studies)}.", _files(out / address))
 
 
-def _write_pairs(source: Path, out: Path) -> Published:
-    """Write the page of models compared in pairs, and its tables."""
-    ranking = rank_in_pairs([source])
-    name = study_name(source)
+def _write_pairs(source: Path, out: Path) -> list[Published]:
+    """Write the page of models compared in pairs, and its tables: one page for each radius that they were attacked at."""
+    verdicts = load_verdicts(source)
+    radii = sorted(set(verdicts["radius"].dropna())) if "radius" in verdicts.columns else []
+    if len(radii) < 2:
+        return [_write_ranking(source, "", out)]
+    return [_write_ranking(source, radius_text(radius), out) for radius in radii]
+
+
+def _write_ranking(source: Path, radius: str, out: Path) -> Published:
+    ranking = rank_in_pairs([source], radius=radius)
+    name = study_name(source) + (f" at {radius}" if radius else "")
     address = f"pairs/{slug(name)}"
     _fresh(out / address)
     write_pairs(ranking, out / address)

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from measurebench.core.digests import digest_file
@@ -9,6 +10,7 @@ from measurebench.reporting.site.site_pages import slug, write_site
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import write_analysis
 from tests.reporting.pairs.test_pairs_page import results
+from tests.stats.judging.test_paired_ranking import verdicts
 
 __all__ = ["results"]  # a fixture
 
@@ -68,6 +70,16 @@ def test_models_compared_in_pairs_have_a_page_with_their_tables(results: Path, t
     assert entry["address"] == f"pairs/{slug(results.parent.name)}"
     assert entry["text"].startswith("3 models in 1 tier")
     assert {file["name"] for file in entry["files"]} == {"index.html", "ranking.csv", "pairs.csv", "pairs.json"}
+
+
+def test_models_attacked_at_several_radii_have_a_page_for_each(tmp_path: Path) -> None:
+    file = tmp_path / "several.csv"
+    robust = {"a": [True] * 9, "b": [False] * 9}
+    pd.concat([verdicts(robust, radius=2 / 255), verdicts(robust, radius=8 / 255)]).to_csv(file, index=False)
+    write_site(tmp_path / "site", [], norms=[], pairs=[file])
+    listing = json.loads((tmp_path / "site" / "index.json").read_text())
+    assert [entry["address"] for entry in listing] == ["pairs/several-at-2-255", "pairs/several-at-8-255"]
+    assert listing[1]["title"] == "several at 8/255: models compared in pairs"
 
 
 def test_the_index_links_to_the_documentation_where_it_is_there(tmp_path: Path) -> None:
