@@ -120,7 +120,7 @@ def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Publi
 
 
 def _write_pairs(source: Path, out: Path) -> list[Published]:
-    """Write the page of models compared in pairs, and its tables: one page for each radius that they were attacked at."""
+    """Write the page of models compared in pairs, and its tables; a page for each radius where there are several."""
     verdicts = load_verdicts(source)
     radii = sorted(set(verdicts["radius"].dropna())) if "radius" in verdicts.columns else []
     if len(radii) < 2:
