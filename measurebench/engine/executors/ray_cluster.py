@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = ["RayCluster", "join"]
 
 # What a local Ray may hold in shared memory: the images of a run and files on their way. The rest goes to the disk.
 _OBJECT_STORE_BYTES = 512 * 2**20
+_KNOCK_SECONDS = 10.0
 _STARTS = 3  # Ray gives itself 30 s to start, which a busy machine may exceed
 
 
@@ -102,8 +104,9 @@ def _start(ray: Any, options: RunOptions) -> None:
         _start_here(ray, n_workers(options.workers, "cpu", n_tasks=10**6), quiet)
         return
     try:
+        _knock(options.address)
         ray.init(address=options.address, **quiet)
-    except (ConnectionError, ValueError, TimeoutError, RuntimeError, ray.exceptions.RayError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:200]
         # Recent releases of Ray let only those in who have the cluster's token, and do not always say so.
         hint = (
@@ -112,6 +115,13 @@ def _start(ray: Any, options: RunOptions) -> None:
         raise BadInputError("--address", "the address of a running Ray cluster", options.address, hint) from (
             ConnectionError(reason)
         )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody answers at HOST:PORT: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What the Ray executor decides before any worker starts, with a pretended Ray; the real one has its own tests."""
 
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +68,17 @@ def test_a_node_is_called_as_it_was_named_else_by_its_host() -> None:
     assert cluster.name_of("b", "host") == "host"
     assert cluster.name_of("c", "host") == "host"
     assert [cluster.is_alive(node) for node in "abc"] == [True, False, False]
+
+
+def test_an_address_at_which_nobody_listens_is_told_before_ray_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # free once the server is closed
+    ray = pretended(CPU=2)
+    ray.is_initialized, ray.exceptions = (lambda: False), SimpleNamespace(RayError=RuntimeError)
+    ray.init = lambda **_: pytest.fail("Ray is asked, which waits for minutes")
+    monkeypatch.setattr(ray_cluster, "_ray", lambda: ray)
+    with pytest.raises(BadInputError, match=f"the address of a running Ray cluster, got 127.0.0.1:{port}"):
+        join(options(address=f"127.0.0.1:{port}"))
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
