@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 _WORDS = {
-    "same": "the same judgement",
+    "same": "shown in both studies, or in neither",
     "apart": "same sign, but the intervals do not overlap",
     "turned": "the sign is the opposite",
     "gained": "shown here only",
@@ -96,10 +96,11 @@ def ranked_in_pairs(verdicts: Path, *, radius: str = "") -> list[str]:
     from measurebench.reporting.pairs.pairs_page import rank_in_pairs
 
     ranking = rank_in_pairs([verdicts], radius=radius)
-    lines = head("rank", "tier", "model", f"robust, of {ranking.n:,}", "to the first, points", "p, adjusted")
+    right = pd.read_parquet(verdicts).drop_duplicates(["model_id", "index"]).groupby("model_id")["correct"].sum()
+    lines = head("rank", "tier", "model", f"right, of {ranking.n:,}", "robust", "to the first, points", "p, adjusted")
     against = ranking.pairs[ranking.pairs["first"] == ranking.entries["model_id"].iloc[0]].set_index("second")
     for row in ranking.entries.to_dict("records"):
-        cells = (row["rank"], row["tier"], row["model_id"], row["robust"])
+        cells = (row["rank"], row["tier"], row["model_id"], right[row["model_id"]], row["robust"])
         if (name := row["model_id"]) not in against.index:
             lines.append(line(*cells, "", ""))
             continue

@@ -145,7 +145,9 @@ def test_verdicts_are_published_and_rank_the_models(made: Path, tmp_path: Path) 
     assert table.groupby("model_id")["robust"].sum().to_dict() == counts.to_dict()
     lines = ranked_in_pairs(tmp_path / "verdicts.parquet")
     assert len(lines) == 2 + 4
-    assert lines[2].startswith(f"| 1 | 1 | {counts.sort_index().idxmax()} | {counts.max()} |")
+    best = counts.sort_index().idxmax()
+    right = pd.read_csv(made / "autoattack.csv").set_index("model_id").loc[best, "clean"]
+    assert lines[2].startswith(f"| 1 | 1 | {best} | {right} | {counts.max()} |")
     assert told_apart(tmp_path / "verdicts.parquet").startswith("on 5 images, 4 models in 1 tier")
 
 

@@ -34,7 +34,7 @@ CHANGES = {
     "gained": "shown in the second study only",
     "lost": "shown in the first study only",
     "apart": "same sign, but the intervals do not overlap",
-    "same": "judged alike in both studies",
+    "same": "shown in both studies, or in neither",
     "one side": "measured in one study only",
 }
 _ALPHA = 0.05

@@ -68,9 +68,9 @@ def paired_ranking(
     from it at ``alpha``, adjusted by Holm over all pairs. Raises BadInputError for verdicts of several tasks, of fewer
     than two models, without common images, or of different labels for one image.
     """
-    rows = verdicts[verdicts["split"] == split]
-    if radius:
-        rows = rows[[radius_text(value) == radius for value in rows["radius"]]]
+    rows = _at_radius(verdicts[verdicts["split"] == split], radius)
+    if rows.empty:
+        raise BadInputError("verdicts", f"some on {split} images", "none")
     measure = _measure(rows, attack)
     rows, task = _of_one_task(rows[rows["measure"] == measure])
     rows = rows.drop_duplicates(["model_id", "index"], keep="first")
@@ -87,6 +87,19 @@ def paired_ranking(
     ).assign(p_adjusted=adjusted, unpaired=_unpaired(robust))
     entries = _entries(names, robust, _tiers(pairs, names, alpha), pairs)
     return PairedRanking(measure.removesuffix("_accuracy"), split, task, n, entries, pairs)
+
+
+def _at_radius(rows: pd.DataFrame, radius: str) -> pd.DataFrame:
+    """Return the verdicts at a radius, all of them where none is named. Raises BadInputError where it has none."""
+    if not radius:
+        return rows
+    if "radius" not in rows.columns:
+        raise BadInputError("--radius", "verdicts with a column radius", "verdicts without one")
+    texts = rows["radius"].map(lambda value: radius_text(value) if isinstance(value, float) else str(value))
+    if not (texts == radius).any():
+        there = ", ".join(sorted(set(texts))) or "none"
+        raise BadInputError("--radius", f"a radius that models were attacked at: {there}", repr(radius))
+    return rows[texts == radius]
 
 
 def _measure(rows: pd.DataFrame, attack: str) -> str:

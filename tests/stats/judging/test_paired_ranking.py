@@ -121,3 +121,12 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_hundreds_of_models_take_seconds() -> None:
     found = paired_ranking(verdicts(several(120, 100)))
     assert len(found.pairs) == 120 * 119 / 2
+
+
+def test_a_radius_that_no_model_was_attacked_at_is_told_with_those_that_are_there() -> None:
+    with pytest.raises(BadInputError, match="a radius that models were attacked at: 0.15, got '8/255'"):
+        paired_ranking(verdicts(several()), radius="8/255")
+    with pytest.raises(BadInputError, match="verdicts with a column radius"):
+        paired_ranking(verdicts(several()).drop(columns="radius"), radius="8/255")
+    with pytest.raises(BadInputError, match="some on train images"):
+        paired_ranking(verdicts(several()), split="train")
