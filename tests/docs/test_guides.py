@@ -74,7 +74,7 @@ def given(name: str, folder: Path, environment: dict[str, str]) -> Iterator[dict
 
 def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
     """Write or run a block; one that is marked as not to be run is left alone, wherever it comes from."""
-    if not block.runs:
+    if not (block.runs or block.cluster):
         return
     if block.file:
         (folder / block.file).write_text(block.body, encoding="utf-8")
