@@ -61,7 +61,6 @@ CARD = Card(
         "repeated": repeated,
         "told_apart": lambda: told_apart(HERE / "verdicts.parquet"),
         "carried": lambda: carried(HERE),
-        "state": lambda: "",  # what the template says holds until the card is written
     },
 )
 

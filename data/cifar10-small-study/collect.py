@@ -31,8 +31,9 @@ def chosen(run: PlannedTraining) -> bool:
 def main(trained: Path, records: Path | None, data_dir: Path | None, dataset: str) -> None:
     """Write every file of the study."""
     planned = read_grid(GRID, dataset)
+    records = records or trained / "records"
     publish_study(Publication(HERE, planned, chosen), trained, records)
-    write_test_verdicts(records or trained / "records", HERE)
+    write_test_verdicts(records, HERE)
     images = load_dataset(dataset, data_dir=data_dir)
     fitted, _ = fitting_and_validation(images, planned[0].config)
     write_image_counts(HERE, images, len(images.train) - len(fitted))

@@ -42,9 +42,9 @@ def compare(
         page = write_comparison(first, second, out, options=options)
         say(f"{page} ({page.stat().st_size / 1e6:.2f} MB)")
         return 0
-    studies = load_study(first, options=options), load_study(second, options=options)
-    for row in comparison(*studies).to_dict("records"):
+    table = comparison(load_study(first, options=options), load_study(second, options=options))
+    for row in table.to_dict("records"):
         told = CHANGES[row["change"]] + ("; the two differ" if row["differs"] else "")
         say(f"{row['measure']:32} {fixed(row['tau_a']):>6} {fixed(row['tau_b']):>6}  {told}")
-    say(f"{comparison_sentence(*studies)}.", err=True)
+    say(f"{comparison_sentence(table)}.", err=True)
     return 0

@@ -34,7 +34,7 @@ def load_verdicts(source: str | Path) -> pd.DataFrame:
         raise BadInputError(str(source), expected, f"a table without {', '.join(missing)}")
     for name, kinds, expected in (("robust", "b", "true or false"), ("index", "iu", "whole numbers")):
         if table[name].dtype.kind not in kinds:
-            raise BadInputError(f"{source}: column {name!r}", expected, f"values such as {table[name].iloc[0]!r}")
+            raise BadInputError(f"{source}: column {name!r}", expected, f"a column of {table[name].dtype}")
     return table
 
 

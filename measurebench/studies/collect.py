@@ -33,7 +33,10 @@ __all__ = [
     "write_test_verdicts",
 ]
 
-_VERDICTS = ("model_id", "dataset", "norm", "radius", "split", "measure", "index", "label", "correct", "robust")
+_VERDICTS = (
+    *("model_id", "dataset", "norm", "radius", "split", "measure"),
+    *("index", "label", "correct", "robust", "broken_by"),
+)
 
 
 @dataclass(frozen=True)
@@ -156,18 +159,16 @@ def write_image_counts(folder: Path, dataset: Dataset, held_out: int) -> pd.Data
     return found
 
 
-def write_test_verdicts(
-    records: Path, folder: Path, measures: Sequence[str] = ("autoattack_accuracy",)
-) -> pd.DataFrame:
-    """Write verdicts.parquet: per model and test image, whether it is right, and whether it withstands each attack.
+def write_test_verdicts(records: Path, folder: Path) -> pd.DataFrame:
+    """Write verdicts.parquet: per model and test image, whether it is right, and what AutoAttack did to it.
 
     ``records`` is the results folder. Raises BadInputError for one without verdicts.
     """
     from measurebench.store.verdicts import read_verdicts
 
     found = read_verdicts(records)
-    found = found[(found["split"] == "test") & found["measure"].isin(measures)]
-    kept = found[[*_VERDICTS, *(name for name in ("broken_by",) if name in found.columns)]].reset_index(drop=True)
+    kept = found[(found["split"] == "test") & (found["measure"] == "autoattack_accuracy")]
+    kept = kept[list(_VERDICTS)].reset_index(drop=True)
     write_table(kept, folder / "verdicts.parquet")
     return kept
 

@@ -93,10 +93,12 @@ def told_apart(verdicts: Path, *, radius: str = "") -> str:
 
 def ranked_in_pairs(verdicts: Path, *, radius: str = "") -> list[str]:
     """Return the ranking of the models of a file of verdicts, with the paired difference of each to the first."""
-    from measurebench.reporting.pairs.pairs_page import rank_in_pairs
+    from measurebench.stats.judging.paired_ranking import paired_ranking
+    from measurebench.store.verdicts import load_verdicts
 
-    ranking = rank_in_pairs([verdicts], radius=radius)
-    right = pd.read_parquet(verdicts).drop_duplicates(["model_id", "index"]).groupby("model_id")["correct"].sum()
+    table = load_verdicts(verdicts)
+    ranking = paired_ranking(table, radius=radius)
+    right = table.drop_duplicates(["model_id", "index"]).groupby("model_id")["correct"].sum()
     lines = head("rank", "tier", "model", f"right, of {ranking.n:,}", "robust", "to the first, points", "p, adjusted")
     against = ranking.pairs[ranking.pairs["first"] == ranking.entries["model_id"].iloc[0]].set_index("second")
     for row in ranking.entries.to_dict("records"):

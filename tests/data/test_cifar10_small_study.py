@@ -1,4 +1,4 @@
-"""The small CIFAR-10 study: its scripts fit its grid, and, once it is measured, its files fit each other."""
+"""The small CIFAR-10 study: its scripts fit its grid, and its files fit each other."""
 
 import json
 import re
@@ -6,7 +6,6 @@ import runpy
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from measurebench.core.paths import data_folder
 from measurebench.models import resolve
@@ -15,7 +14,6 @@ from measurebench.training.grid import read_grid
 
 FOLDER = data_folder("cifar10-small-study")
 PLANNED = read_grid(FOLDER / "study.toml", "cifar10")
-measured = pytest.mark.skipif(not (FOLDER / "models.parquet").is_file(), reason="the study is not measured yet")
 
 
 def script(name: str) -> dict[str, Any]:
@@ -45,7 +43,6 @@ def test_the_weights_of_some_residual_networks_are_published() -> None:
     assert {run.config.architecture for run in chosen} == {"resnet-8-stride2"}
 
 
-@measured
 def test_the_rows_are_checkpoints_of_the_grid() -> None:
     table = pd.read_parquet(FOLDER / "models.parquet")
     assert table["model_id"].is_unique
@@ -56,7 +53,6 @@ def test_the_rows_are_checkpoints_of_the_grid() -> None:
     assert list(text["model_id"]) == list(table["model_id"])
 
 
-@measured
 def test_the_data_card_and_the_metadata_are_those_of_the_files() -> None:
     card = script("card")["CARD"]
     assert card.filled(card.file.read_text()) == card.file.read_text()
@@ -64,7 +60,6 @@ def test_the_data_card_and_the_metadata_are_those_of_the_files() -> None:
     assert {name: value for name, value in kept.items() if name != "datePublished"} == croissant(FOLDER)
 
 
-@measured
 def test_the_published_weights_are_those_of_the_table() -> None:
     table = pd.read_parquet(FOLDER / "models.parquet").set_index("model_id")
     for spec in resolve([str(FOLDER)]):

@@ -1,6 +1,5 @@
 """Compares two studies measure by measure: which associations differ, and which are shown in one study only."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from measurebench.reporting.html.wording import count, defined, fixed, listed, m
 from measurebench.reporting.subject.study import Study, is_sure, load_study
 from measurebench.stats.judging.adjustment import holm
 from measurebench.stats.judging.best import holds
+from measurebench.stats.judging.differences import difference_interval
+from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "comparison",
     "comparison_page",
     "comparison_sentence",
-    "difference_interval",
     "write_comparison",
 ]
 
@@ -37,8 +37,6 @@ CHANGES = {
     "same": "shown in both studies, or in neither",
     "one side": "measured in one study only",
 }
-_ALPHA = 0.05
-_Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution: half a 95 % interval in standard errors
 _COLUMNS = {
     "title": ("measure", "text"),
     "change": ("change", "text"),
@@ -78,7 +76,7 @@ def comparison(first: Study, second: Study) -> pd.DataFrame:
     """Return one row per measure of either study: both tau with intervals, the change, and how far values agree.
 
     ``difference`` is tau of the second study less that of the first, ``difference_low`` and ``difference_high`` its
-    95 % interval (``difference_interval``), ``difference_p`` the p-value by Holm over the measures of both studies, and
+    95 % interval, ``difference_p`` the p-value by Holm over the measures of both studies, and
     ``differs`` whether that is at most 0.05. ``agreement`` is Kendall's tau of the measure's values over the models
     that both have (missing below three). Measures that differ come first, then the other changes, then the largest
     differences. Raises BadInputError where the studies share no measure.
@@ -103,7 +101,7 @@ def _adjust(rows: list[dict[str, Any]]) -> None:
     for row, p in zip(known, holm(np.array([row["difference_p"] for row in known], dtype=np.float64)), strict=True):
         row["difference_p"] = float(p)
     for row in rows:
-        row["differs"] = defined(row["difference_p"]) and row["difference_p"] <= _ALPHA
+        row["differs"] = defined(row["difference_p"]) and row["difference_p"] <= ALPHA
 
 
 def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
@@ -130,31 +128,6 @@ def _row(name: str, first: Study, second: Study) -> dict[str, Any]:
         "agreement": agreement,
         "shared": shared,
     }
-
-
-def difference_interval(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Return the 95 % interval of tau in ``b`` less tau in ``a``, and the p-value of no difference.
-
-    The interval is put together from those of both (Zou 2007, eq. 15, for independent studies), so that it may be
-    lopsided; p goes by its half towards 0, as for a normal estimate. Where the studies share models, which agree more
-    than others, the interval is too wide rather than too narrow. All are missing where a study lacks the measure or an
-    interval.
-
-    >>> low, high, p = difference_interval(
-    ...     {"estimate": 0.5, "ci_low": 0.2, "ci_high": 0.7}, {"estimate": 0.1, "ci_low": -0.3, "ci_high": 0.5}
-    ... )
-    >>> round(low, 3), round(high, 3), round(p, 3)
-    (-0.847, 0.1, 0.117)
-    """
-    values: list[Any] = [row.get(name) for row in (a, b) for name in ("estimate", "ci_low", "ci_high")]
-    if not all(defined(value) for value in values):
-        return (float("nan"),) * 3
-    at, a_low, a_high, bt, b_low, b_high = map(float, values)
-    down, up = math.hypot(bt - b_low, a_high - at), math.hypot(b_high - bt, at - a_low)
-    difference = bt - at
-    half = down if difference > 0 else up
-    p = math.erfc(abs(difference) / half * _Z / math.sqrt(2)) if half else float(difference == 0)
-    return difference - down, difference + up, p
 
 
 def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
@@ -201,7 +174,7 @@ def comparison_page(first: Study, second: Study) -> str:
         description="Which associations of measures differ between two studies.",
         kicker=f"{first.name} ({count(len(first.table), 'model')}) and {second.name} "
         f"({count(len(second.table), 'model')})",
-        sentence=_sentence(table),
+        sentence=comparison_sentence(table),
         lead=_lead(best, differing),
         changes=[(CHANGES[name], int(counts[name])) for name in CHANGES if name in counts],
         figure=figure,
@@ -210,22 +183,25 @@ def comparison_page(first: Study, second: Study) -> str:
     )
 
 
-def comparison_sentence(first: Study, second: Study) -> str:
-    """Return in a sentence how many associations differ from one study to the other."""
-    return _sentence(comparison(first, second))
+def comparison_sentence(table: pd.DataFrame) -> str:
+    """Return in a sentence how many associations differ, and how many are shown, judged or measured in part only.
 
-
-def _sentence(table: pd.DataFrame) -> str:
-    """Count the associations that differ among the measures that both studies have, and those shown in one study."""
+    ``table`` is what ``comparison`` returns.
+    """
     n = {name: int((table["change"] == name).sum()) for name in CHANGES}
     differing, alone, shown = int(table["differs"].sum()), n["one side"], n["gained"] + n["lost"]
     both = len(table) - alone
-    told = [f"{differing or 'None'} of {count(both, 'association')} {'differ' if differing > 1 else 'differs'}"]
+    told = [
+        f"{differing or 'None'} of {count(both, 'association')} {'differ' if differing > 1 else 'differs'} "
+        "by more than chance"
+    ]
+    if unjudged := both - int(table["difference_p"].notna().sum()):
+        told.append(f"{unjudged} cannot be judged, since too few models give no interval")
     if shown:
         told.append(f"{shown} {'is' if shown == 1 else 'are'} shown in one study and not in the other")
     if alone:
         told.append(f"{count(alone, 'measure')} {'is' if alone == 1 else 'are'} in one study only")
-    return "; ".join([f"{told[0]} by more than chance", *told[1:]])
+    return "; ".join(told)
 
 
 def _lead(best: list[str], differing: pd.DataFrame) -> str:

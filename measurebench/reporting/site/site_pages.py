@@ -11,7 +11,7 @@ from typing import Any
 from measurebench.core.digests import digest_file
 from measurebench.core.errors import BadInputError
 from measurebench.core.threat import radius_text
-from measurebench.reporting.comparison.comparison_page import comparison_page, comparison_sentence
+from measurebench.reporting.comparison.comparison_page import comparison, comparison_page, comparison_sentence
 from measurebench.reporting.html.shell import templates, write_text
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.leaderboard.boards import BOARDS, Board, find_board
@@ -116,7 +116,7 @@ def _write_comparison(first: Path | str, second: Path | str, out: Path) -> Publi
     _fresh(out / address)
     write_text(out / address / "index.html", comparison_page(*studies))
     title = f"{studies[0].name} and {studies[1].name} compared"
-    return Published(address, title, f"{comparison_sentence(*studies)}.", _files(out / address))
+    return Published(address, title, f"{comparison_sentence(comparison(*studies))}.", _files(out / address))
 
 
 def _write_pairs(source: Path, out: Path) -> list[Published]:

@@ -4,7 +4,6 @@ The claims are those of Kim, Park, Choi and Lee 2023, "Fantastic Robustness Meas
 Generalization" (NeurIPS), reduced to what an ``Analysis`` can decide; the thresholds are this project's.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 
 from measurebench.core.columns import is_gap
 from measurebench.stats.analysis import Analysis, tidy
+from measurebench.stats.judging.differences import difference_interval
 from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
@@ -21,7 +21,6 @@ __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
 HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
 POOR = 0.3  # in size below this, a rank correlation is called poor; an interval must lie inside (-0.3, 0.3) to show it
-_HALF_WIDTH = 1.959964  # standard errors from a normal estimate to the end of its 95 % interval
 _MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
 _SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
 _FLATNESS = (
@@ -92,18 +91,9 @@ def _depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
             continue
         apart, lowest, highest = widest
         found = f"{lowest['axis']}: {_number(lowest)} at {lowest['level']}, {_number(highest)} at {highest['level']}"
-        verdict = HOLDS if apart > 0 and _difference_p(lowest, highest) * compared <= ALPHA else OPEN
+        verdict = HOLDS if apart > 0 and difference_interval(lowest, highest)[2] * compared <= ALPHA else OPEN
         n_models = int(lowest["n_models"] + highest["n_models"])
         yield Verdict(claim, measure, "tau_within", verdict, found, n_models=n_models)
-
-
-def _difference_p(lowest: Row, highest: Row) -> float:
-    """Return the p-value of the difference of two taus on different models, from the ends that face each other."""
-    errors = (lowest["ci_high"] - lowest["estimate"], highest["estimate"] - highest["ci_low"])
-    error = float(np.hypot(*errors)) / _HALF_WIDTH
-    if not error > 0:
-        return 0.0
-    return math.erfc(float(highest["estimate"] - lowest["estimate"]) / error / math.sqrt(2))
 
 
 def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, Ints
-from measurebench.stats.resampling.kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
+from measurebench.stats.resampling.permuted_kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
 
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 

@@ -18,7 +18,7 @@ from measurebench.stats.resampling.draws import (
     permutation_p,
 )
 from measurebench.stats.resampling.intervals import FEW_UNITS, is_perfect, perfect_interval
-from measurebench.stats.resampling.kernels import moved_signs
+from measurebench.stats.resampling.permuted_kernels import moved_signs
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 

@@ -4,9 +4,10 @@ import pytest
 from scipy.stats import norm
 
 from measurebench.core.errors import BadInputError
-from measurebench.reporting.comparison.comparison_page import change, comparison, comparison_page, difference_interval
+from measurebench.reporting.comparison.comparison_page import change, comparison, comparison_page, comparison_sentence
 from measurebench.reporting.subject.study import Study
 from measurebench.stats import analyze
+from measurebench.stats.judging.differences import difference_interval
 from tests.reporting.study.test_study_page import data_of
 from tests.reporting.synthetic import study_table
 
@@ -83,3 +84,12 @@ def test_tables_without_a_common_measure_are_refused(study: Study) -> None:
     other = Study.of("other", table[kept], analyze(table[kept], bootstrap=20, permutations=19))
     with pytest.raises(BadInputError, match="at least one measure in common"):
         comparison(study, other)
+
+
+def test_what_too_few_models_cannot_judge_is_told(study: Study) -> None:
+    table = study_table(3)
+    table = table[[name for name in table.columns if name in study.table.columns]]
+    few = Study.of("few", table, analyze(table, bootstrap=20, permutations=19))
+    found = comparison(study, few)
+    assert found["difference_p"].isna().all()
+    assert "cannot be judged, since too few models give no interval" in comparison_sentence(found)
