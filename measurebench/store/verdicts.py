@@ -38,13 +38,17 @@ def load_verdicts(source: str | Path) -> pd.DataFrame:
     return table
 
 
-def read_verdicts(folder: str | Path, config_digest: str | None = None) -> pd.DataFrame:
-    """Return one row per model, configuration, split, measure and image of the folder, or of one configuration.
+def read_verdicts(
+    folder: str | Path, config_digest: str | None = None, measure: str | None = None, split: str | None = None
+) -> pd.DataFrame:
+    """Return one row per model, configuration, split, measure and image of the folder.
+
+    ``config_digest``, ``measure`` and ``split`` keep the rows of one configuration, one measure or one split.
 
     ``correct`` and ``robust`` are verdicts without and with the attack, ``distance`` is that of the adversarial image.
     For AutoAttack and its attacks ``broken_by`` names the attack that broke the image, ``step`` its step, ``margin``
     is the least margin of the logits that was seen, and ``withstood_<attack>`` says what each attack left. Raises
-    BadInputError for a folder without verdicts.
+    BadInputError for a folder without such verdicts.
     """
     import pandas as pd
 
@@ -55,11 +59,13 @@ def read_verdicts(folder: str | Path, config_digest: str | None = None) -> pd.Da
             continue
         model, records = entry["model_id"], by_model[model_key(entry)]
         threat = {name: entry.get(name) for name in ("dataset", "norm", "radius")}
-        for measure, split in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
-            arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], split, measure))
+        for attack, part in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
+            if measure not in (None, attack) or split not in (None, part):
+                continue
+            arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], part, attack))
             if arrays is not None:
                 tables.append(
-                    pd.DataFrame({"model_id": model, **threat, "split": split, "measure": measure, **_columns(arrays)})
+                    pd.DataFrame({"model_id": model, **threat, "split": part, "measure": attack, **_columns(arrays)})
                 )
     if not tables:
         raise BadInputError(str(folder), "a results folder with verdicts of an attack", "one without")

@@ -166,9 +166,7 @@ def write_test_verdicts(records: Path, folder: Path) -> pd.DataFrame:
     """
     from measurebench.store.verdicts import read_verdicts
 
-    found = read_verdicts(records)
-    kept = found[(found["split"] == "test") & (found["measure"] == "autoattack_accuracy")]
-    kept = kept[list(_VERDICTS)].reset_index(drop=True)
+    kept = read_verdicts(records, measure="autoattack_accuracy", split="test")[list(_VERDICTS)]
     write_table(kept, folder / "verdicts.parquet")
     return kept
 
