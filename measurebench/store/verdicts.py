@@ -13,7 +13,7 @@ from measurebench.store.tables import read_table, write_table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BROKEN_BY", "load_verdicts", "read_verdicts", "write_verdicts"]
+__all__ = ["BROKEN_BY", "check_verdicts", "load_verdicts", "read_verdicts", "write_verdicts"]
 
 BROKEN_BY = ("apgd-ce", "apgd-t", "fab-t", "square")
 """The attacks of the standard evaluation, in the order of the numbers that verdicts are stored with."""
@@ -24,18 +24,34 @@ _NEEDED = ("model_id", "split", "measure", "index", "label", "robust")
 def load_verdicts(source: str | Path) -> pd.DataFrame:
     """Return the verdicts of a results folder, or of a file that ``measurebench verdicts`` wrote.
 
-    Raises BadInputError for a folder without verdicts, and for a file that lacks a column or holds other values.
+    Raises BadInputError for a folder without verdicts, and for a file that lacks a column or a value, or holds values
+    of another kind.
     """
     if Path(source).is_dir():
         return read_verdicts(source)
     table = read_table(source)
+    check_verdicts(table, str(source))
+    return table
+
+
+def check_verdicts(table: pd.DataFrame, where: str) -> None:
+    """Return nothing if a table holds verdicts: all needed columns, and a value of the right kind in every row.
+
+    Raises BadInputError, which names ``where`` and the column, for any other table.
+    """
     if missing := [name for name in _NEEDED if name not in table.columns]:
         expected = f"verdicts as `measurebench verdicts` writes them, with the columns {', '.join(_NEEDED)}"
-        raise BadInputError(str(source), expected, f"a table without {', '.join(missing)}")
+        raise BadInputError(where, expected, f"a table without {', '.join(missing)}")
+    for name in _NEEDED:
+        empty = table[name].isna().to_numpy()
+        if n := int(empty.sum()):
+            got = f"{n:,} without one, the first of them row {int(empty.argmax()) + 1:,}"
+            raise BadInputError(
+                f"{where}: column {name!r}", "a value in every row", got, "complete or remove these rows"
+            )
     for name, kinds, expected in (("robust", "b", "true or false"), ("index", "iu", "whole numbers")):
         if table[name].dtype.kind not in kinds:
-            raise BadInputError(f"{source}: column {name!r}", expected, f"a column of {table[name].dtype}")
-    return table
+            raise BadInputError(f"{where}: column {name!r}", expected, f"a column of {table[name].dtype}")
 
 
 def read_verdicts(
@@ -58,15 +74,13 @@ def read_verdicts(
         if config_digest not in (None, entry["config_digest"]):
             continue
         model, records = entry["model_id"], by_model[model_key(entry)]
-        threat = {name: entry.get(name) for name in ("dataset", "norm", "radius")}
+        told = {"model_id": model, **{name: entry.get(name) for name in ("dataset", "norm", "radius", "config_digest")}}
         for attack, part in sorted({(r.measure, r.split) for r in records if r.measure.endswith("_accuracy")}):
             if measure not in (None, attack) or split not in (None, part):
                 continue
             arrays = read_arrays(verdict_path(results.path, model, entry["config_digest"], part, attack))
             if arrays is not None:
-                tables.append(
-                    pd.DataFrame({"model_id": model, **threat, "split": part, "measure": attack, **_columns(arrays)})
-                )
+                tables.append(pd.DataFrame({**told, "split": part, "measure": attack, **_columns(arrays)}))
     if not tables:
         raise BadInputError(str(folder), "a results folder with verdicts of an attack", "one without")
     return pd.concat(tables, ignore_index=True)
