@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.intervals import Z
 from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.html.wording import (
     count,
@@ -148,7 +149,7 @@ def _spread(study: Study) -> Number:
     error = study.analysis.gap_error.get("median_standard_error")
     told = f"from {target.text(values.min())} to {target.told(values.max())}"
     if error is not None and defined(error):
-        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(1.96 * error)} (95 %)"
+        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(Z * error)} (95 %)"
     label = "middle half of the gaps, in points" if target.is_gap else f"middle half of the {target.many}"
     return Number(label, f"{target.text(values.quantile(0.25))} to {target.text(values.quantile(0.75))}", told)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.core.intervals import p_value_text
+from measurebench.core.intervals import ALPHA, p_value_text
 from measurebench.stats.judging.power import POWER, detectable_tau
-from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, on_the_edge, significant
+from measurebench.stats.judging.significance import Row, excludes_zero, on_the_edge, significant
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict, verdict_words
 
 __all__ = ["VERDICTS", "judgements"]

@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.intervals import wilson_interval
+from measurebench.core.intervals import ALPHA, wilson_interval
 from measurebench.core.threat import radius_text
 from measurebench.stats.judging.paired import compare_pairs
 from measurebench.store.verdicts import check_verdicts
 
-__all__ = ["ALPHA", "MAX_MODELS", "PairedRanking", "paired_ranking"]
+__all__ = ["MAX_MODELS", "PairedRanking", "paired_ranking"]
 
-ALPHA = 0.05
 MAX_MODELS = 2_000
 """Two million pairs: more would take gigabytes, and nobody reads them."""
 _TASK = ("dataset", "norm", "radius")
@@ -161,7 +160,7 @@ def _separate(tasks: pd.DataFrame) -> str:
     """Return how to choose one of several tasks: by the radius, if it tells them apart, else by the rows."""
     if "radius" in tasks and tasks["radius"].is_unique and not tasks["radius"].str.startswith("(").any():
         return f"choose one of them with --radius: {', '.join(sorted(tasks['radius']))}"
-    differing = " and ".join(_NAMES[name] for name in tasks if tasks[name].nunique() > 1)
+    differing = " and ".join(_NAMES[str(name)] for name in tasks if tasks[name].nunique() > 1)
     return (
         f"the {differing} differ: compare each group by itself, from sources or a file (of `measurebench verdicts`) "
         "that hold one group only"

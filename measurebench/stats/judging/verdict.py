@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.power import chance_to_show, detectable_tau
-from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
+from measurebench.stats.judging.significance import Row, shown_inside, significant
 
 __all__ = [
     "EFFECT",

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from measurebench.core.intervals import ALPHA
 from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.subject.study import Study, is_sure
 from measurebench.stats import Analysis, analyze, judged_claims
 from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.significance import ALONE, ALPHA, excludes_zero, significant
+from measurebench.stats.judging.significance import ALONE, excludes_zero, significant
 
 JUST_ABOVE = float(np.nextafter(ALPHA, 1))
 
