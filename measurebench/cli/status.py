@@ -48,9 +48,7 @@ def status(
 
     opened = [ResultsFolder.open(folder) for folder in folders]
     if watch:
-        if as_json:
-            raise BadInputError("--json", "no --watch beside it", "both", "run status --summary --json again and again")
-        return _watch(opened, every)
+        return _watch(opened, every, as_json)
     found = [_look(folder) for folder in opened]
     if as_json:
         say_json(_objects(found, summary))
@@ -144,8 +142,10 @@ def _plan_lines(progress: "RunProgress | None") -> list[str]:
     return lines
 
 
-def _watch(folders: "Sequence[ResultsFolder]", every: float) -> int:
-    """Show the summaries until nothing is left to measure."""
+def _watch(folders: "Sequence[ResultsFolder]", every: float, as_json: bool) -> int:
+    """Show the summaries until nothing is left to measure; not as JSON, which is one object."""
+    if as_json:
+        raise BadInputError("--json", "no --watch beside it", "both", "run status --summary --json again and again")
     if not 0 < every <= _LONGEST_WAIT:
         raise BadInputError("--every", f"a number of seconds above 0, at most {_LONGEST_WAIT}", repr(every))
     with shown_again() as show:
