@@ -109,7 +109,7 @@ def _at_radius(rows: pd.DataFrame, radius: str) -> pd.DataFrame:
         return rows
     if "radius" not in rows.columns:
         raise BadInputError("--radius", "verdicts with a column radius", "verdicts without one")
-    texts = rows["radius"].map(lambda value: radius_text(value) if isinstance(value, float) else str(value))
+    texts = rows["radius"].map(lambda value: _told("radius", value))
     if not (texts == radius).any():
         there = ", ".join(sorted(set(texts))) or "none"
         raise BadInputError("--radius", f"a radius that models were attacked at: {there}", repr(radius))
@@ -140,8 +140,8 @@ def _measure(rows: pd.DataFrame, attack: str) -> str:
 def _of_one_task(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows and their task as text. Raises BadInputError where there are several."""
     present = [name for name in _TASK if name in rows.columns]
-    tasks = pd.DataFrame({name: rows[name].map(lambda value, name=name: _told(name, value)) for name in present})
-    tasks = tasks.drop_duplicates()
+    tasks = rows[present].drop_duplicates()
+    tasks = pd.DataFrame({name: [_told(name, value) for value in tasks[name]] for name in present}).drop_duplicates()
     texts = sorted(" ".join(row) for row in tasks.to_numpy())
     if len(texts) > 1:
         hint = _separate(tasks)
@@ -170,11 +170,12 @@ def _separate(tasks: pd.DataFrame) -> str:
 def _refuse_contradictions(rows: pd.DataFrame) -> None:
     """Raise BadInputError where one model, configuration and image have two verdicts.
 
-    Tables of earlier versions do not name the configuration: their rows are taken for those of one.
+    Tables of earlier versions do not name the configuration: all rows of a model of theirs are taken for those of one.
     """
-    key = ["model_id", "index", *(name for name in ("config_digest",) if name in rows.columns)]
-    distinct = rows.drop_duplicates([*key, "robust"])
-    against = distinct[distinct.duplicated(key)]
+    config = rows["config_digest"] if "config_digest" in rows.columns else pd.Series(None, rows.index, dtype=object)
+    of_unknown = rows["model_id"].isin(rows["model_id"][config.isna()])
+    distinct = rows.assign(_config=config.mask(of_unknown)).drop_duplicates(["model_id", "index", "_config", "robust"])
+    against = distinct[distinct.duplicated(["model_id", "index", "_config"])]
     if len(against):
         attack, split, model, image = against.iloc[0][["measure", "split", "model_id", "index"]]
         more = f", and {len(against) - 1:,} more such pairs" if len(against) > 1 else ""

@@ -160,6 +160,10 @@ def test_of_two_configurations_of_a_model_the_first_counts() -> None:
         paired_ranking(pd.concat([first, other.assign(config_digest="new")]))
     with pytest.raises(BadInputError, match="one verdict for each model and image"):
         paired_ranking(pd.concat([first, other]).assign(config_digest=None))
+    with pytest.raises(BadInputError, match="one verdict for each model and image"):
+        paired_ranking(pd.concat([first, other.drop(columns="config_digest")]))
+    told = paired_ranking(pd.concat([first, other, verdicts({"c": [True] * 4})]))
+    assert told.entries["robust"].tolist() == [4, 4, 4]
 
 
 @pytest.mark.parametrize(
