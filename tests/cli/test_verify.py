@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from measurebench import run
 from measurebench.checks.stored import verify_folder
@@ -273,6 +274,29 @@ def test_a_whole_training_folder_is_whole_and_every_damage_is_found(
             flip(damaged, place, 1)
             assert str(damaged) in [fault.place for fault in verify_folder(folder)], (path, place)
             flip(damaged, place, 1)
+
+
+def test_a_training_state_that_no_run_could_go_on_from_is_told(trained: Path, tmp_path: Path) -> None:
+    """The file is a whole archive of torch; what it holds is no state."""
+    shutil.copytree(trained, tmp_path / "out")
+    states = tmp_path / "out" / "states"
+    states.mkdir(exist_ok=True)
+    torch.save({"network": 1}, states / "other.pt")
+    (fault,) = verify_folder(tmp_path / "out")
+    assert (fault.place, fault.what) == (
+        str(states / "other.pt"),
+        "expected a training state, got KeyError: 'identity'",
+    )
+    torch.save({"identity": "x"}, states / "other.pt")
+    assert verify_folder(tmp_path / "out") == []
+
+
+def test_a_note_of_the_cache_that_holds_no_hash_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"a" * 100)
+    (tmp_path / "a.bin.sha256").write_text("no hash")
+    (fault,) = verify_folder(tmp_path)
+    assert fault.place == str(tmp_path / "a.bin.sha256")
+    assert fault.what.startswith("no SHA-256")
 
 
 def test_a_cache_is_read_against_its_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
