@@ -12,6 +12,7 @@ from measurebench.core.columns import accuracy_columns, control_column, is_gap
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
+from measurebench.core.intervals import ALPHA
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
@@ -19,7 +20,6 @@ from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
-from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.columns import is_gap
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.analysis import Analysis, tidy
 from measurebench.stats.judging.differences import difference_interval
-from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
+from measurebench.stats.judging.significance import Row, shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 

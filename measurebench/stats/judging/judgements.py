@@ -7,16 +7,9 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.info import MeasureInfo
-from measurebench.core.intervals import p_value_text
+from measurebench.core.intervals import ALPHA, p_value_text
 from measurebench.stats.judging.power import POWER, detectable_tau
-from measurebench.stats.judging.significance import (
-    ALPHA,
-    Row,
-    excludes_zero,
-    gain_on_the_edge,
-    on_the_edge,
-    significant,
-)
+from measurebench.stats.judging.significance import Row, excludes_zero, gain_on_the_edge, on_the_edge, significant
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict, verdict_words
 
 __all__ = ["VERDICTS", "judgements"]
@@ -169,12 +162,14 @@ def _settings_words(of: Evidence, code: str) -> str:
         return f"What it adds to the settings is unknown: {reason}." if reason else ""
     if of.added["ci_low"] == of.added["ci_high"] == 0:
         return "The settings determine it, so that it adds nothing to them."
-    gain, low, high = (_percent(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
-    if of.added["ci_high"] < 0:
-        cost = f"{_percent(-of.added['gain'])} [{_percent(-of.added['ci_high'])}, {_percent(-of.added['ci_low'])}]"
-        return f"Beside the settings it raises the squared error on held-out runs by {cost}: it adds nothing to them."
-    words = f"Beside the settings it lowers the squared error on held-out runs by {gain} [{low}, {high}]"
-    return words + ("." if of.added["ci_low"] > 0 else ", which cannot be told from nothing.")
+    verb, (gain, low, high) = "lowers", (float(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
+    if gain < 0:
+        verb, gain, low, high = "raises", -gain, -high, -low
+    interval = f"{_percent(gain)} [{_percent(low)}, {_percent(high)}]"
+    words = f"Beside the settings it {verb} the squared error on held-out runs by {interval}"
+    if low <= 0:
+        return f"{words}, which cannot be told from nothing."
+    return f"{words}: it adds nothing to them." if verb == "raises" else f"{words}."
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.stats.judging.significance import ALPHA
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.population.population import Population
 
 __all__ = ["POWER", "chance_to_show", "detectable_tau", "null_deviation", "power_notes"]

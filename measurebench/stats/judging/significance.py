@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
 
-__all__ = ["ALONE", "ALPHA", "Row", "excludes_zero", "gain_on_the_edge", "on_the_edge", "shown_inside", "significant"]
+__all__ = ["ALONE", "Row", "excludes_zero", "gain_on_the_edge", "on_the_edge", "shown_inside", "significant"]
 
-ALPHA = 0.05
-"""The level of every test and, as 1 - ALPHA, of every interval."""
 
 ALONE = 0.01
 """The adjusted p-value that a defense must reach where nothing is shown over all models.

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.power import chance_to_show, detectable_tau
-from measurebench.stats.judging.significance import ALPHA, Row, shown_inside, significant
+from measurebench.stats.judging.significance import Row, shown_inside, significant
 
 __all__ = [
     "EFFECT",
@@ -46,16 +47,16 @@ VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
     "holds_undivided": "holds over all models, not divided by defense",
-    "holds_untested_inside": "holds over all models, while each defense has too few models to show as much",
+    "holds_untested_inside": "holds over all models, but each defense alone has too few models to show it",
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "is shown inside defenses, but not over all models",
-    "turns_with_defense": "changes sign from one defense to another",
+    "turns_with_defense": "changes sign between defenses",
     "explained_by_train_accuracy": "is explained by train robust accuracy",
-    "tells_settings": "tells what the settings tell",
-    "untested_beside_settings": "is associated with the target, but may tell no more than the settings",
+    "tells_settings": "tells little or nothing beyond the training settings",
+    "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
-    "unknown": "shows no association that differs from chance, and does not rule one out",
-    "underpowered": "shows nothing, but is known on too few models to show even a strong association",
+    "unknown": "shows no association beyond chance, and does not rule one out",
+    "underpowered": "shows nothing, but on too few models to show even a strong association",
     "too_few": "cannot be judged on so few models",
     "undetermined": "cannot be judged",
 }

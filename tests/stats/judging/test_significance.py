@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from measurebench.core.intervals import ALPHA
 from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.subject.study import Study, is_sure
 from measurebench.stats import Analysis, analyze, judged_claims
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.significance import (
     ALONE,
-    ALPHA,
     excludes_zero,
     gain_on_the_edge,
     on_the_edge,

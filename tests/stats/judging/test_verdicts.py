@@ -106,7 +106,11 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
         ),
         (
             (-0.0001, -0.03, 0.02),
-            "lowers the squared error on held-out runs by 0.0% [-3.0%, 2.0%], which cannot be told",
+            "raises the squared error on held-out runs by 0.0% [-2.0%, 3.0%], which cannot be told",
+        ),
+        (
+            (-0.207, -0.59, 0.19),
+            "raises the squared error on held-out runs by 20.7% [-19.0%, 59.0%], which cannot be told from nothing.",
         ),
         ((0.05, 0.01, 0.09), "lowers the squared error on held-out runs by 5.0% [1.0%, 9.0%]."),
     ],
@@ -121,7 +125,7 @@ def test_a_reversal_is_not_said_to_turn_between_defenses() -> None:
     found = judged(total("m", -0.4), inside("m", "AT", 0.4), inside("m", "X", 0.1, **UNSURE))
     assert (found["verdict"], found["reversal"]) == ("turns_with_defense", True)
     assert found["sentence"].startswith("m has the opposite sign inside defenses: tau_b = -0.40")
-    assert "from one defense to another" not in found["sentence"]
+    assert "between defenses" not in found["sentence"]
 
 
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
