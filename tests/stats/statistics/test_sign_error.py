@@ -95,12 +95,12 @@ def test_the_p_value_of_the_worst_error_is_two_sided_and_holds_its_level() -> No
 
 
 def test_the_worst_of_one_change_is_judged_as_its_mean_is() -> None:
-    # One setting with one change: mean and worst are the same number, so that both find the same of it.
+    # A setting with one change: mean and worst are the same number, so that both find the same of it.
     table = grid().assign(n_train=100_000, n_test=100_000)
     rng = np.random.default_rng(3)
     table["robust_gap_pgd"] = rng.permutation(48) / 50
     table["opposite"] = -table["robust_gap_pgd"] + 0.05 * rng.normal(size=48)
-    found = analyze(table, measures=["opposite"], settings=["setting_stop"], bootstrap=400, permutations=399)
+    found = analyze(table, measures=["opposite"], bootstrap=400, permutations=399)
     mean, worst = (found.select(f"sign_error_{name}", "setting_stop").iloc[0] for name in ("mean", "max"))
     assert worst["estimate"] == mean["estimate"] > 0.8
     assert worst["p_value"] < 0.02
