@@ -194,8 +194,8 @@ def _tell_audit(analysis: "Analysis") -> None:
     for axis, row in shifted.items():
         say(
             f"* {axis}: in these pairs the target changes from {row['level_from']} to {row['level_to']} by "
-            f"{row['shift']:+.4f} [{row['shift_low']:+.4f}, {row['shift_high']:+.4f}] on average; such models are not "
-            "alike, and a measure may rightly move."
+            f"{row['shift']:+.4f} [{row['shift_low']:+.4f}, {row['shift_high']:+.4f}] on average; to this extent a "
+            "measure moves rightly."
         )
 
 
