@@ -160,7 +160,20 @@ STABILITY = (
     "simultaneous_low",
     "simultaneous_high",
 )
-FRAGILITY = ("measure", "axis", "n_pairs", "n_alike", "moved", "share", "part")
+FRAGILITY = (
+    "measure",
+    "axis",
+    "n_pairs",
+    "n_alike",
+    "moved",
+    "share",
+    "part",
+    "level_from",
+    "level_to",
+    "shift",
+    "shift_low",
+    "shift_high",
+)
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -227,7 +240,8 @@ class Analysis:
     empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
     ``added``: what each measure, and each control, adds to the settings on held-out models; variant is runs or levels.
     ``stability``: how often each measure is first, whether it may be the best, and intervals that hold for all measures
-    at once. ``fragility``: how often a measure moves between models that differ in one setting and have gaps alike.
+    at once. ``fragility``: how often a measure moves between models that differ in one setting, and whose gaps
+    one pair cannot tell apart; and whether the gaps of these pairs shift systematically.
     ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
     alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.

@@ -24,6 +24,7 @@ from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.memory import check_memory
+from measurebench.stats.population.missing_values import missing_notes
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, target_error
@@ -298,16 +299,7 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
 
 
 def _notes(population: Population, question: Question, permutations: int) -> tuple[str, ...]:
-    notes = list(population.notes)
-    for name, values in population.measures.items():
-        given = population.table[name].notna().sum()
-        known = int(np.isfinite(values).sum())
-        if known < len(values):
-            infinite = int(given) - known  # numbers of more than 1e300 count as infinite: their squares are
-            notes.append(
-                f"{name} has no value for {len(values) - known} of {len(values)} models"
-                + (f" ({infinite} infinite, or above 1e+300)." if infinite > 0 else ".")
-            )
+    notes = [*population.notes, *missing_notes(population)]
     if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
         notes.append(
             f"{population.target} of {unknown} models has no known sampling error; sign errors leave them out."

@@ -8,7 +8,7 @@ import pandas as pd
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "holm"]
+__all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "common_family", "holm"]
 
 PRIMARY = "tau_b"
 
@@ -18,8 +18,9 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
 
     The primary family is tau_b over all models, one test per measure: Holm (1979), valid under any dependence.
     tau_a and Spearman over all models restate it and take Holm within their own statistic. The other p-values are
-    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, those of any further
-    statistic by themselves, so that registering one moves no other number.
+    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, but for sign_error_max,
+    which restates the errors of sign_error_mean; those of any further statistic by themselves, so that registering one
+    moves no other number.
     """
     table = correlations.copy()
     whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
@@ -31,10 +32,17 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def common_family(correlations: pd.DataFrame) -> "pd.Series[bool]":
+    """Say which rows of the correlations are adjusted together with tau inside the levels of settings: [rows]."""
+    families = _families()
+    whole = (correlations["axis"] == "") & correlations["statistic"].isin([PRIMARY, "tau_a", "spearman"])
+    return (correlations["statistic"].map(families) == families["tau_within"]) & ~whole
+
+
 def _families() -> dict[str, str]:
     """Return the family of each statistic of the correlations that belongs to one with others."""
     known = [item for _, item in all_statistics().items() if item.table == "correlations" and item.family]
-    return {name: item.family for item in known for name in item.names}
+    return {name: item.family for item in known for name in item.names if name not in item.apart}
 
 
 def _fill(table: pd.DataFrame, chosen: pd.Series, adjust: Callable[[Floats], Floats]) -> None:

@@ -11,7 +11,7 @@ FEW_UNITS = 12
 """Below this number of units the bootstrap is not trusted blindly: the units that a draw repeats weigh too much.
 
 From 12 units on, intervals of tau and of partial tau hold the truth about as often as they say
-(benchmarks/results/statistics.md and calibration.md).
+(benchmarks/results/coverage.md).
 """
 
 
