@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from measurebench.attacks.audit import AttackOutcome
 from measurebench.attacks.noise import content_keys
@@ -25,6 +24,7 @@ from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS, Precision
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
+from measurebench.measures.network.exchange import call_with
 from measurebench.measures.value import UndefinedMeasureError
 from measurebench.models.effective import plain
 
@@ -248,8 +248,7 @@ class MeasureContext:
 
     def logits_with(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the logits of the network with other parameters, for one batch; gradients flow if enabled."""
-        logits: Tensor = functional_call(self.network, dict(parameters), (images,))
-        return logits
+        return call_with(self.network, parameters, images)
 
     @property
     def _pgd_result(self) -> AttackResult:
