@@ -31,8 +31,8 @@ class Exchange:
             found: Tensor = functional_call(self.network, self.tensors, (images,))
             return found
         with _exchanged(self._places):
-            found = self.network(images)
-        return found
+            logits: Tensor = self.network(images)
+            return logits
 
 
 def call_with(network: nn.Module, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:

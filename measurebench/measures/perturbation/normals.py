@@ -26,8 +26,9 @@ _QUANTILES = 1 << 16
 # Hashes at a time: small enough for a processor's cache, large enough to fill a GPU. The numbers do not depend on it.
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
 # Numbers that a process draws on a CPU before the compiled loop takes over. Loading and compiling it takes 0.3 to 1 s,
-# about what torch's operations need for so many numbers: small networks do without, large ones lose little.
-_BREAK_EVEN = 1 << 26
+# about what torch's operations need for so many numbers: small networks do without, large ones lose little. Each draw
+# counts as some numbers more, which is what starting torch's operations costs.
+_BREAK_EVEN, _EACH_DRAW = 1 << 26, 1 << 14
 _drawn = 0
 
 
@@ -67,7 +68,7 @@ def _is_worth_compiling(n: int, device: torch.device) -> bool:
     global _drawn
     if device.type != "cpu":
         return False
-    _drawn += n
+    _drawn += n + _EACH_DRAW
     return _drawn > _BREAK_EVEN
 
 

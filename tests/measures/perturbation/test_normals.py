@@ -40,6 +40,7 @@ def test_a_process_that_draws_many_numbers_compiles_the_loop_and_their_last_bits
     n = 3 * (1 << 16) + 5
     monkeypatch.setattr(module, "_drawn", 0)
     monkeypatch.setattr(module, "_BREAK_EVEN", 2 * n)
+    monkeypatch.setattr(module, "_EACH_DRAW", 0)
     used = []
     monkeypatch.setattr(module, "filler", lambda: used.append(True) or filler())
     first, second, third = (normals(n, CPU, "many") for _ in range(3))
