@@ -114,7 +114,7 @@ class MeasureContext:
         found = plain(network, images[:1])
         self.network, self.images, self.labels, self.settings = found.network, images, labels, settings
         self.no_weights = found.reason
-        self.keys = content_keys(images) if keys is None else keys
+        self._keys = keys
         self.batches = Batches(batch_size)
         self._initial_network = None if initial_network is None else plain(initial_network, images[:1]).network
         self._store = store
@@ -131,6 +131,13 @@ class MeasureContext:
     def n(self) -> int:
         """Number of examples."""
         return len(self.labels)
+
+    @property
+    def keys(self) -> Tensor:
+        """The keys of the examples, int64 [n]: those given, or hashes of the pixels."""
+        if self._keys is None:
+            self._keys = content_keys(self.images)
+        return self._keys
 
     @property
     def threat(self) -> ThreatModel:
