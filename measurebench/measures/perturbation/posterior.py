@@ -75,7 +75,7 @@ class _Noisy:
         self.noise = WeightNoise(self.weights, seed, "pacbayes")
         self.moved = {name: torch.empty_like(weight) for name, weight in self.weights.items()}
         sizes = [weight.numel() for weight in point.weights.values()]
-        parts = self.moved["all"].split(sizes) if joined else self.moved.values()
+        parts = torch.split(self.moved["all"], sizes) if joined else self.moved.values()
         moved = {n: t.view(w.shape) for (n, w), t in zip(point.weights.items(), parts, strict=True)}
         self.network = Perturbed(network, {**point.fixed, **moved})
 
