@@ -39,8 +39,9 @@ def call_with(network: nn.Module, tensors: Mapping[str, Tensor], images: Tensor)
     """Return what a network makes of images [n, ...] with other tensors: logits [n, K].
 
     >>> import torch
-    >>> call_with(nn.Linear(2, 1), {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, torch.tensor([[1.0, 2.0]]))
-    tensor([[3.]], grad_fn=<AddmmBackward0>)
+    >>> ones = {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}
+    >>> call_with(nn.Linear(2, 1), ones, torch.tensor([[1.0, 2.0]])).tolist()
+    [[3.0]]
     """
     return Exchange(network, tensors)(images)
 
