@@ -48,7 +48,7 @@ class APGDSearch(BaseSearch):
         """Return the rows [n] after one gradient."""
         active = ~rows["done"]
         last = rows["passes"] >= self.settings.apgd_steps
-        ending = last.device.type == "cpu" and some(last)
+        ending = last.device.type == "cpu" and some(active & last)
         logits, loss, gradient = self._ended(rows, active, last) if ending else self._passed(rows)
         rows, wrong = self.seen(rows, logits, active)
         rows = self._found(rows, wrong, logits)
