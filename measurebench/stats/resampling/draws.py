@@ -138,18 +138,24 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     matched stratum by stratum, in the order of the rows.
     """
     order = np.lexsort((np.arange(len(units)), strata, units))
-    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True])
-    classes: dict[tuple[int, ...], list[Ints]] = {}
+    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True]).tolist()
+    ordered, rows = strata[order].tolist(), order.tolist()
+    classes: dict[tuple[int, ...], list[list[int]]] = {}
     for start, stop in itertools.pairwise(bounds):
-        rows = order[start:stop]
-        classes.setdefault(tuple(strata[rows].tolist()), []).append(rows)
-    rng = np.random.default_rng(seed)
+        classes.setdefault(tuple(ordered[start:stop]), []).append(rows[start:stop])
     result = np.tile(np.arange(len(units)), (draws, 1))
-    for blocks in classes.values():
-        if len(blocks) > 1:
-            rows = np.stack(blocks)
-            shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
-            result[:, rows.ravel()] = rows[shuffled].reshape(draws, -1)
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    blocks = [np.array(found) for found in classes.values() if len(found) > 1]
+    for k, found in enumerate(blocks):
+        by_shape.setdefault(found.shape, []).append(k)
+    starts = np.cumsum([0, *(draws * len(found) for found in blocks)])
+    # One call draws what a call for each class would; classes of one shape are then shuffled together.
+    numbers = np.random.default_rng(seed).random(int(starts[-1]), dtype=np.float32)
+    for (size, _), alike in by_shape.items():
+        own = np.stack([blocks[k] for k in alike])
+        keys = np.stack([numbers[starts[k] : starts[k + 1]].reshape(draws, size) for k in alike])
+        shuffled = own[np.arange(len(alike))[:, None, None], np.argsort(keys, axis=2)]
+        result[:, own.ravel()] = shuffled.swapaxes(0, 1).reshape(draws, -1)
     return result
 
 

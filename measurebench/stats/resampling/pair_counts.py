@@ -127,7 +127,10 @@ class Drawn:
     @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
-        return ties(np.zeros(len(self.local)), self)
+        sums = np.empty((len(self.blocks), kernels.BLOCK))
+        own = self.sizes.astype(np.float64) ** 2
+        kernels.drawn_ties(np.empty(0, np.int64), np.empty(0, np.bool_), self.local, self.blocks, own, sums)
+        return self.kept(sums) + self.size**2
 
     def kept(self, sums: Floats) -> Floats:
         """Return sums [blocks, BLOCK] as [draws]."""
