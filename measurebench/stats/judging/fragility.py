@@ -33,12 +33,13 @@ def fragility(
     pairs = [(match.axis, match.i, match.j) for match in matchings if len(match.i)]
     pairs += [(SAME_SETTINGS, *_repeated(population))] if population.levels else []
     se, y = error.standard_error, population.y
+    least = {name: part * _spread(x) for name, x in population.measures.items()}
     rows = []
     for axis, i, j in pairs:
         alike = np.abs(y[i] - y[j]) < 2 * np.sqrt(se[i] ** 2 + se[j] ** 2)
         for name, x in population.measures.items() if len(i) else ():
             known = alike & np.isfinite(x[i]) & np.isfinite(x[j])
-            moved = np.abs(x[i] - x[j])[known] > part * _spread(x)
+            moved = np.abs(x[i] - x[j])[known] > least[name]
             n = int(known.sum())
             share = float(moved.mean()) if n else float("nan")
             rows.append(
