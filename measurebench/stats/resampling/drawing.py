@@ -16,11 +16,11 @@ _NEAR = 64
 
 @compiled
 def draw_units(size: int, chances: A, numbers: A, weights: A) -> int:
-    """Draw ``size`` units in every row of ``weights`` [draws, units], which holds zeros; return how many numbers it took.
+    """Draw ``size`` units in every row of ``weights`` [draws, units]; return how many numbers that took.
 
-    ``chances`` [units] is that of each unit among those from it on, ``numbers`` are uniform random numbers. Each unit
-    has a binomial number of what is left, found by inversion, in the steps and with the rounding of numpy's
-    ``multinomial``. The probability of none is kept for the numbers left that come up often.
+    ``weights`` holds zeros at first. ``chances`` [units] is that of each unit among those from it on, ``numbers`` are
+    uniform random numbers. Each unit has a binomial number of what is left, found by inversion, in the steps and with
+    the rounding of numpy's ``multinomial``. The probability of none is kept for the numbers left that come up often.
 
     Returns -1 where the numbers do not suffice, and where numpy would take another way (more than 30 expected).
     """

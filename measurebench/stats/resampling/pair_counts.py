@@ -68,9 +68,9 @@ class Ordered:
 class Drawn:
     """Models in every bootstrap draw, and all that depends on their units and weights alone.
 
-    ``local`` [n] numbers each model's unit among the units ``present``; ``all_weights`` [draws, all units] says how often
-    a unit was drawn, ``in_blocks`` holds the same as the kernels take it, where the caller has it. One object serves
-    every measure with values on these models.
+    ``local`` [n] numbers each model's unit among the units ``present``; ``all_weights`` [draws, all units] says how
+    often a unit was drawn, ``in_blocks`` holds the same as the kernels take it, where the caller has it. One object
+    serves every measure with values on these models.
     """
 
     local: Ints

@@ -128,8 +128,7 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     results = []
     for m, sample in enumerate(samples):
         inside = [
-            _inside(axis, part, sample, float(found[k][m]), permuted[k][m], tails[k][m])
-            for k, part in enumerate(parts)
+            _inside(axis, part, sample, float(found[k][m]), permuted[k][m], tails[k][m]) for k, part in enumerate(parts)
         ]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from measurebench.stats.resampling import draws as drawing_of_units
+from measurebench.stats.resampling.drawing import draw_units
 from measurebench.stats.resampling.draws import (
     NORMAL_FROM,
     bootstrap_p,
@@ -60,6 +62,32 @@ def test_weights_are_shared_read_only_and_exact_in_double() -> None:
     for weights in (single, double):
         with pytest.raises(ValueError, match="read-only"):
             weights[0, 0] = 1
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 3, 12, 333])
+def test_units_are_drawn_as_numpy_draws_them(n_units: int) -> None:
+    expected = np.random.default_rng(n_units).multinomial(n_units, np.full(n_units, 1 / n_units), size=700)
+    np.testing.assert_array_equal(bootstrap_weights_double(n_units, 700, n_units), expected)
+
+
+def test_a_draw_that_the_kernel_does_not_know_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    too_few_numbers = draw_units(3, np.array([1 / 3, 1 / 2, 1.0]), np.array([0.5]), np.zeros((1, 3)))
+    assert too_few_numbers == -1
+    assert draw_units(100, np.array([1 / 2, 1.0]), np.array([0.5]), np.zeros((1, 2))) == -1  # 50 are expected
+    known = bootstrap_weights_double(6, 30, 11)
+    monkeypatch.setattr(drawing_of_units, "draw_units", lambda *_: -1)
+    np.testing.assert_array_equal(drawing_of_units._drawn_units(6, 30, 11), known)
+
+
+def test_exchanges_of_one_stream_are_those_of_class_after_class() -> None:
+    # Three runs of two models, three of one, two that lie in both strata, and one alone.
+    units = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8])
+    strata = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 0, 1, 0, 1])
+    rng, expected = np.random.default_rng(5), np.tile(np.arange(14), (9, 1))
+    for rows in ([[0, 1], [2, 3], [4, 5]], [[6], [7], [8]], [[10, 11], [12, 13]]):
+        shuffled = np.argsort(rng.random((9, len(rows)), dtype=np.float32), axis=1)
+        expected[:, np.ravel(rows)] = np.array(rows)[shuffled].reshape(9, -1)
+    np.testing.assert_array_equal(exchanges(strata, units, 9, 5), expected)
 
 
 def test_each_unit_is_drawn_once_on_average() -> None:
