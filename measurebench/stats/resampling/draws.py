@@ -84,7 +84,7 @@ def _drawn_units(n_units: int, draws: int, seed: int) -> Floats:
         more = rng.random(max(0, len(part) * (n_units - 1) - len(numbers)))
         numbers = np.concatenate([numbers, more])
         used = draw_units(n_units, chances / left, numbers, part)
-        if used < 0:  # a draw that the kernel does not know: about one in 1e10
+        if used < 0:  # a number that numpy would draw again: hardly ever
             return np.random.default_rng(seed).multinomial(n_units, chances, size=draws).astype(np.float64)
         numbers = numbers[used:]
     return weights
