@@ -148,6 +148,7 @@ ADDED = (
     "gain",
     "ci_low",
     "ci_high",
+    "division_error",
     "reason",
 )
 STABILITY = (

@@ -9,7 +9,14 @@ import pandas as pd
 from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import p_value_text
 from measurebench.stats.judging.power import POWER, detectable_tau
-from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, on_the_edge, significant
+from measurebench.stats.judging.significance import (
+    ALPHA,
+    Row,
+    excludes_zero,
+    gain_on_the_edge,
+    on_the_edge,
+    significant,
+)
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, sign, verdict, verdict_words
 
 __all__ = ["VERDICTS", "judgements"]
@@ -112,7 +119,11 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
         return ""
     named = [("all models", of.total)] if of.total else []
     named += [(str(row["level"]), row) for row in of.inside]
-    return ", ".join(name for name, row in named if on_the_edge(row, *draws))
+    n_models = int(of.total["n_models"]) if of.total else 0
+    names = [name for name, row in named if on_the_edge(row, *draws, n_models)]
+    if of.added is not None and of.overall and gain_on_the_edge(of.added, (0.0, of.least_gain), draws[0]):
+        names.append("what it adds to the settings")
+    return ", ".join(names)
 
 
 def _overall_words(title: str, of: Evidence, code: str, reversal: bool) -> str:

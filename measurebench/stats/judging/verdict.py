@@ -112,9 +112,14 @@ class Evidence:
 
     def adds_too_little(self, added: Row) -> bool:
         """Say whether the measure surely lowers the error beside the settings by less than ``GAIN``."""
-        n = self.n_units(self.total) if self.total else None
         determined = added["ci_low"] == added["ci_high"] == 0
-        return determined or bool(added["ci_high"] + (SLOPE_COST / n if n else 0.0) < GAIN)
+        return determined or bool(added["ci_high"] < self.least_gain)
+
+    @property
+    def least_gain(self) -> float:
+        """What the upper end of a gain must lie below for the measure to add too little."""
+        n = self.n_units(self.total) if self.total else None
+        return GAIN - (SLOPE_COST / n if n else 0.0)
 
     def underpowered(self, row: Row, level: str = "") -> bool:
         """Say whether a tau of 0.5 would have been shown less than half of the time."""

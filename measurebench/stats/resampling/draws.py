@@ -153,7 +153,7 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     """Return row indices [draws, models] that exchange whole units within strata; identity where nothing can move.
 
     Two units may change places if they occupy the same strata with as many models in each; their models are
-    matched stratum by stratum, in the order of the rows.
+    matched stratum by stratum, in an order of its own in every draw: the order of the rows means nothing.
     """
     order = np.lexsort((np.arange(len(units)), strata, units))
     bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True]).tolist()
@@ -161,20 +161,37 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     classes: dict[tuple[int, ...], list[list[int]]] = {}
     for start, stop in itertools.pairwise(bounds):
         classes.setdefault(tuple(ordered[start:stop]), []).append(rows[start:stop])
-    result = np.tile(np.arange(len(units)), (draws, 1))
-    by_shape: dict[tuple[int, int], list[int]] = {}
-    blocks = [np.array(found) for found in classes.values() if len(found) > 1]
-    for k, found in enumerate(blocks):
-        by_shape.setdefault(found.shape, []).append(k)
-    starts = np.cumsum([0, *(draws * len(found) for found in blocks)])
-    # One call draws what a call for each class would; classes of one shape are then shuffled together.
-    numbers = np.random.default_rng(seed).random(int(starts[-1]), dtype=np.float32)
-    for (size, _), alike in by_shape.items():
-        own = np.stack([blocks[k] for k in alike])
-        keys = np.stack([numbers[starts[k] : starts[k + 1]].reshape(draws, size) for k in alike])
+    result, rng = np.tile(np.arange(len(units)), (draws, 1)), np.random.default_rng(seed)
+    by_shape: dict[tuple[int, ...], list[tuple[Ints, Singles]]] = {}
+    for stratum, found in classes.items():
+        if len(found) < 2:
+            continue
+        own, keys = np.array(found), rng.random((draws, len(found)), dtype=np.float32)
+        if len(set(stratum)) == len(stratum):  # nothing to reorder: those of one shape are shuffled together
+            by_shape.setdefault(own.shape, []).append((own, keys))
+            continue
+        sizes = np.tile(np.unique(stratum, return_counts=True)[1], len(own))
+        inside = _reordered(sizes, draws, rng).reshape(draws, *own.shape)
+        taken = np.take_along_axis(inside, np.argsort(keys, axis=1)[:, :, None], 1)
+        result[:, own.ravel()] = own.ravel()[taken].reshape(draws, -1)
+    for alike in by_shape.values():
+        own, keys = np.stack([rows for rows, _ in alike]), np.stack([keys for _, keys in alike])
         shuffled = own[np.arange(len(alike))[:, None, None], np.argsort(keys, axis=2)]
         result[:, own.ravel()] = shuffled.swapaxes(0, 1).reshape(draws, -1)
     return result
+
+
+def _reordered(sizes: Ints, draws: int, rng: np.random.Generator) -> Ints:
+    """Return places [draws, n] of n things that lie part by part, each part in a random order; ``sizes`` [parts]."""
+    n, part = int(sizes.sum()), np.repeat(np.arange(len(sizes)), sizes)
+    places = np.arange(n)
+    if sizes.max() == 1:
+        return np.broadcast_to(places, (draws, n))
+    if sizes.max() > 2:
+        return np.argsort(part + rng.random((draws, n)), axis=1)
+    first = np.cumsum(sizes) - sizes
+    turned = rng.integers(0, 2, (draws, len(sizes)), dtype=np.int8)[:, part] & (sizes[part] == 2)
+    return np.where(turned, 2 * first[part] + 1 - places, places)
 
 
 def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
@@ -196,15 +213,20 @@ def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
 def donations(units: Ints, draws: int, seed: int) -> Ints:
     """Return row indices [draws, models] by which whole units take each other's values, whatever their sizes.
 
-    A random order of the units names each one's donor; its models take the donor's in order, from the first again
-    when the donor has fewer. Where all units are of one size this is an exchange. Exchanging only within sizes would
-    leave the differences between sizes in every draw, and find too little where a few runs have more models.
+    A random order of the units names each one's donor; its models take the donor's in a random order, from the first
+    again when the donor has fewer. Where all units are of one size this is an exchange. Exchanging only within sizes
+    would leave the differences between sizes in every draw, and find too little where a few runs have more models.
+
+    A fixed order inside the units would keep, in every draw, what the kind of checkpoint does to both: then tau is
+    tested against that, its interval against 0, and the p-value depends on the names by which rows are sorted.
     """
     order = np.argsort(units, kind="stable")
     _, first, sizes = np.unique(units[order], return_index=True, return_counts=True)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     place = np.arange(len(units)) - first[owner]
-    donors = np.argsort(np.random.default_rng(seed).random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
+    rng = np.random.default_rng(seed)
+    donors = np.argsort(rng.random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
+    models = np.take_along_axis(_reordered(sizes, draws, rng), first[donors] + place % sizes[donors], 1)
     result = np.empty((draws, len(units)), np.int64)
-    result[:, order] = order[first[donors] + place % sizes[donors]]
+    result[:, order] = order[models]
     return result

@@ -80,9 +80,9 @@ def test_a_draw_that_the_kernel_does_not_know_is_left_to_numpy(monkeypatch: pyte
 
 
 def test_exchanges_of_one_stream_are_those_of_class_after_class() -> None:
-    # Three runs of two models, three of one, two that lie in both strata, and one alone.
+    # Three runs in strata 0 and 3, three in 1, two in 0 and 1, and one alone.
     units = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8])
-    strata = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 0, 1, 0, 1])
+    strata = np.array([0, 3, 0, 3, 0, 3, 1, 1, 1, 2, 0, 1, 0, 1])
     rng, expected = np.random.default_rng(5), np.tile(np.arange(14), (9, 1))
     for rows in ([[0, 1], [2, 3], [4, 5]], [[6], [7], [8]], [[10, 11], [12, 13]]):
         shuffled = np.argsort(rng.random((9, len(rows)), dtype=np.float32), axis=1)
