@@ -103,11 +103,10 @@ class Drawn:
     @cached_property
     def blocks(self) -> Counts:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
-        kind = np.int16 if self.is_narrow else np.int32
-        if self.in_blocks is None:
-            return weights_in_blocks(self.weights).astype(kind, copy=False)
-        whole = self.n_units == self.in_blocks.shape[1]
-        return (self.in_blocks if whole else self.in_blocks[:, self.present]).astype(kind, copy=False)
+        found = weights_in_blocks(self.weights) if self.in_blocks is None else self.in_blocks
+        if found.shape[1] > self.n_units:
+            found = np.take(found, self.present, axis=1)  # rows side by side, as indexing would not leave them
+        return found.astype(np.int16, copy=False) if self.is_narrow else found.astype(np.int32, copy=False)
 
     @cached_property
     def is_narrow(self) -> bool:

@@ -105,6 +105,7 @@ def test_units_that_are_absent_take_no_part() -> None:
     assert drawn.n_units == 2
     of_all = Drawn.of(np.array([1, 3, 3]), weights, weights_in_blocks(weights))
     np.testing.assert_array_equal(of_all.blocks, drawn.blocks)
+    assert of_all.blocks.flags.c_contiguous
     np.testing.assert_array_equal(drawn.blocks[0, :, :5], weights[:, [1, 3]].T)
 
 
