@@ -103,7 +103,7 @@ class Drawn:
     @cached_property
     def blocks(self) -> Counts:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
-        found = weights_in_blocks(self.weights) if self.in_blocks is None else self.in_blocks
+        found: np.ndarray[Any, Any] = weights_in_blocks(self.weights) if self.in_blocks is None else self.in_blocks
         if found.shape[1] > self.n_units:
             found = np.take(found, self.present, axis=1)  # rows side by side, as indexing would not leave them
         return found.astype(np.int16, copy=False) if self.is_narrow else found.astype(np.int32, copy=False)

@@ -116,9 +116,9 @@ def _above(x: Ints, y: Ints, indicator: Singles, below: Singles) -> tuple[Single
     shared = np.flatnonzero(np.bincount(x)[x] > 1)
     beside = indicator[shared]
     for start in range(0, len(shared), _AT_A_TIME):
-        part = shared[start : start + _AT_A_TIME]
-        equal = (x[part, None] == x[shared]) & (y[part, None] > y[shared])
-        disagree[part] -= equal.astype(np.float32) @ beside
+        own = shared[start : start + _AT_A_TIME]
+        equal = (x[own, None] == x[shared]) & (y[own, None] > y[shared])
+        disagree[own] -= equal.astype(np.float32) @ beside
     return agree, disagree
 
 
