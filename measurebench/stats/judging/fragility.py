@@ -42,12 +42,13 @@ def fragility(
 
     pairs = [(m.axis, m.i, m.j, surest_shift(m, y, close(m.i, m.j))) for m in matchings if len(m.i)]
     pairs += [(SAME_SETTINGS, *_repeated(population), Shift())] if population.levels else []
+    least = {name: part * _spread(x) for name, x in population.measures.items()}
     rows = []
     for axis, i, j, shift in pairs:
         alike = close(i, j)
         for name, x in population.measures.items() if len(i) else ():
             known = alike & np.isfinite(x[i]) & np.isfinite(x[j])
-            moved = np.abs(x[i] - x[j])[known] > part * _spread(x)
+            moved = np.abs(x[i] - x[j])[known] > least[name]
             n = int(known.sum())
             share = float(moved.mean()) if n else float("nan")
             rows.append(

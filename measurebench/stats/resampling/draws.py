@@ -57,9 +57,7 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 
     The same arguments give the same array, which is read-only and kept for the next caller.
     """
-    rng = np.random.default_rng(seed)
-    chances = np.full(n_units, 1 / n_units)
-    weights = rng.multinomial(n_units, chances, size=draws).astype(np.float32)
+    weights = _drawn_units(n_units, draws, seed).astype(np.float32)
     weights.setflags(write=False)
     return weights
 
@@ -67,9 +65,14 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 @lru_cache(maxsize=2)
 def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
     """Return the same weights as float64 [draws, n_units], for products with float64; the last two are kept."""
-    weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
+    weights = _drawn_units(n_units, draws, seed).astype(np.float64)
     weights.setflags(write=False)
     return weights
+
+
+def _drawn_units(n_units: int, draws: int, seed: int) -> Ints:
+    chances = np.full(n_units, 1 / n_units)
+    return np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -138,20 +141,28 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     matched stratum by stratum, in an order of its own in every draw: the order of the rows means nothing.
     """
     order = np.lexsort((np.arange(len(units)), strata, units))
-    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True])
-    classes: dict[tuple[int, ...], list[Ints]] = {}
+    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True]).tolist()
+    ordered, rows = strata[order].tolist(), order.tolist()
+    classes: dict[tuple[int, ...], list[list[int]]] = {}
     for start, stop in itertools.pairwise(bounds):
-        rows = order[start:stop]
-        classes.setdefault(tuple(strata[rows].tolist()), []).append(rows)
-    rng = np.random.default_rng(seed)
-    result = np.tile(np.arange(len(units)), (draws, 1))
-    for blocks in classes.values():
-        if len(blocks) > 1:
-            rows = np.stack(blocks)
-            shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
-            sizes = np.tile(np.unique(strata[rows[0]], return_counts=True)[1], len(rows))
-            own = _reordered(sizes, draws, rng).reshape(draws, *rows.shape)
-            result[:, rows.ravel()] = rows.ravel()[np.take_along_axis(own, shuffled[:, :, None], 1)].reshape(draws, -1)
+        classes.setdefault(tuple(ordered[start:stop]), []).append(rows[start:stop])
+    result, rng = np.tile(np.arange(len(units)), (draws, 1)), np.random.default_rng(seed)
+    by_shape: dict[tuple[int, ...], list[tuple[Ints, Singles]]] = {}
+    for stratum, found in classes.items():
+        if len(found) < 2:
+            continue
+        own, keys = np.array(found), rng.random((draws, len(found)), dtype=np.float32)
+        if len(set(stratum)) == len(stratum):  # nothing to reorder: those of one shape are shuffled together
+            by_shape.setdefault(own.shape, []).append((own, keys))
+            continue
+        sizes = np.tile(np.unique(stratum, return_counts=True)[1], len(own))
+        inside = _reordered(sizes, draws, rng).reshape(draws, *own.shape)
+        taken = np.take_along_axis(inside, np.argsort(keys, axis=1)[:, :, None], 1)
+        result[:, own.ravel()] = own.ravel()[taken].reshape(draws, -1)
+    for alike in by_shape.values():
+        own, keys = np.stack([rows for rows, _ in alike]), np.stack([keys for _, keys in alike])
+        shuffled = own[np.arange(len(alike))[:, None, None], np.argsort(keys, axis=2)]
+        result[:, own.ravel()] = shuffled.swapaxes(0, 1).reshape(draws, -1)
     return result
 
 

@@ -107,7 +107,7 @@ class Changes:
         """The effective number of pairs of each environment, (sum w)^2 / sum w^2."""
         return _share(self.totals**2, (self.sure_by_env**2).sum(axis=0))
 
-    @property
+    @cached_property
     def kept(self) -> Any:
         """Which environments rest on an effective number of at least 12 pairs."""
         return self.effective >= MIN_EFFECTIVE
@@ -138,14 +138,21 @@ def environments(
     """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
 
     ``sign`` is +1 or -1, the direction predicted, ``permuted`` [permutations, pairs] sign(x_i - x_j) under
-    exchanges, ``drawn`` [draws, environments] the errors in the bootstrap draws where the caller has them. A tie in the
-    measure counts one half.
+    exchanges, ``drawn`` [draws, environments] the errors in the bootstrap draws where the caller has them. Neither is
+    needed of a setting without an environment that is kept. A tie in the measure counts one half.
     """
-    totals = changes.totals
     wrong = _wrong(changes, x, sign)
-    moved = (totals - permuted @ (changes.sure_by_env * (sign * changes.order)[:, None])) / 2
     found = _drawn(changes, [wrong], draws)[0] if drawn is None else drawn
-    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), found)
+    return Environments(changes, wrong, _permuted(changes, sign, permuted), found)
+
+
+def _permuted(changes: Changes, sign: int, permuted: Floats) -> Floats:
+    """Return the errors under exchanges: [permutations, environments]; NaN where no environment is kept."""
+    totals = changes.totals
+    if not changes.kept.any():
+        return np.full((len(permuted), len(totals)), NAN)
+    moved = (totals - permuted @ (changes.sure_by_env * (sign * changes.order)[:, None])) / 2
+    return _share(moved, np.broadcast_to(totals, moved.shape))
 
 
 def _wrong(changes: Changes, x: Floats, sign: int) -> Floats:
@@ -155,9 +162,12 @@ def _wrong(changes: Changes, x: Floats, sign: int) -> Floats:
 
 
 def _drawn(changes: Changes, wrong: list[Floats], draws: Draws) -> list[Floats]:
-    """Return the errors of every measure in every draw of independent comparisons: [draws, environments] each."""
+    """Return the errors of every measure in every draw of independent comparisons: [draws, environments] each.
+
+    NaN where no environment is kept: nothing is then told of the draws.
+    """
     n_env, n_components = len(changes.names), len(changes.rows)
-    if not n_components:
+    if not changes.kept.any():
         return [np.full((len(draws.weights), n_env), NAN)] * len(wrong)
     seed = draws.stream("bootstrap of sign errors", changes.match.axis)
     weights = bootstrap_weights_double(n_components, len(draws.weights), seed)
