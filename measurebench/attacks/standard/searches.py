@@ -121,8 +121,8 @@ class FABSearch(BaseSearch):
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one step of those whose gradient was wanted at the point they are at.
 
-        A gradient pass gives the verdict too. Only beyond the boundary its gradient is of no use, so a row pays for
-        verdicts of their own at its first two steps, once it has crossed, and at its end.
+        A gradient pass gives the verdict too, but beyond the boundary its gradient is of no use. So a row waits for
+        the gradient pass only where its point most probably lies inside, and otherwise pays for a verdict alone.
         """
         active, label, target = ~rows["done"], rows["label"], rows["target"]
         logits, gap, gradient = self.passes.gradients_of(
@@ -138,13 +138,22 @@ class FABSearch(BaseSearch):
         rows = fab.advance(rows, ready, gap, gradient, self.threat.norm)
         rows["clock"] = rows["iteration"]
         over = rows["iteration"] >= self.settings.fab_steps
-        # The first two steps past the linearised boundary nearly always end beyond the boundary itself.
-        wanted = ~rows["settled"] & (rows["crossed"] | (rows["iteration"] <= 2) | over) & active
+        wanted = ~rows["settled"] & ~self._waits(rows) & active
         index = wanted.nonzero()[:, 0]
         if len(index):
             rows["forward"] = rows["forward"] + wanted
             rows, _ = self._judged(rows, self._verdicts(rows["point"], index, logits), wanted)
         return self.ended(rows, rows["settled"] & over)
+
+    def _waits(self, rows: Rows) -> Tensor:
+        """Return which rows get their verdict with their next gradient, bool [n].
+
+        Each of them may err once more than it has been right, so no search takes more than one pass in addition to the
+        three for each step of the published attack.
+        """
+        spent = rows["forward"] + rows["backward"]
+        going = rows["iteration"] < self.settings.fab_steps
+        return fab.inside(rows) & going & (spent < 3 * rows["iteration"])
 
     def _verdicts(self, points: Tensor, index: Tensor, like: Tensor) -> Tensor:
         """Return the logits [n, K] at the points that ``index`` names; the others' mean nothing."""
