@@ -32,13 +32,9 @@ def start(images: Tensor) -> Rows:
         "iteration": torch.zeros_like(zeros, dtype=torch.int64),
         # Settled: the verdict at the point plays no part any more, its gradient is what is missing.
         "settled": torch.ones_like(zeros, dtype=torch.bool),
-        # Crossed: once beyond the boundary, a search stays close to it.
-        "crossed": torch.zeros_like(zeros, dtype=torch.bool),
-        # Whether the last verdict, and the one before it, was beyond the boundary.
-        "beyond": torch.zeros_like(zeros, dtype=torch.bool),
-        "beyond_before": torch.zeros_like(zeros, dtype=torch.bool),
-        # Alternates: the last step after a crossing ended inside the boundary.
-        "alternates": torch.zeros_like(zeros, dtype=torch.bool),
+        # The last 64 verdicts, a bit each, the last one lowest: 1 beyond the boundary. The bit at the beginning leaves
+        # after the first steps; then 0 says that the search has not crossed the boundary.
+        "verdicts": torch.full_like(zeros, 1 << (63 - _FIRST_STEPS), dtype=torch.int64),
     }
 
 
@@ -48,8 +44,9 @@ def inside(rows: Rows) -> Tensor:
     That is so where a search has not crossed it in its first steps. After a crossing from inside, the next step ends
     inside nine times in ten if it did the last time (counted on small CIFAR-10 networks, Linf and L2).
     """
-    far = ~rows["crossed"] & (rows["iteration"] > _FIRST_STEPS)
-    return far | (rows["beyond"] & ~rows["beyond_before"] & rows["alternates"])
+    verdicts = rows["verdicts"]
+    last = verdicts & 0b1111
+    return (verdicts == 0) | (last == 0b0101) | (last == 0b1001)
 
 
 def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, Tensor, Tensor]:
@@ -62,14 +59,10 @@ def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, 
     flat = offset.flatten(1)
     distance = flat.abs().amax(1) if norm is Norm.LINF else (flat**2).sum(-1).sqrt()
     back = rows["image"] + offset * _BACK
-    returned = which & rows["beyond"] & ~rows["beyond_before"]
     changed = {
         "point": choose(wrong, back, rows["point"]),
-        "crossed": rows["crossed"] | wrong,
         "settled": rows["settled"] | which,
-        "beyond": torch.where(which, wrong, rows["beyond"]),
-        "beyond_before": torch.where(which, rows["beyond"], rows["beyond_before"]),
-        "alternates": torch.where(returned, ~wrong, rows["alternates"]),
+        "verdicts": torch.where(which, torch.add(wrong, rows["verdicts"], alpha=2), rows["verdicts"]),
     }
     return rows | changed, wrong & (distance < rows["distance"]), distance
 
