@@ -29,8 +29,8 @@ __all__ = ["Evaluation", "SearchNetwork"]
 
 SearchNetwork = Literal["reference", "folded", "fast"]
 _NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
-# Passes at an image that belong to no attack and are not in its count: four in the checks of the network, and one more at
-# the first image, one in the searching network, and one in the audit.
+# Passes at an image that belong to no attack and are not in its count: four in the checks of the network and one more
+# at the first image, one in the searching network, and one in the audit.
 _BESIDE = 7
 # Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks up to about 80 images.
 _PIXELS, _FEWEST, _MOST = 2**18, 32, 512
@@ -153,7 +153,9 @@ class Evaluation:
     def _spare(self, attack: str) -> Tensor:
         """Return how many passes fewer than the published attacks each example has cost before this one, [n]."""
         earlier = self.settings.attacks[: self.settings.attacks.index(attack)]
-        published = sum(published_passes(a, self.settings, n_targets(a, self.settings, self.n_classes)) for a in earlier)
+        published = sum(
+            published_passes(a, self.settings, n_targets(a, self.settings, self.n_classes)) for a in earlier
+        )
         return published - _BESIDE - self.n_forward - self.n_backward
 
     def _slots(self) -> int:

@@ -296,17 +296,17 @@ def absorb(rows: Rows, tried: Tried, margins: Tensor, wrong: Tensor | None, acti
         better &= rows["iteration"][:, None] + ahead < plan.n_queries
         if not isinstance(tried.count, int):
             better &= tried.place >= 0
-    used = tried.count * active
-    if not some(better):
-        return rows | {"iteration": (rows["iteration"] + used).clamp_max(plan.n_queries)}
-    any_better, at = better.max(1)
-    used = torch.where(any_better, at + 1, used)
-    chosen = tried.place.gather(1, at[:, None])[:, 0]
-    changed = {
-        "best": choose(any_better, tried.points[chosen], rows["best"]),
-        "best_margin": torch.where(any_better, margins[chosen], rows["best_margin"]),
-        "iteration": (rows["iteration"] + used).clamp_max(plan.n_queries),
-    }
-    if wrong is not None:
-        changed["hit"] = any_better & wrong[chosen]
+    used = active if k == 1 else tried.count * active
+    changed = {}
+    if some(better):
+        any_better, at = better.max(1) if k > 1 else (better[:, 0], None)
+        chosen = slice(None) if at is None else tried.place.gather(1, at[:, None])[:, 0]
+        used = used if at is None else torch.where(any_better, at + 1, used)
+        changed["best"] = choose(any_better, tried.points[chosen], rows["best"])
+        changed["best_margin"] = torch.where(any_better, margins[chosen], rows["best_margin"])
+        if wrong is not None:
+            changed["hit"] = any_better & wrong[chosen]
+    changed["iteration"] = rows["iteration"] + used
+    if k > 1:
+        changed["iteration"].clamp_max_(plan.n_queries)
     return rows | changed

@@ -101,7 +101,7 @@ class SquareSearch(BaseSearch):
         margins = losses.margin(logits, labels)
         if margins.device.type == "cpu":
             least, largest = margins.aminmax()
-            if 0 < float(least) and float(largest) < torch.inf:
+            if float(least) > 0 and float(largest) < torch.inf:
                 return margins, None, None
         odd = ~margins.isfinite()
         wrong = (logits.argmax(1) != labels) & ~odd
@@ -127,7 +127,7 @@ class SquareSearch(BaseSearch):
         """Return the rows after a pass at the next candidate of each, and at several of those that may try so many."""
         tried = self._candidates(rows)
         margins, wrong, odd = self._seen(tried.points, tried.labels)
-        counted = {"forward": rows["forward"] + active * tried.count}
+        counted = {"forward": rows["forward"] + (active if tried.place.shape[1] == 1 else active * tried.count)}
         if odd is not None:
             seen = tried.by_row(odd) & (tried.place >= 0) & active[:, None]
             counted["odd"] = rows["odd"] + seen.sum(1)
@@ -205,7 +205,7 @@ class SquareSearch(BaseSearch):
         return max(1, min(_MOST_OF_LARGE if self._large else _MOST, self.at_once // n))
 
     def _next_moves(self, rows: Rows, tried: int) -> Rows:
-        """Return the moves of the rows' next iterations, [n, tried, ...]; many are drawn at once and kept in the rows."""
+        """Return the moves of the rows' next iterations, [n, tried, ...]; many are drawn at once and kept."""
         if tried > self._left:
             rows |= self._drawn(rows)
             self._left, self._next = _AHEAD, 0
