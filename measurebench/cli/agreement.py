@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.declared import takes
+from measurebench.cli.declared import ONE_RADIUS, takes
 from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = ["agreement"]
 @takes(
     *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "seed", "device"),
     *("allow_pickle", "trust_code", "offline"),
+    shown=ONE_RADIUS,
     dataset="the model's own",
 )
 def agreement(
