@@ -17,7 +17,7 @@ SHARED = Path(__file__).parents[3].parent / "shared"
 MODELS = ("resnet20", "cnn-a-mix", "oval-deep-kw", "small-8px-kw", "resnet-4b-adv")
 DIGITS = ("digits:resnet-at-10-b64-s0-last", "digits:plain-trades-10-b64-s0-last")
 N = 24
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def no_more_than_between_seeds(compared: Verdicts) -> None:
