@@ -1,16 +1,32 @@
 """Corrects p-values for the number of tests: Holm for the primary family, Benjamini-Hochberg for the rest."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from measurebench.stats.judging.significance import ALONE, ALPHA
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "holm"]
+__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "holm", "realised_levels"]
 
 PRIMARY = "tau_b"
+_INSIDE = "tau_within"
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The p-value, before adjustment, at which one more association would be shown.
+
+    ``overall`` is that of tau_b over all models, ``inside`` that inside a defense, and ``alone`` that inside a defense
+    where nothing is shown over all models.
+    """
+
+    overall: float = ALPHA
+    inside: float = ALPHA
+    alone: float = ALONE
 
 
 def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
@@ -22,13 +38,39 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
     statistic by themselves, so that registering one moves no other number.
     """
     table = correlations.copy()
-    whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
+    whole = _whole(table)
     for statistic in (PRIMARY, "tau_a", "spearman"):
         _fill(table, whole & (table["statistic"] == statistic), holm)
     families = table["statistic"].map(_families()).fillna(table["statistic"])
     for family in families[~whole].unique():
         _fill(table, ~whole & (families == family), benjamini_hochberg)
     return table
+
+
+def realised_levels(correlations: pd.DataFrame) -> Levels:
+    """Return the levels that the adjustments came to on these correlations, whose ``p_adjusted`` is filled in.
+
+    Holm: where k of m measures are shown, a further one needs a p-value of 0.05 / (m - k). Benjamini-Hochberg: where k
+    of m tests are shown, a further one needs 0.05 (k + 1) / m at most. A lower p-value could carry others with it, so
+    that this is strict rather than lax. Families without p-values have the level of a single test.
+    """
+    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
+    known = _families()
+    inside = correlations[correlations["statistic"].isin([name for name in known if known[name] == known[_INSIDE]])]
+    inside = inside[~_whole(inside)]
+    overall, within = (rows["p_adjusted"].dropna().to_numpy(dtype=float) for rows in (whole, inside))
+    left = max(1, len(overall) - int((overall <= ALPHA).sum()))
+    return Levels(ALPHA / left, _stepped_up(within, ALPHA), _stepped_up(within, ALONE))
+
+
+def _stepped_up(p_adjusted: Floats, q: float) -> float:
+    """Return the p-value that one more test needs to have an adjusted one of q by Benjamini-Hochberg."""
+    return q * min(1.0, (1 + int((p_adjusted <= q).sum())) / max(1, len(p_adjusted)))
+
+
+def _whole(correlations: pd.DataFrame) -> "pd.Series[bool]":
+    """Say which rows are about all models and adjusted by Holm within their statistic."""
+    return (correlations["axis"] == "") & correlations["statistic"].isin([PRIMARY, "tau_a", "spearman"])
 
 
 def _families() -> dict[str, str]:
