@@ -57,10 +57,10 @@ VERDICTS = {
     "turns_with_defense": "changes sign from one defense to another",
     "turns_with_train_accuracy": "has the opposite sign with train robust accuracy, which is a part of the gap, held "
     "fixed",
-    "explained_by_train_accuracy": "is associated with the target, but less than half is left with train robust "
-    "accuracy, which is a part of the gap, held fixed",
-    "tells_settings": "is associated with the target, but with one slope for all models it lowers the squared error "
-    f"beside the settings by less than {100 * GAIN:.0f} %",
+    "explained_by_train_accuracy": "keeps less than half of tau with train robust accuracy, which is a part of the "
+    "gap, held fixed",
+    "tells_settings": f"lowers the squared error beside the settings by less than {100 * GAIN:.0f} %, with one slope "
+    "for all models",
     "untested_beside_settings": "is associated with the target, but may tell no more than the settings",
     "small": "shows that any association is small",
     "unknown": "shows no association that differs from chance, and does not rule one out",
