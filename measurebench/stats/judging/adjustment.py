@@ -10,10 +10,9 @@ from measurebench.stats.judging.significance import ALONE, ALPHA
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "holm", "realised_levels"]
+__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "common_family", "holm", "realised_levels"]
 
 PRIMARY = "tau_b"
-_INSIDE = "tau_within"
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
     statistic by themselves, so that registering one moves no other number.
     """
     table = correlations.copy()
-    whole = _whole(table)
+    whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
     for statistic in (PRIMARY, "tau_a", "spearman"):
         _fill(table, whole & (table["statistic"] == statistic), holm)
     families = table["statistic"].map(_families()).fillna(table["statistic"])
@@ -47,30 +46,11 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def realised_levels(correlations: pd.DataFrame) -> Levels:
-    """Return the levels that the adjustments came to on these correlations, whose ``p_adjusted`` is filled in.
-
-    Holm: where k of m measures are shown, a further one needs a p-value of 0.05 / (m - k). Benjamini-Hochberg: where k
-    of m tests are shown, a further one needs 0.05 (k + 1) / m at most. A lower p-value could carry others with it, so
-    that this is strict rather than lax. Families without p-values have the level of a single test.
-    """
-    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
-    known = _families()
-    inside = correlations[correlations["statistic"].isin([name for name in known if known[name] == known[_INSIDE]])]
-    inside = inside[~_whole(inside)]
-    overall, within = (rows["p_adjusted"].dropna().to_numpy(dtype=float) for rows in (whole, inside))
-    left = max(1, len(overall) - int((overall <= ALPHA).sum()))
-    return Levels(ALPHA / left, _stepped_up(within, ALPHA), _stepped_up(within, ALONE))
-
-
-def _stepped_up(p_adjusted: Floats, q: float) -> float:
-    """Return the p-value that one more test needs to have an adjusted one of q by Benjamini-Hochberg."""
-    return q * min(1.0, (1 + int((p_adjusted <= q).sum())) / max(1, len(p_adjusted)))
-
-
-def _whole(correlations: pd.DataFrame) -> "pd.Series[bool]":
-    """Say which rows are about all models and adjusted by Holm within their statistic."""
-    return (correlations["axis"] == "") & correlations["statistic"].isin([PRIMARY, "tau_a", "spearman"])
+def common_family(correlations: pd.DataFrame) -> "pd.Series[bool]":
+    """Say which rows of the correlations are adjusted together with tau inside the levels of settings: [rows]."""
+    families = _families()
+    whole = (correlations["axis"] == "") & correlations["statistic"].isin([PRIMARY, "tau_a", "spearman"])
+    return (correlations["statistic"].map(families) == families["tau_within"]) & ~whole
 
 
 def _families() -> dict[str, str]:
@@ -112,3 +92,22 @@ def benjamini_hochberg(p: Floats) -> Floats:
     result = np.empty(len(p))
     result[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
     return result
+
+
+def realised_levels(correlations: pd.DataFrame) -> Levels:
+    """Return the levels that the adjustments came to on these correlations, whose ``p_adjusted`` is filled in.
+
+    Holm: where k of m measures are shown, a further one needs a p-value of 0.05 / (m - k). Benjamini-Hochberg: where k
+    of m tests are shown, a further one needs 0.05 (k + 1) / m at most. A lower p-value could carry others with it, so
+    that this is strict rather than lax. Families without p-values have the level of a single test.
+    """
+    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
+    family = correlations[common_family(correlations)]
+    overall, within = (rows["p_adjusted"].dropna().to_numpy(dtype=float) for rows in (whole, family))
+    left = max(1, len(overall) - int((overall <= ALPHA).sum()))
+    return Levels(ALPHA / left, _stepped_up(within, ALPHA), _stepped_up(within, ALONE))
+
+
+def _stepped_up(p_adjusted: Floats, q: float) -> float:
+    """Return the p-value that one more test needs to have an adjusted one of q by Benjamini-Hochberg."""
+    return q * min(1.0, (1 + int((p_adjusted <= q).sum())) / max(1, len(p_adjusted)))

@@ -28,7 +28,10 @@ __all__ = [
     "unreliable_words",
 ]
 
-HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "not decided", "cannot be tested"
+HOLDS = "holds"
+FAILS = "does not hold"
+OPEN = "not decided"
+ABSENT = "cannot be tested"
 
 UNRELIABLE = 0.1
 """The reliability of the target up to which a level says nothing against a measure: no tau can be large there."""
@@ -82,8 +85,12 @@ def unreliable_words(analysis: Analysis, axis: str | None = None) -> str:
     rows = analysis.levels
     rows = rows[(rows["reliability"] <= UNRELIABLE) & (rows["axis"] != "")]
     rows = rows if axis is None else rows[rows["axis"] == axis]
-    told = [f"{row['level']} ({row['reliability']:.2f})" for row in records(rows)]
+    told = [f"{_level_words(analysis, row)} ({row['reliability']:.2f})" for row in records(rows)]
     return f"; not counted, for a target of hardly any reliability: {', '.join(told)}" if told else ""
+
+
+def _level_words(analysis: Analysis, row: Row) -> str:
+    return str(row["level"]) if row["axis"] == analysis.defense else f"{row['axis']} {row['level']}"
 
 
 def row_of(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> Row | None:

@@ -94,18 +94,22 @@ def _settings_words(of: Evidence, code: str) -> str:
     gain, low, high = (float(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
     raises = high < 0 or round(gain, 3) < 0
     verb, (told, first, last) = ("raises", (-gain, -high, -low)) if raises else ("lowers", (gain, low, high))
+    # This verdict has told the slope and the margin.
+    slope = "" if code == "tells_settings" else ", with one slope for all models,"
     return (
-        f"Beside the settings, with one slope for all models, it {verb} the squared error on held-out runs by "
-        f"{_percent(told)} [{_percent(first)}, {_percent(last)}]{_gain_words(of, low, high)}."
+        f"Beside the settings{slope} it {verb} the squared error on held-out runs by "
+        f"{_percent(told)} [{_percent(first)}, {_percent(last)}]{_gain_words(of, low, high, code)}."
     )
 
 
-def _gain_words(of: Evidence, low: float, high: float) -> str:
+def _gain_words(of: Evidence, low: float, high: float, code: str) -> str:
     """Say what the interval of the gain leaves open; ``GAIN`` is the margin below which a gain counts as little."""
     if high < 0:
         return ": such a slope adds nothing to them"
     if low > 0:
         return f", which is less than the margin of {_MARGIN}" if of.adds_too_little else ""
+    if code == "tells_settings":
+        return ", which cannot be told from nothing"
     if of.adds_too_little:
         return f", which cannot be told from nothing and is less than the margin of {_MARGIN}"
     return f", which cannot be told from nothing, nor be shown to be less than the margin of {_MARGIN}"

@@ -68,7 +68,7 @@ def _judged(analysis: Analysis, measure: str, pair: _Pair, p: float) -> Verdict:
     low, high = pair
     found = f"{low['axis']}: {number(low)} at {low['level']}, {number(high)} at {high['level']}"
     verdict = HOLDS if _gap(pair) > 0 and p <= ALPHA else OPEN
-    found += unreliable_words(analysis, str(low["axis"]))
+    found += unreliable_words(analysis)
     return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
 
 
@@ -77,5 +77,6 @@ def _not_compared(analysis: Analysis, measure: str) -> Verdict:
     counts = within[within["ci_low"].notna()].groupby("axis").size()
     if len(counts) and counts.max() > 1:
         found = f"no setting has two levels of at least {FEW_UNITS} independent units and a reliable target"
+        found += unreliable_words(analysis)
         return Verdict(_CLAIM, measure, "tau_within", OPEN, found)
     return Verdict(_CLAIM, measure, "tau_within", ABSENT, "no setting has two levels with intervals")

@@ -129,8 +129,9 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
     ],
 )
 def test_what_a_measure_adds_is_told_by_the_side_of_its_interval(gain: tuple[float, ...], told: str) -> None:
+    # A change of sign is told before the settings, so that the verdict does not tell the slope and the margin.
     added = {"m": dict(zip(("gain", "ci_low", "ci_high"), gain, strict=True))}
-    assert told in judged(total("m", 0.5), added=added)["sentence"]
+    assert told in judged(total("m", 0.5), inside("m", "AT", -0.5), added=added)["sentence"]
 
 
 def test_one_opposite_defense_is_named_and_no_reversal() -> None:
@@ -264,7 +265,7 @@ def test_the_sentence_says_what_the_measure_adds_to_the_settings() -> None:
         in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
     )
     assert (
-        "which cannot be told from nothing and is less than the margin of 10 %."
+        "Beside the settings it lowers the squared error on held-out runs by 1.0 % [-2.0 %, 4.0 %], which cannot be told"
         in judged(total("m", 0.5), added={"m": NONE})["sentence"]
     )
     found = judged(total("m", 0.5), added={"m": UNKNOWN})
