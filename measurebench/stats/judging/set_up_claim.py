@@ -32,9 +32,9 @@ _Pair = tuple[dict[str, Any], dict[str, Any]]
 def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     """Hold where the intervals of tau at two levels of one setting lie apart, which chance alone would seldom do.
 
-    A measure is judged by the two levels that lie furthest apart. The p-value of their difference (that of Zou's
-    interval, ``difference_interval``) is adjusted by Holm over all pairs of levels of all measures. Levels with fewer
-    than 12 independent units, or whose target is hardly reliable, are not compared.
+    The p-value of a difference (that of Zou's interval, ``difference_interval``) is adjusted by Holm over all pairs of
+    levels of all measures. Told is the pair that lies furthest apart, of those that are shown where there are any.
+    Levels with fewer than 12 independent units, or whose target is hardly reliable, are not compared.
     """
     pairs = {name: _pairs(analysis, name) for name in analysis.measures}
     p_values = [difference_interval(*pair)[2] for found in pairs.values() for pair in found]
@@ -42,8 +42,9 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     for name, found in pairs.items():
         p = [next(adjusted) for _ in found]
         if found:
-            widest = max(range(len(found)), key=lambda k: _gap(found[k]))
-            yield _judged(analysis, name, found[widest], p[widest])
+            shown = [_gap(pair) > 0 and q <= ALPHA for pair, q in zip(found, p, strict=True)]
+            told = max(range(len(found)), key=lambda k: (shown[k], _gap(found[k])))
+            yield _judged(analysis, name, found[told], shown[told])
         else:
             yield _not_compared(analysis, name)
 
@@ -64,10 +65,10 @@ def _gap(pair: _Pair) -> float:
     return float(high["ci_low"] - low["ci_high"])
 
 
-def _judged(analysis: Analysis, measure: str, pair: _Pair, p: float) -> Verdict:
+def _judged(analysis: Analysis, measure: str, pair: _Pair, shown: bool) -> Verdict:
     low, high = pair
     found = f"{low['axis']}: {number(low)} at {low['level']}, {number(high)} at {high['level']}"
-    verdict = HOLDS if _gap(pair) > 0 and p <= ALPHA else OPEN
+    verdict = HOLDS if shown else OPEN
     found += unreliable_words(analysis)
     return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
 

@@ -75,6 +75,15 @@ def test_of_many_measures_two_levels_that_just_lie_apart_may_be_chance() -> None
     assert claimed(*apart, *others, **SET_UP) == "not decided"
 
 
+def test_a_pair_of_levels_that_is_shown_is_told_before_one_that_lies_further_apart() -> None:
+    wide = [row("m", "tau_within", e, axis="setting_a", level=str(k), half=0.2) for k, e in enumerate((-0.4, 0.04))]
+    narrow = [row("m", "tau_within", e, axis="setting_b", level=str(k), half=0.02) for k, e in enumerate((0.1, 0.15))]
+    others = [row("n", "tau_within", 0.1, axis="setting_a", level=str(k)) for k in range(9)]
+    table = judged_claims(analysis(*wide, *narrow, *others)).set_index(["claim", "measure"])
+    assert table.loc[(SET_UP["claim"], "m"), "verdict"] == "holds"
+    assert table.loc[(SET_UP["claim"], "m"), "found"].startswith("setting_b: ")
+
+
 @pytest.mark.parametrize(
     ("levels", "expected"),
     [

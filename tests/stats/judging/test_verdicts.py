@@ -265,7 +265,7 @@ def test_the_sentence_says_what_the_measure_adds_to_the_settings() -> None:
         in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
     )
     assert (
-        "Beside the settings it lowers the squared error on held-out runs by 1.0 % [-2.0 %, 4.0 %], which cannot be told"
+        "Beside the settings it lowers the squared error on held-out runs by 1.0 % [-2.0 %, 4.0 %], which cannot"
         in judged(total("m", 0.5), added={"m": NONE})["sentence"]
     )
     found = judged(total("m", 0.5), added={"m": UNKNOWN})
