@@ -187,7 +187,7 @@ def _beyond_cross_entropy(analysis: Analysis) -> Verdict:
     if held is None:
         return absent(claim, _GRADIENT, "partial_tau")
     said = of_row(held, claim, HOLDS if significant(held) else OPEN)
-    if total is None or held["estimate"] * total["estimate"] >= 0:
+    if total is None or not significant(held) or held["estimate"] * total["estimate"] >= 0:
         return said
     turned = f"{said.found} with average cross-entropy held fixed: the sign turns, tau is {number(total)}"
     return replace(said, found=turned)

@@ -110,9 +110,9 @@ def _gain_words(of: Evidence, low: float, high: float, code: str) -> str:
         return f", which is less than the margin of {_MARGIN}" if of.adds_too_little else ""
     if code == "tells_settings":
         return ", which cannot be told from nothing"
-    if of.adds_too_little:
-        return f", which cannot be told from nothing and is less than the margin of {_MARGIN}"
-    return f", which cannot be told from nothing, nor be shown to be less than the margin of {_MARGIN}"
+    gain = f"a gain of {_MARGIN}, the margin,"
+    told = f"{gain} is ruled out" if of.adds_too_little else f"nor is {gain} ruled out"
+    return f", which cannot be told from nothing; {told}"
 
 
 def _percent(share: float) -> str:
@@ -142,19 +142,18 @@ def _inside(of: Evidence, row: dict[str, Any]) -> str:
         return f"{told} (shown by itself, but not surely enough where nothing is over all models)"
     if of.too_few(row, level):
         return f"{told} (too few to show anything)"
-    unknown = of.n_units(row, level) is not None and np.isnan(of.detectable(row, level))
-    return f"{told} (not shown; {TOO_FEW_TO_SAY})" if unknown else f"{told} (not shown)"
+    return f"{told} (not shown)"
 
 
 def _inside_power_words(of: Evidence) -> str:
     """Say what would be shown in each defense in which the association is not."""
-    taus = {
-        str(row["level"]): of.detectable(row, str(row["level"]))
-        for row in of.inside
-        if np.isfinite(row["estimate"]) and not of.shown(row)
-    }
+    levels = [(row, str(row["level"])) for row in of.inside if np.isfinite(row["estimate"]) and not significant(row)]
+    levels = [(row, level) for row, level in levels if of.n_units(row, level) is not None]
+    taus = {level: of.detectable(row, level) for row, level in levels if not of.too_few(row, level)}
     told = [f"of {tau:.2f} in {level}" for level, tau in taus.items() if np.isfinite(tau)]
-    return f" An association {_listed(told)} would be shown in four of five such tables." if told else ""
+    few = [level for level, tau in taus.items() if np.isnan(tau)]
+    words = f" An association {_listed(told)} would be shown in four of five such tables." if told else ""
+    return words + (f" Inside {_listed(few)} there are {TOO_FEW_TO_SAY}." if few else "")
 
 
 def _reversal_words(opposite: list[str]) -> str:

@@ -121,9 +121,12 @@ class Evidence:
         return float("nan") if n is None else detectable_tau(n, self.level_of_test(level))
 
     def too_few(self, row: Row, level: str = "") -> bool:
-        """Say whether so few units could have shown nothing at all, even a perfect order."""
+        """Say whether so few units could have shown nothing at all, even a perfect order.
+
+        Inside a defense at the level of an association that is shown by itself, whatever is shown over all models.
+        """
         n = self.n_units(row, level)
-        return n is not None and not significant(row) and not can_show(n, self.level_of_test(level))
+        return n is not None and not significant(row) and not can_show(n, self.alpha_inside if level else self.alpha)
 
     def blind(self, row: Row, level: str) -> bool:
         """Say whether tau over all models, if it held inside a defense, would be shown there less than 4 times in 5.

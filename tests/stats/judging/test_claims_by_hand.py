@@ -269,6 +269,9 @@ def test_a_partial_tau_that_turns_is_told_beside_tau() -> None:
     )
     same = judged_claims(analysis(total(GRADIENT, -0.1), *rows)).set_index("claim").loc[MORE]
     assert same["found"] == "-0.08 [-0.11, -0.05]"
+    unsure = [rows[0], held(GRADIENT, -0.04, "average_ce_pgd", p=0.5)]
+    chance = judged_claims(analysis(total(GRADIENT, 0.02), *unsure)).set_index("claim").loc[MORE]
+    assert "turns" not in chance["found"]
 
 
 def test_a_measure_alone_is_not_shown_to_be_the_most_consistent() -> None:

@@ -113,16 +113,16 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
         (
             (-0.0001, -0.03, 0.02),
             "Beside the settings, with one slope for all models, it lowers the squared error on held-out runs by 0.0 % "
-            "[-3.0 %, 2.0 %], which cannot be told from nothing and is less than the margin of 10 %.",
+            "[-3.0 %, 2.0 %], which cannot be told from nothing; a gain of 10 %, the margin, is ruled out.",
         ),
         (
             (-0.207, -0.4, 0.03),
             "it raises the squared error on held-out runs by 20.7 % [-3.0 %, 40.0 %], which cannot be told from "
-            "nothing and is less",
+            "nothing; a gain of 10 %, the margin, is ruled out.",
         ),
         (
             (0.05, -0.01, 0.2),
-            "by 5.0 % [-1.0 %, 20.0 %], which cannot be told from nothing, nor be shown to be less than",
+            "[-1.0 %, 20.0 %], which cannot be told from nothing; nor is a gain of 10 %, the margin, ruled out.",
         ),
         ((0.05, 0.01, 0.09), "by 5.0 % [1.0 %, 9.0 %], which is less than the margin of 10 %."),
         ((0.15, 0.01, 0.3), "lowers the squared error on held-out runs by 15.0 % [1.0 %, 30.0 %]."),
@@ -236,12 +236,25 @@ def test_below_twelve_runs_no_tau_is_said_to_be_detectable() -> None:
     rows = [total("m", 0.5), inside("m", "A", 0.3, **UNSURE), inside("m", "X", 0.1, **UNSURE)]
     power = [{"level": d, "n_units": n, "alpha": 0.05} for d, n in (("", 48), ("A", 6), ("X", 6))]
     found = judged(*rows, power=power)
-    assert "A +0.30 (not shown; too few runs to say what would be shown)" in found["sentence"]
+    assert "A +0.30 (not shown), X +0.10 (not shown). " in found["sentence"]
+    assert "Inside A and X there are too few runs to say what would be shown." in found["sentence"]
     assert "four of five" not in found["sentence"]
     assert found["verdict"] == "holds_untested_inside"  # of which defense could have shown 0.5 nothing is known
     few = judged(total("m", 0.2, **UNSURE) | {"n_models": 8}, power=[{"level": "", "n_units": 8, "alpha": 0.05}])
     assert "There are too few runs to say what would be shown." in few["sentence"]
     assert few["detectable_tau"] != few["detectable_tau"]
+
+
+def test_a_defense_of_as_many_runs_as_one_that_shows_something_is_not_too_few_to_show_anything() -> None:
+    # Six units reach p = 2/720 at best: enough to be shown by itself, and not where nothing is shown over all models.
+    rows = [total("m", 0.05), inside("m", "A", 0.9, p=0.05), inside("m", "X", 0.3, **UNSURE)]
+    power = [{"level": "", "n_units": 24, "alpha": 0.003}]
+    power += [{"level": d, "n_units": 6, "alpha": 0.003, "alpha_alone": 1e-5} for d in "AX"]
+    sentence = judged(*rows, power=power)["sentence"]
+    assert (
+        "A +0.90 (shown by itself, but not surely enough where nothing is over all models), X +0.30 (not sh" in sentence
+    )
+    assert "Inside X there are too few runs to say what would be shown." in sentence
 
 
 def test_the_level_inside_defenses_is_that_of_their_own_test() -> None:
