@@ -79,6 +79,7 @@ class Ascent:
             gradient = gradient_of(points)
             points = self.moved(points, gradient, centres)
             yield Step(points, gradient)
+            del gradient  # not to be held during the next passes
 
     def moved(self, points: Tensor, gradient: Tensor, centres: Tensor) -> Tensor:
         """Return points [n, ...] one step further along their gradients [n, ...], projected."""

@@ -26,14 +26,15 @@ def shifted(z: Tensor, bits: int) -> Tensor:
     >>> shifted(torch.tensor([-1, 8]), 62)
     tensor([3, 0])
     """
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def mixed(z: Tensor) -> Tensor:
     """Return hashes of 64-bit integers [...], of which every output bit depends on every input bit."""
-    z = (z ^ shifted(z, 30)) * _MIX_1
-    z = (z ^ shifted(z, 27)) * _MIX_2
-    return z ^ shifted(z, 31)
+    # in place wherever a tensor is our own: new memory costs as much as the arithmetic
+    z = shifted(z, 30).bitwise_xor_(z).mul_(_MIX_1)
+    z.bitwise_xor_(shifted(z, 27)).mul_(_MIX_2)
+    return z.bitwise_xor_(shifted(z, 31))
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
-from measurebench.core.download import kept_damage
+from measurebench.core.download import kept_damage, noted_sha256
 from measurebench.core.errors import BadInputError, DamageWarning
 from measurebench.core.files import is_temporary
 from measurebench.core.whole_files import damage_of
@@ -60,7 +60,20 @@ def _training_faults(folder: Path) -> list[Fault]:
     for path in sorted((folder / "states").glob("*.pt")):
         if damage := damage_of(path):
             faults[str(path)] = Fault(str(path), f"damaged: {damage}", "the run starts afresh")
+        elif refusal := _state_refusal(path):
+            faults[str(path)] = Fault(str(path), refusal, "remove the file to train from the start")
     return [*faults.values(), *_manifest_faults(folder), *_left_over(folder)]
+
+
+def _state_refusal(path: Path) -> str:
+    """Return why a run could not go on from a whole file of a state; empty where it could."""
+    from measurebench.training.trainer import saved_identity
+
+    try:
+        saved_identity(path)
+    except BadInputError as error:
+        return f"expected {error.expected}, got {error.got}"
+    return ""
 
 
 def _manifest_faults(folder: Path) -> list[Fault]:
@@ -86,8 +99,12 @@ def _cache_faults(folder: Path) -> list[Fault]:
         elif damage := kept_damage(path):
             faults.append(Fault(str(path), damage, "the next use fetches it again"))
     for note in sorted(folder.rglob("*.sha256")):
-        if not note.with_name(note.name.removesuffix(".sha256")).is_file():
+        kept = note.with_name(note.name.removesuffix(".sha256"))
+        if not kept.is_file():
             faults.append(Fault(str(note), "the file that it describes is missing", "the next use fetches it again"))
+        elif noted_sha256(kept) is None:
+            what = "no SHA-256, so that the file beside it is compared with none"
+            faults.append(Fault(str(note), what, "remove both; the next use fetches the file again"))
     return faults + _left_over(folder)
 
 

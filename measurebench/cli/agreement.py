@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.declared import takes
+from measurebench.cli.declared import ONE_RADIUS, takes
 from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
@@ -17,29 +17,33 @@ __all__ = ["agreement"]
 @takes(
     *("dataset", "data_dir", "norm", "radius", "architecture", "normalization", "seed", "device"),
     *("allow_pickle", "trust_code", "offline"),
+    shown=ONE_RADIUS,
     dataset="the model's own",
 )
 def agreement(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A reference to one model.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="One model: digits:ID, robustbench:Linf/ID, DIR#ID, or a checkpoint.")
+    ],
     examples: Annotated[int, typer.Option(min=1, metavar="N", help="Test images to attack.")] = 64,
     stock_seeds: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="N",
-            help="Seeds of pyautoattack; from 2 on, how many of its verdicts differ between them is printed.",
+            help="Number of seeds to run pyautoattack with; with 2 or more, it is also compared with itself.",
         ),
     ] = 1,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the verdicts, a row per image: .csv, .parquet or .json.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write both verdicts on each image to a .csv, .parquet or .json file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one object.")] = False,
     **given: Any,
 ) -> int:
-    """Attack the same test images with AutoAttack and with pyautoattack, and print how often their verdicts agree.
+    """Attack the same test images with our AutoAttack and with pyautoattack, and print how often their verdicts agree.
 
-    Both have the settings of the standard version. They draw different random numbers, so single verdicts may differ,
-    as they do between two seeds of pyautoattack.
+    Both run with the settings of AutoAttack's standard version. They draw different random numbers, so single verdicts
+    may differ, as they do between two seeds of pyautoattack.
     """
     from measurebench.checks.agreement import check_name, compare_with_stock, write_images
 

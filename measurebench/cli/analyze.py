@@ -46,8 +46,8 @@ _Audit = Annotated[
     bool,
     typer.Option(
         "--audit",
-        help="Also show how far each measure moves between models that differ in one setting and whose targets are "
-        "alike, and write OUT/fragility.csv.",
+        help="Also show how far each measure moves between models that differ in one setting and whose targets one "
+        "pair cannot tell apart, and write OUT/fragility.csv.",
     ),
 ]
 _Explain = Annotated[
@@ -173,7 +173,10 @@ def _tell_claims(judged: Any) -> None:
 
 
 def _tell_audit(analysis: "Analysis") -> None:
-    """Print the share of pairs of like models in which each measure moves, one column for each setting."""
+    """Print the share of pairs with close targets in which each measure moves, one column for each setting.
+
+    A column is marked where the targets of its pairs shift in one direction.
+    """
     rows = analysis.fragility.to_dict("records")
     if not rows:
         say("Audit: nothing to compare: the error of the target is unknown, or no two models differ in one setting.")
@@ -182,11 +185,18 @@ def _tell_audit(analysis: "Analysis") -> None:
     pairs = {axis: max(row["n_alike"] for row in rows if row["axis"] == axis) for axis in axes}
     shares = {(row["measure"], row["axis"]): row["share"] for row in rows}
     say(
-        f"Audit: share of pairs that differ in one setting alone, targets alike, in which a measure moves by more than "
-        f"{rows[0]['part']:g} of its interquartile range (number of pairs in brackets)"
+        f"Audit: share of pairs that differ in one setting alone, and whose targets one pair cannot tell apart, in which "
+        f"a measure moves by more than {rows[0]['part']:g} of its interquartile range (number of pairs in brackets)"
     )
     told = [[name, *(_share(shares[name, axis]) for axis in axes)] for name in analysis.measures]
-    say_table(["measure", *(f"{axis} ({pairs[axis]:,})" for axis in axes)], told)
+    shifted = {row["axis"]: row for row in rows if row["shift_low"] > 0 or row["shift_high"] < 0}
+    say_table(["measure", *(f"{axis} ({pairs[axis]:,}){'*' * (axis in shifted)}" for axis in axes)], told)
+    for axis, row in shifted.items():
+        say(
+            f"* {axis}: in these pairs the target changes from {row['level_from']} to {row['level_to']} by "
+            f"{row['shift']:+.4f} [{row['shift_low']:+.4f}, {row['shift_high']:+.4f}] on average; to this extent a "
+            "measure moves rightly."
+        )
 
 
 def _share(value: float) -> str:

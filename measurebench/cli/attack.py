@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.declared import takes
+from measurebench.cli.declared import ONE_RADIUS, takes
 from measurebench.cli.printing import say
 from measurebench.core.errors import BadInputError
 
@@ -61,6 +61,7 @@ _Tensors = Annotated[
 @takes(
     *("dataset", "data_dir", "norm", "radius", "seed", "architecture", "normalization", "weights"),
     *("allow_pickle", "trust_code", "offline"),
+    shown=ONE_RADIUS,
     dataset="the model's own, else digits",
 )
 def attack(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.declared import takes
+from measurebench.cli.declared import ONE_RADIUS, takes
 from measurebench.cli.printing import say, say_json
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __all__ = ["check"]
 @takes(
     *("dataset", "data_dir", "classes", "norm", "radius", "architecture", "normalization", "weights", "device"),
     *("allow_pickle", "trust_code", "offline"),
+    shown=ONE_RADIUS,
     dataset="the model's own",
 )
 def check(

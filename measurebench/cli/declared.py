@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +12,25 @@ import typer
 from measurebench.core.option_fields import Option, checked, options_of
 from measurebench.engine.options import RunOptions
 
-__all__ = ["Command", "takes"]
+__all__ = ["ONE_RADIUS", "Command", "takes"]
 
 Command = Callable[..., Any]
+# For commands that take one radius, where a run measures several one after another: metavar and help.
+ONE_RADIUS = {"radius": ("R", "Largest perturbation in pixel units, for images in [0, 1].")}
 
 
-def takes(*names: str, of: Any = RunOptions, **notes: str) -> Callable[[Command], Command]:
+def takes(
+    *names: str, of: Any = RunOptions, shown: Mapping[str, tuple[str, str]] | None = None, **notes: str
+) -> Callable[[Command], Command]:
     """Return a decorator that gives a command the options of these names, as ``RunOptions`` or ``of`` declares them.
 
     The command gets them as keyword arguments, checked, and only those that the user gave. ``notes`` say in words what
-    happens without an option, where that differs from a run.
+    happens without an option, and ``shown`` are its metavar and help, where these differ from a run.
     """
     declared = [options_of(of)[name] for name in names]
+    declared = [
+        _shown(option, *shown[option.name]) if shown and option.name in shown else option for option in declared
+    ]
     added = [_parameter(option, notes.get(option.name, "")) for option in declared]
 
     def decorate(command: Command) -> Command:
@@ -37,6 +45,11 @@ def takes(*names: str, of: Any = RunOptions, **notes: str) -> Callable[[Command]
         return with_options
 
     return decorate
+
+
+def _shown(option: Option, metavar: str, text: str) -> Option:
+    """Return an option with another metavar and help."""
+    return replace(option, kind=replace(option.kind, metavar=metavar), help=text)
 
 
 def _parameter(option: Option, note: str) -> inspect.Parameter:

@@ -13,11 +13,16 @@ __all__ = ["log"]
 
 def log(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new events, until Ctrl-C.")] = False,
     last: Annotated[int, typer.Option(metavar="N", help="Show only the last N events; 0 for all.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the events as one list of objects; not with --follow.")
+    ] = False,
 ) -> int:
-    """Show the log of a results folder: when runs began and ended, models that were loaded, values, and failures."""
+    """Show the log of a results folder: when runs began and ended, which models were loaded, values and failures.
+
+    Each event is one line that begins with its time. Lines of the log that are no events are left out.
+    """
     from measurebench.store.folder import ResultsFolder
     from measurebench.store.run_log import follow_log, log_line, read_log
 

@@ -14,7 +14,8 @@ def pairs(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE", help="Results folders, or files that `verdicts` wrote, whose models are compared."
+            metavar="SOURCE",
+            help="Results folders, or files that `measurebench verdicts` wrote; all their models are compared.",
         ),
     ],
     out: Annotated[
@@ -22,16 +23,22 @@ def pairs(
         typer.Option(metavar="DIR", help="Folder for index.html, ranking.csv, pairs.csv and pairs.json."),
     ] = None,
     attack: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose verdicts count. [default: autoattack, else pgd]")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Attack whose verdicts count. [default: autoattack if all models have its verdicts, else pgd]",
+        ),
     ] = "",
-    split: Annotated[str, typer.Option(metavar="train|test", help="On which images.")] = "test",
-    radius: Annotated[str, typer.Option(metavar="R", help="Only models measured at this radius, such as 8/255.")] = "",
+    split: Annotated[str, typer.Option(metavar="train|test", help="Images whose verdicts count.")] = "test",
+    radius: Annotated[str, typer.Option(metavar="R", help="Count only verdicts at this radius, such as 8/255.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print ranking and pairs as one object.")] = False,
 ) -> int:
-    """Rank models by robust accuracy, and say which cannot be told apart: McNemar's test, paired intervals, tiers.
+    """Rank models by robust accuracy, and say which of them cannot be told apart.
 
-    Two models are compared on the images that only one of them withstands. This needs far fewer images than comparing
-    two accuracies. p-values are adjusted by Holm over all pairs.
+    Only images that all models were attacked on count. Two models are compared on the images that one withstands
+    and the other does not (McNemar's exact test), which takes far fewer images than a comparison of two accuracies.
+    p-values are adjusted by Holm over all pairs. No model of a tier can be told apart from the best model of that tier.
+    Exit status: 0, or 2 if the verdicts cannot be compared.
     """
     from measurebench.reporting.pairs import pairs_page
 

@@ -10,7 +10,10 @@ from measurebench.cli.printing import say, say_json, say_table
 
 __all__ = ["query"]
 
-_Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write FILE.csv, FILE.parquet or FILE.json instead.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the answer to a .csv, .parquet or .json file instead of printing it."),
+]
 
 
 def query(
@@ -21,8 +24,9 @@ def query(
 ) -> int:
     """Answer one SELECT over the tables records, models and verdicts; needs `pip install 'measurebench[query]'`.
 
-    Records has a row per value, with the fields of a record. Models is the table of `export`, verdicts that of
-    `verdicts`. Nothing is changed, and a query reads and writes no files.
+    The table records has a row for each value, and for each value that is missing the reason. The table models is
+    that of `measurebench export`, and verdicts that of `measurebench verdicts`. A query changes nothing, and it cannot
+    read or write files.
     """
     from measurebench.store.query import query_results
     from measurebench.store.tables import write_table

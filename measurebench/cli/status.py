@@ -27,21 +27,28 @@ _LONGEST_WAIT = 86_400  # seconds; the system's clock takes no infinite wait
 
 def status(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Results folders, such as shards of a study.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one object per model, or per folder.")] = False,
-    summary: Annotated[bool, typer.Option("--summary", help="Show only how far each folder is, no models.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show the summary until all is measured, or Ctrl-C.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list with an object for each model, with --summary for each folder.")
+    ] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Show how far each folder is, without its models.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the summary again and again until all is measured, or Ctrl-C.")
+    ] = False,
     every: Annotated[float, typer.Option(metavar="S", help="Seconds between two looks of --watch.")] = 5.0,
 ) -> int:
-    """Show how far the run on a folder is, and of each model how much is measured, undefined, missing and failed.
+    """Show how far the run on a folder is, and for each model what is measured, undefined, missing and failed.
 
-    The plan is that of the last run command: its models, measures and splits. The time left follows from the pace of
-    this run so far. All of it can be asked while the run goes on. Exit status: 0, or 1 if something failed.
+    What is to be done is what the last run command asked for: its models, measures and splits. The time left is
+    estimated from the pace of this run so far. The command can be used while the run goes on. Exit status: 0, or 1 if
+    something failed.
     """
     from measurebench.store.folder import ResultsFolder
 
     opened = [ResultsFolder.open(folder) for folder in folders]
     if watch:
-        return _watch(opened, every)
+        return _watch(opened, every, as_json)
     found = [_look(folder) for folder in opened]
     if as_json:
         say_json(_objects(found, summary))
@@ -135,8 +142,10 @@ def _plan_lines(progress: "RunProgress | None") -> list[str]:
     return lines
 
 
-def _watch(folders: "Sequence[ResultsFolder]", every: float) -> int:
-    """Show the summaries until nothing is left to measure."""
+def _watch(folders: "Sequence[ResultsFolder]", every: float, as_json: bool) -> int:
+    """Show the summaries until nothing is left to measure; not as JSON, which is one object."""
+    if as_json:
+        raise BadInputError("--json", "no --watch beside it", "both", "run status --summary --json again and again")
     if not 0 < every <= _LONGEST_WAIT:
         raise BadInputError("--every", f"a number of seconds above 0, at most {_LONGEST_WAIT}", repr(every))
     with shown_again() as show:

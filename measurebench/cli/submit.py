@@ -41,14 +41,16 @@ def submit(
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML file that sets options of the run, as for measurebench run."),
+        typer.Option(metavar="FILE", help="TOML file that sets options of the run, as for `measurebench run`."),
     ] = None,
     **given: Any,
 ) -> int:
     """Submit a run as a job array. The jobs share the work and the results folder.
 
-    A job that is preempted or reaches its time limit is put back into the queue and goes on where it stopped. The
-    options after --config are those of measurebench run. Exit status: 0 if the jobs are queued, 2 for bad input.
+    Name --slurm or --local. A job that is preempted or reaches its time limit is put back into the queue and goes on
+    where it stopped. The options from --dataset to --retry-failed are those of `measurebench run`, those from --jobs on
+    are those of the jobs. Exit status: 0 if the jobs are queued, 2 for bad input; with --local that of the run, for
+    whose end the command waits.
     """
     from measurebench.engine.config_file import read_config
     from measurebench.engine.submission import JobOptions

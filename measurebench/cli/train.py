@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from measurebench.cli.declared import takes
+from measurebench.cli.declared import ONE_RADIUS, takes
 from measurebench.cli.printing import say
 from measurebench.cli.progress import QUIET_SECONDS, duration
 from measurebench.core.errors import BadInputError, near_names
@@ -33,6 +33,7 @@ _RECIPE = "the data set's recipe"
 
 @takes(
     *("dataset", "data_dir", "norm", "radius", "seed", "device", "workers", "shard", "trust_code"),
+    shown=ONE_RADIUS,
     dataset="digits",
     norm=_RECIPE,
     radius=_RECIPE,

@@ -1,4 +1,4 @@
-"""``measurebench verdicts``: writes what attacks found, image by image."""
+"""``measurebench verdicts``: writes what attacks did to each image."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,13 @@ __all__ = ["verdicts"]
 
 def verdicts(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="FILE.parquet, FILE.csv or FILE.json.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write: .parquet, .csv or .json.")],
 ) -> int:
-    """Write one row per model, attack and image: label, verdicts, the attack that broke it, its step, the margin."""
+    """Write one row for each model, configuration, attack and image: the label, and what the attack did.
+
+    The columns correct and robust say whether the model is right without and with the attack. For AutoAttack, other
+    columns name the attack that broke the image, its step, and the smallest margin of the logits.
+    """
     from measurebench.store.verdicts import write_verdicts
 
     table = write_verdicts(folder, out)

@@ -1,4 +1,4 @@
-"""``measurebench verify``: reads everything that is stored in a folder and says what is damaged."""
+"""``measurebench verify``: reads everything that is stored in a folder and says what is damaged or of no use."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,12 @@ def verify(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one list of objects.")] = False,
 ) -> int:
-    """Read everything that is stored in a folder, compare it with its checksums, and say what is damaged.
+    """Read everything that is stored in a folder, and say what is damaged, missing or of no use.
 
-    For each fault it says what the same command will measure, train or fetch again. Nothing is changed. Exit status:
-    0 if all is whole, 1 if something is damaged or missing, 2 for another folder.
+    Files and lines are compared with their checksums. Lines and arrays that are whole but that no command can use are
+    told too. For each fault it says what mends it: most are measured, trained or fetched again when the command that
+    wrote the folder is run again. Nothing is changed. Exit status: 0 if there is no fault, 1 if there is one, 2 if
+    measurebench did not write the folder.
     """
     from measurebench.checks.stored import kind_of_folder, verify_folder
 

@@ -1,12 +1,15 @@
-"""Intervals of proportions, and p-values as text: computed and written in one way everywhere."""
+"""The level of tests and intervals, intervals of proportions, and p-values as text: one of each everywhere."""
 
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Z", "p_value_text", "wilson_interval"]
+__all__ = ["ALPHA", "Z", "p_value_text", "wilson_interval"]
 
-Z = 1.959963984540054  # the 97.5 % point of the normal distribution, for intervals of 95 %
+ALPHA = 0.05
+"""The level of every test and, as 1 - ALPHA, of every interval."""
+
+Z = 1.959963984540054  # the 1 - ALPHA / 2 point of the normal distribution
 _SMALLEST_P = 0.001
 
 

@@ -177,7 +177,7 @@ def _plan(models: Sequence[ModelSpec], options: RunOptions, dataset: Dataset, fo
         check_splits(supplied, pairs)
     questions, records = questions_of(pairs, options, dataset), folder.records_by_model()
     on_record = OnRecord(records, questions, origins_of(item for item, _ in pairs), folder.path)
-    configs = {line.get("digest") for line in folder.configs.read()}
+    configs = {str(line.get("digest")) for line in folder.configs.read()}
     accuracies = {item.info.id for item in measures if item.info.tier == "accuracy"}
     check_identities(measures, records.of_measures(accuracies, "attack"))
     entries: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)

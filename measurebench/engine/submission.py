@@ -51,7 +51,11 @@ class JobOptions:
 
     jobs: int = option(1, whole(1), "Jobs of the array; they share the work among themselves.")
     at_once: int | None = option(None, whole(1), "Jobs that may run at the same time.", note="all")
-    time: int = option(240, _TIME, "Time limit of a job; one that reaches it is put back into the queue.")
+    time: int = option(
+        240,
+        _TIME,
+        "Time limit of a job, in minutes or such as 12h or 2d; a job that reaches it is put back into the queue.",
+    )
     gpus: int = option(1, whole(0), "GPUs of each job; 0 for CPUs alone.")
     cpus: int = option(4, whole(1), "CPU cores of each job.")
     memory: int | None = option(None, whole(1), "Memory of each job in GB.", note="the cluster's own")

@@ -75,20 +75,36 @@ def measure(
     )
     with as_found(network), full_precision():
         context = MeasureContext(
-            logits_network(in_dtype(network, images), images, labels, any(_reads_images(item) for item in chosen)),
+            _checked(network, images, labels, chosen),
             images,
             labels,
             settings,
-            initial_network=_initial(initial_network, images, labels),
+            initial_network=None
+            if initial_network is None
+            else _checked(initial_network, images, labels, chosen, True),
             adversarial=adversarial,
             batch_size=batch_size,
         )
         return {item.info.id: evaluate(item, context) for item in chosen}
 
 
-def _reads_images(item: Measure) -> bool:
-    """Tell whether a measure's value depends on what the network answers, rather than on its weights alone."""
-    return item.info.inputs != ("weights",)
+def _checked(
+    network: nn.Module, images: Tensor, labels: Tensor, measures: Iterable[Measure], initial: bool = False
+) -> nn.Module:
+    """Return the network in the images' dtype, checked by as few passes as the measures need.
+
+    Two passes tell whether it answers the same each time, which matters to measures that read answers. One tells
+    whether it answers with logits, which matters to any measure that passes an image, be it to find the layers.
+    """
+    ready = in_dtype(bare_network(network), images)
+    passing = [item for item in measures if not getattr(item, "passes_no_image", False)]
+    if initial:
+        passing = [item for item in passing if "initial_weights" in item.info.inputs]
+        images, labels = images[:1], labels[:1]
+    if not passing:
+        return ready
+    reading = any(set(item.info.inputs) - {"weights", "initial_weights"} for item in passing)
+    return logits_network(ready, images if reading else images[:1], labels, again=reading and not initial)
 
 
 def _is_slow(item: Measure) -> bool:
@@ -151,12 +167,6 @@ def shared_gradients(measures: Iterable[Measure], *inputs: str) -> frozenset[Exa
         if {"gradient", *inputs} <= set(item.info.inputs):
             kinds.update(kind for kind in get_args(Examples) if kind in item.info.inputs)
     return frozenset(kinds)
-
-
-def _initial(network: nn.Module | None, images: Tensor, labels: Tensor) -> nn.Module | None:
-    if network is None:
-        return None
-    return logits_network(in_dtype(bare_network(network), images), images[:1], labels[:1], again=False)
 
 
 def in_dtype(network: nn.Module, images: Tensor) -> nn.Module:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from measurebench.attacks.audit import AttackOutcome
 from measurebench.attacks.noise import content_keys
@@ -25,6 +24,7 @@ from measurebench.core.config import PGD_STEP_FRACTION, PGD_STEPS, Precision
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import Examples, Split
 from measurebench.core.threat import ThreatModel
+from measurebench.measures.network.exchange import call_with
 from measurebench.measures.value import UndefinedMeasureError
 from measurebench.models.effective import plain
 
@@ -114,7 +114,7 @@ class MeasureContext:
         found = plain(network, images[:1])
         self.network, self.images, self.labels, self.settings = found.network, images, labels, settings
         self.no_weights = found.reason
-        self.keys = content_keys(images) if keys is None else keys
+        self._keys = keys
         self.batches = Batches(batch_size)
         self._initial_network = None if initial_network is None else plain(initial_network, images[:1]).network
         self._store = store
@@ -131,6 +131,13 @@ class MeasureContext:
     def n(self) -> int:
         """Number of examples."""
         return len(self.labels)
+
+    @property
+    def keys(self) -> Tensor:
+        """The keys of the examples, int64 [n]: those given, or hashes of the pixels."""
+        if self._keys is None:
+            self._keys = content_keys(self.images)
+        return self._keys
 
     @property
     def threat(self) -> ThreatModel:
@@ -248,8 +255,7 @@ class MeasureContext:
 
     def logits_with(self, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
         """Return the logits of the network with other parameters, for one batch; gradients flow if enabled."""
-        logits: Tensor = functional_call(self.network, dict(parameters), (images,))
-        return logits
+        return call_with(self.network, parameters, images)
 
     @property
     def _pgd_result(self) -> AttackResult:

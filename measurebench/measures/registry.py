@@ -30,7 +30,11 @@ __all__ = [
 
 
 class Measure(Protocol):
-    """A frozen dataclass whose fields are its parameters."""
+    """A frozen dataclass whose fields are its parameters.
+
+    One that passes no image through the network may say so by a true ``passes_no_image``: ``measure`` then need not
+    check the network's answers.
+    """
 
     @property
     def info(self) -> MeasureInfo:

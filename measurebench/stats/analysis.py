@@ -161,6 +161,7 @@ ADDED = (
     "gain",
     "ci_low",
     "ci_high",
+    "division_error",
     "reason",
 )
 STABILITY = (
@@ -172,7 +173,20 @@ STABILITY = (
     "simultaneous_low",
     "simultaneous_high",
 )
-FRAGILITY = ("measure", "axis", "n_pairs", "n_alike", "moved", "share", "part")
+FRAGILITY = (
+    "measure",
+    "axis",
+    "n_pairs",
+    "n_alike",
+    "moved",
+    "share",
+    "part",
+    "level_from",
+    "level_to",
+    "shift",
+    "shift_low",
+    "shift_high",
+)
 LEVELS = ("axis", "level", "n_models", "n_units", "target_variance", "error_variance", "reliability")
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
@@ -242,7 +256,8 @@ class Analysis:
     empty unless asked for. ``undefined``: the reason of every missing estimate, interval or p-value.
     ``added``: what each measure, and each control, adds to the settings on held-out models; variant is runs or levels.
     ``stability``: how often each measure is first, whether it may be the best, and intervals that hold for all measures
-    at once. ``fragility``: how often a measure moves between models that differ in one setting and have gaps alike.
+    at once. ``fragility``: how often a measure moves between models that differ in one setting, and whose gaps
+    one pair cannot tell apart; and whether the gaps of these pairs shift systematically.
     ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
     alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``levels``: the models, independent units and reliability of the target (the share of its variance that is no

@@ -102,7 +102,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
             known = np.isfinite(values.to_numpy()).tolist()
             columns.append([v if ok else None for v, ok in zip(values.tolist(), known, strict=True)])
         else:
-            columns.append([_plain(v) for v in values.tolist()])
+            columns.append([v if type(v) is str else _plain(v) for v in values.tolist()])
     names = [str(name) for name in table.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
@@ -114,7 +114,7 @@ def _indented(plain: dict[str, Any]) -> str:
     """
     parts = []
     for name, value in plain.items():
-        if isinstance(value, list) and value and all(isinstance(row, dict) and _is_flat(row) for row in value):
+        if isinstance(value, list) and value and _are_flat(value):
             rows = [json.dumps(row, separators=(",\n   ", ": "), allow_nan=False)[1:-1] for row in value]
             text = "[\n  " + ",\n  ".join(f"{{\n   {row}\n  }}" for row in rows) + "\n ]"
         else:
@@ -123,8 +123,11 @@ def _indented(plain: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}"
 
 
-def _is_flat(row: dict[str, Any]) -> bool:
-    return bool(row) and not any(isinstance(value, (list, dict)) for value in row.values())
+def _are_flat(rows: list[Any]) -> bool:
+    """Say whether all rows are objects, none of them empty, without lists or objects inside."""
+    if not all(isinstance(row, dict) and row for row in rows):
+        return False
+    return not any(issubclass(kind, (list, dict)) for kind in {type(value) for row in rows for value in row.values()})
 
 
 def read_analysis(folder: Path | str) -> Analysis:

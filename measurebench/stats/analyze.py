@@ -12,6 +12,7 @@ from measurebench.core.columns import accuracy_columns, control_column, is_gap
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
 from measurebench.core.info import MeasureInfo
+from measurebench.core.intervals import ALPHA
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
 from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, realised_levels
@@ -19,11 +20,11 @@ from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import power_notes
-from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.memory import check_memory
+from measurebench.stats.population.missing_values import missing_notes
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
 from measurebench.stats.population.target_error import gap_error, level_reliability, target_error
@@ -301,16 +302,7 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
 
 
 def _notes(population: Population, question: Question, permutations: int) -> tuple[str, ...]:
-    notes = list(population.notes)
-    for name, values in population.measures.items():
-        given = population.table[name].notna().sum()
-        known = int(np.isfinite(values).sum())
-        if known < len(values):
-            infinite = int(given) - known  # numbers of more than 1e300 count as infinite: their squares are
-            notes.append(
-                f"{name} has no value for {len(values) - known} of {len(values)} models"
-                + (f" ({infinite} infinite, or above 1e+300)." if infinite > 0 else ".")
-            )
+    notes = [*population.notes, *missing_notes(population)]
     if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
         notes.append(
             f"{population.target} of {unknown} models has no known sampling error; sign errors leave them out."

@@ -16,7 +16,7 @@ _KINDS: dict[str, tuple[type, ...]] = (
     | dict.fromkeys(("reference", "source", "file_sha256", "architecture", "defense", "dataset", "norm"), _MAYBE)
     | dict.fromkeys(("radius_text", "run", "cluster", "failure", "measurebench_version"), _MAYBE)
     | dict.fromkeys(("n_parameters", "n_train", "n_test"), _WHOLE)
-    | {"radius": _NUMBER, "settings": (dict,), "notes": (list,)}
+    | {"radius": _NUMBER, "flops": _NUMBER, "settings": (dict,), "notes": (list,)}
 )
 _WORDS = {_TEXT: "text", _MAYBE: "text or null", _WHOLE: "a whole number or null", _NUMBER: "a number or null"}
 

@@ -31,7 +31,7 @@ def add_infos(folder: Path, infos: Iterable[tuple[MeasureInfo, Origin]], writer:
     ``writer`` is the name under which this process shares the folder with others, if it does.
     """
     journal = JoinedJournal(folder / FILE, writer)
-    known = {line.get("digest") for line in journal.read()}
+    known = {str(line.get("digest")) for line in journal.read()}
     for info, origin in infos:
         value = {"info": asdict(info), "origin": asdict(origin)}
         if (digest := digest_json(value)) not in known:

@@ -18,7 +18,7 @@ from measurebench.core.files import open_regular
 from measurebench.core.records import Record
 from measurebench.store.predictions import is_amount, predictions_text
 
-__all__ = ["FILE", "RunLog", "follow_log", "log_line", "read_log"]
+__all__ = ["FILE", "RunLog", "follow_log", "left_out", "log_line", "read_log"]
 
 FILE = "log.jsonl"
 _LONGEST = 500  # characters of a reason
@@ -70,6 +70,12 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the events of a folder's log; lines that are no events are left out."""
     path = folder / FILE
     return [event for line in _lines(path) if (event := _event(line))] if path.is_file() else []
+
+
+def left_out(folder: Path) -> list[int]:
+    """Return the numbers, from 1, of the lines of a folder's log that are no events; ``read_log`` leaves them out."""
+    path = folder / FILE
+    return [n for n, line in enumerate(_lines(path), 1) if not _event(line)] if path.is_file() else []
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.files import write_atomically
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.population.population import CONVERGED_AT
 from measurebench.store.csv_text import without_marks
 from measurebench.studies.markdown import Maker, fill, head, line
@@ -162,10 +163,13 @@ class Card:
 
 
 def paired(models: pd.DataFrame, settings: tuple[str, ...], change: Change, value: str) -> tuple[str, int]:
-    """Return the mean change with 1.96 standard errors, and the number of pairs; both checkpoints of a run are one.
+    """Return the mean change with its 95 % interval, and the number of pairs; both checkpoints of a run are one.
 
-    With fewer than two pairs there is no error, and the change is given as "too few pairs".
+    The interval is Student's, since there may be a handful of pairs. With fewer than two pairs there is none, and the
+    change is given as "too few pairs".
     """
+    from scipy.stats import t
+
     alike = [name for name in settings if name != change.setting]
     each = models.set_index([*alike, change.setting])[value].unstack(change.setting)
     if not {change.before, change.after} <= set(each.columns):
@@ -174,8 +178,9 @@ def paired(models: pd.DataFrame, settings: tuple[str, ...], change: Change, valu
     difference = (each[change.after] - each[change.before]).dropna().groupby(level=of_a_run).mean()
     if len(difference) < 2:
         return "too few pairs", len(difference)
-    error = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
-    return f"{difference.mean():+.4f} ± {error:.4f}", len(difference)
+    n = len(difference)
+    half = t.ppf(1 - ALPHA / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n)
+    return f"{difference.mean():+.4f} ± {half:.4f}", n
 
 
 def method(models: pd.DataFrame) -> pd.Series:

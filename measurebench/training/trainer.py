@@ -44,6 +44,7 @@ __all__ = [
     "extra_split",
     "fitting_and_validation",
     "initial_network",
+    "saved_identity",
     "train",
     "training_identity",
 ]
@@ -319,14 +320,18 @@ def check_precision(config: TrainingConfig, device: str) -> None:
         raise BadInputError("precision = mixed", "a CUDA device to train on", repr(device))
 
 
-def check_state(path: Path, identity: str) -> None:
-    """Raise BadInputError for a saved state of other settings or images, or one that cannot be read."""
+def saved_identity(path: Path) -> Any:
+    """Return the digest that a saved state was made with. Raises BadInputError for a file that holds no such state."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"]
     except Exception as error:  # whatever reading a damaged file raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadInputError(str(path), "a training state", reason, "remove the file to train from the start") from error
-    if found != identity:
+
+
+def check_state(path: Path, identity: str) -> None:
+    """Raise BadInputError for a saved state of other settings or images, or one that cannot be read."""
+    if saved_identity(path) != identity:
         raise BadInputError(
             str(path),
             "a training state of these settings and images",

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -59,6 +60,19 @@ def test_the_audit_is_printed_and_written_and_goes_when_it_is_not_asked_for(
     assert any(line.split()[0] == "signal" and f"{row['share']:.0%}" in line for line in said.splitlines() if line)
     assert run_command_line(arguments) == 0
     assert not (out / "fragility.csv").exists()
+
+
+def test_the_audit_marks_a_setting_whose_targets_shift(tmp_path: Path, capsys) -> None:
+    table = grid().assign(pgd_accuracy_test=0.45)
+    table["pgd_accuracy_train"] = 0.5 + 0.02 * (table["setting_stop"] == "last") + 0.001 * (np.arange(48) % 5)
+    table["robust_gap_pgd"] = table["pgd_accuracy_train"] - table["pgd_accuracy_test"]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    arguments = ["analyze", str(tmp_path / "table.csv"), "--out", str(tmp_path / "out"), "--measures", "signal", *QUICK]
+    assert run_command_line([*arguments, "--audit"]) == 0
+    said = capsys.readouterr().out
+    assert "setting_stop (24)*" in said
+    assert "* setting_stop: in these pairs the target changes from best to last by +0.02" in said
+    assert "setting_batch_size (24)*" not in said
 
 
 def test_where_and_settings_reach_the_analysis(table: Path, tmp_path: Path) -> None:

@@ -280,3 +280,11 @@ def test_help_and_import_need_none_of_the_heavy_packages() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "leaderboard" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["agreement", "attack", "check", "train"])
+def test_a_command_that_takes_one_radius_promises_no_more(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line([command, "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--radius R Largest perturbation" in words
+    assert "several are measured" not in words

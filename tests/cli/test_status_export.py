@@ -171,6 +171,12 @@ def test_watching_ends_when_all_is_measured(
     assert lines[-2:] == [f"{folder}: 3 models, 6 values", "  plan: 3 models, 6 of 6 values on record: finished"]
 
 
+def test_watching_prints_no_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["status", str(planned(tmp_path / "p")), "--watch", "--json"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, "--json: expected no --watch beside it, got both" in told.err) == ("", True)
+
+
 def test_watching_a_folder_without_a_plan_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["status", str(study(tmp_path / "s", "a")), "--watch"]) == 2
     assert "expected a folder with the plan of a run" in capsys.readouterr().err

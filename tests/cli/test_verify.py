@@ -1,11 +1,14 @@
 """``measurebench verify``: whole folders are whole, every changed byte is found or harmless, and the remedy is true."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from measurebench import run
 from measurebench.checks.stored import verify_folder
@@ -13,6 +16,8 @@ from measurebench.cli.app import run_command_line
 from measurebench.core.download import note_sha256
 from measurebench.core.errors import DamageWarning
 from measurebench.core.files import TEMPORARY
+from measurebench.store.checked_lines import checked_line
+from measurebench.store.examples import write_arrays
 from measurebench.store.tables import read_table
 from measurebench.training.fleet import Source, train_all
 from measurebench.training.grid import expand
@@ -142,6 +147,113 @@ def test_other_faults_are_told(damage: Damage, told: str, copy: Path, capsys: py
     assert told in capsys.readouterr().out
 
 
+def rewritten(journal: Path, change: Callable[[dict], object]) -> int:
+    """Change the first line of a journal, give it a right checksum, and return the number of the line."""
+    lines = journal.read_bytes().split(b"\n")
+    value = json.loads(lines[0])
+    change(value)
+    journal.write_bytes(b"\n".join([checked_line(value), *lines[1:]]))
+    return 1
+
+
+WRONG_LINES: dict[str, tuple[str, Callable[[dict], object], str]] = {
+    "seconds as text": ("costs", lambda v: v.update(seconds="3"), "seconds: expected a number, got '3'"),
+    "no prediction": ("costs", lambda v: v.pop("predicted"), "predicted: expected a number, got none"),
+    "a truth value as work": ("costs", lambda v: v.update(work=True), "work: expected a number, got True"),
+    "negative seconds": ("costs", lambda v: v.update(seconds=-1.0), "seconds: expected a number, got -1.0"),
+    "half a GPU": (
+        "costs",
+        lambda v: v.update(gpu={"host": "h"}),
+        "gpu: expected how a GPU was used, got {'host': 'h'}",
+    ),
+    "a radius as text": (
+        "models",
+        lambda v: v.update(radius="big"),
+        "radius: expected a number or null, got 'big'",
+    ),
+    "operations as text": ("models", lambda v: v.update(flops="x"), "flops: expected a number or null, got 'x'"),
+    "an entry without digest": ("models", lambda v: v.pop("model_digest"), "expected the field 'model_digest'"),
+    "a list as configuration": ("configs", lambda v: v.update(digest=["a"]), "digest: expected text, got ['a']"),
+    "no environment's digest": ("environments", lambda v: v.pop("digest"), "digest: expected text, got none"),
+    "a record's value as text": ("records", lambda v: v.update(value="1"), "value: expected a number or null, got '1'"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG_LINES))
+def test_a_line_that_readers_do_not_use_is_told_although_its_checksum_is_right(name: str, copy: Path) -> None:
+    kind, change, told = WRONG_LINES[name]
+    journal = copy / f"{kind}.jsonl"
+    place = f"{journal}, line {rewritten(journal, change)}"
+    (fault,) = (fault for fault in verify_folder(copy) if fault.place == place)
+    assert fault.what.startswith(told)
+    assert fault.remedy.startswith("remove the line; ")
+
+
+def test_a_wrong_info_of_a_measure_is_told(copy: Path) -> None:
+    journal = copy / "measures.jsonl"
+    lines = [{"digest": "a", "info": {"id": "mine"}}, {"digest": "b", "info": 5}]
+    journal.write_bytes(b"".join(checked_line(line) + b"\n" for line in lines))
+    first, second = verify_folder(copy)
+    assert first.what.startswith("expected the fields of a measure")
+    assert second.what == "info: expected the info of a measure, got 5"
+
+
+def test_a_block_without_work_or_time_is_no_fault(copy: Path) -> None:
+    """Measures of weights alone take no operations of forward passes, and a clock may be too coarse for them."""
+    rewritten(copy / "costs.jsonl", lambda v: v.update(work=0.0, seconds=0.0))
+    assert verify_folder(copy) == []
+
+
+def test_a_line_of_the_log_that_is_no_event_is_told(copy: Path) -> None:
+    log = copy / "log.jsonl"
+    n = len(log.read_bytes().splitlines())
+    with log.open("ab") as file:
+        file.write(b'{"event": 3}\n{"event": "begin"}\n{"eve')
+    faults = verify_folder(copy)
+    assert [(fault.place, fault.what) for fault in faults] == [
+        (f"{log}, line {n + 1}", "no event of a run"),
+        (f"{log}, line {n + 3}", "no event of a run"),
+    ]
+
+
+IMAGES = {name: np.zeros(3, dtype=kind) for name, kind in (("index", int), ("label", int), ("correct", bool))}
+WRONG_VERDICTS = {
+    "no array 'robust'": IMAGES,
+    "robust: expected one value for each of 3 images, got shape [2]": {**IMAGES, "robust": np.zeros(2, dtype=bool)},
+    "robust: expected truth values, got float64": {**IMAGES, "robust": np.zeros(3)},
+    "broken_by: expected numbers from -1 to 3, got -1 to 9": {
+        **IMAGES,
+        "robust": np.zeros(3, dtype=bool),
+        "broken_by": np.array([-1, 0, 9]),
+    },
+}
+
+
+@pytest.mark.parametrize("told", sorted(WRONG_VERDICTS))
+def test_wrong_arrays_of_verdicts_are_told_and_refused(
+    told: str, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(copy.glob("examples/*/*/*.npz"))
+    write_arrays(file, WRONG_VERDICTS[told])
+    (fault,) = verify_folder(copy)
+    assert (fault.place, fault.what) == (str(file), told)
+    assert run_command_line(["verdicts", str(copy), "--out", str(copy.parent / "v.csv")]) == 2
+    assert f"{file}: {told}; `measurebench verify {copy}` lists such files" in capsys.readouterr().err
+
+
+def test_wrong_arrays_of_blocks_and_adversarial_images_are_told(copy: Path) -> None:
+    block, images = copy / "blocks" / "a" / "b" / "c.block", copy / "adversarial" / "a" / "b" / "test-pgd.npz"
+    for path in (block, images):
+        path.parent.mkdir(parents=True)
+    block.write_bytes(b"no arrays" + hashlib.sha256(b"no arrays").digest())
+    write_arrays(images, {"adversarial": np.zeros((1, 1, 2, 2))})
+    faults = {fault.place: fault.what for fault in verify_folder(copy)}
+    assert faults == {
+        str(block): "no arrays that can be read",
+        str(images): "expected the array 'index', got only adversarial",
+    }
+
+
 def test_folders_of_other_kinds_are_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("x")
     for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
@@ -164,9 +276,30 @@ def test_a_whole_training_folder_is_whole_and_every_damage_is_found(
             flip(damaged, place, 1)
 
 
-def test_a_cache_is_read_against_its_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import hashlib
+def test_a_training_state_that_no_run_could_go_on_from_is_told(trained: Path, tmp_path: Path) -> None:
+    """The file is a whole archive of torch; what it holds is no state."""
+    shutil.copytree(trained, tmp_path / "out")
+    states = tmp_path / "out" / "states"
+    states.mkdir(exist_ok=True)
+    torch.save({"network": 1}, states / "other.pt")
+    (fault,) = verify_folder(tmp_path / "out")
+    assert (fault.place, fault.what) == (
+        str(states / "other.pt"),
+        "expected a training state, got KeyError: 'identity'",
+    )
+    torch.save({"identity": "x"}, states / "other.pt")
+    assert verify_folder(tmp_path / "out") == []
 
+
+def test_a_note_of_the_cache_that_holds_no_hash_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"a" * 100)
+    (tmp_path / "a.bin.sha256").write_text("no hash")
+    (fault,) = verify_folder(tmp_path)
+    assert fault.place == str(tmp_path / "a.bin.sha256")
+    assert fault.what.startswith("no SHA-256")
+
+
+def test_a_cache_is_read_against_its_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).write_bytes(name.encode() * 100)
         note_sha256(tmp_path / name, hashlib.sha256(name.encode() * 100).hexdigest())

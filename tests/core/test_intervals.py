@@ -1,10 +1,14 @@
 """Intervals of proportions against scipy, and p-values as text."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from measurebench.core.intervals import Z, p_value_text, wilson_interval
+import measurebench
+from measurebench.core.intervals import ALPHA, Z, p_value_text, wilson_interval
 
 COUNTS = [(0, 5), (1, 5), (5, 5), (274, 300), (1, 1)]
 
@@ -33,3 +37,13 @@ def test_the_normal_quantile_is_that_of_scipy() -> None:
 
 def test_a_p_value_below_a_thousandth_is_said_to_be_below_it() -> None:
     assert [p_value_text(p) for p in (1.0, 0.05, 0.001, 0.00099, 0.0)] == ["1.000", "0.050", "0.001", *["< 0.001"] * 2]
+
+
+def test_no_other_module_has_a_level_or_a_normal_quantile_of_its_own() -> None:
+    """A level that is written twice may be changed once: tests and intervals would then disagree."""
+    assert norm.ppf(1 - ALPHA / 2) == pytest.approx(Z, abs=1e-15)
+    own = re.compile(r"^_?(ALPHA|Z)\b.*= *[\d.]+|\b1\.9(6|59\d*)\b *[*/+-]|[*/+-] *1\.9(6|59\d*)\b", re.MULTILINE)
+    package = Path(measurebench.__file__).parent
+    owners = {str(path.relative_to(package)) for path in package.rglob("*.py") if own.search(path.read_text("utf-8"))}
+    allowed = {"core/intervals.py", "attacks/standard/sampled.py", "measures/uncertainty.py"}  # docstring of the last
+    assert owners <= allowed

@@ -99,15 +99,27 @@ def test_a_network_that_cannot_be_measured_is_named(network: Any, words: str) ->
         measure(network, IMAGES, LABELS, "average_ce")
 
 
-def test_a_measure_of_weights_alone_costs_one_pass_of_each_network() -> None:
-    seen: list[int] = []
+@pytest.mark.parametrize(
+    ("ids", "passes", "of_initial"),
+    [
+        (["num_params", "log_prod_of_fro", "log_prod_of_spec", "euclid_init_norm"], [], []),
+        (["log_prod_of_fro_bn_folded"], [1], []),
+        (["average_ce"], [2, 2], []),
+        (["pacbayes_init"], [2, 2], [1]),
+    ],
+)
+def test_checks_cost_as_few_passes_as_the_measures_allow(
+    ids: list[str], passes: list[int], of_initial: list[int]
+) -> None:
+    seen: dict[str, list[int]] = {"network": [], "initial": []}
     network, initial = _network(), _network()
-    for each in (network, initial):
-        each.register_forward_hook(lambda _module, _inputs, logits: seen.append(len(logits)))
-    measure(network, IMAGES, LABELS, ["num_params"], initial_network=initial)
-    assert seen == [2, 1]
-    measure(network, IMAGES, LABELS, ["average_ce"], initial_network=initial)
-    assert seen[2:5] == [2, 2, 1]
+    for each, found in zip((network, initial), seen.values(), strict=True):
+        each.register_forward_hook(lambda _module, _inputs, logits, found=found: found.append(len(logits)))
+    measure(network, IMAGES, LABELS, ids, initial_network=initial)
+    assert seen["network"][: len(passes)] == passes
+    assert seen["initial"][: len(of_initial)] == of_initial
+    assert bool(seen["network"]) is bool(passes)
+    assert bool(seen["initial"]) is bool(of_initial)
 
 
 @pytest.mark.parametrize("labels", [LABELS[:, None], LABELS.int(), LABELS.to(torch.uint8), LABELS.numpy()])

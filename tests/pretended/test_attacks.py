@@ -118,15 +118,19 @@ def passes_of_engine(attack: str, norm: str, steps: int) -> Counts:
         ("apgd-t", "L2", 0.25, 155),
         ("fab-t", "Linf", 2.25, 275),
         ("fab-t", "L2", 3.25, 320),
-        ("square", "Linf", 0.25, 88),
-        ("square", "L2", 0.25, 153),
+        ("square", "Linf", 0.25, 58),
+        ("square", "L2", 0.25, 140),
     ],
 )
 def test_a_pass_of_the_engine_rarely_makes_the_host_wait(attack: str, norm: str, waits: float, operations: int) -> None:
     few, many = passes_of_engine(attack, norm, 8), passes_of_engine(attack, norm, 24)
     assert many.uploads == few.uploads
-    assert (many.synchronisations - few.synchronisations) / 16 <= waits
-    assert (many.operations - few.operations) / 16 <= operations
+    # A search of FAB whose verdict comes with a gradient of no use takes a pass more than it has steps.
+    back = many.by_operation["convolution_backward"] - few.by_operation["convolution_backward"]
+    passes = 16 if attack == "square" else back / 3
+    assert 16 <= passes <= 20
+    assert (many.synchronisations - few.synchronisations) / passes <= waits
+    assert (many.operations - few.operations) / passes <= operations
 
 
 def test_no_product_of_the_engine_loses_digits_where_a_user_allows_it() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 import measurebench
 from measurebench.core.errors import BadInputError
@@ -163,13 +164,26 @@ def models(gaps: list[float]) -> pd.DataFrame:
 
 
 def test_a_change_is_the_mean_over_runs_of_the_mean_over_checkpoints() -> None:
-    """Run a: 0.1 - 0.3 and 0.1 - 0.5 give -0.3; run b: 0.2 - 0.3 twice gives -0.1. Mean -0.2, deviation 0.1414."""
+    """Run a: 0.1 - 0.3 and 0.1 - 0.5 give -0.3; run b: 0.2 - 0.3 twice gives -0.1. Mean -0.2, deviation 0.1414.
+
+    The 97.5 % point of Student's distribution with one degree of freedom (Cauchy's) is tan(0.475 pi) = 12.706.
+    """
     table = models([0.3, 0.5, 0.1, 0.1, 0.3, 0.3, 0.2, 0.2])
     told, n = paired(table, SETTINGS, CHANGE, "robust_gap_pgd")
     assert n == 2
     mean, error = map(float, told.split(" ± "))
     assert mean == pytest.approx(-0.2)
-    assert error == pytest.approx(1.96 * np.sqrt(0.02) / np.sqrt(2), abs=1e-4)
+    assert error == pytest.approx(np.tan(0.475 * np.pi) * np.sqrt(0.02) / np.sqrt(2), abs=1e-4)
+
+
+def test_the_interval_of_a_change_of_six_pairs_is_that_of_the_t_test() -> None:
+    generator = np.random.default_rng(0)
+    rows = [{"architecture": f"run {k}", "setting_augmentation": on} for k in range(6) for on in (False, True)]
+    gaps = generator.normal(0.1, 0.05, 12)
+    table = pd.DataFrame(rows).assign(robust_gap_pgd=gaps)
+    told, n = paired(table, ("architecture", "setting_augmentation"), CHANGE, "robust_gap_pgd")
+    low, high = ttest_1samp(gaps[1::2] - gaps[::2], 0).confidence_interval(0.95)
+    assert (n, told) == (6, f"{(low + high) / 2:+.4f} ± {(high - low) / 2:.4f}")
 
 
 def test_a_change_that_no_model_shows_says_so() -> None:

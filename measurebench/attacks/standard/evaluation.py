@@ -19,7 +19,7 @@ from measurebench.attacks.standard.result import Sample, StandardResult
 from measurebench.attacks.standard.sampled import chosen, sample_size
 from measurebench.attacks.standard.saving import Saver, marks
 from measurebench.attacks.standard.searches import search_for
-from measurebench.attacks.standard.settings import VERSION, StandardSettings, n_targets
+from measurebench.attacks.standard.settings import VERSION, StandardSettings, n_targets, published_passes
 from measurebench.attacks.standard.slots import Examples, Pool
 from measurebench.core.digests import digest_json
 from measurebench.core.errors import BadInputError
@@ -29,6 +29,9 @@ __all__ = ["Evaluation", "SearchNetwork"]
 
 SearchNetwork = Literal["reference", "folded", "fast"]
 _NEAR = 4.0  # margins this many times the networks' difference from 0 are searched again by the reference
+# Passes at an image that belong to no attack and are not in its count: four in the checks of the network and one more
+# at the first image, one in the searching network, and one in the audit.
+_BESIDE = 7
 # Rows side by side on a CPU: digits gained up to 512 rows of 64 pixels, CIFAR-10 networks up to about 80 images.
 _PIXELS, _FEWEST, _MOST = 2**18, 32, 512
 # A GPU gains from several batches' rows: 2,048 in place of 512 saved a tenth for a ResNet-18 on an H200.
@@ -139,11 +142,21 @@ class Evaluation:
         slack = None if choice.is_reference else _NEAR * self.differences
         # On a GPU a full batch gains nothing from more candidates, of which some are in vain.
         at_once = slots if self.images.is_cuda else 2 * slots
-        found = search_for(attack, passes, self.threat, self.settings, self.seed, accept, slack, at_once, self.same)
+        spare = self._spare(attack)
+        given = self.threat, self.settings, self.seed, accept, slack, at_once, self.same, spare
+        found = search_for(attack, passes, *given)
         targets = self.logits.sort(dim=1)[1].flip(1)[:, 1 : 1 + ledger.n_targets]
         pool = Pool(found, ledger, Examples(self.images, self.labels, self.keys, targets), slots)
         pool.saved, pool.resumed = saver.after_pass, saver.resumed
         pool.run(jobs)
+
+    def _spare(self, attack: str) -> Tensor:
+        """Return how many passes fewer than the published attacks each example has cost before this one, [n]."""
+        earlier = self.settings.attacks[: self.settings.attacks.index(attack)]
+        published = sum(
+            published_passes(a, self.settings, n_targets(a, self.settings, self.n_classes)) for a in earlier
+        )
+        return published - _BESIDE - self.n_forward - self.n_backward
 
     def _slots(self) -> int:
         """Return how many rows to search side by side: on a CPU as many as its caches hold."""

@@ -91,6 +91,8 @@ class Ledger:
             self.notes[name][examples, ranks] = values
         self.changed |= set(examples.tolist())
         winning = [row for row in np.flatnonzero(broken).tolist() if orders[row] < self.winners[examples[row]]]
+        if not winning:
+            return
         images = rows["found"][torch.tensor(winning, dtype=torch.int64, device=self.device)].cpu()
         for row, image in zip(winning, images, strict=True):
             if orders[row] < self.winners[examples[row]]:

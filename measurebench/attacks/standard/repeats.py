@@ -123,26 +123,30 @@ def proposals(rows: Rows, moves: Moves, plan: square.Plan) -> tuple[Tensor, Tens
     return needed, points if len(needed) == len(row) else points[needed]
 
 
-def absorb(rows: Rows, moves: Moves, needed: Tensor, points: Tensor, margins: Tensor, wrong: Tensor) -> Rows:
+def absorb(rows: Rows, moves: Moves, needed: Tensor, points: Tensor, margins: Tensor, wrong: Tensor | None) -> Rows:
     """Return the state after the ``needed`` moves' ``points`` [k, C, H, W] have been seen, as ``square.absorb`` does.
 
-    ``margins`` [k] and ``wrong`` bool [k] are those of the points; the first that improves a row ends its turn.
+    ``margins`` [k] and ``wrong`` bool [k] are those of the points, ``wrong`` None where all margins are positive; the
+    first that improves a row ends its turn.
     """
     row = moves.row[needed]
-    better = ((margins < rows["best_margin"][row]) | (margins <= 0)).nonzero()[:, 0]
+    lower = margins < rows["best_margin"][row]
+    better = (lower if wrong is None else lower | (margins <= 0)).nonzero()[:, 0]
     first = torch.ones_like(better, dtype=torch.bool)
     first[1:] = row[better][1:] != row[better][:-1]
     at = better[first]
     improved, place = row[at], moves.place[needed[at]]
     reached = rows["drawn_from"][improved] + place + 1
     at_row = (improved,)
-    return rows | {
+    changed = {
         "best": rows["best"].index_put(at_row, points[at]),
         "best_margin": rows["best_margin"].index_put(at_row, margins[at]),
         "iteration": moves.passed.index_put(at_row, reached),
         "improved_at": rows["improved_at"].index_put(at_row, reached),
-        "hit": torch.zeros_like(rows["done"]).index_put(at_row, wrong[at]),
     }
+    if wrong is not None:
+        changed["hit"] = torch.zeros_like(rows["done"]).index_put(at_row, wrong[at])
+    return rows | changed
 
 
 def remembered(before: Rows, after: Rows, moves: Moves, plan: square.Plan) -> Rows:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from measurebench.attacks.standard.streams import uniform
 from measurebench.core.errors import BadInputError
+from measurebench.core.intervals import Z
 
 __all__ = [
     "LEAST",
@@ -25,7 +26,6 @@ __all__ = [
 
 LEAST = 40  # survivors that are all attacked: a smaller sample says little
 _LEVEL = 0.05
-_Z = 1.959963984540054
 
 
 def sample_size(m: int, share: float = 0.25) -> int:
@@ -106,6 +106,6 @@ def sampled_accuracy(n: int, m: int, k: int, b: int) -> SampledAccuracy:
     variance = (1 - q) ** 2 * p * (1 - p) / n + (p**2 * q * (1 - q) / k if k else 0.0)
     error = math.sqrt(variance)
     value = (m - further) / n
-    limits = max(0.0, value - _Z * error), min(1.0, value + _Z * error)
+    limits = max(0.0, value - Z * error), min(1.0, value + Z * error)
     low = (m - (upper_bound(m, k, b) if m else 0)) / n
     return SampledAccuracy(value, low, (m - b) / n, error, limits, n, m, k, b)

@@ -13,8 +13,9 @@ from measurebench.attacks.standard.rows import Rows, choose, some
 from measurebench.attacks.standard.settings import StandardSettings
 from measurebench.core.threat import ThreatModel
 
-__all__ = ["Accept", "BaseSearch", "Search", "begun"]
+__all__ = ["LOOK_EVERY", "Accept", "BaseSearch", "Search", "begun"]
 
+LOOK_EVERY = 4  # passes between looks at a GPU for rows that have ended before their time
 # Which of the points [k, ...] (of images [k, ...], labels [k]) really are adversarial: bool [k].
 Accept = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -31,6 +32,9 @@ class Search(Protocol):
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one more pass; ``done`` marks those whose search has ended."""
+
+    def n_done(self, rows: Rows) -> int:
+        """Return how many rows have ended; for this the host may wait for the device once."""
 
 
 def begun(images: Tensor, labels: Tensor, targets: Tensor, keys: Tensor, examples: Tensor, ranks: Tensor) -> Rows:
@@ -76,6 +80,10 @@ class BaseSearch:
     def first(self) -> bool:
         """Whether a search ends with the first adversarial point."""
         return self.settings.returns == "first"
+
+    def n_done(self, rows: Rows) -> int:
+        """Return how many rows have ended."""
+        return int(rows["done"].sum())
 
     def seen(self, rows: Rows, logits: Tensor, active: Tensor) -> tuple[Rows, Tensor]:
         """Note margins and what is not finite; return which points the network takes for another class, bool [n].

@@ -48,7 +48,7 @@ class APGDSearch(BaseSearch):
         """Return the rows [n] after one gradient."""
         active = ~rows["done"]
         last = rows["passes"] >= self.settings.apgd_steps
-        ending = last.device.type == "cpu" and some(last)
+        ending = last.device.type == "cpu" and some(active & last)
         logits, loss, gradient = self._ended(rows, active, last) if ending else self._passed(rows)
         rows, wrong = self.seen(rows, logits, active)
         rows = self._found(rows, wrong, logits)
@@ -121,8 +121,8 @@ class FABSearch(BaseSearch):
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after one step of those whose gradient was wanted at the point they are at.
 
-        A gradient pass gives the verdict too. Only beyond the boundary its gradient is of no use, so a row pays for
-        verdicts of their own at its first two steps, once it has crossed, and at its end.
+        A gradient pass gives the verdict too, but beyond the boundary its gradient is of no use. So a row waits for
+        the gradient pass only where its point most probably lies inside, and otherwise pays for a verdict alone.
         """
         active, label, target = ~rows["done"], rows["label"], rows["target"]
         logits, gap, gradient = self.passes.gradients_of(
@@ -134,17 +134,25 @@ class FABSearch(BaseSearch):
         if some(unsettled):
             rows, wrong = self._judged(rows, logits, unsettled)
             ready = ~wrong
-        gap = torch.where(gap.isfinite(), gap, 0.0)
+        gap = gap.nan_to_num(0.0, 0.0, 0.0)
         rows = fab.advance(rows, ready, gap, gradient, self.threat.norm)
         rows["clock"] = rows["iteration"]
         over = rows["iteration"] >= self.settings.fab_steps
-        # The first two steps past the linearised boundary nearly always end beyond the boundary itself.
-        wanted = ~rows["settled"] & (rows["crossed"] | (rows["iteration"] <= 2) | over) & active
+        wanted = active & ~(rows["settled"] | self._waits(rows, over))
         index = wanted.nonzero()[:, 0]
         if len(index):
             rows["forward"] = rows["forward"] + wanted
             rows, _ = self._judged(rows, self._verdicts(rows["point"], index, logits), wanted)
         return self.ended(rows, rows["settled"] & over)
+
+    def _waits(self, rows: Rows, over: Tensor) -> Tensor:
+        """Return which rows get their verdict with their next gradient, bool [n]; none does whose steps are ``over``.
+
+        Each of them may err once more than it has been right, so no search takes more than one pass in addition to the
+        three for each step of the published attack.
+        """
+        spent = rows["forward"] + rows["backward"]
+        return fab.inside(rows) & ~over & (torch.add(spent, rows["iteration"], alpha=-3) < 0)
 
     def _verdicts(self, points: Tensor, index: Tensor, like: Tensor) -> Tensor:
         """Return the logits [n, K] at the points that ``index`` names; the others' mean nothing."""
@@ -161,7 +169,9 @@ class FABSearch(BaseSearch):
         # FAB walks along the boundary wherever it lies; outside the ball a small margin is no near miss.
         rows["least"] = torch.where(near, rows["least"], least)
         accepted = self.accepted(rows, point, nearer & near)
-        rows["distance"] = torch.where(nearer & (accepted | ~near), distance, rows["distance"])
+        # Where the judge itself searches, it has accepted all that is near.
+        taken = nearer if self.accept is None else nearer & (accepted | ~near)
+        rows["distance"] = torch.where(taken, distance, rows["distance"])
         return self.kept(rows, point, accepted), wrong
 
 
@@ -175,14 +185,18 @@ def search_for(
     slack: Tensor | None = None,
     at_once: int = 1,
     same: bool = True,
+    spare: Tensor | None = None,
 ) -> Search:
     """Return the search of this name; ``accept`` and ``slack`` [n] are None where the judge itself searches.
 
-    ``same`` says that the network gives the same image the same logits at every call.
+    ``same`` says that the network gives the same image the same logits at every call, ``spare`` [n] how many passes in
+    vain each example may cost.
     """
     common = (passes, threat, settings, (seed, "standard", attack), accept, slack)
     if attack == "apgd-ce":
         return APGDSearch(*common, loss=losses.cross_entropy)
     if attack == "apgd-t":
         return APGDSearch(*common, loss=losses.dlr_targeted)
-    return FABSearch(*common) if attack == "fab-t" else SquareSearch(*common, settings.candidates, at_once, same)
+    if attack == "fab-t":
+        return FABSearch(*common)
+    return SquareSearch(*common, settings.candidates, at_once, same, spare)

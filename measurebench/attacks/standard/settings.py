@@ -5,7 +5,7 @@ from typing import Literal
 
 from measurebench.core.errors import BadInputError, near_names
 
-__all__ = ["ATTACKS", "LEAST_CLASSES", "VERSION", "StandardSettings", "n_targets"]
+__all__ = ["ATTACKS", "LEAST_CLASSES", "VERSION", "StandardSettings", "n_targets", "published_passes"]
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 VERSION = 2  # of the verdicts: stored searches and records of another version are not taken
@@ -61,3 +61,17 @@ class StandardSettings:
 def n_targets(attack: str, settings: StandardSettings, n_classes: int) -> int:
     """Return how many searches an example has: one, or one for each target, of which there are as many as can be."""
     return min(settings.targets, n_classes - 1) if attack in ("apgd-t", "fab-t") else 1
+
+
+def published_passes(attack: str, settings: StandardSettings, n_targets: int) -> int:
+    """Return how many passes, forward and backward, the published attack makes for an image that withstands it.
+
+    >>> [published_passes(attack, StandardSettings(), 9) for attack in ATTACKS]
+    [203, 1827, 2700, 5000]
+    """
+    if attack == "square":
+        return settings.square_queries
+    if attack == "fab-t":
+        return n_targets * 3 * settings.fab_steps
+    ascent = 2 * (settings.apgd_steps + 1) + 1
+    return n_targets * ascent if attack == "apgd-t" else ascent

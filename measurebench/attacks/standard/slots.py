@@ -10,11 +10,9 @@ from torch import Tensor
 
 from measurebench.attacks.standard.jobs import Ledger, finished
 from measurebench.attacks.standard.rows import Rows, join
-from measurebench.attacks.standard.search_base import Search, begun
+from measurebench.attacks.standard.search_base import LOOK_EVERY, Search, begun
 
 __all__ = ["Examples", "Pool"]
-
-_LOOK_EVERY = 4  # passes between looks at a GPU for rows that have ended before their time
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Pool:
     def _filled(self, rows: Rows | None, waiting: npt.NDArray[np.int64]) -> tuple[Rows | None, npt.NDArray[np.int64]]:
         """Exchange finished rows for waiting jobs, once enough have finished for the change to pay."""
         if rows is not None:
-            if not self._worth_a_look(rows) or int(rows["done"].sum()) * 8 < len(rows["done"]):
+            if not self._worth_a_look(rows) or self.search.n_done(rows) * 8 < len(rows["done"]):
                 return rows, waiting
             over, rows = finished(rows)
             self.ledger.record(over)
@@ -81,7 +79,7 @@ class Pool:
         if self._n_passes in self._due:
             self._due.remove(self._n_passes)
             return True
-        return rows["done"].device.type == "cpu" or self._n_passes % _LOOK_EVERY == 0
+        return rows["done"].device.type == "cpu" or self._n_passes % LOOK_EVERY == 0
 
     def _next(self, waiting: npt.NDArray[np.int64], free: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the next jobs that are still open, at most ``free``, and those that remain."""

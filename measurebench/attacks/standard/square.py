@@ -11,14 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from measurebench.attacks.standard.rows import Rows, choose, unit
+from measurebench.attacks.standard.rows import Rows, choose, some, unit
 from measurebench.core.threat import Norm
 
 __all__ = [
     "Plan",
+    "Tried",
     "absorb",
     "corner",
     "first_points",
+    "moved",
+    "moves",
     "n_first_numbers",
     "n_numbers",
     "pattern",
@@ -183,25 +186,36 @@ def corner(numbers: Tensor, length: int, sizes: Tensor) -> Tensor:
     return ((length - sizes).to(numbers.dtype) * numbers).long()
 
 
+def moves(numbers: Tensor, sizes: Tensor, plan: Plan) -> Rows:
+    """Return the moves [n, k, ...] that uniform numbers [n, k, m] stand for, at windows of these ``sizes`` [n, k].
+
+    m is as ``n_numbers`` says. Under Linf a move is a product of a column for each channel, ``down`` [n, k, C, H], and
+    of a row, ``across`` [n, k, W]; under L2 it is the numbers themselves and the sizes.
+    """
+    if plan.norm is Norm.L2:
+        return {"numbers": numbers, "sizes": sizes}
+    height, width = plan.rows.shape[-1], plan.columns.shape[-1]
+    top, left = corner(numbers[..., 0], height, sizes), corner(numbers[..., 1], width, sizes)
+    heights = (2.0 * plan.radius) * signs(numbers[..., 2:])
+    return {"down": heights[..., None] * plan.rows[sizes, top][..., None, :], "across": plan.columns[sizes, left]}
+
+
 def proposals(rows: Rows, numbers: Tensor, plan: Plan) -> Tensor:
     """Return the candidates of the rows' next iterations, each as if those before it had failed: [n, k, C, H, W].
 
     ``numbers`` [n, k, m] are uniform, m as ``n_numbers`` says.
     """
     ahead = rows["iteration"][:, None] + torch.arange(numbers.shape[1], device=numbers.device)
-    sizes = plan.sizes[ahead.clamp_max(plan.n_queries)]
-    return _stripes(rows, numbers, sizes, plan) if plan.norm is Norm.LINF else _bumps(rows, numbers, sizes, plan)
+    return moved(rows, moves(numbers, plan.sizes[ahead.clamp_max(plan.n_queries)], plan), plan)
 
 
-def _stripes(rows: Rows, numbers: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
-    """Linf: a square of one colour, twice the radius high, cut to the ball."""
+def moved(rows: Rows, made: Rows, plan: Plan) -> Tensor:
+    """Return the points [n, k, C, H, W] to which the moves ``made``, as ``moves`` returns them, take the rows' best."""
+    if plan.norm is Norm.L2:
+        return _bumps(rows, made["numbers"], made["sizes"], plan)
     best = rows["best"][:, None]
-    top = corner(numbers[..., 0], best.shape[-2], sizes)
-    left = corner(numbers[..., 1], best.shape[-1], sizes)
-    heights = (2.0 * plan.radius) * signs(numbers[..., 2:])
-    down = heights[..., None, None] * plan.rows[sizes, top][..., None, :, None]
-    moved = torch.addcmul(best, down, plan.columns[sizes, left][..., None, None, :])
-    return torch.clamp(moved, rows["lower"][:, None], rows["upper"][:, None])
+    points = torch.addcmul(best, made["down"][..., None], made["across"][..., None, None, :])
+    return points.clamp_(rows["lower"][:, None], rows["upper"][:, None])
 
 
 def _window(top: Tensor, left: Tensor, sizes: Tensor, plan: Plan) -> Tensor:
@@ -247,28 +261,52 @@ def _placed(
     return patterns.flatten()[place][:, :, None]
 
 
-def absorb(rows: Rows, points: Tensor, margins: Tensor, wrong: Tensor, active: Tensor, plan: Plan) -> Rows:
-    """Return the state after the candidates [n, k, C, H, W] have been seen.
+@dataclass(frozen=True)
+class Tried:
+    """Candidates [p, C, H, W] of one pass, the next ones of each row, of these ``labels`` int64 [p].
 
-    ``margins`` [n, k] and ``wrong`` bool [n, k], misclassified; a candidate improves a row where its margin is lower,
-    or not positive. ``hit`` bool [n] says which rows moved to a misclassified one: a margin of 0 may be none.
-    A row's first pass sees its first point and uses no iteration. Rows that are not ``active`` bool [n] stay.
+    ``place`` int64 [n, k] says where the rows' next k candidates are among them, -1 where one was not tried, and
+    ``count`` how many were, int64 [n]. It is a number where all rows try as many, whose candidates are then in order.
     """
-    first = torch.isinf(rows["best_margin"])
-    best = rows["best_margin"][:, None]
-    within = rows["iteration"][:, None] + _steps(margins) < plan.n_queries
-    better = ((margins < best) | (margins <= 0)) & (within | first[:, None]) & active[:, None]
-    any_better, at = better.max(1)
-    used = torch.where(any_better, at + 1, margins.shape[1]) * (active & ~first)
-    chosen = points[:, 0] if points.shape[1] == 1 else points[torch.arange(len(at), device=at.device), at]
-    lower = margins.gather(1, at[:, None])[:, 0]
-    return rows | {
-        "best": choose(any_better, chosen, rows["best"]),
-        "best_margin": torch.where(any_better, lower, rows["best_margin"]),
-        "iteration": (rows["iteration"] + used).clamp_max(plan.n_queries),
-        "hit": any_better & wrong.gather(1, at[:, None])[:, 0],
-    }
+
+    points: Tensor
+    labels: Tensor
+    place: Tensor
+    count: Tensor | int
+
+    def by_row(self, values: Tensor) -> Tensor:
+        """Return values [p] of the candidates as [n, k]; those of candidates that were not tried mean nothing."""
+        return values.reshape(self.place.shape) if isinstance(self.count, int) else values[self.place]
 
 
-def _steps(margins: Tensor) -> Tensor:
-    return torch.arange(margins.shape[1], device=margins.device)
+def absorb(rows: Rows, tried: Tried, margins: Tensor, wrong: Tensor | None, active: Tensor, plan: Plan) -> Rows:
+    """Return the state after candidates have been seen.
+
+    ``margins`` [p] and ``wrong`` bool [p], misclassified, are those of the candidates; ``wrong`` is None where all
+    margins are positive. A candidate improves a row where its margin is lower, or not positive. ``hit`` bool [n], if it
+    is there, says which rows moved to a misclassified one: a margin of 0 may be none. Rows that are not ``active``
+    bool [n] stay.
+    """
+    own, before = tried.by_row(margins), rows["best_margin"][:, None]
+    better = own < before if wrong is None else (own < before) | (own <= 0)
+    better &= active[:, None]
+    k = own.shape[1]
+    if k > 1:
+        ahead = torch.arange(k, device=own.device)
+        better &= rows["iteration"][:, None] + ahead < plan.n_queries
+        if not isinstance(tried.count, int):
+            better &= tried.place >= 0
+    used = active if k == 1 else tried.count * active
+    changed = {}
+    if some(better):
+        any_better, at = better.max(1) if k > 1 else (better[:, 0], None)
+        chosen = slice(None) if at is None else tried.place.gather(1, at[:, None])[:, 0]
+        used = used if at is None else torch.where(any_better, at + 1, used)
+        changed["best"] = choose(any_better, tried.points[chosen], rows["best"])
+        changed["best_margin"] = torch.where(any_better, margins[chosen], rows["best_margin"])
+        if wrong is not None:
+            changed["hit"] = any_better & wrong[chosen]
+    changed["iteration"] = rows["iteration"] + used
+    if k > 1:
+        changed["iteration"].clamp_max_(plan.n_queries)
+    return rows | changed

@@ -7,15 +7,16 @@ from torch import Tensor
 
 from measurebench.attacks.standard import losses, repeats, square, streams
 from measurebench.attacks.standard.rows import Rows, some
-from measurebench.attacks.standard.search_base import BaseSearch
+from measurebench.attacks.standard.search_base import LOOK_EVERY, BaseSearch
 from measurebench.core.threat import Norm
 
 __all__ = ["SquareSearch"]
 
 # Iterations whose numbers are drawn together.
 _AHEAD, _AHEAD_OF_SMALL = 64, 256
-# Candidates of a row tried at once. Late in the search one in a few hundred improves its row, so few are in vain;
-# where a pass costs the same for every image, on anything but tiny images, even these few are felt.
+# Candidates of a row tried at once. Early in the search one in twenty improves its row, on tiny images late in it one
+# in a few hundred, and what was tried beside it was in vain. On larger images a pass takes as long for every image, so
+# that only what is done beside the network is saved.
 _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
 # Searches on large images from which on picking out candidates pays: it takes about as long as 20 passes of a small
 # network, and makes more passes.
@@ -31,15 +32,21 @@ class SquareSearch(BaseSearch):
 
     ``at_once`` is how many candidates all rows together try in a pass, ``candidates`` how many one row tries if set.
     With ``same`` the network gives an image the same logits at every call, so what it has seen is not shown again.
+    ``spare`` [n examples] is how many passes in vain each example may cost in all; None where none may.
     """
 
     candidates: int | None = None
     at_once: int = 1
     same: bool = True
-    # What the host knows without a look at the device: whether rows have come that the network has not seen, and how
-    # many of the numbers drawn ahead are surely left.
+    spare: Tensor | None = None
+    # What the host knows without a look at the device: whether rows have come that the network has not seen, how many
+    # of the moves drawn ahead are surely left, and the place of all rows' next move where it is the same.
     _fresh: bool = False
     _left: int = 0
+    _next: int | None = None
+    # How many rows may surely try several candidates until the next look, those with the most passes to spare.
+    _n_several: int = 0
+    _look: int = 0
     # Whether candidates of known outcome are left out, which the first rows decide.
     _skips: bool | None = None
 
@@ -66,10 +73,8 @@ class SquareSearch(BaseSearch):
         self._fresh, self._left = True, 0
         if self._skips:
             return repeats.start(rows, _AHEAD if self._large else _AHEAD_OF_SMALL, self.n_first)
-        drawn = torch.zeros(
-            len(image), _AHEAD, square.n_numbers(shape[0], norm), dtype=image.dtype, device=image.device
-        )
-        return rows | {"drawn": drawn, "drawn_from": zero}
+        self._n_several = self._look = 0
+        return rows | self._drawn(rows)
 
     def advance(self, rows: Rows) -> Rows:
         """Return the rows [n] after their next candidates."""
@@ -80,59 +85,116 @@ class SquareSearch(BaseSearch):
             rows = self._unknown_tried(rows, active) if self._skips else self._tried(rows, active)
         self._fresh = False
         # The best point stays where it is once a row is done, and only then it is read.
-        rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": rows["iteration"]}
-        accepted = self.accepted(rows, rows["best"], rows.pop("hit"))
-        rows |= {"found_at": rows["clock"], "broken": rows["broken"] | accepted}
-        return self.ended(rows, rows["broken"] | (rows["iteration"] >= self.settings.square_queries))
+        iteration = rows["iteration"]
+        rows |= {"found": rows["best"], "least": rows["best_margin"], "clock": iteration, "found_at": iteration}
+        hit = rows.pop("hit", None)
+        if hit is not None and some(hit):
+            rows["broken"] = rows["broken"] | self.accepted(rows, rows["best"], hit)
+        return self.ended(rows, rows["broken"] | (iteration >= self.settings.square_queries))
 
-    def _seen(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return margins, which points [m, ...] of these labels [m] are misclassified, and what is not finite, [m]."""
+    def _seen(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return margins, which points [m, ...] of these labels [m] are misclassified, and which are not finite.
+
+        Each is [m]; the last two are None where a CPU shows at once that there are none.
+        """
         logits = self.passes.logits(points)
         margins = losses.margin(logits, labels)
+        if margins.device.type == "cpu":
+            least, largest = margins.aminmax()
+            if float(least) > 0 and float(largest) < torch.inf:
+                return margins, None, None
         odd = ~margins.isfinite()
         wrong = (logits.argmax(1) != labels) & ~odd
         return margins.masked_fill(odd, torch.finfo(margins.dtype).max), wrong, odd
 
-    def _first_seen(self, rows: Rows, active: Tensor) -> Rows:
-        """Return the rows after a pass at the first points of the active ones, bool [n]."""
-        if rows["best"].device.type != "cpu":
-            return self._absorbed(rows, rows["best"][:, None], active)
-        index = active.nonzero()[:, 0]
+    def _first_seen(self, rows: Rows, fresh: Tensor) -> Rows:
+        """Return the rows after a pass at the first points of the fresh ones, bool [n]."""
+        # Picking out rows would make the host of a GPU wait.
+        index = fresh.nonzero()[:, 0] if fresh.device.type == "cpu" else torch.arange(len(fresh), device=fresh.device)
         margins, wrong, odd = self._seen(rows["best"][index], rows["label"][index])
-        at = (index,)
-        return rows | {
-            "best_margin": rows["best_margin"].index_put(at, margins),
-            "hit": torch.zeros_like(active).index_put(at, wrong),
-            "odd": rows["odd"].index_add(0, index, odd.long()),
-            "forward": rows["forward"] + active,
-        }
+        new = fresh[index]
+        changed = {"forward": rows["forward"] + fresh}
+        changed["best_margin"] = rows["best_margin"].index_copy(
+            0, index, torch.where(new, margins, rows["best_margin"][index])
+        )
+        if odd is not None:
+            changed["odd"] = rows["odd"].index_add(0, index, (odd & new).long())
+        if wrong is not None:
+            changed["hit"] = torch.zeros_like(fresh).index_copy(0, index, wrong & new)
+        return rows | changed
 
     def _tried(self, rows: Rows, active: Tensor) -> Rows:
-        """Return the rows after a pass at the candidates of their next iterations."""
-        return self._absorbed(rows, square.proposals(rows, self._numbers(rows), self.plan), active)
+        """Return the rows after a pass at the next candidate of each, and at several of those that may try so many."""
+        tried = self._candidates(rows)
+        margins, wrong, odd = self._seen(tried.points, tried.labels)
+        counted = {"forward": rows["forward"] + (active if tried.place.shape[1] == 1 else active * tried.count)}
+        if odd is not None:
+            seen = tried.by_row(odd) & (tried.place >= 0) & active[:, None]
+            counted["odd"] = rows["odd"] + seen.sum(1)
+        return square.absorb(rows | counted, tried, margins, wrong, active, self.plan)
 
-    def _absorbed(self, rows: Rows, points: Tensor, active: Tensor) -> Rows:
-        """Return the rows after a pass at their candidates [n, k, ...]."""
-        n, k = points.shape[:2]
-        seen = self._seen(points.flatten(0, 1), rows["label"].repeat_interleave(k))
-        margins, wrong, odd = (part.reshape(n, k) for part in seen)
-        counted = {"odd": rows["odd"] + active * odd.sum(1), "forward": rows["forward"] + active * k}
-        return square.absorb(rows | counted, points, margins, wrong, active, self.plan)
+    def _candidates(self, rows: Rows) -> square.Tried:
+        """Return the candidates of one pass."""
+        n, label, device = len(rows["key"]), rows["label"], rows["key"].device
+        several = n if self.candidates else min(n, self._n_several)
+        k = self._most(n) if several else 1
+        moves = self._next_moves(rows, k)
+        if several in (0, n):
+            points = square.moved(rows, moves, self.plan).flatten(0, 1)
+            labels = label if k == 1 else label.repeat_interleave(k)
+            return square.Tried(points, labels, torch.arange(n * k, device=device).reshape(n, k), k)
+        which = self._room(rows).topk(several)[1]
+        part = {name: rows[name][which] for name in ("image", "best", "lower", "upper")}
+        first = square.moved(rows, {name: move[:, :1] for name, move in moves.items()}, self.plan)
+        more = square.moved(part, {name: move[which, 1:] for name, move in moves.items()}, self.plan)
+        place = torch.full((n, k), -1, device=device)
+        place[:, 0] = torch.arange(n, device=device)
+        place[which, 1:] = n + torch.arange(several * (k - 1), device=device).reshape(several, k - 1)
+        labels = torch.cat([label, label[which].repeat_interleave(k - 1)])
+        return square.Tried(torch.cat([first[:, 0], more.flatten(0, 1)]), labels, place, (place >= 0).sum(1))
+
+    def n_done(self, rows: Rows) -> int:
+        """Return how many rows have ended; the same look tells how many may try several candidates until the next."""
+        most = self._most(len(rows["done"]))
+        if self._skips or self.candidates or most == 1 or self.spare is None:
+            return super().n_done(rows)
+        done = rows["done"]
+        if done.device.type == "cpu" and self._look > 0:
+            self._look -= 1
+            return super().n_done(rows)
+        self._look = LOOK_EVERY - 1
+        free = (self._room(rows) >= LOOK_EVERY * (most - 1)) & ~done
+        free &= rows["iteration"] + LOOK_EVERY * most <= self.plan.n_queries
+        n_done, self._n_several = torch.stack([done.sum(), free.sum()]).tolist()
+        return int(n_done)
+
+    def _room(self, rows: Rows) -> Tensor:
+        """Return how many candidates more each row may try in vain by now, [n].
+
+        What an example has to spare is spent evenly over the iterations: late in a search less is in vain.
+        """
+        assert self.spare is not None
+        spare = self.spare[rows["example"]]
+        return spare * rows["iteration"] // self.plan.n_queries + rows["iteration"] - rows["forward"]
 
     def _unknown_tried(self, rows: Rows, active: Tensor) -> Rows:
         """Return the rows after a pass at those of their next candidates whose outcome is not known."""
         in_vain = rows["iteration"] - rows["improved_at"]
         most = 1 + in_vain // (_PATIENCE_OF_LARGE if self._large else _PATIENCE)
         most = most.clamp_max(self._most(len(active)))
+        if self.spare is not None and not self.candidates:
+            left = self.spare[rows["example"]] + rows["iteration"] - rows["forward"]
+            most = torch.minimum(most, 1 + left.clamp_min(0))
         moves = repeats.chosen(rows, active, most, self.stream, self.plan)
         needed, points = repeats.proposals(rows, moves, self.plan)
         row = moves.row[needed]
         if len(row):
             margins, wrong, odd = self._seen(points, rows["label"][row])
-            counted = {"odd": rows["odd"].index_add(0, row, odd.long())}
-            counted["forward"] = rows["forward"].index_add(0, row, torch.ones_like(row))
+            counted = {"forward": rows["forward"].index_add(0, row, torch.ones_like(row))}
+            if odd is not None:
+                counted["odd"] = rows["odd"].index_add(0, row, odd.long())
         else:
-            margins, wrong, counted = points.new_zeros(0), row > 0, {}
+            margins, wrong, counted = points.new_zeros(0), None, {}
         after = repeats.absorb(rows | counted, moves, needed, points, margins, wrong)
         return repeats.remembered(rows, after, moves, self.plan)
 
@@ -142,19 +204,28 @@ class SquareSearch(BaseSearch):
             return self.candidates
         return max(1, min(_MOST_OF_LARGE if self._large else _MOST, self.at_once // n))
 
-    def _numbers(self, rows: Rows) -> Tensor:
-        """Return the random numbers of the rows' next iterations, [n, k, m]; many are drawn at once and kept."""
-        width = square.n_numbers(rows["image"].shape[1], self.threat.norm)
-        tried = self._most(len(rows["key"]))
-        ahead = rows["iteration"][:, None] + torch.arange(tried, device=rows["key"].device)
-        held, since = rows["drawn"], rows["drawn_from"]
+    def _next_moves(self, rows: Rows, tried: int) -> Rows:
+        """Return the moves of the rows' next iterations, [n, tried, ...]; many are drawn at once and kept."""
         if tried > self._left:
-            self._left = _AHEAD
-            since = rows["iteration"]
-            first = self.n_first + since * width
-            shape = (_AHEAD, width)
-            held = streams.uniform(rows["key"], first, shape, *self.stream, dtype=rows["image"].dtype)
-            rows |= {"drawn": held, "drawn_from": since}
+            rows |= self._drawn(rows)
+            self._left, self._next = _AHEAD, 0
         self._left -= tried  # a row uses as many at most
-        place = ahead - since[:, None]
-        return held[torch.arange(len(held), device=held.device)[:, None], place]
+        if self._next is not None:
+            place = slice(self._next, self._next + tried)
+            # As long as one candidate is tried at a time, all rows that go on are at the same place.
+            self._next = self._next + 1 if tried == 1 else None
+            return {name: rows[name][:, place] for name in self._moves}
+        index = torch.arange(len(rows["key"]), device=rows["key"].device)[:, None]
+        at = (rows["iteration"] - rows["drawn_from"])[:, None] + torch.arange(tried, device=index.device)
+        return {name: rows[name][index, at] for name in self._moves}
+
+    def _drawn(self, rows: Rows) -> Rows:
+        """Return the moves of the rows' next iterations, [n, _AHEAD, ...], and where they begin."""
+        image, since = rows["image"], rows["iteration"]
+        width = square.n_numbers(image.shape[1], self.threat.norm)
+        first = self.n_first + since * width
+        numbers = streams.uniform(rows["key"], first, (_AHEAD, width), *self.stream, dtype=image.dtype)
+        ahead = since[:, None] + torch.arange(_AHEAD, device=since.device)
+        made = square.moves(numbers, self.plan.sizes[ahead.clamp_max(self.plan.n_queries)], self.plan)
+        self._moves = tuple(made)
+        return made | {"drawn_from": since}

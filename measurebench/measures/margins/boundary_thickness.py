@@ -8,7 +8,7 @@ from torch import Tensor
 
 from measurebench.attacks import noise
 from measurebench.attacks.pgd import PGD
-from measurebench.compute.batching import forward_batches
+from measurebench.compute.batching import Batches, forward_batches
 from measurebench.core.info import MeasureInfo
 from measurebench.core.threat import ThreatModel
 from measurebench.measures.context import MeasureContext
@@ -18,6 +18,9 @@ from measurebench.measures.value import MeasureValue, UndefinedMeasureError
 __all__ = ["BoundaryThickness"]
 
 _DRAFT_STEPS = 50
+# Pixel values of the points in one pass on a CPU: 32 points of 3 x 32 x 32, which a ResNet-18 passed in 12.2 ms each,
+# in a third of the memory of 100 points, which took 14.6 ms each. Points of small images are limited by their number.
+_CPU_VALUES = 3 << 15
 
 
 @register()
@@ -107,6 +110,7 @@ class BoundaryThickness:
         """Return p_i - p_t at every point of every segment, float64 [n, points] on the CPU."""
         images = context.images
         shares = torch.linspace(0, 1, self.n_points, dtype=torch.float64).to(images)
+        pairs = torch.stack([predicted, targets], 1)
 
         def run(flat: slice) -> Tensor:
             index = torch.arange(flat.start, flat.stop, device=images.device)
@@ -114,9 +118,16 @@ class BoundaryThickness:
             share = shares[index % self.n_points].reshape(-1, *[1] * (images.dim() - 1))
             points = torch.lerp(images[example], ends[example], share)
             probabilities = context.network(points).double().softmax(1)
-            pairs = torch.stack([predicted[example], targets[example]], 1)
-            return torch.sub(*probabilities.gather(1, pairs).unbind(1))
+            return torch.sub(*probabilities.gather(1, pairs[example]).unbind(1))
 
-        batches = forward_batches(context.batches.size, images)
+        batches = _batches(context.batches.size, images)
         with torch.no_grad():
             return batches.cat(run, context.n * self.n_points).reshape(context.n, self.n_points).cpu()
+
+
+def _batches(size: int, images: Tensor) -> Batches:
+    """Return batches of points for passes without gradients, of images [n, ...] and at a batch size."""
+    larger = forward_batches(size, images)
+    if images.is_cuda:
+        return larger
+    return Batches(max(1, min(larger.size, _CPU_VALUES // max(1, images[0].numel()))))

@@ -93,7 +93,7 @@ def scales(structure: Structure) -> dict[str, Tensor]:
 
 
 def folded_state(network: nn.Module, structure: Structure, dtype: torch.dtype = torch.float64) -> State:
-    """Return a state for ``functional_call``, in ``dtype``, in which every foldable batch norm has been folded.
+    """Return a state to call the network with, in ``dtype``, in which every foldable batch norm has been folded.
 
     The function of the network is unchanged; products are taken in float64. A folded batch norm only adds the bias b'
     of its layer, because such layers usually have no bias of their own. A bias that exists becomes zero, except where

@@ -33,7 +33,7 @@ def squared_distance(one: Tensor, other: Tensor) -> Tensor:
     """
     parts = []
     for here, there in zip(_chunks(one), _chunks(other), strict=True):
-        difference = here.double() - there
+        difference = here.to(torch.float64, copy=True).sub_(there)
         parts.append(torch.dot(difference, difference))
     return _sum(parts, one)
 

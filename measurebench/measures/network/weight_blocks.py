@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.exchange import call_with
 from measurebench.measures.network.folding import (
     check_mode,
     double_state,
@@ -122,8 +122,8 @@ def check_fold(context: MeasureContext) -> float:
         images = context.images[:4].double()
         state = folded_state(context.network, structure_of(context))
         with torch.no_grad():
-            before = functional_call(context.network, double_state(context.network), (images,))
-            after = functional_call(context.network, state, (images,))
+            before = call_with(context.network, double_state(context.network), images)
+            after = call_with(context.network, state, images)
         return float((before - after).abs().max() / before.abs().max().clamp_min(1.0))
 
     moved = context.shared("fold check", move)

@@ -6,13 +6,15 @@ take logarithms, which differ between processors in their last digits.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from measurebench.core.digests import seed_from
+from measurebench.measures.perturbation.compiled_normals import filler
 
 __all__ = ["normal_parts", "normals"]
 
@@ -23,6 +25,11 @@ _LAST_SHIFT = 31
 _QUANTILES = 1 << 16
 # Hashes at a time: small enough for a processor's cache, large enough to fill a GPU. The numbers do not depend on it.
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
+# Numbers that a process draws on a CPU before the compiled loop takes over. Loading and compiling it takes 0.3 to 1 s,
+# about what torch's operations need for so many numbers: small networks do without, large ones lose little. Each draw
+# counts as some numbers more, which is what starting torch's operations costs.
+_BREAK_EVEN, _EACH_DRAW = 1 << 26, 1 << 14
+_drawn = 0
 
 
 def normals(n: int, device: torch.device, *stream: object) -> Tensor:
@@ -47,20 +54,46 @@ def normal_parts(n: int, device: torch.device, *stream: object) -> Iterator[tupl
     A part is small enough for a processor's cache, so that what is computed from it at once needs no memory of its own.
     """
     table, chunk = _table(device), max(1, min(_CHUNK[device.type], -(-n // 2)))
+    numbers = torch.empty(2 * chunk, device=device)
+    fill = (_compiled if _is_worth_compiling(n, device) else _by_torch)(table, numbers)
+    start = seed_from(*stream)
+    for first in range(0, -(-n // 2), chunk):
+        fill(start + first * _GAMMA)
+        stop = min(2 * (first + chunk), n)
+        yield slice(2 * first, stop), numbers[: stop - 2 * first]
+
+
+def _is_worth_compiling(n: int, device: torch.device) -> bool:
+    """Count n numbers more, and tell whether this process draws so many on a CPU that the compiled loop pays."""
+    global _drawn
+    if device.type != "cpu":
+        return False
+    _drawn += n + _EACH_DRAW
+    return _drawn > _BREAK_EVEN
+
+
+def _compiled(table: Tensor, numbers: Tensor) -> Callable[[int], None]:
+    """Return a function that fills ``numbers`` [2 * hashes] from a start on, in one compiled loop."""
+    fill, quantiles, out = filler(), table.numpy(), numbers.numpy()
+    return lambda start: fill(quantiles, np.uint64(start % (1 << 64)), out)
+
+
+def _by_torch(table: Tensor, numbers: Tensor) -> Callable[[int], None]:
+    """Return a function that fills ``numbers`` [2 * hashes] from a start on, by operations of torch on any device."""
+    chunk, device = len(numbers) // 2, numbers.device
     steps = torch.arange(1, chunk + 1, device=device).mul_(_GAMMA)
     hashes, scratch = torch.empty_like(steps), torch.empty_like(steps)
     places = torch.empty(4 * chunk, dtype=torch.int32, device=device)
     values = torch.empty(4 * chunk, device=device)
-    numbers = torch.empty(2 * chunk, device=device)
-    start = seed_from(*stream)
-    for first in range(0, -(-n // 2), chunk):
-        torch.add(steps, _signed(start + first * _GAMMA), out=hashes)
+
+    def fill(start: int) -> None:
+        torch.add(steps, _signed(start), out=hashes)
         _hash(hashes, scratch)
         places.copy_(hashes.view(torch.int16)).bitwise_and_(_QUANTILES - 1)
         torch.index_select(table, 0, places, out=values)
         torch.add(values[::2], values[1::2], out=numbers)
-        stop = min(2 * (first + chunk), n)
-        yield slice(2 * first, stop), numbers[: stop - 2 * first]
+
+    return fill
 
 
 def _hash(z: Tensor, scratch: Tensor) -> None:

@@ -22,6 +22,11 @@ __all__ = ["Centre", "Deviations", "accuracy_displacement", "centre"]
 Deviations = Callable[[Tensor, float], Tensor | float]
 
 
+# Weights up to which all are moved as one vector, a part of a draw: a dozen operations on short ones cost as much as a
+# pass of a small network. Of longer ones a second copy would be held for nothing.
+_JOINED = 1 << 16
+
+
 @dataclass(frozen=True)
 class Centre:
     """The ``weights`` that the noise moves, by name, and the ``fixed`` tensors; together the network's state."""
@@ -62,11 +67,16 @@ def centre(context: MeasureContext, network: nn.Module | None = None) -> Centre:
 class _Noisy:
     """The network with noise around a centre, in buffers that every draw fills anew."""
 
-    def __init__(self, network: nn.Module, point: Centre, noise: WeightNoise, deviations: Deviations) -> None:
-        self.noise, self.deviations = noise, deviations
+    def __init__(self, network: nn.Module, point: Centre, seed: int, deviations: Deviations) -> None:
+        self.deviations = deviations
         self.weights = {name: weight.reshape(-1) for name, weight in point.weights.items()}
-        moved = {name: weight.new_empty(weight.shape) for name, weight in point.weights.items()}
-        self.moved = {name: tensor.view(-1) for name, tensor in moved.items()}
+        if joined := point.n_weights <= _JOINED and len({weight.dtype for weight in self.weights.values()}) == 1:
+            self.weights = {"all": torch.cat(list(self.weights.values()))}
+        self.noise = WeightNoise(self.weights, seed, "pacbayes")
+        self.moved = {name: torch.empty_like(weight) for name, weight in self.weights.items()}
+        sizes = [weight.numel() for weight in point.weights.values()]
+        parts = torch.split(self.moved["all"], sizes) if joined else self.moved.values()
+        moved = {n: t.view(w.shape) for (n, w), t in zip(point.weights.items(), parts, strict=True)}
         self.network = Perturbed(network, {**point.fixed, **moved})
 
     def draw(self, level: float, draw: int) -> Callable[[Tensor], Tensor]:
@@ -99,18 +109,14 @@ def accuracy_displacement(
     n = min(n_examples, context.n)
     images, labels = context.examples(examples)[:n], context.labels[:n]
     point = context.shared("posterior centre", lambda: centre(context))
-    noisy = _Noisy(context.network, point, WeightNoise(point.weights, context.settings.seed, "pacbayes"), deviations)
+    noisy = _Noisy(context.network, point, context.settings.seed, deviations)
     batches = forward_batches(context.batches.size, images)
 
     def accuracy(level: float, draw: int) -> Tensor:
         network = noisy.draw(level, draw)
-
-        def right(rows: slice) -> Tensor:
-            with torch.no_grad():
-                hits: Tensor = is_correct(network(images[rows]), labels[rows]).sum()
-                return hits
-
-        return torch.stack(list(batches.each(right, n))).sum().double() / n
+        with torch.no_grad():
+            logits = batches.cat(lambda rows: network(images[rows]), n)
+        return is_correct(logits, labels).sum().double() / n
 
     start = float(is_correct(context.logits(examples)[:n], labels).double().mean())
     search = DisplacementSearch(accuracy, start, target, largest=largest, n_draws=n_draws, tolerance=tolerance)

@@ -1,6 +1,6 @@
 """Random perturbations of the weights, and the losses of the network under perturbed weights.
 
-The network is neither changed nor copied: perturbed parameters are passed to ``torch.func.functional_call``.
+The network is neither changed nor copied: perturbed tensors stand in its places during a pass, then the old ones again.
 """
 
 import math
@@ -12,11 +12,11 @@ from itertools import accumulate, pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from measurebench.compute.batching import out_of_memory
 from measurebench.core.info import Examples
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.exchange import Exchange
 from measurebench.measures.network.layers import parameter_names
 from measurebench.measures.perturbation.normals import normal_parts
 
@@ -89,11 +89,11 @@ class Perturbed(nn.Module):
     def __init__(self, network: nn.Module, tensors: Tensors) -> None:
         super().__init__()
         self.network, self.tensors = network, dict(tensors)
+        self._exchange = Exchange(network, self.tensors)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [n, ...] to logits [n, K]."""
-        logits: Tensor = functional_call(self.network, self.tensors, (images,))
-        return logits
+        return self._exchange(images)
 
 
 def length(tensors: Iterable[Tensor]) -> float:

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from measurebench.core.info import MeasureInfo
 from measurebench.measures.context import MeasureContext
+from measurebench.measures.network.exchange import call_with
 from measurebench.measures.network.folding import State, folded_state, scale_and_shift, set_norm
 from measurebench.measures.network.structure import Structure
 from measurebench.measures.network.weight_blocks import check_fold, layers_of, structure_of, weight_value
@@ -272,5 +272,5 @@ class PathNorm:
         ones = torch.ones_like(context.images[:1], dtype=torch.float64)
         parameters = [state[name] for name, _ in context.network.named_parameters()]
         with torch.no_grad(), _Paths(ones, parameters):
-            outputs: Tensor = functional_call(context.network, state, (ones,))
+            outputs = call_with(context.network, state, ones)
         return float(outputs.sum())

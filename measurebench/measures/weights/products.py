@@ -54,6 +54,11 @@ class LogLayerNorms:
     bn: str = "ignore"
 
     @property
+    def passes_no_image(self) -> bool:
+        """Whether the weights alone are read; to fold batch norm takes a pass that finds the layers."""
+        return self.bn == "ignore"
+
+    @property
     def info(self) -> MeasureInfo:
         """The description of the measure, for this norm and form."""
         plain = self.bn == "ignore"

@@ -32,6 +32,7 @@ class NumParams:
     """
 
     variant: str = "definition"
+    passes_no_image: ClassVar[bool] = True
 
     @property
     def info(self) -> MeasureInfo:
@@ -72,6 +73,7 @@ class EuclideanNorm:
     """Euclidean norm of all layers' weights, or of their difference from the initial weights; or its square."""
 
     name: Size
+    passes_no_image: ClassVar[bool] = True
     infos: ClassVar[dict[str, tuple[str, str, str]]] = {
         "euclid_norm": ("Euclidean norm", "sqrt(sum_l ||W_l||_F^2)", "L2"),
         "param_norm": ("Squared Euclidean norm", "sum_l ||W_l||_F^2", "PARAM_NORM"),

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from measurebench.reporting.figures.figure import Column, Figure, named, specification
-from measurebench.reporting.html.wording import count, defined, fixed, measure_name
+from measurebench.reporting.html.wording import count, defined, fixed, measure_name, setting_name
 from measurebench.reporting.subject.study import Study
 
 __all__ = ["figure"]
@@ -45,10 +45,23 @@ def figure(study: Study) -> Figure | None:
         "sign_error",
         _COLUMNS,
         "Filled: the mean over all changes of one setting; open: the worst of them. 0.5 (dashed) is a coin toss. "
-        f"Pairs of models whose {study.target.many} differ by no more than chance are not counted.",
+        f"Pairs of models whose {study.target.many} differ by no more than chance are not counted."
+        + _changes(study, best),
         picks=True,
         rows=len(rows),
     )
+
+
+def _changes(study: Study, row: dict[str, Any]) -> str:
+    """Say on how many changes of a setting a measure's sign errors rest, and on which if on one alone."""
+    found = study.analysis.environments
+    own = found[found["measure"] == row["measure"]]
+    kept = own[own["kept"].astype(bool)]
+    if not len(own) or len(kept) == len(own):
+        return ""
+    only = f", that of {setting_name(kept['axis'].iloc[0])}: {row['change']}" if len(kept) == 1 else ""
+    have = "has" if len(kept) == 1 else "have"
+    return f" Only {len(kept)} of {count(len(own), 'change')} of a setting {have} enough pairs{only}."
 
 
 def _row(study: Study, name: str) -> dict[str, Any] | None:

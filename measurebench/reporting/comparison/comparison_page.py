@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
+from measurebench.core.intervals import ALPHA
 from measurebench.reporting.charts import compared
 from measurebench.reporting.figures.page_data import datasets, figure_data
 from measurebench.reporting.html.embedding import columns as embedded
@@ -17,7 +18,6 @@ from measurebench.reporting.subject.study import Study, is_sure, load_study
 from measurebench.stats.judging.adjustment import holm
 from measurebench.stats.judging.best import holds
 from measurebench.stats.judging.differences import difference_interval
-from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.judging.verdict import VERDICTS
 
 __all__ = [

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from measurebench.core.file_sets import write_set
+from measurebench.core.intervals import ALPHA
 from measurebench.reporting.charts import first
 from measurebench.reporting.figures.page_data import datasets, figure_data
 from measurebench.reporting.html.embedding import columns as embedded
 from measurebench.reporting.html.shell import render
 from measurebench.reporting.html.wording import count
 from measurebench.reporting.subject.drawable import drawable
-from measurebench.stats.judging.paired_ranking import ALPHA, PairedRanking, paired_ranking
+from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
 from measurebench.store.csv_text import csv_text
 
 __all__ = ["as_json", "neighbours_sentence", "pairs_page", "rank_in_pairs", "tiers_sentence", "write_pairs"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from measurebench.core.intervals import Z
 from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.html.wording import (
     count,
@@ -20,6 +21,9 @@ from measurebench.stats.judging.best import holds
 from measurebench.stats.judging.verdict import row_words
 
 __all__ = ["Finding", "Number", "best_measure", "finding"]
+
+# What stands after "is associated with the target, but" in the words of a verdict: the headline says the rest itself.
+_DOUBTS = {"untested_beside_settings": "may only reflect the training settings"}
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def _sentence(study: Study) -> str:
         return found
     if turning:
         verb = "changes" if len(turning) == 1 else "change"
-        return f"{found}; {count(len(turning), 'measure')} {verb} sign from one defense to another"
-    return f"{found}; no measure is shown to change sign from one defense to another"
+        return f"{found}; {count(len(turning), 'measure')} {verb} sign between defenses"
+    return f"{found}; no measure is shown to change sign between defenses"
 
 
 def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
@@ -82,17 +86,15 @@ def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
         chance = f"but over {count(int(row['n_models']), 'model')} this could be chance"
         return f"{named} follows {_the_long(study)} best ({tau}), {chance}"
     if not holds(verdict):
-        return (
-            f"The strongest association with {_the_long(study)} is that of {named} ({tau}), which {_words(study, name)}"
-        )
+        doubt = _DOUBTS.get(verdict) or _words(study, name)
+        return f"{named} is most strongly associated with {_the_long(study)} ({tau}), but {doubt}"
     other = study.ranked[0]
+    best = f"{named} follows {_the_long(study)} best ({tau})"
     if other == name:
-        return f"{named} follows {_the_long(study)} best ({tau})"
+        return best
     larger = f"{measure_name(other, study.infos)} has the larger |τ| ({fixed(study.estimate(other)['estimate'])})"
-    return (
-        f"Of the measures that hold beside the training settings, {named} follows {_the_long(study)} best ({tau}); "
-        f"{larger}, but {_words(study, other)}"
-    )
+    doubt = _DOUBTS.get(study.verdicts[other]) or _words(study, other)
+    return f"{best} among the measures that tell more than the training settings; {larger}, but {doubt}"
 
 
 def _words(study: Study, name: str) -> str:
@@ -148,7 +150,7 @@ def _spread(study: Study) -> Number:
     error = study.analysis.gap_error.get("median_standard_error")
     told = f"from {target.text(values.min())} to {target.told(values.max())}"
     if error is not None and defined(error):
-        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(1.96 * error)} (95 %)"
+        told += f"; one {'gap' if target.is_gap else 'value'} is known to ± {target.text(Z * error)} (95 %)"
     label = "middle half of the gaps, in points" if target.is_gap else f"middle half of the {target.many}"
     return Number(label, f"{target.text(values.quantile(0.25))} to {target.text(values.quantile(0.75))}", told)
 

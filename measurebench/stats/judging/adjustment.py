@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from measurebench.stats.judging.significance import ALONE, ALPHA
+from measurebench.core.intervals import ALPHA
+from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
@@ -33,8 +34,9 @@ def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
 
     The primary family is tau_b over all models, one test per measure: Holm (1979), valid under any dependence.
     tau_a and Spearman over all models restate it and take Holm within their own statistic. The other p-values are
-    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, those of any further
-    statistic by themselves, so that registering one moves no other number.
+    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, but for sign_error_max,
+    which restates the errors of sign_error_mean; those of any further statistic by themselves, so that registering one
+    moves no other number.
     """
     table = correlations.copy()
     whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
@@ -56,7 +58,7 @@ def common_family(correlations: pd.DataFrame) -> "pd.Series[bool]":
 def _families() -> dict[str, str]:
     """Return the family of each statistic of the correlations that belongs to one with others."""
     known = [item for _, item in all_statistics().items() if item.table == "correlations" and item.family]
-    return {name: item.family for item in known for name in item.names}
+    return {name: item.family for item in known for name in item.names if name not in item.apart}
 
 
 def _fill(table: pd.DataFrame, chosen: pd.Series, adjust: Callable[[Floats], Floats]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import TABLES, tidy
-from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, holm
+from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, common_family, holm
 from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.added import added, proxy_refits, settings_proxies
 from measurebench.stats.resampling.draws import Floats, stream
@@ -63,13 +63,14 @@ def controls(population: Population, draws: Draws, question: Question, correlati
     refits = {_name(name): refit for name, refit in proxy_refits(population).items()}
     kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau"}]
     table = tidy(kept, TABLES["correlations"])
-    return Controls(tuple(columns), _adjusted(table, correlations), added(alone, scoped, refits, levels=False))
+    # With the folds of the measures, so that the settings alone have the same error in both.
+    return Controls(tuple(columns), _adjusted(table, correlations), added(alone, draws, refits, levels=False))
 
 
 def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:
     """Adjust each p-value as one more among those of the measures."""
     whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
-    others = correlations[(correlations["axis"] != "") & correlations["p_value"].notna()]
+    others = correlations[common_family(correlations) & correlations["p_value"].notna()]
     families = {True: whole["p_value"].dropna().to_numpy(float), False: others["p_value"].to_numpy(float)}
     values = []
     for row in table.to_dict("records"):

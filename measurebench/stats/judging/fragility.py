@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.stats.judging.shifts import Shift, surest_shift
 from measurebench.stats.population.population import Population
 from measurebench.stats.population.target_error import TargetError
-from measurebench.stats.resampling.draws import Floats, Ints
+from measurebench.stats.resampling.draws import Bools, Floats, Ints
 from measurebench.stats.statistics.granulated import Matching
 
 __all__ = ["PART", "SAME_SETTINGS", "fragility"]
@@ -22,28 +23,39 @@ SAME_SETTINGS = "run"
 def fragility(
     population: Population, matchings: Sequence[Matching], error: TargetError | None, part: float = PART
 ) -> list[dict[str, Any]]:
-    """Return per setting and measure the share of pairs with gaps alike in which the measure moves.
+    """Return per setting and measure the share of pairs in which the measure moves, of those with close gaps.
 
-    Pairs differ in the setting of ``axis`` alone, or (axis "run") in none. Their gaps are alike where they differ by
-    less than two standard errors of the difference. ``n_pairs`` counts all pairs, ``n_alike`` those alike, in which the
-    measure is known, ``moved`` those of them in which it moves. Nothing where the error of the target is unknown.
+    Pairs differ in the setting of ``axis`` alone, or (axis "run") in none. Gaps are close if they differ by less than
+    two standard errors of the difference: one pair cannot tell them apart, which does not mean that they are equal.
+    ``n_pairs`` counts all pairs, ``n_alike`` those with close gaps in which the measure is known, ``moved`` those of
+    them in which it moves. ``shift`` is the mean difference of the gap over the pairs with close gaps, whether or not
+    the measure is known, at ``level_to`` less that at ``level_from``; ``surest_shift`` says of which change of the
+    setting. Where its interval does not contain 0 the gaps of these pairs differ systematically. Nothing where the
+    error of the target is unknown.
     """
     if error is None:
         return []
-    pairs = [(match.axis, match.i, match.j) for match in matchings if len(match.i)]
-    pairs += [(SAME_SETTINGS, *_repeated(population))] if population.levels else []
     se, y = error.standard_error, population.y
+
+    def close(i: Ints, j: Ints) -> Bools:
+        return np.asarray(np.abs(y[i] - y[j]) < 2 * np.sqrt(se[i] ** 2 + se[j] ** 2))
+
+    pairs = [(m.axis, m.i, m.j, surest_shift(m, y, close(m.i, m.j))) for m in matchings if len(m.i)]
+    pairs += [(SAME_SETTINGS, *_repeated(population), Shift())] if population.levels else []
+    least = {name: part * _spread(x) for name, x in population.measures.items()}
     rows = []
-    for axis, i, j in pairs:
-        alike = np.abs(y[i] - y[j]) < 2 * np.sqrt(se[i] ** 2 + se[j] ** 2)
+    for axis, i, j, shift in pairs:
+        alike = close(i, j)
         for name, x in population.measures.items() if len(i) else ():
             known = alike & np.isfinite(x[i]) & np.isfinite(x[j])
-            moved = np.abs(x[i] - x[j])[known] > part * _spread(x)
+            moved = np.abs(x[i] - x[j])[known] > least[name]
             n = int(known.sum())
             share = float(moved.mean()) if n else float("nan")
             rows.append(
                 {"measure": name, "axis": axis, "n_pairs": len(i), "n_alike": n, "moved": int(moved.sum())}
                 | {"share": share, "part": part}
+                | {"level_from": shift.level_from, "level_to": shift.level_to}
+                | {"shift": shift.mean, "shift_low": shift.low, "shift_high": shift.high}
             )
     return rows
 

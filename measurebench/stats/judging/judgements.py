@@ -7,12 +7,13 @@ import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.sentences import sentence
-from measurebench.stats.judging.significance import Row, on_the_edge, significant
+from measurebench.stats.judging.significance import Row, gain_on_the_edge, on_the_edge, significant
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, opposite_inside, sign, verdict
 
 __all__ = ["VERDICTS", "judgements"]
 
 _NAN = float("nan")
+_STATISTICS = ("tau_b", "tau_within", "partial_tau")
 
 
 def judgements(
@@ -35,14 +36,13 @@ def judgements(
     it adds to the settings (None where there are no settings), ``power`` are the rows of that table. ``draws`` counts
     bootstrap draws and permutations: with it the sentence says where another seed might decide otherwise.
     """
-    by_measure = dict(tuple(correlations.groupby("measure", sort=False)))
+    by_measure = _rows_of(correlations, measures)
     units = {str(row["level"]): int(row["n_units"]) for row in power}
     alphas = _alphas(power)
     rows = []
     for name in measures:
         own = by_measure[name]
-        within = own[(own["statistic"] == "tau_within") & (own["axis"] == (defense or "?"))]
-        inside = [{str(k): v for k, v in row.items()} for row in within.to_dict("records")]
+        inside = [row for row in own if row["statistic"] == "tau_within" and row["axis"] == (defense or "?")]
         total, held = _one(own, "tau_b", ""), _one(own, "partial_tau", control or "?")
         found = Evidence(total, inside, held, None if added is None else added[name], units, margin=margin, **alphas)
         rows.append(_judge(name, found, defense, control, infos.get(name), of_gap, draws))
@@ -107,9 +107,21 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
         return ""
     named = [("all models", of.total)] if of.total else []
     named += [(str(row["level"]), row) for row in of.inside]
-    return ", ".join(name for name, row in named if on_the_edge(row, *draws))
+    n_models = int(of.total["n_models"]) if of.total else 0
+    names = [name for name, row in named if on_the_edge(row, *draws, n_models)]
+    if of.added is not None and of.overall and gain_on_the_edge(of.added, (0.0, of.least_gain), draws[0]):
+        names.append("what it adds to the settings")
+    return ", ".join(names)
 
 
-def _one(rows: pd.DataFrame, statistic: str, axis: str) -> Row | None:
-    found = rows[(rows["statistic"] == statistic) & (rows["axis"] == axis)]
-    return {str(k): v for k, v in found.iloc[0].to_dict().items()} if len(found) else None
+def _rows_of(correlations: pd.DataFrame, measures: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return by measure the rows that a judgement rests on."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in measures}
+    for row in correlations[correlations["statistic"].isin(_STATISTICS)].to_dict("records"):
+        if row["measure"] in found:
+            found[row["measure"]].append({str(k): v for k, v in row.items()})
+    return found
+
+
+def _one(rows: Sequence[Row], statistic: str, axis: str) -> Row | None:
+    return next((row for row in rows if row["statistic"] == statistic and row["axis"] == axis), None)

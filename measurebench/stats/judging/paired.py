@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.intervals import Z
+from measurebench.core.intervals import ALPHA, Z
 from measurebench.stats.judging.adjustment import holm
 
 __all__ = ["Paired", "compare_pairs", "paired", "tiers"]
@@ -69,7 +69,7 @@ def compare_pairs(verdicts: Verdicts) -> tuple[list[tuple[int, int, Paired]], li
     return found, holm(np.array([each.p_value for _, _, each in found])).tolist() if found else []
 
 
-def tiers(names: Sequence[str], verdicts: Verdicts, alpha: float = 0.05) -> list[list[str]]:
+def tiers(names: Sequence[str], verdicts: Verdicts, alpha: float = ALPHA) -> list[list[str]]:
     """Return the names in tiers, the most accurate first; verdicts [models, n].
 
     A tier begins with the best model that no tier holds yet, and takes in those that follow it as long as none differs

@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.errors import BadInputError
-from measurebench.core.intervals import wilson_interval
+from measurebench.core.intervals import ALPHA, wilson_interval
 from measurebench.core.threat import radius_text
 from measurebench.stats.judging.paired import compare_pairs
+from measurebench.store.verdicts import check_verdicts
 
-__all__ = ["ALPHA", "MAX_MODELS", "PairedRanking", "paired_ranking"]
+__all__ = ["MAX_MODELS", "PairedRanking", "paired_ranking"]
 
-ALPHA = 0.05
 MAX_MODELS = 2_000
 """Two million pairs: more would take gigabytes, and nobody reads them."""
 _TASK = ("dataset", "norm", "radius")
+_NAMES = {"dataset": "data sets", "norm": "norms", "radius": "radii"}
+_TWO_SETS = "are these two data sets? Compare the models of each by themselves"
 # The strongest first: this one counts where no attack is named.
 _PREFERRED = ("autoattack_accuracy", "pgd_accuracy")
 
@@ -63,16 +65,18 @@ def paired_ranking(
     """Return the ranking that a table of verdicts (``measurebench verdicts``) gives.
 
     ``attack`` is ``autoattack`` where all models have its verdicts, else ``pgd``, unless named. Images count that all
-    models were attacked on, told by their place in the data set. Of several configurations of a model the first counts.
+    models were attacked on, told by their place in the data set. If a model was attacked on an image under several
+    configurations, the first of them counts; repeated rows count once.
     A tier begins with the best model that no tier holds yet, and takes in those that follow it as long as none differs
-    from it at ``alpha``, adjusted by Holm over all pairs. Raises BadInputError for verdicts of several tasks, of fewer
-    than two models, without common images, or of different labels for one image.
+    from it at ``alpha``, adjusted by Holm over all pairs. Raises BadInputError for a table that lacks a column or a
+    value, for verdicts of several tasks, of fewer than two models, or without common images, and for different labels
+    of one image or different verdicts on it for one model and configuration.
     """
-    rows = _at_radius(verdicts[verdicts["split"] == split], radius)
-    if rows.empty:
-        raise BadInputError("verdicts", f"some on {split} images", "none")
+    check_verdicts(verdicts, "verdicts")
+    rows = _at_radius(_on_split(verdicts, split), radius)
     measure = _measure(rows, attack)
     rows, task = _of_one_task(rows[rows["measure"] == measure])
+    _refuse_contradictions(rows)
     rows = rows.drop_duplicates(["model_id", "index"], keep="first")
     names, n, robust = _common(rows)
     order = np.lexsort((np.array(names), -robust.sum(axis=1)))
@@ -89,13 +93,23 @@ def paired_ranking(
     return PairedRanking(measure.removesuffix("_accuracy"), split, task, n, entries, pairs)
 
 
+def _on_split(verdicts: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the verdicts on the images of a split. Raises BadInputError where there are none."""
+    rows = verdicts[verdicts["split"] == split]
+    if rows.empty:
+        there = sorted(set(map(str, verdicts["split"])))
+        got, hint = f"verdicts on {' and '.join(there)} images", f"choose them with --split {there[0]}"
+        raise BadInputError("verdicts", f"some on {split} images", got if there else "none", hint if there else "")
+    return rows
+
+
 def _at_radius(rows: pd.DataFrame, radius: str) -> pd.DataFrame:
     """Return the verdicts at a radius, all of them where none is named. Raises BadInputError where it has none."""
     if not radius:
         return rows
     if "radius" not in rows.columns:
         raise BadInputError("--radius", "verdicts with a column radius", "verdicts without one")
-    texts = rows["radius"].map(lambda value: radius_text(value) if isinstance(value, float) else str(value))
+    texts = rows["radius"].map(lambda value: _told("radius", value))
     if not (texts == radius).any():
         there = ", ".join(sorted(set(texts))) or "none"
         raise BadInputError("--radius", f"a radius that models were attacked at: {there}", repr(radius))
@@ -114,34 +128,80 @@ def _measure(rows: pd.DataFrame, attack: str) -> str:
     for name in (*_PREFERRED, *complete):
         if name in complete:
             return str(name)
-    raise BadInputError("verdicts", "an attack with verdicts of all models", "none", "name one with --attack")
+    there = ", ".join(f"{str(name).removesuffix('_accuracy')} of {n}" for name, n in by_measure.items())
+    raise BadInputError(
+        "verdicts",
+        f"an attack with verdicts of all {rows['model_id'].nunique()} models",
+        there,
+        "name one with --attack: then the models that have its verdicts are compared",
+    )
 
 
 def _of_one_task(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows and their task as text. Raises BadInputError where there are several."""
     present = [name for name in _TASK if name in rows.columns]
     tasks = rows[present].drop_duplicates()
-    texts = sorted(
-        " ".join(radius_text(row[name]) if name == "radius" else str(row[name]) for name in present)
-        for row in tasks.to_dict("records")
-    )
+    tasks = pd.DataFrame({name: [_told(name, value) for value in tasks[name]] for name in present}).drop_duplicates()
+    texts = sorted(" ".join(row) for row in tasks.to_numpy())
     if len(texts) > 1:
-        raise BadInputError("verdicts", "one data set and threat model", "; ".join(texts), "choose with --radius")
+        hint = _separate(tasks)
+        raise BadInputError("verdicts", "models of one data set, norm and radius", "; ".join(texts), hint)
     return rows, texts[0] if texts else ""
+
+
+def _told(name: str, value: Any) -> str:
+    """Return a data set, norm or radius as text."""
+    if pd.isna(value):
+        return f"({name} not stated)"
+    return radius_text(value) if name == "radius" else str(value)
+
+
+def _separate(tasks: pd.DataFrame) -> str:
+    """Return how to choose one of several tasks: by the radius, if it tells them apart, else by the rows."""
+    if "radius" in tasks and tasks["radius"].is_unique and not tasks["radius"].str.startswith("(").any():
+        return f"choose one of them with --radius: {', '.join(sorted(tasks['radius']))}"
+    differing = " and ".join(_NAMES[str(name)] for name in tasks if tasks[name].nunique() > 1)
+    return (
+        f"the {differing} differ: compare each group by itself, from sources or a file (of `measurebench verdicts`) "
+        "that hold one group only"
+    )
+
+
+def _refuse_contradictions(rows: pd.DataFrame) -> None:
+    """Raise BadInputError where one model, configuration and image have two verdicts.
+
+    Tables of earlier versions do not name the configuration: all rows of a model of theirs are taken for those of one.
+    """
+    config = rows["config_digest"] if "config_digest" in rows.columns else pd.Series(None, rows.index, dtype=object)
+    of_unknown = rows["model_id"].isin(rows["model_id"][config.isna()])
+    distinct = rows.assign(_config=config.mask(of_unknown)).drop_duplicates(["model_id", "index", "_config", "robust"])
+    against = distinct[distinct.duplicated(["model_id", "index", "_config"])]
+    if len(against):
+        attack, split, model, image = against.iloc[0][["measure", "split", "model_id", "index"]]
+        more = f", and {len(against) - 1:,} more such pairs" if len(against) > 1 else ""
+        raise BadInputError(
+            "verdicts",
+            "one verdict for each model and image",
+            f"both robust and not robust under {str(attack).removesuffix('_accuracy')} for model {model!r} on {split} "
+            f"image {image}{more}",
+            "if two measurements of this model are mixed, keep one of them, or give one another model_id",
+        )
 
 
 def _common(rows: pd.DataFrame) -> tuple[list[str], int, Any]:
     """Return the models, the number of their common images, and robust verdicts [models, n]."""
     wide = rows.pivot(index="model_id", columns="index", values="robust").dropna(axis=1)
     if len(wide) < 2 or not wide.shape[1]:
-        got = f"{len(wide)} with {wide.shape[1]} common images"
-        raise BadInputError("verdicts", "two models or more that were attacked on the same images", got)
+        models = "model" if len(wide) == 1 else "models"
+        got = f"{len(wide)} {models} with {wide.shape[1]} common images"
+        hint = "name a source with another model" if len(wide) < 2 else "attack all models on the same test examples"
+        raise BadInputError("verdicts", "two models or more that were attacked on the same images", got, hint)
     if len(wide) > MAX_MODELS:
-        raise BadInputError("verdicts", f"at most {MAX_MODELS:,} models", f"{len(wide):,}")
+        raise BadInputError("verdicts", f"at most {MAX_MODELS:,} models", f"{len(wide):,}", "name fewer sources")
     labels = rows[rows["index"].isin(wide.columns)].groupby("index")["label"].nunique()
     if (labels > 1).any():
         image = int(labels.index[labels > 1][0])
-        raise BadInputError("verdicts", "one label for each image", f"several for image {image}", "two data sets?")
+        raise BadInputError("verdicts", "one label for each image", f"several for image {image}", _TWO_SETS)
     return list(map(str, wide.index)), wide.shape[1], wide.to_numpy(dtype=bool)
 
 

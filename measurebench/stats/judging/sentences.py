@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import p_value_text
+from measurebench.core.intervals import ALPHA, p_value_text
 from measurebench.stats.judging.power import TOO_FEW_TO_SAY
-from measurebench.stats.judging.significance import ALPHA, Row, excludes_zero, significant
+from measurebench.stats.judging.significance import Row, excludes_zero, significant
 from measurebench.stats.judging.verdict import GAIN, VERDICTS, Evidence, opposite_inside, sign, verdict_words
 
 __all__ = ["sentence"]
@@ -92,8 +92,7 @@ def _settings_words(of: Evidence, code: str) -> str:
         reason = of.added.get("reason")
         return f"What it adds to the settings is unknown: {reason}." if reason else ""
     gain, low, high = (float(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
-    raises = high < 0 or round(gain, 3) < 0
-    verb, (told, first, last) = ("raises", (-gain, -high, -low)) if raises else ("lowers", (gain, low, high))
+    verb, (told, first, last) = ("raises", (-gain, -high, -low)) if gain < 0 else ("lowers", (gain, low, high))
     # This verdict has told the slope and the margin.
     slope = "" if code == "tells_settings" else ", with one slope for all models,"
     return (

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.analysis import Analysis
 from measurebench.stats.judging.adjustment import holm
 from measurebench.stats.judging.claim_rows import (
@@ -20,7 +21,6 @@ from measurebench.stats.judging.claim_rows import (
     unreliable_words,
 )
 from measurebench.stats.judging.differences import difference_interval
-from measurebench.stats.judging.significance import ALPHA
 from measurebench.stats.resampling.intervals import FEW_UNITS
 
 __all__ = ["depends_on_the_setup"]

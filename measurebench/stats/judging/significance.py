@@ -1,16 +1,16 @@
 """When an association counts as shown: the one rule of judgements, claims and pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
+from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
 
-__all__ = ["ALONE", "ALPHA", "Row", "excludes_zero", "on_the_edge", "shown_inside", "significant"]
+__all__ = ["ALONE", "Row", "excludes_zero", "gain_on_the_edge", "on_the_edge", "shown_inside", "significant"]
 
-ALPHA = 0.05
-"""The level of every test and, as 1 - ALPHA, of every interval."""
 
 ALONE = 0.01
 """The adjusted p-value that a defense must reach where nothing is shown over all models.
@@ -18,6 +18,9 @@ ALONE = 0.01
 tau over all models is tested at 5 %. The defenses are a second way to find something, and with 5 % of their own the
 judgement of a measure without any association was false in 7 % of tables of 336 models.
 """
+
+# Of the interval's width, at 2,000 draws.
+_END_ERROR = 0.015
 
 Row = Mapping[str, Any]
 
@@ -69,11 +72,11 @@ def excludes_zero(row: Row) -> bool:
     return bool(low > 0 or high < 0)
 
 
-def on_the_edge(row: Row, bootstrap: int, permutations: int) -> bool:
+def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) -> bool:
     """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
 
     An end of a percentile interval from B draws has a standard error of about 0.015 sqrt(2000 / B) of the interval's
-    width (the 2.5 % quantile of a normal sample), a p-value of 0.05 one of sqrt(0.05 0.95 / permutations). Two of them
+    width (the 2.5 % quantile of a normal sample); that of p is ``_p_error``, for a table of ``n_models``. Two of them
     are near.
 
     >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
@@ -84,7 +87,40 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int) -> bool:
     p, low, high = row.get("p_adjusted"), row.get("ci_low"), row.get("ci_high")
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
-    near_end = min(abs(low), abs(high)) <= 2 * 0.015 * np.sqrt(2000 / bootstrap) * (high - low)
-    slack = 2 * float(np.sqrt(ALPHA * (1 - ALPHA) / permutations))
+    near_end = min(abs(low), abs(high)) <= 2 * _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
+    slack = 2 * _p_error(row, permutations, n_models)
     near_p = abs(p - ALPHA) <= slack
     return bool((near_end and p <= ALPHA + slack) or (near_p and (excludes_zero(row) or near_end)))
+
+
+def _p_error(row: Row, permutations: int, n_models: int) -> float:
+    """Return the Monte Carlo standard error of an adjusted p-value near 0.05.
+
+    The adjustment multiplies p, and its error with it. A p-value that is counted has the error of a share. One that
+    comes from the normal tail (``NORMAL_FROM``) has that of its z, from the mean and the spread of 200 permutations.
+    """
+    adjusted = max(ALPHA, float(row["p_adjusted"]))
+    p = row.get("p_value")
+    times = max(1.0, float(row["p_adjusted"]) / p) if p and np.isfinite(p) else 1.0
+    raw = min(1.0, adjusted / times)
+    if n_models < NORMAL_FROM:
+        return times * float(np.sqrt(raw * (1 - raw) / permutations))
+    from scipy.stats import norm
+
+    z, draws = float(norm.isf(raw / 2)), n_permutations(n_models, permutations)
+    return times * 2 * float(norm.pdf(z)) * float(np.sqrt(1 / draws + z**2 / (2 * draws)))
+
+
+def gain_on_the_edge(added: Row, bounds: Sequence[float], bootstrap: int) -> bool:
+    """Say whether another division into folds, or other resamples, may move an end of the gain over one of ``bounds``.
+
+    >>> gain = {"ci_low": -0.004, "ci_high": 0.08, "division_error": 0.003}
+    >>> gain_on_the_edge(gain, [0.0], 2000), gain_on_the_edge(gain | {"ci_low": -0.03}, [0.0], 2000)
+    (True, False)
+    """
+    low, high = added["ci_low"], added["ci_high"]
+    if not np.isfinite([low, high]).all() or low == high:
+        return False
+    of_draws = _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
+    slack = 2 * float(np.hypot(of_draws, added.get("division_error", 0.0)))
+    return any(abs(end - bound) <= slack for end, bound in zip((low, high), bounds, strict=False))

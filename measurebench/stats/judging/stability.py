@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.resampling.draws import Floats
 
 __all__ = ["MOST", "best_set", "simultaneous", "stability"]
 
 MOST = 500
 """Measures that compete: every pair of them is compared in every draw, so that their number counts twice."""
-
-_ALPHA = 0.05
 
 
 def stability(taus: Mapping[str, float], draws: Mapping[str, Floats]) -> list[dict[str, Any]]:
@@ -40,7 +39,7 @@ def stability(taus: Mapping[str, float], draws: Mapping[str, Floats]) -> list[di
             "tau_b": float(tau[k]),
             "share_first": float(shares[k]),
             "p_best": float(p_best[k]),
-            "may_be_best": bool(p_best[k] > _ALPHA),
+            "may_be_best": bool(p_best[k] > ALPHA),
             "simultaneous_low": float(low[k]),
             "simultaneous_high": float(high[k]),
         }
@@ -81,5 +80,5 @@ def simultaneous(values: Floats, drawn: Floats) -> tuple[Floats, Floats]:
     """
     spread = drawn.std(axis=1, ddof=1)
     scale = np.where(spread > 1e-12, spread, np.inf)
-    c = float(np.quantile(np.abs((drawn - values[:, None]) / scale[:, None]).max(axis=0), 1 - _ALPHA))
+    c = float(np.quantile(np.abs((drawn - values[:, None]) / scale[:, None]).max(axis=0), 1 - ALPHA))
     return np.maximum(-1.0, values - c * spread), np.minimum(1.0, values + c * spread)

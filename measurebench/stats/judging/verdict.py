@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.power import can_show, chance_to_show, detectable_tau
-from measurebench.stats.judging.significance import ALONE, ALPHA, Row, shown_inside, significant
+from measurebench.stats.judging.significance import ALONE, Row, shown_inside, significant
 
 __all__ = [
     "EFFECT",
@@ -51,20 +52,20 @@ VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
     "holds_undivided": "holds over all models, not divided by defense",
-    "holds_untested_inside": "holds over all models, while each defense has too few models to show as much",
+    "holds_untested_inside": "holds over all models, but each defense alone has too few models to show it",
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "is shown inside defenses, but not over all models",
-    "turns_with_defense": "changes sign from one defense to another",
+    "turns_with_defense": "changes sign between defenses",
     "turns_with_train_accuracy": "has the opposite sign with train robust accuracy, which is a part of the gap, held "
     "fixed",
     "explained_by_train_accuracy": "keeps less than half of tau with train robust accuracy, which is a part of the "
     "gap, held fixed",
     "tells_settings": f"lowers the squared error beside the settings by less than {100 * GAIN:.0f} %, with one slope "
     "for all models",
-    "untested_beside_settings": "is associated with the target, but may tell no more than the settings",
+    "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
-    "unknown": "shows no association that differs from chance, and does not rule one out",
-    "underpowered": "shows nothing, but is known on too few models to show even a strong association",
+    "unknown": "shows no association beyond chance, and does not rule one out",
+    "underpowered": "shows nothing, but on too few models to show even a strong association",
     "too_few": "cannot be judged on so few models",
     "undetermined": "cannot be judged",
 }
@@ -150,8 +151,13 @@ class Evidence:
         """Whether the measure surely lowers the error beside the settings by less than ``GAIN``."""
         if self.added is None:
             return False
+        return self.determined or bool(self.added["ci_high"] < self.least_gain)
+
+    @property
+    def least_gain(self) -> float:
+        """What the upper end of a gain must lie below for the measure to add too little."""
         n = self.n_units(self.total) if self.total else None
-        return self.determined or bool(self.added["ci_high"] + (SLOPE_COST / n if n else 0.0) < GAIN)
+        return GAIN - (SLOPE_COST / n if n else 0.0)
 
     def underpowered(self, row: Row) -> bool:
         """Say whether a tau of 0.5 over all models would have been shown less than half of the time."""
@@ -240,7 +246,7 @@ def verdict_words(code: str, opposite: str = "") -> str:
     ``opposite`` names, between commas, the defenses that show the sign opposite to that over all models.
 
     >>> verdict_words("turns_with_defense"), verdict_words("turns_with_defense", "TRADES")
-    ('changes sign from one defense to another', 'has the opposite sign inside TRADES')
+    ('changes sign between defenses', 'has the opposite sign inside TRADES')
     """
     return f"has the opposite sign inside {' and '.join(opposite.rsplit(', ', 1))}" if opposite else VERDICTS[code]
 

@@ -130,7 +130,7 @@ def read_population(
         RADIUS: lambda t: of_radius(t, radius),
         "no target": lambda t: _without_target(t, target),
         EARLIER: lambda t: _of_one_threat(t, settings or ()),
-        "duplicates": _duplicates,
+        "duplicates": lambda t: _duplicates(t, axes, run),
         "not converged": lambda t: _not_converged(t, defense, converged_at),
         "without Standard": lambda t: _standard(t, defense) if exclude_standard else {},
     }
@@ -300,18 +300,40 @@ def _of_one_threat(table: pd.DataFrame, settings: Sequence[str]) -> dict[int, st
     return superseded(table)
 
 
-def _duplicates(table: pd.DataFrame) -> dict[int, str]:
-    """Name the later of two equal rows, and models of the same file whose every number agrees."""
+def _duplicates(table: pd.DataFrame, axes: Sequence[str], run: str) -> dict[int, str]:
+    """Name the later of two equal rows, and networks that count already: the same file with the same results.
+
+    The checkpoints of one run may hold the same network, as when the best epoch is the last. Both rows stay if a
+    setting tells them apart: they are resampled as one, and that the setting changes nothing is a result. To leave
+    one out would take rows by their outcome, those of runs that did not overfit.
+    """
     repeated = table.duplicated("model_id", keep="first")
     same = table.duplicated(keep="first")
     if (conflicting := table.loc[repeated & ~same, "model_id"]).size:
         raise BadInputError("model_id", "each model once", f"{conflicting.iloc[0]!r} on rows that differ")
     reasons = {int(i): "the same row again" for i in table.index[same]}
     if "file_sha256" in table.columns:
-        numeric = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c].dtype)]
-        again = table["file_sha256"].notna() & table.duplicated(["file_sha256", *numeric], keep="first")
-        reasons |= {int(i): "the same file with the same numbers" for i in table.index[again]}
+        results = [c for c in table.columns if c not in axes and _is_number(table[c])]
+        again = _again(table[table["file_sha256"].notna()], axes, run, ["file_sha256", *results])
+        reasons |= {int(i): "the same file with the same numbers" for i in again}
     return reasons
+
+
+def _again(table: pd.DataFrame, axes: Sequence[str], run: str, network: list[str]) -> pd.Index:
+    """Return the rows whose network stands in an earlier row, of another run or with the same settings."""
+    table = table[table.duplicated(network, keep=False)]
+    again = table.duplicated(network)
+    if run in table.columns:
+        number = table.groupby(network, dropna=False, sort=False).ngroup()
+        first_run = number.map(table[run].groupby(number, sort=False).head(1).set_axis(number.unique()))
+        checkpoint = (table[run] == first_run) & ~table.duplicated([*network, run, *axes])
+        again &= ~checkpoint
+    return table.index[again]
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Say whether a column holds numbers; truth values, which pandas counts among them, are settings or remarks."""
+    return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
 
 
 def _not_converged(table: pd.DataFrame, defense: str, threshold: float) -> dict[int, str]:

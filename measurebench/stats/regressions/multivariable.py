@@ -99,10 +99,10 @@ def _one_error_rule(path: Any) -> float:
     return float(path.alphas_[errors <= errors[best] + spread[best]].max())
 
 
-def _lasso(penalty: float, x: Floats, y: Floats, weights: Floats | None = None) -> Any:
+def _lasso(penalty: float, x: Floats, y: Floats) -> Any:
     from sklearn.linear_model import Lasso
 
-    return Lasso(alpha=penalty, max_iter=5000, precompute=True).fit(x, y, sample_weight=weights)
+    return Lasso(alpha=penalty, max_iter=5000, precompute=True).fit(x, y)
 
 
 def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> Floats:
@@ -112,6 +112,19 @@ def _selection(x: Floats, y: Floats, units: Ints, penalty: float, seed: int) -> 
     selected = np.zeros(x.shape[1])
     for _ in range(DRAWS):
         counts = np.bincount(rng.integers(len(present), size=len(present)), minlength=len(present))
-        lasso = _lasso(penalty, x, y, counts[local].astype(float))
-        selected += np.abs(lasso.coef_) > 1e-12
+        selected += np.abs(_weighted(penalty, x, y, counts[local].astype(float))) > 1e-12
     return selected / DRAWS
+
+
+def _weighted(penalty: float, x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Return the coefficients of the lasso of y [n] on x [n, measures] with weights [n]: [measures].
+
+    Its path is asked for with the inner products at hand, which takes a tenth of the time of ``Lasso.fit``.
+    """
+    from sklearn.linear_model import lasso_path
+
+    root = np.sqrt(weights * (len(weights) / weights.sum()))
+    scaled = np.asfortranarray((x - np.average(x, axis=0, weights=weights)) * root[:, None])
+    target = (y - np.average(y, weights=weights)) * root
+    of = {"precompute": scaled.T @ scaled, "Xy": scaled.T @ target, "max_iter": 5000, "check_input": False}
+    return np.asarray(lasso_path(scaled, target, alphas=[penalty], **of)[1][:, 0], dtype=np.float64)

@@ -8,7 +8,7 @@ from measurebench.stats.resampling.permuted_kernels import models_below, permute
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 # The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
-_MOST_BITS, _AT_A_TIME, _MANY = 2000, 4, 8
+_MOST_BITS, _AT_A_TIME, _MANY = 2000, 8, 8
 
 _SPARSE = 8  # times as many ranks as models take longer to count than to sort
 
@@ -54,8 +54,7 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
         part = slice(start, start + _AT_A_TIME)
         below = np.empty((xs.shape[1], len(orders[part]), xs.shape[1] // 64 + 1), np.uint64)
         models_below(orders[part], ends[part], below)
-        tied = np.asarray(~ends[part].all(axis=1))
-        permuted_bits(below, tied, targets, by_target, signs[part])
+        permuted_bits(below, targets, by_target, signs[part])
     return signs
 
 

@@ -57,9 +57,7 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 
     The same arguments give the same array, which is read-only and kept for the next caller.
     """
-    rng = np.random.default_rng(seed)
-    chances = np.full(n_units, 1 / n_units)
-    weights = rng.multinomial(n_units, chances, size=draws).astype(np.float32)
+    weights = _drawn_units(n_units, draws, seed).astype(np.float32)
     weights.setflags(write=False)
     return weights
 
@@ -67,9 +65,14 @@ def bootstrap_weights(n_units: int, draws: int, seed: int) -> Singles:
 @lru_cache(maxsize=2)
 def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
     """Return the same weights as float64 [draws, n_units], for products with float64; the last two are kept."""
-    weights = bootstrap_weights(n_units, draws, seed).astype(np.float64)
+    weights = _drawn_units(n_units, draws, seed).astype(np.float64)
     weights.setflags(write=False)
     return weights
+
+
+def _drawn_units(n_units: int, draws: int, seed: int) -> Ints:
+    chances = np.full(n_units, 1 / n_units)
+    return np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
@@ -135,22 +138,45 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     """Return row indices [draws, models] that exchange whole units within strata; identity where nothing can move.
 
     Two units may change places if they occupy the same strata with as many models in each; their models are
-    matched stratum by stratum, in the order of the rows.
+    matched stratum by stratum, in an order of its own in every draw: the order of the rows means nothing.
     """
     order = np.lexsort((np.arange(len(units)), strata, units))
-    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True])
-    classes: dict[tuple[int, ...], list[Ints]] = {}
+    bounds = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0, True]).tolist()
+    ordered, rows = strata[order].tolist(), order.tolist()
+    classes: dict[tuple[int, ...], list[list[int]]] = {}
     for start, stop in itertools.pairwise(bounds):
-        rows = order[start:stop]
-        classes.setdefault(tuple(strata[rows].tolist()), []).append(rows)
-    rng = np.random.default_rng(seed)
-    result = np.tile(np.arange(len(units)), (draws, 1))
-    for blocks in classes.values():
-        if len(blocks) > 1:
-            rows = np.stack(blocks)
-            shuffled = np.argsort(rng.random((draws, len(blocks)), dtype=np.float32), axis=1)
-            result[:, rows.ravel()] = rows[shuffled].reshape(draws, -1)
+        classes.setdefault(tuple(ordered[start:stop]), []).append(rows[start:stop])
+    result, rng = np.tile(np.arange(len(units)), (draws, 1)), np.random.default_rng(seed)
+    by_shape: dict[tuple[int, ...], list[tuple[Ints, Singles]]] = {}
+    for stratum, found in classes.items():
+        if len(found) < 2:
+            continue
+        own, keys = np.array(found), rng.random((draws, len(found)), dtype=np.float32)
+        if len(set(stratum)) == len(stratum):  # nothing to reorder: those of one shape are shuffled together
+            by_shape.setdefault(own.shape, []).append((own, keys))
+            continue
+        sizes = np.tile(np.unique(stratum, return_counts=True)[1], len(own))
+        inside = _reordered(sizes, draws, rng).reshape(draws, *own.shape)
+        taken = np.take_along_axis(inside, np.argsort(keys, axis=1)[:, :, None], 1)
+        result[:, own.ravel()] = own.ravel()[taken].reshape(draws, -1)
+    for alike in by_shape.values():
+        own, keys = np.stack([rows for rows, _ in alike]), np.stack([keys for _, keys in alike])
+        shuffled = own[np.arange(len(alike))[:, None, None], np.argsort(keys, axis=2)]
+        result[:, own.ravel()] = shuffled.swapaxes(0, 1).reshape(draws, -1)
     return result
+
+
+def _reordered(sizes: Ints, draws: int, rng: np.random.Generator) -> Ints:
+    """Return places [draws, n] of n things that lie part by part, each part in a random order; ``sizes`` [parts]."""
+    n, part = int(sizes.sum()), np.repeat(np.arange(len(sizes)), sizes)
+    places = np.arange(n)
+    if sizes.max() == 1:
+        return np.broadcast_to(places, (draws, n))
+    if sizes.max() > 2:
+        return np.argsort(part + rng.random((draws, n)), axis=1)
+    first = np.cumsum(sizes) - sizes
+    turned = rng.integers(0, 2, (draws, len(sizes)), dtype=np.int8)[:, part] & (sizes[part] == 2)
+    return np.where(turned, 2 * first[part] + 1 - places, places)
 
 
 def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
@@ -172,15 +198,20 @@ def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
 def donations(units: Ints, draws: int, seed: int) -> Ints:
     """Return row indices [draws, models] by which whole units take each other's values, whatever their sizes.
 
-    A random order of the units names each one's donor; its models take the donor's in order, from the first again
-    when the donor has fewer. Where all units are of one size this is an exchange. Exchanging only within sizes would
-    leave the differences between sizes in every draw, and find too little where a few runs have more models.
+    A random order of the units names each one's donor; its models take the donor's in a random order, from the first
+    again when the donor has fewer. Where all units are of one size this is an exchange. Exchanging only within sizes
+    would leave the differences between sizes in every draw, and find too little where a few runs have more models.
+
+    A fixed order inside the units would keep, in every draw, what the kind of checkpoint does to both: then tau is
+    tested against that, its interval against 0, and the p-value depends on the names by which rows are sorted.
     """
     order = np.argsort(units, kind="stable")
     _, first, sizes = np.unique(units[order], return_index=True, return_counts=True)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     place = np.arange(len(units)) - first[owner]
-    donors = np.argsort(np.random.default_rng(seed).random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
+    rng = np.random.default_rng(seed)
+    donors = np.argsort(rng.random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
+    models = np.take_along_axis(_reordered(sizes, draws, rng), first[donors] + place % sizes[donors], 1)
     result = np.empty((draws, len(units)), np.int64)
-    result[:, order] = order[first[donors] + place % sizes[donors]]
+    result[:, order] = order[models]
     return result

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.resampling.draws import Floats, percentile_interval
 
 __all__ = ["FEW_UNITS", "is_perfect", "perfect_interval", "rank_interval", "why_no_interval"]
@@ -10,10 +11,8 @@ FEW_UNITS = 12
 """Below this number of units the bootstrap is not trusted blindly: the units that a draw repeats weigh too much.
 
 From 12 units on, intervals of tau and of partial tau hold the truth about as often as they say
-(benchmarks/results/statistics.md and calibration.md).
+(benchmarks/results/coverage.md).
 """
-
-_ALPHA = 0.05
 
 
 def is_perfect(estimate: float) -> bool:
@@ -36,7 +35,7 @@ def perfect_interval(sign: float, n_comparisons: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in perfect_interval(1, 30)]
     [0.769, 1.0]
     """
-    low = 2 * (_ALPHA / 2) ** (1 / n_comparisons) - 1 if n_comparisons > 0 else -1.0
+    low = 2 * (ALPHA / 2) ** (1 / n_comparisons) - 1 if n_comparisons > 0 else -1.0
     if low <= 0:
         return float("nan"), float("nan")
     return (low, 1.0) if sign > 0 else (-1.0, -low)

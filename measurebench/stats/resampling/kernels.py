@@ -23,8 +23,11 @@ __all__ = [
     "row_concordance",
 ]
 
-BLOCK = 64
-"""Bootstrap draws that are counted side by side: four vector registers, and trees that stay in the cache."""
+BLOCK = 256
+"""Bootstrap draws that are counted side by side: of more, the trees would leave the cache."""
+
+PART = 64
+"""Those of them that are counted side by side with 64 bits each."""
 
 A = np.ndarray[Any, Any]
 
@@ -102,10 +105,12 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
     """
     n, n_ranks = len(order), rank.max() + 1
     # Twice a row: first the sums of w, then those of w h.
-    tree, held = np.empty((n_ranks + 1, 2 * BLOCK)), np.empty((n_ranks, 2 * BLOCK))
-    inserted, less, entry = np.empty(2 * BLOCK), np.empty(2 * BLOCK), np.empty(2 * BLOCK)
-    for block in range(len(blocks)):
-        weights, total = blocks[block], sums[block]
+    tree, held = np.empty((n_ranks + 1, 2 * PART)), np.empty((n_ranks, 2 * PART))
+    inserted, less, entry = np.empty(2 * PART), np.empty(2 * PART), np.empty(2 * PART)
+    for part in range(len(blocks) * BLOCK // PART):
+        block, place = part * PART // BLOCK, part * PART % BLOCK
+        mine = slice(place, place + PART)
+        weights, total = blocks[block], sums[block][mine]
         tree[:] = 0
         held[:] = 0
         inserted[:] = 0
@@ -114,38 +119,38 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
         for k in range(n):
             i = order[k]
             g = rank[i]
-            at, w, h = held[g], weights[local[i]], heavy[i]
-            for b in range(2 * BLOCK):
+            at, w, h = held[g], weights[local[i]][mine], heavy[i]
+            for b in range(2 * PART):
                 less[b] = at[b] - inserted[b]
             while g > 0:
                 row = tree[g]
-                for b in range(2 * BLOCK):
+                for b in range(2 * PART):
                     less[b] += 2 * row[b]
                 g -= g & -g
-            for b in range(BLOCK):
-                total[b] += w[b] * (h * less[b] + less[BLOCK + b])
+            for b in range(PART):
+                total[b] += w[b] * (h * less[b] + less[PART + b])
             if ends[k]:
                 for j in range(first, k + 1):
                     i = order[j]
                     g = rank[i]
-                    at, w, h = held[g], weights[local[i]], heavy[i]
-                    for b in range(BLOCK):
+                    at, w, h = held[g], weights[local[i]][mine], heavy[i]
+                    for b in range(PART):
                         entry[b] = w[b]
-                        entry[BLOCK + b] = h * w[b]
-                    for b in range(2 * BLOCK):
+                        entry[PART + b] = h * w[b]
+                    for b in range(2 * PART):
                         at[b] += entry[b]
                         inserted[b] += entry[b]
                     g += 1
                     while g <= n_ranks:
                         row = tree[g]
-                        for b in range(2 * BLOCK):
+                        for b in range(2 * PART):
                             row[b] += entry[b]
                         g += g & -g
                 first = k + 1
         for unit in range(len(own)):
             if own[unit] != 0:
-                w = weights[unit]
-                for b in range(BLOCK):
+                w = weights[unit][mine]
+                for b in range(PART):
                     total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
 
 
@@ -219,27 +224,27 @@ def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
 
 
 @compiled
-def _drawn_ranks(order: A, ends: A, local: A, weights: A, size: A, doubled: A, spread: A) -> None:
-    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, BLOCK], and their spread."""
-    before, group = np.zeros(BLOCK), np.zeros(BLOCK)
-    for b in range(BLOCK):
+def _drawn_ranks(order: A, ends: A, local: A, weights: A, place: int, size: A, doubled: A, spread: A) -> None:
+    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, PART], and their spread."""
+    before, group, mine = np.zeros(PART), np.zeros(PART), slice(place, place + PART)
+    for b in range(PART):
         spread[b] = size[b] * size[b] * size[b]
     first = 0
     for k in range(len(order)):
-        w = weights[local[order[k]]]
-        for b in range(BLOCK):
+        w = weights[local[order[k]]][mine]
+        for b in range(PART):
             group[b] += w[b]
         if ends[k]:
             for j in range(first, k + 1):
                 row = doubled[order[j]]
-                for b in range(BLOCK):
+                for b in range(PART):
                     row[b] = 2 * before[b] + group[b] - size[b]
-            for b in range(BLOCK):
+            for b in range(PART):
                 spread[b] -= group[b] * group[b] * group[b]
                 before[b] += group[b]
                 group[b] = 0
             first = k + 1
-    for b in range(BLOCK):
+    for b in range(PART):
         spread[b] /= 12
 
 
@@ -250,25 +255,27 @@ def drawn_spearman(order_x: A, ends_x: A, order_y: A, ends_y: A, local: A, block
     Twice the ranks are whole numbers, so that the products are exact.
     """
     n = len(order_x)
-    ranks_x, ranks_y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
-    spread_x, spread_y, size = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    for block in range(len(blocks)):
-        weights, total = blocks[block], products[block]
+    ranks_x, ranks_y = np.empty((n, PART)), np.empty((n, PART))
+    spread_x, spread_y, size = np.empty(PART), np.empty(PART), np.empty(PART)
+    for part in range(len(blocks) * BLOCK // PART):
+        block, place = part * PART // BLOCK, part * PART % BLOCK
+        mine = slice(place, place + PART)
+        weights, total = blocks[block], products[block][mine]
         size[:] = 0
         for i in range(n):
-            w = weights[local[i]]
-            for b in range(BLOCK):
+            w = weights[local[i]][mine]
+            for b in range(PART):
                 size[b] += w[b]
-        _drawn_ranks(order_x, ends_x, local, weights, size, ranks_x, spread_x)
-        _drawn_ranks(order_y, ends_y, local, weights, size, ranks_y, spread_y)
+        _drawn_ranks(order_x, ends_x, local, weights, place, size, ranks_x, spread_x)
+        _drawn_ranks(order_y, ends_y, local, weights, place, size, ranks_y, spread_y)
         total[:] = 0
         for i in range(n):
-            w, of_x, of_y = weights[local[i]], ranks_x[i], ranks_y[i]
-            for b in range(BLOCK):
+            w, of_x, of_y = weights[local[i]][mine], ranks_x[i], ranks_y[i]
+            for b in range(PART):
                 total[b] += w[b] * of_x[b] * of_y[b]
-        for b in range(BLOCK):
+        for b in range(PART):
             total[b] /= 4
-            spreads[block, b] = spread_x[b] * spread_y[b]
+            spreads[block, place + b] = spread_x[b] * spread_y[b]
 
 
 @compiled

@@ -11,6 +11,7 @@ from measurebench.stats.resampling.concordance import concordance_of, ranks_of
 from measurebench.stats.resampling.draws import Bools, Floats, Ints, Singles
 
 __all__ = [
+    "Counts",
     "Drawn",
     "Ordered",
     "PairCounts",
@@ -26,6 +27,7 @@ __all__ = [
     "ties",
     "weighted_r2",
     "weighted_spearman",
+    "weights_in_blocks",
 ]
 
 Counts = np.ndarray[Any, np.dtype[np.int16]] | np.ndarray[Any, np.dtype[np.int32]]
@@ -66,37 +68,45 @@ class Ordered:
 class Drawn:
     """Models in every bootstrap draw, and all that depends on their units and weights alone.
 
-    ``local`` [n] numbers each model's unit among those present; ``weights`` [draws, units present] says how often
-    a unit was drawn. One object serves every measure with values on these models.
+    ``local`` [n] numbers each model's unit among the units ``present``; ``all_weights`` [draws, all units] says how
+    often a unit was drawn, ``in_blocks`` holds the same as the kernels take it, where the caller has it. One object
+    serves every measure with values on these models.
     """
 
     local: Ints
-    weights: Singles
+    present: Ints
+    all_weights: Singles
+    in_blocks: Counts | None = None
 
     @classmethod
-    def of(cls, units: Ints, weights: Singles) -> "Drawn":
+    def of(cls, units: Ints, weights: Singles, in_blocks: Counts | None = None) -> "Drawn":
         """Take the units of these models out of ``weights`` [draws, all units]."""
         present, local = np.unique(units, return_inverse=True)
-        return cls(local, weights if len(present) == weights.shape[1] else weights[:, present])
+        return cls(local, present, weights, in_blocks)
 
     @classmethod
     def once(cls, n: int) -> "Drawn":
         """Return the table itself as one draw: n models, each a unit, each once."""
-        return cls(np.arange(n), np.ones((1, n), np.float32))
+        return cls(np.arange(n), np.arange(n), np.ones((1, n), np.float32))
 
     @property
     def n_units(self) -> int:
         """How many units the models form."""
-        return int(self.weights.shape[1])
+        return len(self.present)
+
+    @cached_property
+    def weights(self) -> Singles:
+        """How often each unit present was drawn: [draws, units]."""
+        whole = self.n_units == self.all_weights.shape[1]
+        return self.all_weights if whole else self.all_weights[:, self.present]
 
     @cached_property
     def blocks(self) -> Counts:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
-        draws, units = self.weights.shape
-        n_blocks = -(-draws // kernels.BLOCK)
-        filled = np.zeros((n_blocks, units, kernels.BLOCK), np.int16 if self.is_narrow else np.int32)
-        kernels.in_blocks(self.weights, filled)
-        return filled
+        found: np.ndarray[Any, Any] = weights_in_blocks(self.weights) if self.in_blocks is None else self.in_blocks
+        if found.shape[1] > self.n_units:
+            found = np.take(found, self.present, axis=1)  # rows side by side, as indexing would not leave them
+        return found.astype(np.int16, copy=False) if self.is_narrow else found.astype(np.int32, copy=False)
 
     @cached_property
     def is_narrow(self) -> bool:
@@ -121,17 +131,31 @@ class Drawn:
     @cached_property
     def size(self) -> Floats:
         """How many models each draw holds: [draws]."""
+        sizes = np.zeros(self.all_weights.shape[1], np.float32)
+        sizes[self.present] = self.sizes
         # Whole numbers below 2^24 are exact in float32.
-        return np.asarray(self.weights @ self.sizes.astype(np.float32), dtype=np.float64)
+        return np.asarray(self.all_weights @ sizes, dtype=np.float64)
 
     @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
-        return ties(np.zeros(len(self.local)), self)
+        sums = np.empty((len(self.blocks), kernels.BLOCK))
+        own = self.sizes.astype(np.float64) ** 2
+        kernels.drawn_ties(np.empty(0, np.int64), np.empty(0, np.bool_), self.local, self.blocks, own, sums)
+        return self.kept(sums) + self.size**2
 
     def kept(self, sums: Floats) -> Floats:
         """Return sums [blocks, BLOCK] as [draws]."""
-        return sums.reshape(-1)[: len(self.weights)]
+        return sums.reshape(-1)[: len(self.all_weights)]
+
+
+def weights_in_blocks(weights: Singles) -> Counts:
+    """Return weights [draws, units] as the kernels take them, the last block filled: [blocks, units, BLOCK]."""
+    draws, units = weights.shape
+    kind = np.int16 if float(weights.max(initial=0.0)) <= _NARROW else np.int32
+    filled = np.zeros((-(-draws // kernels.BLOCK), units, kernels.BLOCK), kind)
+    kernels.in_blocks(weights, filled)
+    return filled
 
 
 @dataclass(frozen=True)

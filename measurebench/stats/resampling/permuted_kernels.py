@@ -125,13 +125,13 @@ def _shared_bits(mine: A, seen: A) -> Any:
 
 
 @compiled
-def permuted_bits(below: A, tied: A, targets: A, sorted_targets: A, signs: A) -> None:
+def permuted_bits(below: A, targets: A, sorted_targets: A, signs: A) -> None:
     """Sum sign(x_i - x_j) sign(t_i - t_j) over ordered pairs, into ``signs`` [measures, versions].
 
     The same as ``permuted_concordance`` by another way, faster for up to some thousand models: ``below`` [n, measures,
     words] has the models of smaller x as bits (``models_below``), and those of a smaller target are bits that grow as
-    the models are taken in its order. A pair is concordant where both bits are set. ``tied`` [measures] is 1 where a
-    measure has ties; in any other all pairs of equal targets differ.
+    the models are taken in its order. A pair is concordant where both bits are set. Of two models with equal targets
+    that differ in x, one is below the other: such a pair counts once, beside the twice of a concordant one.
     """
     n, n_measures, n_words = below.shape
     one, everything = np.uint64(1), np.full(n_words, ~np.uint64(0))
@@ -144,23 +144,32 @@ def permuted_bits(below: A, tied: A, targets: A, sorted_targets: A, signs: A) ->
         target, ordered = targets[version], sorted_targets[version]
         seen[:] = 0
         total[:] = -untied
-        start, equal = 0, 0
+        start = 0
         while start < n:
             stop = start + 1
             while stop < n and target[ordered[stop]] == target[ordered[start]]:
                 stop += 1
-            equal += (stop - start) * (stop - start - 1) // 2
+            # Few equal targets are compared pair by pair; of many, what they add is counted by words as well.
+            few = stop - start <= n_words
             for k in range(start, stop):
                 mine = below[ordered[k]]
                 for m in range(n_measures):
-                    total[m] += (2 - tied[m]) * _shared_bits(mine[m], seen)
+                    total[m] += (1 + few) * _shared_bits(mine[m], seen)
             for k in range(start, stop):
                 i = ordered[k]
                 seen[i >> 6] |= one << np.uint64(i & 63)
-            for m in range(n_measures):
-                if tied[m]:
-                    for k in range(start, stop):
-                        total[m] += _shared_bits(below[ordered[k], m], seen)
+            for k in range(start, stop):
+                i = ordered[k]
+                mine, word, bit = below[i], i >> 6, np.uint64(i & 63)
+                if few:
+                    for other in range(k + 1, stop):
+                        j = ordered[other]
+                        theirs, word_j, bit_j = below[j], j >> 6, np.uint64(j & 63)
+                        for m in range(n_measures):
+                            total[m] += np.int64(((theirs[m, word] >> bit) | (mine[m, word_j] >> bit_j)) & one)
+                else:
+                    for m in range(n_measures):
+                        total[m] += _shared_bits(mine[m], seen)
             start = stop
         for m in range(n_measures):
-            signs[m, version] = 2 * (total[m] + (0 if tied[m] else equal))
+            signs[m, version] = 2 * total[m]

@@ -119,16 +119,16 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     for k, level in enumerate(levels):
         strata[level.rows] = k
     n_moves = n_permutations(len(cohort.y), cohort.draws.permutations)
-    moved = cohort.rank_y[moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))]
+    moved = moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))
+    ranks = np.concatenate([cohort.rank_y[None], cohort.rank_y[moved]])
     parts = [Inside.of(axis, level, cohort) for level in levels]
-    found = [part.concordance(cohort.rank_y[None], samples) for part in parts]
-    permuted = [part.concordance(moved, samples) for part in parts]
+    both = [part.concordance(ranks, samples) for part in parts]
+    found, permuted = [sums[:, 0] for sums in both], [sums[:, 1:] for sums in both]
     tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
     results = []
     for m, sample in enumerate(samples):
         inside = [
-            _inside(axis, part, sample, float(found[k][m, 0]), permuted[k][m], tails[k][m])
-            for k, part in enumerate(parts)
+            _inside(axis, part, sample, float(found[k][m]), permuted[k][m], tails[k][m]) for k, part in enumerate(parts)
         ]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))

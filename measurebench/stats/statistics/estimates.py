@@ -17,7 +17,7 @@ from measurebench.stats.resampling.draws import (
     n_permutations,
     stream,
 )
-from measurebench.stats.resampling.pair_counts import Drawn, PairCounts, point_counts, ties
+from measurebench.stats.resampling.pair_counts import Counts, Drawn, PairCounts, point_counts, ties, weights_in_blocks
 
 __all__ = ["NAN", "Cohort", "Draws", "Estimate", "Sample", "flaw", "n_pairs"]
 
@@ -79,6 +79,11 @@ class Draws:
         """The weights as float64 [draws, units], for products with float64."""
         return self.weights.astype(np.float64)
 
+    @cached_property
+    def in_blocks(self) -> Counts:
+        """The weights as the kernels take them: [blocks, units, draws of a block]."""
+        return weights_in_blocks(self.weights)
+
     def stream(self, *name: str) -> int:
         """Return the seed of a stream of random numbers of its own, named after what it is for."""
         return stream(*name, self.scope, seed=self.seed)
@@ -119,7 +124,7 @@ class Cohort:
     @cached_property
     def drawn(self) -> Drawn:
         """The models in every bootstrap draw."""
-        return Drawn.of(self.units, self.draws.weights)
+        return Drawn.of(self.units, self.draws.weights, self.draws.in_blocks)
 
     @cached_property
     def ties_y(self) -> Floats:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,12 @@ class Matching:
     blocks: Ints
     units: Ints
 
-    @property
+    @cached_property
     def n_groups(self) -> int:
         """How many combinations of the other settings hold a pair."""
         return len(np.unique(self.group))
 
-    @property
+    @cached_property
     def n_models(self) -> int:
         """How many models belong to some pair."""
         return len(np.unique(np.r_[self.i, self.j]))
@@ -109,8 +110,8 @@ def exchanged(asked: Asked) -> list[Ints]:
 
 def permuted_pairs(sample: Sample, asked: Asked) -> list[Floats]:
     """Return the signs of a measure's matched pairs after each exchange, setting by setting: [permutations, pairs]."""
-    found = zip(asked.shared(matchings), asked.shared(exchanged), strict=True)
-    return [permuted_signs(match, sample.x, exchange) for match, exchange in found]
+    rank, found = ranks_of(sample.x), zip(asked.shared(matchings), asked.shared(exchanged), strict=True)
+    return [_signs(match, rank, exchange) for match, exchange in found]
 
 
 @statistic(
@@ -126,10 +127,10 @@ def permuted_pairs(sample: Sample, asked: Asked) -> list[Floats]:
 def by_pair(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return psi of every setting, then psi_mean; nothing without settings."""
     cohort = sample.cohort
-    parts = zip(asked.shared(matchings), asked.once(sample, permuted_pairs), asked.shared(_drawn), strict=True)
+    shared = asked.shared(matchings), asked.shared(_terms), asked.shared(_drawn)
     found = [
-        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted, drawn.get(sample.name)))
-        for match, permuted, drawn in parts
+        (match, granulated(match, sample.x, cohort.y, cohort.draws, permuted, drawn.get(sample.name), of))
+        for match, of, drawn, permuted in zip(*shared, asked.once(sample, permuted_pairs), strict=True)
     ]
     return [*(psi.row for _, psi in found), psi_mean(found, asked.shared(_sharing))] if found else []
 
@@ -228,6 +229,11 @@ def _sharing(asked: Asked) -> Sharing | None:
     return Sharing.of(matches) if matches else None
 
 
+def _terms(asked: Asked) -> list[_Terms | None]:
+    """Return what each setting's matching gives for every measure; None without a pair."""
+    return [_Terms.of(match, asked.cohort.y) if len(match.i) else None for match in asked.shared(matchings)]
+
+
 def _drawn(asked: Asked) -> list[dict[str, Floats]]:
     """Return psi of every measure in every draw of independent comparisons, setting by setting: [draws] each.
 
@@ -235,11 +241,10 @@ def _drawn(asked: Asked) -> list[dict[str, Floats]]:
     """
     cohort = asked.cohort
     found: list[dict[str, Floats]] = []
-    for match in asked.shared(matchings):
-        if not len(match.i):
+    for match, of in zip(asked.shared(matchings), asked.shared(_terms), strict=True):
+        if of is None:
             found.append({})
             continue
-        of = _Terms.of(match, cohort.y)
         sums = np.stack([summed(of.inner, of.terms(match, sample.x)) for sample in asked.samples], axis=1)
         shares = _drawn_psi(sums, of.counts, cohort.draws, match.axis)
         found.append({sample.name: shares[:, k] for k, sample in enumerate(asked.samples)})
@@ -254,17 +259,24 @@ def _drawn_psi(sums: Floats, counts: Floats, draws: Draws, axis: str) -> Floats:
 
 
 def granulated(
-    match: Matching, x: Floats, y: Floats, draws: Draws, permuted: Floats, drawn: Floats | None = None
+    match: Matching,
+    x: Floats,
+    y: Floats,
+    draws: Draws,
+    permuted: Floats,
+    drawn: Floats | None = None,
+    of: _Terms | None = None,
 ) -> Granulated:
     """Return psi_k: the mean over groups of tau_a among the models that differ in setting k alone (Jiang eq. 9).
 
     ``permuted`` [permutations, pairs] holds sign(x_i - x_j) after exchanges inside the groups, ``drawn`` [draws] psi
-    in the bootstrap draws where the caller has it. A tie counts 0, a group without a pair is skipped. x and y are [n].
+    in the bootstrap draws, and ``of`` what the matching and the target give, where the caller has them. A tie counts 0,
+    a group without a pair is skipped. x and y are [n].
     """
     if not len(match.i):
         reason = f"no two models differ in {match.axis} alone"
         return Granulated(Estimate("psi", match.axis, "", 0, 0, NAN, reason=reason), _none(), np.empty(0))
-    of = _Terms.of(match, y)
+    of = _Terms.of(match, y) if of is None else of
     terms = of.terms(match, x)
     estimate = float(terms.sum() / of.n_groups)
     sums, components = summed(of.inner, terms), of.components
@@ -285,8 +297,12 @@ def granulated(
 
 def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Floats:
     """Return sign(x_i - x_j) of the matched pairs after each exchange: [permutations, pairs]."""
+    return _signs(match, ranks_of(x), moved)
+
+
+def _signs(match: Matching, rank: Ints, moved: Ints) -> Floats:
     signs = np.empty((len(moved), len(match.i)))
-    moved_signs(ranks_of(x), moved, match.i, match.j, signs)
+    moved_signs(rank, moved, match.i, match.j, signs)
     return signs
 
 

@@ -55,7 +55,7 @@ class Cells:
 )
 def information(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return the conditional mutual information of measure and target."""
-    return [conditional_information(sample, asked.shared(_cells))]
+    return [conditional_information(sample, asked.shared(_cells), asked.shared(_below))]
 
 
 def _cells(asked: Asked) -> Cells:
@@ -64,21 +64,27 @@ def _cells(asked: Asked) -> Cells:
     return Cells.of(settings, len(rows))
 
 
-def conditional_information(sample: Sample, cells: Cells) -> Estimate:
+def _below(asked: Asked) -> Singles:
+    return _smaller(asked.cohort.rank_y, asked.shared(_cells).indicator)
+
+
+def conditional_information(sample: Sample, cells: Cells, below: Singles | None = None) -> Estimate:
     """Return K = min over sets S of at most two settings of I(V_x; V_y | U_S) / H(V_y | U_S) (Jiang et al. 2020).
 
     V is the sign of the difference over pairs of models, U_S the settings in S of both models; plug-in
     estimates over ordered pairs that differ in both, in [0, 1]. The axis of the result names the minimising set. A
-    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings.
+    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings. ``below`` [n,
+    cells] counts the models of smaller y, cell by cell, where the caller has it.
     """
-    point = sample.point
-    both = ranks_of(sample.x) * sample.n + ranks_of(sample.cohort.y)
+    point, rank, rank_y = sample.point, ranks_of(sample.x), sample.cohort.rank_y
+    both = rank * sample.n + rank_y
     tied_in_both = float((tie_sizes(both.astype(np.float64)) ** 2.0).sum())
     pairs = int(point.total[0] - point.ties_x[0] - point.ties_y[0] + tied_in_both) // 2
     if sample.flaw or not pairs:
         reason = sample.flaw or "no pair differs in both"
         return Estimate("cmi", "", "", sample.n, pairs, NAN, reason=reason)
-    agree, disagree = _above(sample.x, sample.cohort.y, cells.indicator)
+    below = _smaller(rank_y, cells.indicator) if below is None else below
+    agree, disagree = _above(rank, rank_y, cells.indicator, below)
     values = []
     for start, stop in cells.bounds:
         inside = cells.indicator[:, start:stop].T
@@ -88,15 +94,31 @@ def conditional_information(sample: Sample, cells: Cells) -> Estimate:
     return Estimate("cmi", cells.names[best], "", sample.n, pairs, float(values[best]), reason=reason)
 
 
-def _above(x: Floats, y: Floats, indicator: Singles) -> tuple[Singles, Singles]:
-    """Count for each model, cell by cell, the models of smaller y with smaller x, and with larger x: [n, cells]."""
-    agree, disagree = np.empty(indicator.shape, np.float32), np.empty(indicator.shape, np.float32)
-    x, y = ranks_of(x).astype(np.int32), ranks_of(y).astype(np.int32)
+def _smaller(y: Ints, indicator: Singles) -> Singles:
+    """Count for each model, cell by cell, the models of smaller y [n]: [n, cells]."""
+    counts, y = np.empty(indicator.shape, np.float32), y.astype(np.int32)
+    for start in range(0, len(y), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME)
+        counts[part] = (y[part, None] > y).astype(np.float32) @ indicator
+    return counts
+
+
+def _above(x: Ints, y: Ints, indicator: Singles, below: Singles) -> tuple[Singles, Singles]:
+    """Count for each model, cell by cell, the models of smaller y with smaller x, and with larger x: [n, cells].
+
+    ``below`` [n, cells] counts those of smaller y, x and y [n] are ranks. The counts are whole numbers and exact.
+    """
+    agree, x, y = np.empty(indicator.shape, np.float32), x.astype(np.int32), y.astype(np.int32)
     for start in range(0, len(x), _AT_A_TIME):
         part = slice(start, start + _AT_A_TIME)
-        below_y, of_x = y[part, None] > y, x[part, None]
-        agree[part] = ((of_x > x) & below_y).astype(np.float32) @ indicator
-        disagree[part] = ((of_x < x) & below_y).astype(np.float32) @ indicator
+        agree[part] = ((x[part, None] > x) & (y[part, None] > y)).astype(np.float32) @ indicator
+    disagree = below - agree
+    shared = np.flatnonzero(np.bincount(x)[x] > 1)
+    beside = indicator[shared]
+    for start in range(0, len(shared), _AT_A_TIME):
+        own = shared[start : start + _AT_A_TIME]
+        equal = (x[own, None] == x[shared]) & (y[own, None] > y[shared])
+        disagree[own] -= equal.astype(np.float32) @ beside
     return agree, disagree
 
 

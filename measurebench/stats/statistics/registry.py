@@ -120,7 +120,8 @@ class Statistic:
 
     ``axes`` tells what the column ``axis`` of its rows names: nothing, a setting, or what is held fixed. ``writes``
     names the values of the column ``statistic`` where one computation gives several; by default the name itself.
-    p-values are adjusted among those of the same ``family``, by default the statistic's own. ``place`` orders the rows.
+    p-values are adjusted among those of the same ``family``, by default the statistic's own; those of rows named in
+    ``apart`` by themselves, since they restate others. ``place`` orders the rows.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Statistic:
     writes: tuple[str, ...] = ()
     family: str = ""
     place: int = LAST
+    apart: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,11 +197,12 @@ def statistic(
     writes: tuple[str, ...] = (),
     family: str = "",
     place: int = LAST,
+    apart: tuple[str, ...] = (),
 ) -> Callable[[Rows], Rows]:
     """Register the decorated function as a statistic of this name; the fields are those of ``Statistic``."""
 
     def add(rows: Rows) -> Rows:
-        register_statistic(Statistic(name, title, explanation, rows, axes, table, writes, family, place))
+        register_statistic(Statistic(name, title, explanation, rows, axes, table, writes, family, place, apart))
         return rows
 
     return add

@@ -107,7 +107,7 @@ class Changes:
         """The effective number of pairs of each environment, (sum w)^2 / sum w^2."""
         return _share(self.totals**2, (self.sure_by_env**2).sum(axis=0))
 
-    @property
+    @cached_property
     def kept(self) -> Any:
         """Which environments rest on an effective number of at least 12 pairs."""
         return self.effective >= MIN_EFFECTIVE
@@ -138,14 +138,21 @@ def environments(
     """Sum the sign errors of one measure x [n] over the pairs of each change of a setting.
 
     ``sign`` is +1 or -1, the direction predicted, ``permuted`` [permutations, pairs] sign(x_i - x_j) under
-    exchanges, ``drawn`` [draws, environments] the errors in the bootstrap draws where the caller has them. A tie in the
-    measure counts one half.
+    exchanges, ``drawn`` [draws, environments] the errors in the bootstrap draws where the caller has them. Neither is
+    needed of a setting without an environment that is kept. A tie in the measure counts one half.
     """
-    totals = changes.totals
     wrong = _wrong(changes, x, sign)
-    moved = (totals - permuted @ (changes.sure_by_env * (sign * changes.order)[:, None])) / 2
     found = _drawn(changes, [wrong], draws)[0] if drawn is None else drawn
-    return Environments(changes, wrong, _share(moved, np.broadcast_to(totals, moved.shape)), found)
+    return Environments(changes, wrong, _permuted(changes, sign, permuted), found)
+
+
+def _permuted(changes: Changes, sign: int, permuted: Floats) -> Floats:
+    """Return the errors under exchanges: [permutations, environments]; NaN where no environment is kept."""
+    totals = changes.totals
+    if not changes.kept.any():
+        return np.full((len(permuted), len(totals)), NAN)
+    moved = (totals - permuted @ (changes.sure_by_env * (sign * changes.order)[:, None])) / 2
+    return _share(moved, np.broadcast_to(totals, moved.shape))
 
 
 def _wrong(changes: Changes, x: Floats, sign: int) -> Floats:
@@ -155,9 +162,12 @@ def _wrong(changes: Changes, x: Floats, sign: int) -> Floats:
 
 
 def _drawn(changes: Changes, wrong: list[Floats], draws: Draws) -> list[Floats]:
-    """Return the errors of every measure in every draw of independent comparisons: [draws, environments] each."""
+    """Return the errors of every measure in every draw of independent comparisons: [draws, environments] each.
+
+    NaN where no environment is kept: nothing is then told of the draws.
+    """
     n_env, n_components = len(changes.names), len(changes.rows)
-    if not n_components:
+    if not changes.kept.any():
         return [np.full((len(draws.weights), n_env), NAN)] * len(wrong)
     seed = draws.stream("bootstrap of sign errors", changes.match.axis)
     weights = bootstrap_weights_double(n_components, len(draws.weights), seed)
@@ -192,6 +202,7 @@ def _direction(sample: Sample, asked: Asked) -> int:
     writes=("sign_error_mean", "sign_error_max"),
     family="secondary",
     place=50,
+    apart=("sign_error_max",),
 )
 def by_change(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return the mean and the worst sign error of each setting, and over all of them; nothing without settings."""
@@ -241,8 +252,10 @@ def environment_rows(sample: Sample, asked: Asked) -> list[dict[str, Any]]:
 def sign_errors(per_axis: list[Environments]) -> list[Estimate]:
     """Return the mean and the worst sign error per setting, and over all of them (axis empty).
 
-    0 is perfect, 0.5 is chance. Environments below an effective 12 pairs are left out. The mean's p-value inverts
-    its interval around 0.5; the worst one's is the share of exchanges whose worst error is as small.
+    0 is perfect, 0.5 is chance. Environments below an effective 12 pairs are left out. Both p-values are two-sided.
+    That of the mean inverts its interval around 0.5. That of the worst compares it with the worst errors under
+    exchanges, since the worst of several errors lies above 0.5 by chance: small ones say that the measure fails in no
+    environment, large ones that it surely fails in one.
     """
     rows: list[Estimate] = []
     for env in per_axis:
@@ -285,11 +298,19 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
     reason = reason or ("" if np.isfinite(low) else "the comparisons resample to no interval")
     label = f"{names[worst][0]} -> {names[worst][1]}"
     value = float(losses[worst])
-    moved = permuted.max(axis=1)
-    as_small = int(np.count_nonzero(moved <= value + 1e-12))
-    p = (1 + as_small) / (1 + len(moved)) if np.ptp(permuted, axis=0).max() > 1e-12 else NAN
+    p = _two_sided(value, permuted.max(axis=1)) if np.ptp(permuted, axis=0).max() > 1e-12 else NAN
     reason = reason or ("" if np.isfinite(p) else "no pair can be exchanged: no p-value")
     return [mean, Estimate("sign_error_max", axis, label, n_models, pairs, value, low, high, p, reason)]
+
+
+def _two_sided(value: float, permuted: Floats) -> float:
+    """Return twice the smaller share of exchanges [permutations] with a worst error as small, or as large, at most 1.
+
+    The distribution of a maximum is neither symmetric nor normal, so that each side is counted by itself.
+    """
+    smaller = np.count_nonzero(permuted <= value + 1e-12)
+    larger = np.count_nonzero(permuted >= value - 1e-12)
+    return float(min(1.0, 2 * (1 + min(smaller, larger)) / (1 + len(permuted))))
 
 
 def _together(drawn: list[Floats]) -> tuple[Floats, Floats]:

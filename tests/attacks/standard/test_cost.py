@@ -96,7 +96,10 @@ def cost(n: int, norm: Norm, settings: StandardSettings, folds: bool = False) ->
         result = standard_attack(network, images, labels, threat, keys=keys, seed=0, n_classes=10, settings=settings)
     assert bool(result.robust.all())
     assert bool((result.margins < margin(network(images), labels)).all())  # every image was searched
-    assert passes.n >= int((result.n_forward + result.n_backward).sum())
+    own = result.n_forward + result.n_backward
+    assert passes.n >= int(own.sum())
+    # No image pays for another: beside its own count it has four passes in the checks and one in the audit.
+    assert int(own.max()) + 5 <= published(settings)
     return passes.n / n
 
 
@@ -110,19 +113,15 @@ def test_the_published_settings_cost_as_the_paper_says() -> None:
     assert published(StandardSettings()) == PUBLISHED
 
 
-def test_a_robust_image_costs_no_more_passes_than_published() -> None:
-    """Many searches fill a batch by themselves, and leave out the candidates whose outcome is known."""
-    assert cost(33, Norm.LINF, SHORT) <= published(SHORT)
-
-
-@pytest.mark.parametrize(("n", "norm"), [(1, Norm.LINF), (4, Norm.LINF), (4, Norm.L2), (33, Norm.L2)])
-def test_few_searches_and_l2_cost_a_twentieth_more_at_most(n: int, norm: Norm) -> None:
-    """Square tries four candidates of a row at once, some in vain: one by one it would take twice the time."""
-    assert cost(n, norm, SHORT) <= 1.05 * published(SHORT)
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("n", [1, 4, 33])
+def test_a_robust_image_costs_no_more_passes_than_published(n: int, norm: Norm) -> None:
+    """Square tries several candidates of a row at once only for as many passes in vain as the row has to spare."""
+    assert cost(n, norm, SHORT) <= published(SHORT)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folds", [False, True])
-@pytest.mark.parametrize(("n", "norm", "share"), [(33, Norm.LINF, 1.0), (4, Norm.LINF, 1.05), (4, Norm.L2, 1.05)])
-def test_the_full_schedule_costs_the_published_passes(n: int, norm: Norm, share: float, folds: bool) -> None:
-    assert cost(n, norm, StandardSettings(), folds) <= share * PUBLISHED
+@pytest.mark.parametrize(("n", "norm"), [(33, Norm.LINF), (4, Norm.LINF), (4, Norm.L2)])
+def test_the_full_schedule_costs_the_published_passes(n: int, norm: Norm, folds: bool) -> None:
+    assert cost(n, norm, StandardSettings(), folds) <= PUBLISHED

@@ -172,7 +172,7 @@ class Counting(TorchDispatchMode):
 
 @pytest.mark.parametrize("norm", list(Norm))
 def test_a_step_never_waits_and_its_operations_are_bounded(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (rows, apgd, projections):
+    for module in (rows, apgd, projections, square):
         monkeypatch.setattr(module, "some", lambda *_: True, raising=True)
     n, radius = 5, 0.1
     ones = torch.ones(n, dtype=torch.float64)
@@ -184,15 +184,17 @@ def test_a_step_never_waits_and_its_operations_are_bounded(norm: Norm, monkeypat
     tiles = square.start(IMAGES, IMAGES, plan) | {"best_margin": ones}
     numbers = torch.rand(n, 3, square.n_numbers(3, norm), dtype=torch.float64)
 
-    def squares() -> None:
-        points = square.proposals(tiles, numbers, plan)
-        square.absorb(tiles, points, numbers[:, :, 0], numbers[:, :, 1] > 0, ones > 0, plan)
+    def squares(count: int | Tensor) -> None:
+        points = square.proposals(tiles, numbers, plan).flatten(0, 1)
+        tried = square.Tried(points, LABELS.repeat_interleave(3), torch.arange(3 * n).reshape(n, 3), count)
+        square.absorb(tiles, tried, numbers[:, :, 0].flatten(), numbers[:, :, 1].flatten() > 0, ones > 0, plan)
 
     steps = {
         "apgd": (lambda: apgd.advance(dict(ascent), ones, gradient, due, norm, radius), 120),
         "fab": (lambda: fab.advance(walk, ones > 0, ones, gradient, norm), 80 + 20 * projections.ROUNDS),
         "judged": (lambda: fab.judged(walk, ones > 0, ones > 0, norm), 30),
-        "square": (squares, 180),
+        "square": (lambda: squares(3), 180),
+        "square, rows of their own": (lambda: squares(torch.full((n,), 3)), 180),
     }
     for name, (step, bound) in steps.items():
         with torch.no_grad(), Counting() as counting:

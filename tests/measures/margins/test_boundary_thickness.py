@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from measurebench.measures.margins.boundary_thickness import BoundaryThickness
+from measurebench.measures.margins.boundary_thickness import BoundaryThickness, _batches
 from measurebench.measures.value import UndefinedMeasureError
 from tests.measures.cases import context, examples, network, two_class_linear
 
@@ -84,3 +84,10 @@ def test_the_draft_attacks_in_fifty_steps_within_the_radius_of_the_threat_model(
     assert draft.diagnostics["mean_length"] == pytest.approx(1 / 16, rel=1e-9)
     start = 4.0 / math.sqrt(WIDTH) * (images - 0.5).sum(1)
     assert torch.allclose(draft.per_example, expected(length, start, start - length / 16), atol=1e-3)
+
+
+def test_a_pass_takes_fewer_points_of_large_images_and_never_more_than_the_batch_allows() -> None:
+    small, large = torch.zeros(1, 1, 8, 8), torch.zeros(1, 3, 32, 32)
+    assert [_batches(100, images).size for images in (small, large)] == [200, 32]
+    assert [_batches(5, images).size for images in (small, large)] == [10, 10]
+    assert _batches(100, torch.zeros(1, 3, 512, 512)).size == 1

@@ -4,6 +4,7 @@ import torch
 from scipy.special import ndtr
 
 from measurebench.measures.perturbation import normals as module
+from measurebench.measures.perturbation.compiled_normals import filler
 from measurebench.measures.perturbation.normals import normals
 from tests.golden import flatness_reference as reference
 
@@ -18,6 +19,12 @@ def test_the_hash_is_splitmix64():
     assert [value % 2**64 for value in steps.tolist()] == published
 
 
+@pytest.fixture(params=["torch", "compiled"])
+def _either_loop(request, monkeypatch):
+    monkeypatch.setattr(module, "_BREAK_EVEN", -1 if request.param == "compiled" else 1 << 62)
+
+
+@pytest.mark.usefixtures("_either_loop")
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
 def test_numbers_are_those_of_a_slow_loop(n):
     assert normals(n, CPU, 5, "stream", 2).tolist() == reference.normal_numbers(n, 5, "stream", 2)
@@ -27,6 +34,19 @@ def test_the_size_of_a_chunk_changes_nothing(monkeypatch):
     whole = normals(1001, CPU, "x")
     monkeypatch.setitem(module._CHUNK, "cpu", 7)
     assert torch.equal(normals(1001, CPU, "x"), whole)
+
+
+def test_a_process_that_draws_many_numbers_compiles_the_loop_and_their_last_bits_stay(monkeypatch):
+    n = 3 * (1 << 16) + 5
+    monkeypatch.setattr(module, "_drawn", 0)
+    monkeypatch.setattr(module, "_BREAK_EVEN", 2 * n)
+    monkeypatch.setattr(module, "_EACH_DRAW", 0)
+    used = []
+    monkeypatch.setattr(module, "filler", lambda: used.append(True) or filler())
+    first, second, third = (normals(n, CPU, "many") for _ in range(3))
+    assert len(used) == 1
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)
 
 
 def test_the_distribution_is_as_near_to_the_normal_one_as_is_said():

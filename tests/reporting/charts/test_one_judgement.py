@@ -25,7 +25,7 @@ def study(name: str, models: pd.DataFrame) -> Study:
 
 def test_the_title_of_a_measure_that_turns_says_that_it_turns() -> None:
     told = sentence(study("x", table()), "turning")
-    assert told.startswith("turning changes sign from one defense to another (τ = ")
+    assert told.startswith("turning changes sign between defenses (τ = ")
 
 
 def test_a_sign_that_turns_inside_all_defenses_is_not_told_as_one_between_them() -> None:

@@ -1,5 +1,6 @@
 """Filled marks are mean sign errors, open ones the worst; 0.5 is a coin toss."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -99,3 +100,17 @@ def test_the_table_names_the_worst_change(wide: Study) -> None:
 
 def test_without_pairs_that_differ_in_one_setting_there_is_no_chart(study: Study) -> None:
     assert signerror.figure(study) is None
+
+
+def test_the_reading_says_how_few_changes_have_enough_pairs(wide: Study) -> None:
+    def reading(kept: int) -> str:
+        rows = wide.analysis.environments.copy()
+        rows["kept"] = rows.groupby("measure").cumcount() < kept
+        figure = signerror.figure(replace(wide, analysis=replace(wide.analysis, environments=rows)))
+        assert figure
+        return figure.reading
+
+    n = int(wide.analysis.environments.groupby("measure").size().iloc[0])
+    assert "enough pairs" not in reading(n)
+    assert f" Only 2 of {n} changes of a setting have enough pairs." in reading(2)
+    assert f" Only 1 of {n} changes of a setting has enough pairs, that of " in reading(1)

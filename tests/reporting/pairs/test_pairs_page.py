@@ -13,6 +13,7 @@ from measurebench.reporting.pairs.pairs_page import neighbours_sentence, pairs_p
 from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
 from measurebench.store.examples import verdict_path, write_arrays
 from measurebench.store.folder import ResultsFolder
+from measurebench.store.verdicts import read_verdicts
 from tests.reporting.charts.drawn import drawn, told
 from tests.reporting.study.test_study_page import data_of
 from tests.stats.judging.test_paired_ranking import verdicts
@@ -131,3 +132,33 @@ def test_a_table_that_holds_no_verdicts_is_told_so(tmp_path: Path, capsys: pytes
     verdicts(ROBUST).assign(robust=0.5).to_csv(file, index=False)
     assert run_command_line(["pairs", str(file)]) == 2
     assert "column 'robust': expected true or false, got a column of float64" in capsys.readouterr().err
+
+
+def test_a_file_whose_verdicts_contradict_each_other_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    verdicts(ROBUST).to_csv(first, index=False)
+    verdicts({"b": [True] * 54 + [False] * 45 + [True]}).to_csv(second, index=False)
+    assert run_command_line(["pairs", str(first), str(first)]) == 0
+    capsys.readouterr()
+    assert run_command_line(["pairs", str(first), str(second)]) == 2
+    told = capsys.readouterr().err
+    assert "expected one verdict for each model and image" in told
+    assert "both robust and not robust under pgd for model 'b' on test image 99" in told
+
+
+def test_a_file_with_rows_that_name_no_model_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "verdicts.csv"
+    table = verdicts(ROBUST)
+    table.assign(model_id=table["model_id"].where(table.index != 7)).to_csv(file, index=False)
+    assert run_command_line(["pairs", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert (
+        f"{file}: column 'model_id': expected a value in every row, got 1 without one, the first of them row 8" in told
+    )
+
+
+def test_verdicts_of_a_folder_name_their_configuration(results: Path) -> None:
+    table = read_verdicts(results)
+    assert table["config_digest"].unique().tolist() == [ENTRY["config_digest"]]

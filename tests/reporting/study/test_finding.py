@@ -31,8 +31,8 @@ def test_the_best_measure_is_named_with_its_tau_and_then_the_defenses(study: Stu
     assert sentence.startswith(start)
     assert "chance" not in sentence
     assert sentence.split("; ")[1] in {
-        "1 measure changes sign from one defense to another",
-        "no measure is shown to change sign from one defense to another",
+        "1 measure changes sign between defenses",
+        "no measure is shown to change sign between defenses",
     }
 
 
@@ -42,6 +42,26 @@ def test_a_best_measure_that_could_be_chance_is_named_with_that_doubt() -> None:
     study = study_of(table, measures=["noise"])
     told = f"noise follows the robust generalization gap best (τ = {tau(table, 'noise'):.2f})".replace("-", "\u2212")
     assert finding(study).sentence.startswith(f"{told}, but over 12 models this could be chance; no measure is shown")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "doubt"),
+    [
+        ("untested_beside_settings", "may only reflect the training settings"),
+        ("tells_settings", "tells little or nothing beyond the training settings"),
+        ("explained_by_train_accuracy", "is explained by train robust accuracy"),
+        ("turns_with_defense", "changes sign between defenses"),
+    ],
+)
+def test_a_best_measure_that_does_not_hold_is_named_with_its_doubt_once(verdict: str, doubt: str) -> None:
+    table = study_table(60)
+    table = table[table["defense"] == "AT"].reset_index(drop=True)
+    analysis = analyze(table, measures=["x_grad_norm_pgd"], **QUICK)
+    analysis.judgements["verdict"] = verdict
+    assert finding(Study.of("x", table, analysis)).sentence == (
+        "x_grad_norm_pgd is most strongly associated with the robust generalization gap "
+        f"(τ = {tau(table, 'x_grad_norm_pgd'):.2f}), but {doubt}"
+    )
 
 
 def test_one_defense_has_one_clause() -> None:

@@ -58,8 +58,9 @@ def test_the_headline_does_not_call_best_what_only_tells_the_settings() -> None:
     assert study.ranked[0] == "mirror"
     assert study.best_first == ("telling", "mirror")
     sentence = finding(study).sentence
-    assert sentence.startswith("Of the measures that hold beside the training settings, telling follows ")
-    assert "mirror has the larger |τ|" in sentence
+    assert sentence.startswith("telling follows ")
+    assert " best (τ = " in sentence
+    assert ") among the measures that tell more than the training settings; mirror has the larger |τ|" in sentence
     assert "but lowers the squared error beside the settings by less than 10 %" in sentence
     assert finding(study).numbers[2].value == "telling"
     assert _best(study) == "telling"
@@ -70,9 +71,8 @@ def test_where_nothing_holds_no_measure_is_said_to_follow_the_target_best() -> N
     options: dict[str, Any] = {"target": "gap", "settings": ["architecture", "setting_batch_size", "defense"]}
     study = Study.of("x", table, analyze(table, measures=["mirror"], **options, **QUICK))
     sentence = finding(study).sentence
-    assert sentence.startswith("The strongest association with ")
-    assert "mirror (τ = " in sentence
-    assert "which lowers the squared error beside the settings by less than 10 %" in sentence
+    assert sentence.startswith("mirror is most strongly associated with ")
+    assert "), but lowers the squared error beside the settings by less than 10 %" in sentence
     assert " best" not in sentence
     assert finding(study).numbers[2].detail.endswith("less than 10 %, with one slope for all models")
     assert _best(study).startswith("mirror (which lowers the squared error beside the settings by less than 10 %")

@@ -9,6 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from measurebench.stats import analyze, read_analysis, write_analysis
+from measurebench.stats.judging.adjustment import benjamini_hochberg
 from measurebench.stats.judging.controls import RANDOM, control_columns
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import read_population
@@ -87,3 +88,21 @@ def test_the_files_mark_the_controls_and_an_older_analysis_is_still_read(tmp_pat
         del plain[name]
     path.write_text(json.dumps(plain))
     assert read_analysis(tmp_path).controls.empty
+
+
+def test_the_settings_alone_have_the_same_error_beside_controls_and_measures() -> None:
+    table = made(24, 0).assign(other=lambda t: t["carrier"].where(t.index > 5))
+    rows = analyze(table, target="gap", measures=["carrier", "other"], **QUICK).added
+    rows = rows[(rows["variant"] == "runs") & rows["mse_settings"].notna()]
+    whole = rows[rows["n_models"] == len(table)]
+    assert set(whole["measure"]) > {"carrier", RANDOM, ALL}
+    np.testing.assert_allclose(whole["mse_settings"], whole["mse_settings"].iloc[0], rtol=1e-12)
+
+
+def test_a_control_is_adjusted_as_one_more_of_the_family_of_tau_inside_defenses() -> None:
+    found = analyze(grid(), measures=["signal", "noise"], **QUICK)
+    whole = (found.correlations["axis"] == "") & found.correlations["statistic"].isin(["tau_b", "tau_a", "spearman"])
+    rest = found.correlations[~whole & (found.correlations["statistic"] != "sign_error_max")]
+    p = rest["p_value"].dropna().to_numpy()
+    row = found.controls.query("statistic == 'tau_within'").iloc[0]
+    assert row["p_adjusted"] == pytest.approx(benjamini_hochberg(np.r_[p, row["p_value"]])[-1])

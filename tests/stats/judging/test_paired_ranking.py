@@ -105,7 +105,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(BadInputError, match="one with verdicts: pgd"):
         paired_ranking(two, attack="square")
     other = two.assign(model_id=two["model_id"] + "2", radius=0.3)
-    with pytest.raises(BadInputError, match="choose with --radius"):
+    with pytest.raises(BadInputError, match=r"choose one of them with --radius: 0\.15, 0\.3$"):
         paired_ranking(pd.concat([two, other]))
     assert len(paired_ranking(pd.concat([two, other]), radius="0.3").entries) == 2
     relabelled = two.assign(label=two["label"].where(two["model_id"] == "a", 9))
@@ -130,3 +130,83 @@ def test_a_radius_that_no_model_was_attacked_at_is_told_with_those_that_are_ther
         paired_ranking(verdicts(several()).drop(columns="radius"), radius="8/255")
     with pytest.raises(BadInputError, match="some on train images"):
         paired_ranking(verdicts(several()), split="train")
+
+
+TWO = {"a": [True] * 4, "b": [True] * 4}
+
+
+def test_contradicting_verdicts_of_one_model_and_image_are_refused() -> None:
+    """Image 2 of b is robust in one row and broken in another: neither row may be believed."""
+    other = verdicts({"b": [True, True, False, True]})
+    with pytest.raises(BadInputError) as refused:
+        paired_ranking(pd.concat([verdicts(TWO), other]))
+    assert refused.value.got == "both robust and not robust under pgd for model 'b' on test image 2"
+    assert "keep one of them, or give one another model_id" in refused.value.hint
+    worse = verdicts({"b": [False] * 4})
+    with pytest.raises(BadInputError, match="image 0, and 3 more such pairs"):
+        paired_ranking(pd.concat([verdicts(TWO), worse]))
+
+
+def test_verdicts_that_are_repeated_without_a_contradiction_count_once() -> None:
+    found = paired_ranking(pd.concat([verdicts(TWO), verdicts(TWO)]))
+    assert (found.n, found.entries["robust"].tolist()) == (4, [4, 4])
+
+
+def test_of_two_configurations_of_a_model_the_first_counts() -> None:
+    first = verdicts(TWO, config_digest="new")
+    other = verdicts({"b": [False] * 4}, config_digest="old")
+    assert paired_ranking(pd.concat([first, other])).entries["robust"].tolist() == [4, 4]
+    with pytest.raises(BadInputError, match="one verdict for each model and image"):
+        paired_ranking(pd.concat([first, other.assign(config_digest="new")]))
+    with pytest.raises(BadInputError, match="one verdict for each model and image"):
+        paired_ranking(pd.concat([first, other]).assign(config_digest=None))
+    with pytest.raises(BadInputError, match="one verdict for each model and image"):
+        paired_ranking(pd.concat([first, other.drop(columns="config_digest")]))
+    told = paired_ranking(pd.concat([first, other, verdicts({"c": [True] * 4})]))
+    assert told.entries["robust"].tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"dataset": "cifar10"}, "cifar10 Linf 0.15; digits Linf 0.15; the data sets differ: compare each group"),
+        ({"norm": "L2"}, "digits L2 0.15; digits Linf 0.15; the norms differ: compare each group by itself"),
+        ({"norm": None}, "digits (norm not stated) 0.15; digits Linf 0.15; the norms differ"),
+        ({"radius": None}, r"digits Linf (radius not stated); digits Linf 0.15; the radii differ: compare each"),
+        ({"norm": "L2", "radius": 0.5}, "digits L2 0.5; digits Linf 0.15; choose one of them with --radius: 0.15, 0.5"),
+    ],
+)
+def test_a_mix_of_tasks_is_told_with_a_step_that_helps(changed: dict[str, object], told: str) -> None:
+    """--radius is named only where each radius belongs to a single task."""
+    other = verdicts({"c": [True] * 4, "d": [True] * 4}, **changed)
+    mixed = pd.concat([verdicts(TWO), other], ignore_index=True)
+    with pytest.raises(BadInputError) as refused:
+        paired_ranking(mixed)
+    assert told in str(refused.value)
+    for radius in refused.value.hint.rpartition("--radius: ")[2].split(", ") if "--radius" in told else ():
+        assert len(paired_ranking(mixed, radius=radius).entries) == 2
+
+
+@pytest.mark.parametrize("name", ["model_id", "split", "measure", "label"])
+def test_a_row_without_a_name_is_told_with_its_column_and_place(name: str) -> None:
+    table = verdicts(TWO)
+    table[name] = table[name].astype(object).where(~table.index.isin([2, 5]), None)
+    with pytest.raises(BadInputError) as refused:
+        paired_ranking(table)
+    assert str(refused.value) == (
+        f"verdicts: column {name!r}: expected a value in every row, got 2 without one, the first of them row 3; "
+        "complete or remove these rows"
+    )
+
+
+def test_other_refusals_name_a_step_that_helps() -> None:
+    two = verdicts(TWO)
+    with pytest.raises(BadInputError, match="got verdicts on train images; choose them with --split train"):
+        paired_ranking(two.assign(split="train"))
+    with pytest.raises(BadInputError, match="got 1 model with 4 common images; name a source with another model"):
+        paired_ranking(two.query("model_id == 'a'"))
+    mixed = pd.concat([two.query("model_id == 'a'"), verdicts({"b": [True] * 4}, measure="square_accuracy")])
+    with pytest.raises(BadInputError, match=r"of all 2 models, got pgd of 1, square of 1; name one with --attack"):
+        paired_ranking(mixed)
+    with pytest.raises(BadInputError, match="a table without measure"):
+        paired_ranking(two.drop(columns="measure"))

@@ -7,11 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from measurebench.core.intervals import ALPHA
 from measurebench.reporting.charts.heatmap import turning_measures
 from measurebench.reporting.subject.study import Study, is_sure
 from measurebench.stats import Analysis, analyze, judged_claims
 from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.significance import ALONE, ALPHA, excludes_zero, significant
+from measurebench.stats.judging.significance import (
+    ALONE,
+    excludes_zero,
+    gain_on_the_edge,
+    on_the_edge,
+    significant,
+)
 
 JUST_ABOVE = float(np.nextafter(ALPHA, 1))
 
@@ -115,3 +122,26 @@ def test_a_partial_tau_without_a_significant_p_is_explained_away_on_page_and_in_
         found = judgements(rows, ("m",), None, "z", {})[0]
         assert found["verdict"] == verdict
         assert is_sure(rows.iloc[1].to_dict()) is (verdict == "holds_undivided")
+
+
+def test_the_error_of_an_adjusted_p_value_grows_with_the_adjustment() -> None:
+    """3 of 1,800 permutations, adjusted over 17 measures: 0.028, with a standard error of 0.02 where it matters."""
+    row = {"estimate": 0.3, "ci_low": 0.1, "ci_high": 0.5, "p_value": 3 / 1801, "p_adjusted": 0.028}
+    assert on_the_edge(row, 2000, 1800, 48)
+    assert not on_the_edge(row | {"p_value": 0.02, "p_adjusted": 0.02}, 2000, 1800, 48)  # not adjusted
+
+
+def test_the_error_of_a_p_value_from_the_normal_tail_is_that_of_its_centre_and_spread() -> None:
+    """The centre of 200 permutations is known to 0.07 standard deviations, so that z = 1.96 is 1.96 +- 0.12."""
+    row = {"estimate": 0.1, "ci_low": 0.02, "ci_high": 0.18}
+    for p, near in ((0.03, True), (0.07, True), (0.005, False), (0.2, False)):
+        assert on_the_edge(row | {"p_value": p, "p_adjusted": p}, 2000, 10_000, 1344) is near
+    assert not on_the_edge(row | {"p_value": 0.03, "p_adjusted": 0.03}, 2000, 10_000, 48)  # counted among 10,000
+
+
+def test_a_gain_near_a_bound_is_on_the_edge() -> None:
+    gain = {"ci_low": -0.006, "ci_high": 0.074, "division_error": 0.004}
+    assert gain_on_the_edge(gain, (0.0, 0.1), 2000)
+    assert not gain_on_the_edge(gain | {"division_error": 0.0}, (0.0, 0.1), 2000)
+    assert gain_on_the_edge(gain | {"ci_low": -0.1, "ci_high": 0.098}, (0.0, 0.1), 2000)
+    assert not gain_on_the_edge({"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, (0.0, 0.1), 2000)

@@ -112,8 +112,8 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
         ),
         (
             (-0.0001, -0.03, 0.02),
-            "Beside the settings, with one slope for all models, it lowers the squared error on held-out runs by 0.0 % "
-            "[-3.0 %, 2.0 %], which cannot be told from nothing; a gain of 10 %, the margin, is ruled out.",
+            "Beside the settings, with one slope for all models, it raises the squared error on held-out runs by 0.0 % "
+            "[-2.0 %, 3.0 %], which cannot be told from nothing; a gain of 10 %, the margin, is ruled out.",
         ),
         (
             (-0.207, -0.4, 0.03),

@@ -51,6 +51,42 @@ def test_the_same_file_with_the_same_numbers_counts_once() -> None:
     assert "other" in found.ids
 
 
+def repeats(**changes: object) -> list[str]:
+    """Return which models are left out where two runs of two checkpoints each are one network, but for ``changes``."""
+    names = ["a-best", "a-last", "b-best", "b-last"]
+    same = pd.DataFrame({"model_id": names, "run": ["a", "a", "b", "b"], "file_sha256": "x", "robust_gap_pgd": 0.1})
+    same = same.assign(pgd_accuracy_train=0.5, signal=1.0, setting_early_stopping=[True, False] * 2)
+    table = pd.concat([grid(), same.assign(**changes)], ignore_index=True)
+    return [model for model, _ in population(table).filters[2].left_out]
+
+
+@pytest.mark.parametrize("levels", [[True, False] * 2, ["best", "last"] * 2, [1, 0] * 2])
+def test_two_checkpoints_of_a_run_that_are_one_network_both_count_whatever_the_kind_of_their_setting(
+    levels: list[object],
+) -> None:
+    """A run is resampled as one. The network in the other run is left out: the runs would count as two."""
+    assert repeats(setting_early_stopping=levels) == ["b-best", "b-last"]
+
+
+def test_a_network_counts_again_in_no_other_run_whatever_setting_tells_the_runs_apart() -> None:
+    for augmented in (["no", "no", "yes", "yes"], [False, False, True, True], [0, 0, 1, 1]):
+        assert repeats(setting_augmentation=augmented) == ["b-best", "b-last"]
+
+
+def test_a_network_that_is_listed_twice_with_the_same_settings_counts_once() -> None:
+    assert repeats(setting_early_stopping=True) == ["a-last", "b-best", "b-last"]
+
+
+def test_without_runs_the_same_network_counts_once() -> None:
+    assert repeats(run=None) == ["a-last", "b-best", "b-last"]
+
+
+def test_other_results_or_files_are_other_networks() -> None:
+    assert repeats(signal=[1.0, 2.0, 3.0, 4.0]) == []
+    assert repeats(file_sha256=["x", "y", "z", None]) == []
+    assert repeats(signal=np.nan) == ["b-best", "b-last"]  # not measured in either
+
+
 def test_one_id_on_two_different_rows_is_refused() -> None:
     table = pd.concat([grid(), grid().head(1).assign(signal=9.0)])
     with pytest.raises(BadInputError, match="model_id: expected each model once, got 'AT-plain-False-64-best'"):

@@ -8,7 +8,7 @@ import pytest
 
 from measurebench.stats import analyze
 from measurebench.stats.regressions import settings_fit
-from measurebench.stats.regressions.added import _interval
+from measurebench.stats.regressions.added import _division_errors, _interval
 from measurebench.stats.regressions.settings_fit import Beside, Design, folds
 from tests.stats.tables import grid
 
@@ -136,6 +136,26 @@ def test_few_units_constant_measures_and_tables_without_settings_say_why() -> No
 def test_the_interval_of_a_gain_is_wider_where_fewer_runs_are_left() -> None:
     # Ends 1 + 12 / units times as far from the gain as the quantiles of the resamples.
     shares = np.linspace(0.0, 1.0, 1001)
-    assert _interval(0.4, shares, 24) == pytest.approx((0.4 - 1.5 * (0.4 - 0.025), 0.4 + 1.5 * (0.975 - 0.4)))
-    assert _interval(0.4, shares, 1200) == pytest.approx((0.4 - 1.01 * (0.4 - 0.025), 0.4 + 1.01 * (0.975 - 0.4)))
-    assert _interval(0.0, np.zeros(50), 24) == (0.0, 0.0)
+    assert _interval(0.4, shares, 24, 0.0)[:2] == pytest.approx((0.4 - 1.5 * 0.375, 0.4 + 1.5 * 0.575))
+    assert _interval(0.4, shares, 1200, 0.0)[:2] == pytest.approx((0.4 - 1.01 * 0.375, 0.4 + 1.01 * 0.575))
+    nothing = "the settings determine the measure, so that it can add nothing"
+    assert _interval(0.0, np.zeros(50), 24, 0.0) == (0.0, 0.0, nothing)
+
+
+def test_the_division_into_folds_has_its_part_in_the_interval() -> None:
+    # Three divisions with gains 0.1, 0.2 and 0.3: their mean has a standard error of 0.1 / sqrt(3).
+    errors = _division_errors(np.array([[1.0, 0.9], [2.0, 1.6], [1.0, 0.7]]))
+    assert errors == pytest.approx([0.1 / np.sqrt(3)])
+    assert _division_errors(np.array([[1.0, 0.9]])) == pytest.approx([0.0])
+    low, high, reason = _interval(0.4, np.linspace(0.0, 1.0, 1001), 1200, 0.1)
+    assert low == pytest.approx(0.4 - np.hypot(1.01 * 0.375, 0.196), abs=1e-4)
+    assert high == pytest.approx(0.4 + np.hypot(1.01 * 0.575, 0.196), abs=1e-4)
+    assert reason == ""
+
+
+def test_another_seed_moves_a_gain_by_no_more_than_its_division_error_says() -> None:
+    table = grid()
+    found = [analyze(table, measures=["signal"], **(QUICK | {"seed": seed})).added.iloc[0] for seed in range(6)]
+    gains, errors = np.array([row["gain"] for row in found]), np.array([row["division_error"] for row in found])
+    assert (errors > 0).all()
+    assert gains.std(ddof=1) < 3 * errors.mean()

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Lasso
 
 from measurebench.stats import analyze
-from measurebench.stats.regressions.multivariable import DRAWS, FOLDS, _folds
+from measurebench.stats.regressions.multivariable import DRAWS, FOLDS, _folds, _weighted
 from tests.stats.tables import grid
 
 QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19}
@@ -21,6 +22,16 @@ def test_no_fold_divides_a_run_and_each_model_is_left_out_once() -> None:
     for train, test in folds:
         assert not set(units[train]) & set(units[test])
         assert len(train) + len(test) == 24
+
+
+def test_weighted_coefficients_are_those_of_scikit_learns_lasso() -> None:
+    rng = np.random.default_rng(4)
+    x, weights = rng.normal(size=(60, 5)), rng.integers(0, 4, 60).astype(float)
+    y = x @ [1.0, -0.5, 0.2, 0.0, 0.0] + rng.normal(size=60)
+    expected = Lasso(alpha=0.15, max_iter=5000).fit(x, y, sample_weight=weights).coef_
+    assert 0 in expected
+    np.testing.assert_allclose(_weighted(0.15, x, y, weights), expected, rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(_weighted(0.15, x, y, weights) == 0, expected == 0)
 
 
 def test_a_straight_line_of_two_measures_is_predicted_almost_fully() -> None:

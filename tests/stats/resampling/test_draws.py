@@ -1,3 +1,7 @@
+import itertools
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, norm
@@ -89,17 +93,47 @@ def test_donations_of_equal_units_exchange_them_whole() -> None:
     units = np.array([0, 1, 0, 1, 2, 2])
     for row in donations(units, 50, 0):
         assert sorted(row) == list(range(6))
-        pairs = {tuple(row[[0, 2]]), tuple(row[[1, 3]]), tuple(row[[4, 5]])}
+        pairs = {tuple(sorted(row[rows])) for rows in ([0, 2], [1, 3], [4, 5])}
         assert pairs == {(0, 2), (1, 3), (4, 5)}
 
 
 def test_donations_reach_every_unit_whatever_its_size() -> None:
     units = np.array([5, 5, 5, 1, 2])
     moves = donations(units, 400, 0)
-    assert set(moves[:, 0]) == {0, 3, 4}
-    assert set(moves[:, 3]) == {0, 3, 4}
-    # A donor of one model gives its value to all three; a donor of three gives its first to a unit of one.
+    assert set(moves[:, 0]) == set(moves[:, 3]) == {0, 1, 2, 3, 4}
+    # A donor of one model gives its value to all three; a donor of three gives one of its own to a unit of one.
     assert all(len(set(row[:3])) in (1, 3) for row in moves)
+
+
+@pytest.mark.parametrize("moved", [donations, lambda *of: exchanges(np.zeros(len(of[0]), np.int64), *of)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_models_of_a_unit_come_in_every_order(moved: Callable[..., np.ndarray], size: int) -> None:
+    """Names order the rows: a fixed order inside units would let the p-value depend on them."""
+    units = np.repeat(np.arange(4), size)
+    rows = moved(units, 6000, 0)
+    taken = rows[:, :size] % size  # which of its donor's models each of the first unit's takes
+    for order in itertools.permutations(range(size)):
+        share = float((taken == order).all(1).mean())
+        assert share == pytest.approx(1 / math.factorial(size), abs=0.03)
+
+
+def test_other_names_of_checkpoints_move_no_p_value_beyond_its_error() -> None:
+    """Best and last shift both columns; sorting the rows the other way round in half of the runs changes nothing."""
+    rng = np.random.default_rng(3)
+    units = np.repeat(np.arange(40), 2)
+    last = np.tile([0.0, 1.0], 40)
+    x, y = (rng.normal(size=40)[units] + last for _ in range(2))
+    other = np.arange(80)
+    other[:40] = other[:40].reshape(-1, 2)[:, ::-1].ravel()
+    found = []
+    for order in (np.arange(80), other):
+        sign_x, ranks = np.sign(x[order][:, None] - x[order]), ranks_of(y[order])
+        permuted = np.array([(sign_x * np.sign(r[:, None] - r)).sum() for r in ranks[donations(units, 1000, 5)]])
+        found.append((permuted.mean(), permuted.std()))
+    spread = found[0][1]
+    assert abs(found[0][0]) < 0.15 * spread  # the null value is 0, as that of the interval
+    assert abs(found[0][0] - found[1][0]) < 0.2 * spread
+    assert found[1][1] == pytest.approx(spread, rel=0.1)
 
 
 def test_a_rank_test_by_donations_keeps_its_level_with_unequal_units() -> None:

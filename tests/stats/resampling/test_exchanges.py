@@ -62,6 +62,23 @@ def test_weights_are_shared_read_only_and_exact_in_double() -> None:
             weights[0, 0] = 1
 
 
+@pytest.mark.parametrize("n_units", [1, 2, 3, 12, 333])
+def test_units_are_drawn_as_numpy_draws_them(n_units: int) -> None:
+    expected = np.random.default_rng(n_units).multinomial(n_units, np.full(n_units, 1 / n_units), size=700)
+    np.testing.assert_array_equal(bootstrap_weights_double(n_units, 700, n_units), expected)
+
+
+def test_exchanges_of_one_stream_are_those_of_class_after_class() -> None:
+    # Three runs in strata 0 and 3, three in 1, two in 0 and 1, and one alone.
+    units = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8])
+    strata = np.array([0, 3, 0, 3, 0, 3, 1, 1, 1, 2, 0, 1, 0, 1])
+    rng, expected = np.random.default_rng(5), np.tile(np.arange(14), (9, 1))
+    for rows in ([[0, 1], [2, 3], [4, 5]], [[6], [7], [8]], [[10, 11], [12, 13]]):
+        shuffled = np.argsort(rng.random((9, len(rows)), dtype=np.float32), axis=1)
+        expected[:, np.ravel(rows)] = np.array(rows)[shuffled].reshape(9, -1)
+    np.testing.assert_array_equal(exchanges(strata, units, 9, 5), expected)
+
+
 def test_each_unit_is_drawn_once_on_average() -> None:
     weights = bootstrap_weights(10, 4000, 0)
     # A count is about Poisson with variance 0.9: its mean over 4,000 draws has a standard error of 0.015.

@@ -106,6 +106,16 @@ def test_concordance_equals_the_sum_of_signs_with_ties_and_without(n: int) -> No
             assert found[m, k] == (np.sign(x[:, None] - x[None, :]) * signs).sum()
 
 
+@pytest.mark.parametrize("n_values", [2, 40, 5000])
+def test_many_versions_of_a_target_are_counted_as_one_is(n_values: int) -> None:
+    # Two values share a target by the hundred, 40 by threes, 5,000 hardly ever; more measures than are counted at once.
+    rng = np.random.default_rng(n_values)
+    xs = np.concatenate([rng.normal(size=(7, 130)), rng.integers(0, 9, (3, 130))])
+    targets = ranks_of(rng.integers(0, n_values, (11, 130)).astype(float))
+    found = concordances(xs, targets)[0]
+    np.testing.assert_array_equal(found, np.concatenate([concordances(xs, t[None])[0] for t in targets], axis=1))
+
+
 def test_partial_tau_equals_its_closed_form() -> None:
     # (0.5 - 0.6*0.4) / sqrt((1-0.36)(1-0.16)) = 0.26 / sqrt(0.5376)
     found = partial_tau(np.array([0.5]), np.array([0.6]), np.array([0.4]))[0]

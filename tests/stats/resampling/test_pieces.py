@@ -18,6 +18,7 @@ from measurebench.stats.resampling.pair_counts import (
     ties,
     weighted_r2,
     weighted_spearman,
+    weights_in_blocks,
 )
 
 TIED = st.lists(st.integers(0, 5), min_size=2, max_size=20).map(lambda v: np.array(v, dtype=float))
@@ -38,7 +39,7 @@ def signs(values: np.ndarray) -> np.ndarray:
 def test_rank_correlations_in_a_draw_are_those_of_the_repeated_rows() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 6, (2, 15)).astype(float)
-    units, weights = np.repeat(np.arange(5), 3), bootstrap_weights(5, 70, 1)
+    units, weights = np.repeat(np.arange(5), 3), bootstrap_weights(5, 270, 1)
     found = weighted_spearman(x, y, Drawn.of(units, weights))
     for b, weight in enumerate(weights):
         rows = np.repeat(np.arange(15), weight[units].astype(int))
@@ -60,7 +61,7 @@ def test_counts_in_every_draw_are_those_of_the_plain_double_sum(n_units: int) ->
     rng = np.random.default_rng(n_units)
     units = rng.integers(0, n_units, 40)
     x, y, heavy = rng.integers(0, 7, 40).astype(float), rng.integers(0, 9, 40).astype(float), rng.random(40)
-    weights = bootstrap_weights(n_units, 70, 0)
+    weights = bootstrap_weights(n_units, 270, 0)
     drawn = Drawn.of(units, weights)
     products, means = signs(x) * signs(y), (heavy[:, None] + heavy) / 2
     counted = (
@@ -102,6 +103,10 @@ def test_units_that_are_absent_take_no_part() -> None:
     np.testing.assert_array_equal(drawn.weights, weights[:, [1, 3]])
     np.testing.assert_array_equal(drawn.size, weights[:, [1, 3, 3]].sum(axis=1))
     assert drawn.n_units == 2
+    of_all = Drawn.of(np.array([1, 3, 3]), weights, weights_in_blocks(weights))
+    np.testing.assert_array_equal(of_all.blocks, drawn.blocks)
+    assert of_all.blocks.flags.c_contiguous
+    np.testing.assert_array_equal(drawn.blocks[0, :, :5], weights[:, [1, 3]].T)
 
 
 @pytest.mark.parametrize("scale", [2.0**-900, 1.0, 2.0**900])

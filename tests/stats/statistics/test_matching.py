@@ -99,3 +99,16 @@ def test_a_tie_in_the_measure_is_half_an_error_and_the_direction_turns_it() -> N
         assert [row.statistic for row in rows] == ["sign_error_mean", "sign_error_max"] * 2
         assert {row.estimate for row in rows} == {expected}
         assert rows[1].level == "x -> y"
+
+
+def test_changes_that_few_sure_pairs_support_are_not_resampled() -> None:
+    levels = {"a": ["x", "y"] * 5, "b": [str(k // 2) for k in range(10)]}
+    match = matching("a", levels, np.arange(10))
+    x = np.arange(10.0)
+    draws = Draws(bootstrap_weights(10, 30, 0), 39, 0)
+    env = environments(Changes.of(match, x, None), x, 1, permuted_signs(match, x, moves(match, draws)), draws)
+    assert env.losses.tolist() == [0.0]
+    assert not env.changes.kept.any()
+    assert np.isnan(env.drawn).all()
+    assert np.isnan(env.permuted).all()
+    assert all(np.isnan(row.estimate) and "surely differ" in row.reason for row in sign_errors([env]))

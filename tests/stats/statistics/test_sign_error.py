@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
-from measurebench.stats.statistics.sign_error import _together, pair_weights
+from measurebench.stats.judging.adjustment import benjamini_hochberg
+from measurebench.stats.statistics.sign_error import _together, _two_sided, pair_weights
 from tests.stats.tables import grid
 
 
@@ -47,7 +48,7 @@ def test_a_perfect_measure_makes_no_error_and_its_negative_only_errors() -> None
     worst = analysis.select("sign_error_max").set_index("measure")
     assert worst.loc["perfect", "estimate"] == 0
     assert worst.loc["opposite", "estimate"] == 1
-    assert worst.loc["perfect", "p_value"] < 0.05 < worst.loc["opposite", "p_value"]
+    assert (worst["p_value"] < 0.05).all()  # both differ from chance, one by failing nowhere and one by failing
 
 
 def test_few_sure_pairs_give_a_reason_in_place_of_a_number() -> None:
@@ -80,3 +81,37 @@ def test_the_sign_error_over_all_settings_takes_those_of_the_settings_as_if_they
     alone = _together([np.column_stack([draws, draws + 1])])
     assert alone[0] == pytest.approx(draws[:, 0] + 0.5)  # within one setting the environments are drawn together
     assert alone[1] == pytest.approx(draws[:, 0] + 1)
+
+
+def test_the_p_value_of_the_worst_error_is_two_sided_and_holds_its_level() -> None:
+    null = np.arange(199) / 199  # 199 exchanges
+    assert _two_sided(-1.0, null) == _two_sided(2.0, null) == pytest.approx(2 / 200)
+    assert _two_sided(0.5, null) == 1
+    rng = np.random.default_rng(0)
+    errors = rng.random((400, 200, 3)).max(axis=2)  # the worst of three: 0.75 on average by chance, not 0.5
+    p = np.array([_two_sided(row[0], row[1:]) for row in errors])
+    assert np.mean(p <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+    assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=0.08)
+
+
+def test_the_worst_of_one_change_is_judged_as_its_mean_is() -> None:
+    # A setting with one change: mean and worst are the same number, so that both find the same of it.
+    table = grid().assign(n_train=100_000, n_test=100_000)
+    rng = np.random.default_rng(3)
+    table["robust_gap_pgd"] = rng.permutation(48) / 50
+    table["opposite"] = -table["robust_gap_pgd"] + 0.05 * rng.normal(size=48)
+    found = analyze(table, measures=["opposite"], bootstrap=400, permutations=399)
+    mean, worst = (found.select(f"sign_error_{name}", "setting_stop").iloc[0] for name in ("mean", "max"))
+    assert worst["estimate"] == mean["estimate"] > 0.8
+    assert worst["p_value"] < 0.02
+    assert mean["p_value"] < 0.02
+
+
+def test_p_values_of_the_worst_error_are_adjusted_by_themselves() -> None:
+    found = analyze(grid().assign(n_train=100_000, n_test=100_000), bootstrap=60, permutations=99).correlations
+    own = found[(found["statistic"] == "sign_error_max") & found["p_value"].notna()]
+    assert len(own) > 3
+    np.testing.assert_allclose(own["p_adjusted"], benjamini_hochberg(own["p_value"].to_numpy()))
+    whole = (found["axis"] == "") & found["statistic"].isin(["tau_b", "tau_a", "spearman"])
+    rest = found[~whole & (found["statistic"] != "sign_error_max") & found["p_value"].notna()]
+    np.testing.assert_allclose(rest["p_adjusted"], benjamini_hochberg(rest["p_value"].to_numpy()))
