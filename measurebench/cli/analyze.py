@@ -215,7 +215,7 @@ def _tell(analysis: "Analysis") -> None:
     judged = sorted(analysis.judgements.to_dict("records"), key=lambda row: order[row["measure"]])
     for row in judged:
         say(f"- {row['sentence']}")
-    for line in _controls_and_best(analysis):
+    for line in [*_reliability(analysis), *_controls_and_best(analysis)]:
         say(line)
     for sentence in [*analysis.notes, *analysis.power["sentence"].head(1)]:
         say(f"Note: {sentence}")
@@ -231,21 +231,32 @@ def _controls_and_best(analysis: "Analysis") -> list[str]:
         lines.append(f"Negative controls, which know nothing of the networks: tau_b of {', '.join(shown)}")
     ranked = analysis.stability.sort_values("share_first", ascending=False, kind="stable")
     if len(first := ranked[ranked["may_be_best"]]):
-        told = dict(zip(analysis.judgements["measure"], analysis.judgements["verdict"], strict=True))
+        told = {str(row["measure"]): row for row in analysis.judgements.to_dict("records")}
         shown = [
             f"{row['measure']} ({row['share_first']:.0%}){_unless_holding(told[row['measure']])}"
             for row in first.to_dict("records")
         ]
-        lines.append(f"May have the largest tau (share of resamples in which it is first): {', '.join(shown)}")
+        lines.append(f"May have the largest |tau| (share of resamples in which it is first): {', '.join(shown)}")
     return lines
 
 
-def _unless_holding(verdict: str) -> str:
+def _unless_holding(judged: Any) -> str:
     """Return the words of a verdict by which a measure does not hold, so that a large tau alone is not called best."""
     from measurebench.stats.judging.best import holds
-    from measurebench.stats.judging.verdict import VERDICTS
+    from measurebench.stats.judging.verdict import row_words
 
-    return "" if holds(verdict) else f", which {VERDICTS[verdict]}"
+    return "" if holds(judged["verdict"]) else f", which {row_words(judged)}"
+
+
+def _reliability(analysis: "Analysis") -> list[str]:
+    """Return one line on how much of the target's variance is no sampling error, over all models and by defense."""
+    known = analysis.levels[analysis.levels["reliability"].notna() & analysis.levels["axis"].isin(_axes(analysis))]
+    told = [f"{row['level'] or 'all models'} {row['reliability']:.2f}" for row in known.to_dict("records")]
+    return [f"Share of the target's variance that is no sampling error: {', '.join(told)}"] if told else []
+
+
+def _axes(analysis: "Analysis") -> tuple[str, ...]:
+    return ("", analysis.defense) if analysis.defense else ("",)
 
 
 def _stands(row: dict[str, float | str]) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "FITS",
     "FRAGILITY",
     "JUDGEMENTS",
+    "LEVELS",
     "MATCHING",
     "MIXED",
     "MULTIVARIABLE",
@@ -81,6 +82,7 @@ JUDGEMENTS = (
     "added_ci_high",
     "detectable_tau",
     "edge",
+    "opposite",
 )
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
@@ -124,7 +126,18 @@ MIXED = (
 )
 MULTIVARIABLE = ("measure", "coefficient", "selection_frequency", "n_models", "n_draws")
 AXES_R2 = ("axis", "n_models", "r2", "r2_without", "drop")
-POWER = ("scope", "level", "n_models", "n_units", "alpha", "power", "detectable_tau", "sentence", "too_few")
+POWER = (
+    "scope",
+    "level",
+    "n_models",
+    "n_units",
+    "alpha",
+    "power",
+    "detectable_tau",
+    "sentence",
+    "too_few",
+    "alpha_alone",
+)
 STANDING = (
     "model_id",
     "measure",
@@ -174,6 +187,7 @@ FRAGILITY = (
     "shift_low",
     "shift_high",
 )
+LEVELS = ("axis", "level", "n_models", "n_units", "target_variance", "error_variance", "reliability")
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -196,6 +210,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "fragility": FRAGILITY,
     "controls": CORRELATIONS,
     "control_judgements": JUDGEMENTS,
+    "levels": LEVELS,
 }
 
 
@@ -231,6 +246,7 @@ class Analysis:
     Slopes are in target units per standard deviation of the measure over the models used.
     ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.verdict.VERDICTS``,
     ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
+    ``opposite`` names the defenses that show the sign opposite to that over all models, where none shows that sign.
     ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
     for other populations (axis "without", level "Standard") and for test robust accuracy as the target.
     ``matching``: what psi rests on per axis. ``environments``: the sign error for each change of one setting.
@@ -244,6 +260,8 @@ class Analysis:
     one pair cannot tell apart; and whether the gaps of these pairs shift systematically.
     ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
     alone predict), ``control_judgements`` what the rules of the measures say of them.
+    ``levels``: the models, independent units and reliability of the target (the share of its variance that is no
+    sampling error) over all models (axis and level empty) and inside each level of each setting.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 
@@ -273,6 +291,7 @@ class Analysis:
     fragility: pd.DataFrame = field(default_factory=_empty("fragility"))
     controls: pd.DataFrame = field(default_factory=_empty("controls"))
     control_judgements: pd.DataFrame = field(default_factory=_empty("control_judgements"))
+    levels: pd.DataFrame = field(default_factory=_empty("levels"))
     gap_error: dict[str, Any] = field(default_factory=dict)
     multivariable_fit: dict[str, Any] = field(default_factory=dict)
     filters: tuple[FilterStep, ...] = ()

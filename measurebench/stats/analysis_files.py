@@ -41,6 +41,7 @@ _TEXT = frozenset(
         "note",
         "scope",
         "edge",
+        "opposite",
         "variant",
     }
 )
@@ -152,6 +153,7 @@ def _from_json(plain: dict[str, Any]) -> Analysis:
         "fragility",
         "controls",
         "control_judgements",
+        "levels",
     }  # tables that analyses of the first release lack
     values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis) if each.name not in later}
     values |= {name: plain.get(name, []) for name in later}

@@ -15,7 +15,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import ALPHA
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
-from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg
+from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, realised_levels
 from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
@@ -27,7 +27,7 @@ from measurebench.stats.population.memory import check_memory
 from measurebench.stats.population.missing_values import missing_notes
 from measurebench.stats.population.population import CONVERGED_AT, Population, read_population
 from measurebench.stats.population.roles import require
-from measurebench.stats.population.target_error import gap_error, target_error
+from measurebench.stats.population.target_error import gap_error, level_reliability, target_error
 from measurebench.stats.regressions.added import added, added_rows
 from measurebench.stats.regressions.linear import Regressions, settings_importance
 from measurebench.stats.regressions.lines import lines, residuals
@@ -113,6 +113,7 @@ def analyze(
         target=target,
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
+        levels=tidy(level_reliability(population, question.error), TABLES["levels"]),
         notes=_notes(population, question, permutations),
         provenance={**draws, **kept, "run": run, "cluster": cluster, **_provenance(table)},
         **_described(population),
@@ -138,7 +139,8 @@ def _found(
     beside = controls(population, all_draws, question, correlations)
     found_added = added_rows([*gains, *beside.added]) if gains else None
     counts = draws["bootstrap"], draws["permutations"]
-    judged = partial_of(_judged, population, control, infos, found_added, margin, counts)
+    power = power_notes(population, realised_levels(correlations))
+    judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts)
     return {
         "correlations": correlations,
         "judgements": judged(correlations, tuple(population.measures)),
@@ -147,6 +149,7 @@ def _found(
         "fragility": tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
         "controls": beside.correlations,
         "control_judgements": judged(beside.correlations, beside.names),
+        "power": tidy(power, TABLES["power"]),
         **_tables(population, findings, draws["seed"]),
     }
 
@@ -156,6 +159,7 @@ def _judged(
     control: str | None,
     infos: Mapping[str, MeasureInfo],
     gains: Mapping[str, Mapping[str, Any]] | None,
+    power: Sequence[Mapping[str, Any]],
     margin: float,
     draws: tuple[int, int],
     rows: pd.DataFrame,
@@ -170,7 +174,7 @@ def _judged(
         infos,
         is_gap(population.target),
         added=gains,
-        power=power_notes(population),
+        power=power,
         margin=margin,
         draws=draws,
     )
@@ -255,7 +259,6 @@ def _tables(population: Population, findings: Findings, seed: int) -> dict[str, 
         "mixed": [mixed(population, name) for name in population.measures] if population.defense else [],
         "multivariable": together,
         "axes_r2": settings_importance(population),
-        "power": power_notes(population),
         "undefined": _undefined(population, findings) + regressions.undefined,
     }
     tables: dict[str, Any] = {name: tidy(rows, TABLES[name]) for name, rows in found.items()}

@@ -44,8 +44,8 @@ def figure(study: Study) -> Figure:
         "tau",
         COLUMNS,
         f"τ is 1 where a larger value of the measure always means a larger {study.target.short}, −1 where it always "
-        "means a smaller one, and 0 where it tells nothing. Bold: the association is shown, that is, the 95 % interval "
-        "excludes 0 and the adjusted p is at most 0.05. Faded: fewer than "
+        "means a smaller one, and 0 where it tells nothing. Bold: the association is shown, that is, the pointwise "
+        "95 % interval excludes 0 and the adjusted p is at most 0.05. Faded: fewer than "
         f"{FEW_PAIRS} pairs of models. Choose a cell to see its models." + _about_controls(study),
         picks=True,
         rows=len(drawn),
@@ -67,8 +67,8 @@ def _about_controls(study: Study) -> str:
         return ""
     return (
         " The last rows are negative controls, which know nothing of the networks: random numbers, and what the "
-        "training settings alone predict for runs that they have not seen. A measure that does no better tells what "
-        "they tell."
+        "training settings alone predict for runs that they have not seen. A measure that does no better may know no "
+        "more than they do."
     )
 
 

@@ -26,6 +26,7 @@ from measurebench.reporting.html.wording import (
     measure_name,
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
+from measurebench.stats.judging.verdict import GAIN
 
 __all__ = ["STEPS", "TITLE", "figure", "fit_lines", "inside", "sentence", "template"]
 
@@ -33,6 +34,14 @@ TITLE = "@title"
 STEPS = POINTS - 1
 # Verdicts that one direction over all models would contradict.
 _NEITHER_WAY = frozenset({"turns_with_defense", "within_defenses_only", "too_few"})
+# What is added to the direction over all models where the measure does not hold.
+_BEYOND = {
+    "tells_settings": "; beside the settings, one slope for all models lowers the squared error by less than "
+    f"{100 * GAIN:.0f} %",
+    "untested_beside_settings": ", perhaps no more than the settings predict",
+    "explained_by_train_accuracy": ", of which less than half is left with train robust accuracy held fixed",
+    "turns_with_train_accuracy": ", and the other way with train robust accuracy held fixed",
+}
 
 
 def figure(study: Study, measure: str) -> Figure:
@@ -104,8 +113,7 @@ def sentence(study: Study, measure: str) -> str:
     if not is_sure(row):
         return f"{name}: no association with {target.the} is shown {told}"
     way = f"larger values go with {'larger' if row['estimate'] > 0 else 'smaller'} {target.many}"
-    beyond = ", as the settings predict" if code == "tells_settings" else ""
-    return f"{name}: {way}{beyond} {told}"
+    return f"{name}: {way}{_BEYOND.get(str(code), '')} {told}"
 
 
 def inside(study: Study, measure: str) -> str:

@@ -18,7 +18,7 @@ from measurebench.reporting.html.wording import (
 )
 from measurebench.reporting.subject.study import ALL, Study, is_sure
 from measurebench.stats.judging.best import holds
-from measurebench.stats.judging.verdict import verdict_words
+from measurebench.stats.judging.verdict import row_words
 
 __all__ = ["Finding", "Number", "best_measure", "finding"]
 
@@ -92,7 +92,7 @@ def _best_words(study: Study, name: str, row: dict[str, Any]) -> str:
     best = f"{named} follows {_the_long(study)} best ({tau})"
     if other == name:
         return best
-    larger = f"{measure_name(other, study.infos)} has the larger τ ({fixed(study.estimate(other)['estimate'])})"
+    larger = f"{measure_name(other, study.infos)} has the larger |τ| ({fixed(study.estimate(other)['estimate'])})"
     doubt = _DOUBTS.get(study.verdicts[other]) or _words(study, other)
     return f"{best} among the measures that tell more than the training settings; {larger}, but {doubt}"
 
@@ -101,7 +101,7 @@ def _words(study: Study, name: str) -> str:
     """Return the verdict on a measure in words."""
     judged = study.analysis.judgements
     row = judged[judged["measure"] == name].iloc[0]
-    return verdict_words(str(row["verdict"]), bool(row["reversal"]))
+    return row_words({str(key): value for key, value in row.items()})
 
 
 def _the_long(study: Study) -> str:

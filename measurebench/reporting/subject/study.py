@@ -23,7 +23,7 @@ from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.judging.best import best_first
 from measurebench.stats.judging.significance import significant as is_sure
-from measurebench.stats.judging.verdict import verdict_words
+from measurebench.stats.judging.verdict import row_words
 from measurebench.stats.population.population import identified, is_standard, level_names
 from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
 
@@ -114,9 +114,8 @@ class Study:
     @cached_property
     def verdict_words(self) -> Mapping[str, str]:
         """The verdict of each measure in words, which follow its name."""
-        judged = self.analysis.judgements
-        columns = (judged[name] for name in ("measure", "verdict", "reversal"))
-        return {str(name): verdict_words(code, bool(turns)) for name, code, turns in zip(*columns, strict=True)}
+        records = self.analysis.judgements.to_dict("records")
+        return {str(row["measure"]): row_words({str(k): v for k, v in row.items()}) for row in records}
 
     @cached_property
     def target(self) -> Target:

@@ -1,16 +1,32 @@
 """Corrects p-values for the number of tests: Holm for the primary family, Benjamini-Hochberg for the rest."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from measurebench.core.intervals import ALPHA
+from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "adjusted", "benjamini_hochberg", "common_family", "holm"]
+__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "common_family", "holm", "realised_levels"]
 
 PRIMARY = "tau_b"
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The p-value, before adjustment, at which one more association would be shown.
+
+    ``overall`` is that of tau_b over all models, ``inside`` that inside a defense, and ``alone`` that inside a defense
+    where nothing is shown over all models.
+    """
+
+    overall: float = ALPHA
+    inside: float = ALPHA
+    alone: float = ALONE
 
 
 def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
@@ -78,3 +94,22 @@ def benjamini_hochberg(p: Floats) -> Floats:
     result = np.empty(len(p))
     result[order] = np.minimum(1.0, np.minimum.accumulate(scaled[::-1])[::-1])
     return result
+
+
+def realised_levels(correlations: pd.DataFrame) -> Levels:
+    """Return the levels that the adjustments came to on these correlations, whose ``p_adjusted`` is filled in.
+
+    Holm: where k of m measures are shown, a further one needs a p-value of 0.05 / (m - k). Benjamini-Hochberg: where k
+    of m tests are shown, a further one needs 0.05 (k + 1) / m at most. A lower p-value could carry others with it, so
+    that this is strict rather than lax. Families without p-values have the level of a single test.
+    """
+    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
+    family = correlations[common_family(correlations)]
+    overall, within = (rows["p_adjusted"].dropna().to_numpy(dtype=float) for rows in (whole, family))
+    left = max(1, len(overall) - int((overall <= ALPHA).sum()))
+    return Levels(ALPHA / left, _stepped_up(within, ALPHA), _stepped_up(within, ALONE))
+
+
+def _stepped_up(p_adjusted: Floats, q: float) -> float:
+    """Return the p-value that one more test needs to have an adjusted one of q by Benjamini-Hochberg."""
+    return q * min(1.0, (1 + int((p_adjusted <= q).sum())) / max(1, len(p_adjusted)))

@@ -4,14 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import ALPHA
+from measurebench.stats.judging.adjustment import Levels
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.intervals import FEW_UNITS
 
-__all__ = ["POWER", "chance_to_show", "detectable_tau", "null_deviation", "power_notes"]
+__all__ = ["POWER", "TOO_FEW_TO_SAY", "can_show", "chance_to_show", "detectable_tau", "null_deviation", "power_notes"]
 
 POWER = 0.8  # the usual convention (Cohen 1988): found four times in five
 # The variance of arctanh(tau) is about 0.437 / (n - 4) for normal variables (Fieller, Hartley and Pearson 1957).
 _SPREAD, _LOST = 0.437, 4
+
+TOO_FEW_TO_SAY = "too few runs to say what would be shown"
+"""What is said in place of a detectable tau that ``detectable_tau`` does not give."""
 
 
 def null_deviation(n: int) -> float:
@@ -25,12 +29,25 @@ def null_deviation(n: int) -> float:
     return float(np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))) if n > 1 else float("nan")
 
 
+def can_show(n: int, alpha: float) -> bool:
+    """Say whether a perfect order of n models, of which there are 2 in n!, has a p-value of at most ``alpha``.
+
+    Below five models the answer is no: arctanh(tau) has no variance there.
+
+    >>> can_show(5, 0.05), can_show(5, 0.01)
+    (True, False)
+    """
+    from scipy.special import gammaln
+
+    return n > _LOST and bool(np.log(2) - gammaln(n + 1) <= np.log(alpha))
+
+
 def detectable_tau(n: int, alpha: float, power: float = POWER) -> float:
     """Return the |tau| found significant at ``alpha`` (two-sided) with probability ``power`` in n models.
 
     The test compares tau with its deviation under independence; arctanh(tau) spreads around the truth with variance
-    0.437 / (n - 4) (Fieller, Hartley and Pearson 1957). NaN where nothing could be shown: fewer than five models, or
-    so few that not even a perfect order, of which there are 2 in n!, has a p-value of ``alpha``.
+    0.437 / (n - 4) (Fieller, Hartley and Pearson 1957). NaN below 12 models, where both are too rough, and where the
+    test asks for more than a tau of 1.
 
     >>> round(detectable_tau(48, 0.05), 2)
     0.27
@@ -38,7 +55,9 @@ def detectable_tau(n: int, alpha: float, power: float = POWER) -> float:
     from scipy.special import ndtri
 
     critical = _critical(n, alpha)
-    return float(np.tanh(np.arctanh(critical) + ndtri(power) * _deviation(n))) if critical < 1 else float("nan")
+    if n < FEW_UNITS or not critical < 1:
+        return float("nan")
+    return float(np.tanh(np.arctanh(critical) + ndtri(power) * _deviation(n)))
 
 
 def chance_to_show(tau: float, n: int, alpha: float) -> float:
@@ -49,51 +68,42 @@ def chance_to_show(tau: float, n: int, alpha: float) -> float:
     """
     from scipy.special import ndtr
 
-    critical = _critical(n, alpha)
-    if not critical < 1:
+    if not can_show(n, alpha):
         return 0.0
+    # Near 1 the normal approximation asks for more than a perfect order, which the exact test allows.
+    critical = min(_critical(n, alpha), 1 - 1e-3)
     return float(ndtr((np.arctanh(abs(tau)) - np.arctanh(critical)) / _deviation(n)))
 
 
 def _critical(n: int, alpha: float) -> float:
-    """Return the smallest significant |tau|; infinite where nothing is."""
-    from scipy.special import gammaln, ndtri
+    """Return the smallest significant |tau| by the normal approximation, which may be above 1; n of at least 2."""
+    from scipy.special import ndtri
 
-    if n <= _LOST or np.log(2) - gammaln(n + 1) > np.log(alpha):
-        return float("inf")
-    # Near 1 the normal approximation asks for more than a perfect order, which the exact test above allows.
-    return float(min(-ndtri(alpha / 2) * null_deviation(n), 1 - 1e-3))
+    return float(-ndtri(alpha / 2) * null_deviation(n))
 
 
 def _deviation(n: int) -> float:
     return float(np.sqrt(_SPREAD / (n - _LOST)))
 
 
-def power_notes(population: Population) -> list[dict[str, Any]]:
-    """Return the smallest tau that could have been shown, over all models and inside each defense.
+def power_notes(population: Population, levels: Levels) -> list[dict[str, Any]]:
+    """Return the tau that would be shown in four of five such tables, over all models and inside each defense.
 
-    n is the number of independent units (training runs or papers), alpha is 0.05 divided by the measures.
+    n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
+    would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models.
     """
-    alpha = ALPHA / max(1, len(population.measures))
     scopes = [("all", "", np.arange(len(population.y)))]
     if population.defense is not None and population.defense in population.levels:
         names = np.array(population.levels[population.defense], dtype=object)
         scopes += [("defense", str(d), np.flatnonzero(names == d)) for d in sorted(set(names.tolist()))]
-    return [_note(population, scope, level, rows, alpha) for scope, level, rows in scopes]
+    return [_note(population, scope, level, rows, levels) for scope, level, rows in scopes]
 
 
-def _note(population: Population, scope: str, level: str, rows: Any, alpha: float) -> dict[str, Any]:
+def _note(population: Population, scope: str, level: str, rows: Any, levels: Levels) -> dict[str, Any]:
     units = len(np.unique(population.units[rows]))
-    tau = detectable_tau(units, alpha)
-    where = f"within {level}" if level else "over all models"
-    if np.isnan(tau):
-        sentence = f"{where.capitalize()}, {units} independent units are too few to show any tau at all."
-    else:
-        sentence = (
-            f"{where.capitalize()}, {units} independent units show a tau of {tau:.2f} or more "
-            f"four times in five at a level of {alpha:.2g}; weaker associations may have been missed."
-        )
-    sentence = sentence if not level else f"Within {level}{sentence[len(where) :]}"
+    alpha, alone = (levels.inside, levels.alone) if level else (levels.overall, levels.overall)
+    tau, possible = detectable_tau(units, alpha), can_show(units, alpha)
+    where = f"Within {level}" if level else "Over all models"
     return {
         "scope": scope,
         "level": level,
@@ -102,6 +112,18 @@ def _note(population: Population, scope: str, level: str, rows: Any, alpha: floa
         "alpha": alpha,
         "power": POWER,
         "detectable_tau": tau,
-        "too_few": bool(np.isnan(tau)),
-        "sentence": sentence,
+        "too_few": not possible,
+        "alpha_alone": alone,
+        "sentence": f"{where}, {_sentence(units, alpha, tau, possible)}",
     }
+
+
+def _sentence(units: int, alpha: float, tau: float, possible: bool) -> str:
+    if not possible:
+        return f"{units} independent units are too few to show any tau at all."
+    if np.isnan(tau):
+        return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
+    return (
+        f"with {units} independent units, an association of {tau:.2f} would be shown in four of five such tables, at a "
+        f"level of {alpha:.2g}; weaker ones may have been missed."
+    )

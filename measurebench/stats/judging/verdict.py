@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.intervals import ALPHA
-from measurebench.stats.judging.power import chance_to_show, detectable_tau
-from measurebench.stats.judging.significance import Row, shown_inside, significant
+from measurebench.stats.judging.power import can_show, chance_to_show, detectable_tau
+from measurebench.stats.judging.significance import ALONE, Row, shown_inside, significant
 
 __all__ = [
     "EFFECT",
@@ -19,6 +19,8 @@ __all__ = [
     "VERDICTS",
     "Evidence",
     "is_small",
+    "opposite_inside",
+    "row_words",
     "sign",
     "verdict",
     "verdict_words",
@@ -43,6 +45,9 @@ The slope of the measure is estimated from so many units, which costs about 1 / 
 allowance, a measure with a tau of 0.3 was said to tell what the settings tell in 14 % of tables of 24 runs.
 """
 
+# Below this a gain is that of rounding alone.
+_NO_GAIN = 1e-9
+
 VERDICTS = {
     "holds_everywhere": "holds over all models and inside every defense",
     "holds_overall": "holds over all models, and inside some defenses",
@@ -51,8 +56,12 @@ VERDICTS = {
     "between_defenses_only": "holds over all models, but is shown inside no defense",
     "within_defenses_only": "is shown inside defenses, but not over all models",
     "turns_with_defense": "changes sign between defenses",
-    "explained_by_train_accuracy": "is explained by train robust accuracy",
-    "tells_settings": "tells little or nothing beyond the training settings",
+    "turns_with_train_accuracy": "has the opposite sign with train robust accuracy, which is a part of the gap, held "
+    "fixed",
+    "explained_by_train_accuracy": "keeps less than half of tau with train robust accuracy, which is a part of the "
+    "gap, held fixed",
+    "tells_settings": f"lowers the squared error beside the settings by less than {100 * GAIN:.0f} %, with one slope "
+    "for all models",
     "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
     "unknown": "shows no association beyond chance, and does not rule one out",
@@ -69,7 +78,8 @@ class Evidence:
     ``total`` is tau_b over all models, ``inside`` tau in each defense, ``held`` the partial tau given train robust
     accuracy, ``added`` what the measure adds to the settings on held-out runs (None without settings). ``units`` says
     how many independent units there are over all models ("") and in each defense, empty where that is unknown;
-    ``alpha`` is the level that one measure among many must reach.
+    ``alpha``, ``alpha_inside`` and ``alpha_alone`` are the p-values, before adjustment, at which one more association
+    would be shown: over all models, inside a defense, and there where nothing is shown over all models.
     """
 
     total: Row | None
@@ -79,6 +89,8 @@ class Evidence:
     units: Mapping[str, int] = field(default_factory=dict)
     alpha: float = ALPHA
     margin: float = MARGIN
+    alpha_inside: float = ALPHA
+    alpha_alone: float = ALONE
 
     @property
     def has_total(self) -> bool:
@@ -98,23 +110,48 @@ class Evidence:
         """Say whether the association inside a defense counts (``shown_inside``)."""
         return shown_inside(row, self.total)
 
-    def too_few(self, row: Row, level: str = "") -> bool:
-        """Say whether so few units could have shown nothing at all, even a perfect order."""
+    def level_of_test(self, level: str = "") -> float:
+        """Return the p-value that an association would have to reach over all models, or inside a defense."""
+        if not level:
+            return self.alpha
+        return self.alpha_inside if self.overall else self.alpha_alone
+
+    def detectable(self, row: Row, level: str = "") -> float:
+        """Return the tau that would be shown four times in five; NaN where that cannot be said (``detectable_tau``)."""
         n = self.n_units(row, level)
-        return n is not None and not significant(row) and bool(np.isnan(detectable_tau(n, self.alpha)))
+        return float("nan") if n is None else detectable_tau(n, self.level_of_test(level))
+
+    def too_few(self, row: Row, level: str = "") -> bool:
+        """Say whether so few units could have shown nothing at all, even a perfect order.
+
+        Inside a defense at the level of an association that is shown by itself, whatever is shown over all models.
+        """
+        n = self.n_units(row, level)
+        return n is not None and not significant(row) and not can_show(n, self.alpha_inside if level else self.alpha)
 
     def blind(self, row: Row, level: str) -> bool:
-        """Say whether a defense would have shown tau over all models, if that held inside, less than 4 times in 5."""
-        n = self.n_units(row, level)
-        if n is None or self.total is None:
-            return False
-        tau = detectable_tau(n, self.alpha)
-        return bool(np.isnan(tau) or tau > abs(self.total["estimate"]))
+        """Say whether tau over all models, if it held inside a defense, would be shown there less than 4 times in 5.
 
-    def adds_too_little(self, added: Row) -> bool:
-        """Say whether the measure surely lowers the error beside the settings by less than ``GAIN``."""
-        determined = added["ci_low"] == added["ci_high"] == 0
-        return determined or bool(added["ci_high"] < self.least_gain)
+        A defense of fewer than 12 units, of which that cannot be said, counts as blind.
+        """
+        if self.total is None or self.n_units(row, level) is None:
+            return False
+        return not self.detectable(row, level) <= abs(self.total["estimate"])
+
+    @property
+    def determined(self) -> bool:
+        """Whether the settings determine the measure, so that it adds nothing and no resample says otherwise."""
+        if self.added is None or not np.isfinite(self.added["gain"]):
+            return False
+        ends = self.added["ci_low"], self.added["ci_high"]
+        return ends == (0, 0) or (not np.isfinite(ends).any() and abs(self.added["gain"]) < _NO_GAIN)
+
+    @property
+    def adds_too_little(self) -> bool:
+        """Whether the measure surely lowers the error beside the settings by less than ``GAIN``."""
+        if self.added is None:
+            return False
+        return self.determined or bool(self.added["ci_high"] < self.least_gain)
 
     @property
     def least_gain(self) -> float:
@@ -122,24 +159,38 @@ class Evidence:
         n = self.n_units(self.total) if self.total else None
         return GAIN - (SLOPE_COST / n if n else 0.0)
 
-    def underpowered(self, row: Row, level: str = "") -> bool:
-        """Say whether a tau of 0.5 would have been shown less than half of the time."""
-        n = self.n_units(row, level)
+    def underpowered(self, row: Row) -> bool:
+        """Say whether a tau of 0.5 over all models would have been shown less than half of the time."""
+        n = self.n_units(row)
         return n is not None and chance_to_show(EFFECT, n, self.alpha) < HALF
 
 
 def verdict(of: Evidence) -> tuple[str, bool]:
-    """Return the verdict, and whether all models together contradict every defense (a Simpson reversal)."""
+    """Return the verdict, and whether several defenses contradict all models together (a Simpson reversal).
+
+    The verdicts are tried in a fixed order, and the first that fits is given: no tau; opposite signs; shown inside
+    defenses only; not shown; the settings; train robust accuracy; where it holds.
+    """
     if not of.has_total or of.total is None:
         return ("too_few" if of.total is not None and of.too_few(of.total) else "undetermined"), False
     shown = [row for row in of.inside if of.shown(row)]
-    signs = {sign(row["estimate"]) for row in shown}
-    reversal = of.overall and bool(signs) and sign(of.total["estimate"]) not in signs
-    if len(signs) == 2 or reversal:
-        return "turns_with_defense", reversal
+    opposite = opposite_inside(of)
+    if opposite or len({sign(row["estimate"]) for row in shown}) == 2:
+        return "turns_with_defense", len(opposite) > 1
     if shown and not of.overall:
         return "within_defenses_only", False
     return (_shown(of, of.total, shown) if of.overall else _not_shown(of, of.total)), False
+
+
+def opposite_inside(of: Evidence) -> list[str]:
+    """Return the defenses that show the sign opposite to that over all models.
+
+    None where nothing is shown over all models, or where another defense shows the sign over all models.
+    """
+    shown = [row for row in of.inside if of.shown(row)]
+    if not of.overall or of.total is None or sign(of.total["estimate"]) in {sign(row["estimate"]) for row in shown}:
+        return []
+    return [str(row["level"]) for row in shown]
 
 
 def _not_shown(of: Evidence, total: Row) -> str:
@@ -162,9 +213,9 @@ def is_small(row: Row, margin: float = MARGIN) -> bool:
 
 def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
     if of.added is not None and not of.added["ci_low"] > 0:
-        return "tells_settings" if of.adds_too_little(of.added) else "untested_beside_settings"
-    if _explained(total, of.held):
-        return "explained_by_train_accuracy"
+        return "tells_settings" if of.adds_too_little else "untested_beside_settings"
+    if fixed := _with_train_accuracy(total, of.held):
+        return fixed
     if not of.inside:
         return "holds_undivided"
     judged = [row for row in of.inside if np.isfinite(row["estimate"])]
@@ -176,21 +227,42 @@ def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
     return "holds_untested_inside" if untested else "between_defenses_only"
 
 
-def _explained(total: Row, held: Row | None) -> bool:
-    """Say whether tau changes sign with train accuracy held fixed, or falls below half and is not shown any more."""
-    if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
-        return False
-    turned = sign(held["estimate"]) != sign(total["estimate"])
-    return turned or (not significant(held) and abs(held["estimate"]) < abs(total["estimate"]) / 2)
+def _with_train_accuracy(total: Row, held: Row | None) -> str:
+    """Return the verdict where tau is shown to change sign with train accuracy held fixed, or falls below half.
 
-
-def verdict_words(code: str, reversal: bool = False) -> str:
-    """Return a verdict in words; with ``reversal`` the sign turns against that over all models, not between defenses.
-
-    >>> verdict_words("turns_with_defense", reversal=True)
-    'has the opposite sign inside defenses'
+    Below half counts only where it is not shown any more.
     """
-    return "has the opposite sign inside defenses" if reversal else VERDICTS[code]
+    if held is None or not np.isfinite(held["estimate"]) or not np.isfinite(held["ci_low"]):
+        return ""
+    left = held["estimate"] * np.sign(total["estimate"])
+    if significant(held):
+        return "turns_with_train_accuracy" if left < 0 else ""
+    return "explained_by_train_accuracy" if left < abs(total["estimate"]) / 2 else ""
+
+
+def verdict_words(code: str, opposite: str = "") -> str:
+    """Return a verdict in words.
+
+    ``opposite`` names, between commas, the defenses that show the sign opposite to that over all models.
+
+    >>> verdict_words("turns_with_defense"), verdict_words("turns_with_defense", "TRADES")
+    ('changes sign between defenses', 'has the opposite sign inside TRADES')
+    """
+    return f"has the opposite sign inside {' and '.join(opposite.rsplit(', ', 1))}" if opposite else VERDICTS[code]
+
+
+def row_words(row: Mapping[str, Any]) -> str:
+    """Return the verdict of a judgement in words, as they follow the measure's name.
+
+    A judgement of an earlier version has no column ``opposite``; its ``reversal`` says that the sign is opposite.
+
+    >>> row_words({"verdict": "turns_with_defense", "reversal": True, "opposite": "AT, TRADES"})
+    'has the opposite sign inside AT and TRADES'
+    """
+    opposite = row.get("opposite")
+    if not isinstance(opposite, str):
+        opposite = "defenses" if bool(row.get("reversal", False)) else ""
+    return verdict_words(str(row["verdict"]), opposite)
 
 
 def sign(value: float) -> str:

@@ -9,7 +9,7 @@ from measurebench.core.columns import Column, accuracy_column, count_columns, de
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats
 
-__all__ = ["Proportion", "TargetError", "gap_error", "target_error"]
+__all__ = ["Proportion", "TargetError", "gap_error", "level_reliability", "target_error"]
 
 NAN = float("nan")
 
@@ -94,6 +94,37 @@ def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
         "n_pairs": pairs,
         "n_indistinct": indistinct,
         "share_indistinct": indistinct / pairs if pairs else None,
+    }
+
+
+def level_reliability(population: Population, error: TargetError | None) -> list[dict[str, Any]]:
+    """Return how reliable the target is over all models and inside each level of each setting.
+
+    ``reliability`` is 1 - error_variance / target_variance: the mean binomial variance of the target, and its variance
+    between the models. It is an estimate and may fall below 0, where the target varies less than its error alone would
+    let it. Models that are measured on the same images share a part of that error, so that it is a lower bound. All
+    three are NaN where the error is unknown, for fewer than two models, and where the target does not vary.
+    """
+    scopes: list[tuple[str, str, Floats]] = [("", "", np.ones(len(population.y), dtype=bool))]
+    for axis, names in population.levels.items():
+        own = np.array(names, dtype=object)
+        scopes += [(axis, str(level), own == level) for level in sorted(set(names))]
+    variance = np.full(len(population.y), NAN) if error is None else error.standard_error**2
+    return [_reliability(population, axis, level, inside, variance) for axis, level, inside in scopes]
+
+
+def _reliability(population: Population, axis: str, level: str, inside: Floats, variance: Floats) -> dict[str, Any]:
+    known = np.flatnonzero(inside & np.isfinite(variance))
+    varies = len(known) > 1 and np.ptp(population.y[known]) > 0
+    total, error = (float(population.y[known].var(ddof=1)), float(variance[known].mean())) if varies else (NAN, NAN)
+    return {
+        "axis": axis,
+        "level": level,
+        "n_models": int(inside.sum()),
+        "n_units": len(np.unique(population.units[inside])),
+        "target_variance": total,
+        "error_variance": error,
+        "reliability": 1 - error / total,
     }
 
 

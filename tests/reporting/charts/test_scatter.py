@@ -1,5 +1,7 @@
 """A model lies at its measure and its gap; lines are least-squares fits with their 95 % confidence band."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -88,6 +90,32 @@ def test_an_association_that_is_not_shown_is_not_claimed(wide: Study) -> None:
     told = sentence(study, "noise")
     assert told.startswith("noise: no association with the gap is shown (τ = ")
     assert "go with" not in told
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"verdict": "tells_settings"},
+            "larger values go with larger gaps; beside the settings, one slope for all models lowers the squared error "
+            "by less than 10 % (τ = ",
+        ),
+        (
+            {"verdict": "explained_by_train_accuracy"},
+            "larger values go with larger gaps, of which less than half is left with train robust accuracy held",
+        ),
+        (
+            {"verdict": "turns_with_train_accuracy"},
+            "larger values go with larger gaps, and the other way with train robust accuracy held fixed (",
+        ),
+        ({"verdict": "turns_with_defense", "opposite": "TRADES"}, "has the opposite sign inside TRADES (τ = "),
+    ],
+)
+def test_the_sentence_says_no_more_than_the_verdict(wide: Study, changed: dict[str, str], words: str) -> None:
+    judged = wide.analysis.judgements.copy()
+    judged.loc[judged["measure"] == "x_grad_norm_pgd", list(changed)] = list(changed.values())
+    study = Study.of("x", wide.table, replace(wide.analysis, judgements=judged))
+    assert words in sentence(study, "x_grad_norm_pgd")
 
 
 def test_a_measure_without_an_estimate_says_so(wide: Study) -> None:

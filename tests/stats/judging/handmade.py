@@ -1,11 +1,12 @@
 """Analyses written by hand: every rule of the judging half on numbers that are known."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from measurebench.stats import Analysis
-from measurebench.stats.analysis import CORRELATIONS
+from measurebench.stats.analysis import CORRELATIONS, LEVELS
 
 NAN = float("nan")
 
@@ -53,8 +54,19 @@ def held(measure: str, estimate: float, axis: str = "z", **parts: Any) -> dict[s
     return row(measure, "partial_tau", estimate, axis=axis, **parts)
 
 
-def analysis(*rows: dict[str, Any], defense: str | None = "defense", target: str = "robust_gap_pgd") -> Analysis:
-    """Return an analysis of these correlations."""
+def level(name: str, reliability: float = 0.8, *, axis: str = "defense", units: int = 20) -> dict[str, Any]:
+    """Return what is known of one level of a setting."""
+    return {"axis": axis, "level": name, "n_models": 2 * units, "n_units": units, "reliability": reliability}
+
+
+def analysis(
+    *rows: dict[str, Any],
+    defense: str | None = "defense",
+    target: str = "robust_gap_pgd",
+    levels: Sequence[dict[str, Any]] = (),
+) -> Analysis:
+    """Return an analysis of these correlations, and of what is known of the levels."""
     table = pd.DataFrame(list(rows), columns=list(CORRELATIONS))
     measures = tuple(dict.fromkeys(table["measure"]))
-    return Analysis(target, measures, ("defense",), defense, "run", 80, 80, table)
+    known = pd.DataFrame(list(levels), columns=list(LEVELS))
+    return Analysis(target, measures, ("defense",), defense, "run", 80, 80, table, levels=known)

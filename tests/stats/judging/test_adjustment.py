@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from measurebench.stats.analyze import adjusted_supplement
-from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, holm
+from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, holm, realised_levels
 from tests.stats.judging.handmade import NAN, inside, row, total
 
 P_VALUES = st.lists(st.integers(0, 1000).map(lambda k: k / 1000), min_size=1, max_size=40)
@@ -54,3 +54,24 @@ def test_the_supplement_is_corrected_within_statistic_target_and_axis() -> None:
     found = adjusted_supplement(pd.DataFrame(rows).assign(p_adjusted=NAN))["p_adjusted"].tolist()
     assert found[:3] == pytest.approx([0.02, 0.04, 0.04])
     assert np.isnan(found[3])
+
+
+def test_the_realised_level_is_the_one_at_which_one_more_test_is_shown() -> None:
+    # Three of five measures are shown, and six of ten tests inside the defenses.
+    whole = [total(f"m{k}", 0.5, p=p) for k, p in enumerate((0.001, 0.002, 0.003, 0.4, 0.6))]
+    within = [inside(f"m{k // 2}", "AB"[k % 2], 0.5, p=p) for k, p in enumerate([0.0001] * 5 + [0.02] + [0.5] * 4)]
+    levels = realised_levels(adjusted(pd.DataFrame([*whole, *within])))
+    assert levels.overall == pytest.approx(0.05 / 2)
+    assert levels.inside == pytest.approx(0.05 * 7 / 10)
+    assert levels.alone == pytest.approx(0.01 * 6 / 10)
+    # One more measure, one more association inside a defense: just below the level they are shown, above they are not.
+    for level, column, place in ((levels.overall, whole, 3), (levels.inside, within, 7)):
+        for p, shown in ((level * 0.99, True), (level * 1.01, False)):
+            rows = [dict(row) for row in column]
+            rows[place] |= {"p_value": p}
+            assert (adjusted(pd.DataFrame(rows)).loc[place, "p_adjusted"] <= 0.05) == shown
+
+
+def test_without_p_values_the_levels_are_those_of_single_tests() -> None:
+    levels = realised_levels(adjusted(pd.DataFrame([total("m", 0.5, p=NAN), inside("m", "A", 0.5, p=NAN)])))
+    assert (levels.overall, levels.inside, levels.alone) == (0.05, 0.05, 0.01)

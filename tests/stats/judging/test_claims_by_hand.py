@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from measurebench.stats import judged_claims
 from measurebench.stats.judging.claims import COLUMNS
-from tests.stats.judging.handmade import NAN, analysis, held, inside, row, total
+from tests.stats.judging.handmade import NAN, analysis, held, inside, level, row, total
 
 
 def verdicts(*rows: dict[str, Any], **options: Any) -> dict[tuple[str, str], str]:
@@ -59,7 +60,60 @@ def test_the_widest_setting_is_told() -> None:
     assert found == "setting_b: -0.50 [-0.60, -0.40] at 0, +0.50 [+0.40, +0.60] at 1"
 
 
+SET_UP = {"claim": "the correlation depends on the training set-up", "measure": "m"}
+
+
+def test_of_many_measures_two_levels_that_just_lie_apart_may_be_chance() -> None:
+    # 0.21 is 2.9 standard errors: p = 0.004, among 40 measures 0.16.
+    apart = [row("m", "tau_within", e, axis="setting_b", level=str(k)) for k, e in enumerate((0.1, 0.31))]
+    assert claimed(*apart, **SET_UP) == "holds"
+    others = [
+        row(f"other{k}", "tau_within", e, axis="setting_b", level=str(i))
+        for k in range(39)
+        for i, e in enumerate((0.1, 0.15))
+    ]
+    assert claimed(*apart, *others, **SET_UP) == "not decided"
+
+
+def test_a_pair_of_levels_that_is_shown_is_told_before_one_that_lies_further_apart() -> None:
+    wide = [row("m", "tau_within", e, axis="setting_a", level=str(k), half=0.2) for k, e in enumerate((-0.4, 0.04))]
+    narrow = [row("m", "tau_within", e, axis="setting_b", level=str(k), half=0.02) for k, e in enumerate((0.1, 0.15))]
+    others = [row("n", "tau_within", 0.1, axis="setting_a", level=str(k)) for k in range(9)]
+    table = judged_claims(analysis(*wide, *narrow, *others)).set_index(["claim", "measure"])
+    assert table.loc[(SET_UP["claim"], "m"), "verdict"] == "holds"
+    assert table.loc[(SET_UP["claim"], "m"), "found"].startswith("setting_b: ")
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([level("AT"), level("X")], "holds"),
+        ([level("AT", units=6), level("X", units=6)], "not decided"),
+        ([level("AT"), level("X", 0.1)], "not decided"),
+        ([level("AT"), level("X", NAN)], "holds"),
+    ],
+)
+def test_levels_of_few_runs_or_without_a_reliable_target_do_not_show_that_the_set_up_matters(
+    levels: list[dict[str, Any]], expected: str
+) -> None:
+    assert claimed(inside("m", "AT", 0.8), inside("m", "X", -0.8), **SET_UP, levels=levels) == expected
+
+
 NOTHING = "no measure holds everywhere"
+NOISY = [level("AT"), level("X"), level("Standard", -0.84)]
+
+
+def test_a_defense_without_a_reliable_target_speaks_neither_for_nor_against() -> None:
+    same = [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.5), inside("m", "Standard", -0.1, p=0.2)]
+    assert claimed(*same, claim=NOTHING) == "holds"
+    assert claimed(*same, claim=NOTHING, levels=NOISY) == "does not hold"
+    table = judged_claims(analysis(*same, levels=NOISY)).set_index("claim")
+    assert "not counted, for a target of hardly any reliability: Standard (-0.84)" in table.loc[NOTHING, "found"]
+    # A sign that is shown there still counts: noise makes no association.
+    turned = [*same[:3], inside("m", "Standard", -0.5)]
+    assert claimed(*turned, claim=NOTHING, levels=NOISY) == "holds"
+    one = [level("AT"), level("X", 0.05), level("Standard", -0.84)]
+    assert claimed(*same, claim=NOTHING, levels=one) == "not decided"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +228,50 @@ def test_the_most_consistent_measure_has_the_largest_weakest_tau(own: Any, other
         for level, e in zip(("AT", "X"), pair, strict=True)
     ]
     assert claimed(*rows, claim=STEADY, measure=GRADIENT) == expected
+
+
+def test_a_place_is_told_with_its_ties_and_a_change_of_sign_counts_as_zero() -> None:
+    taus = {GRADIENT: (0.5, -0.3), "first": (0.6, 0.5), "second": (0.4, 0.3), "third": (0.7, -0.7)}
+    rows = [inside(name, d, e) for name, pair in taus.items() for d, e in zip(("AT", "X"), pair, strict=True)]
+    found = judged_claims(analysis(*rows)).set_index("claim").loc[STEADY]
+    assert found["found"] == (
+        "place 3 of 4, tied with 1, by the weakest tau inside a defense, 0 (a change of sign counts as 0); "
+        "first is first, 0.50 [0.40, 0.60]"
+    )
+    assert (found["estimate"], found["n_models"], found["verdict"]) == (0.0, 80, "does not hold")
+    assert np.isnan([found["ci_low"], found["ci_high"]]).all()
+
+
+def test_a_weakest_tau_that_is_not_known_is_neither_beaten_nor_surely_smaller() -> None:
+    other = [inside("other", "AT", 0.6), inside("other", "X", 0.6)]
+    unknown = [inside(GRADIENT, "AT", 0.1), inside(GRADIENT, "X", 0.1, half=NAN)]
+    assert claimed(*other, *unknown, claim=STEADY, measure=GRADIENT) == "not decided"
+    known = [inside(GRADIENT, "AT", 0.6), inside(GRADIENT, "X", 0.6)]
+    open_other = [inside("other", "AT", 0.1), inside("other", "X", 0.1, half=NAN)]
+    assert claimed(*known, *open_other, claim=STEADY, measure=GRADIENT) == "not decided"
+
+
+def test_a_defense_without_a_reliable_target_does_not_break_the_gradient_s_sign() -> None:
+    rows = [inside(GRADIENT, "AT", 0.5), inside(GRADIENT, "X", 0.5), inside(GRADIENT, "Standard", -0.1, p=0.2)]
+    assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT) == "not decided"
+    assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT, levels=NOISY) == "holds"
+    found = judged_claims(analysis(*rows, levels=NOISY)).set_index("claim")["found"]
+    assert "Standard -0.10 [-0.20, +0.00]; not counted, for a target" in found[ONE_SIGN]
+    assert found[STEADY].startswith("place 1 of 1 by the weakest tau inside a defense, 0.50 [0.40, 0.60]; not counted")
+
+
+def test_a_partial_tau_that_turns_is_told_beside_tau() -> None:
+    rows = [inside(GRADIENT, "AT", 0.5), held(GRADIENT, -0.08, "average_ce_pgd", half=0.03)]
+    found = judged_claims(analysis(total(GRADIENT, 0.1, half=0.05), *rows)).set_index("claim").loc[MORE]
+    assert found["verdict"] == "holds"
+    assert found["found"] == (
+        "-0.08 [-0.11, -0.05] with average cross-entropy held fixed: the sign turns, tau is +0.10 [+0.05, +0.15]"
+    )
+    same = judged_claims(analysis(total(GRADIENT, -0.1), *rows)).set_index("claim").loc[MORE]
+    assert same["found"] == "-0.08 [-0.11, -0.05]"
+    unsure = [rows[0], held(GRADIENT, -0.04, "average_ce_pgd", p=0.5)]
+    chance = judged_claims(analysis(total(GRADIENT, 0.02), *unsure)).set_index("claim").loc[MORE]
+    assert "turns" not in chance["found"]
 
 
 def test_a_measure_alone_is_not_shown_to_be_the_most_consistent() -> None:

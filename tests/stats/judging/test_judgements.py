@@ -4,7 +4,7 @@ import pytest
 
 from measurebench.core.info import MeasureInfo
 from measurebench.stats import analyze
-from measurebench.stats.judging.verdict import verdict_words
+from measurebench.stats.judging.verdict import row_words
 
 N = 40
 
@@ -43,7 +43,7 @@ REVERSED = ({"AT": -1.0, "TRADES": -1.0, "MART": -1.0}, {"AT": 0.0, "TRADES": 9.
 def test_verdicts_follow_from_how_the_table_was_made(slopes: dict, offsets: dict, verdict: str) -> None:
     row = _judge(_table(slopes, offsets))
     assert row["verdict"] == verdict
-    assert verdict_words(verdict, row["reversal"]) in row["sentence"]
+    assert row_words(row.to_dict()) in row["sentence"]
 
 
 def test_without_defenses_nothing_is_said_about_what_happens_inside_them() -> None:

@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import kendalltau
 
 from measurebench.stats import analyze
-from measurebench.stats.judging.power import POWER, chance_to_show, detectable_tau, null_deviation
+from measurebench.stats.judging.adjustment import realised_levels
+from measurebench.stats.judging.power import POWER, can_show, chance_to_show, detectable_tau, null_deviation
 from tests.stats.tables import grid
 
 
@@ -20,7 +21,7 @@ def test_one_model_has_no_deviation() -> None:
     assert null_deviation(2) == pytest.approx(1.0)  # tau of two models is 1 or -1
 
 
-@pytest.mark.parametrize(("n", "alpha", "power"), [(60, 0.05, 0.8), (24, 0.01, 0.8), (40, 0.05, 0.5), (10, 0.05, 0.8)])
+@pytest.mark.parametrize(("n", "alpha", "power"), [(60, 0.05, 0.8), (24, 0.01, 0.8), (40, 0.05, 0.5), (12, 0.05, 0.8)])
 def test_a_tau_of_the_detectable_size_is_found_as_often_as_asked(n: int, alpha: float, power: float) -> None:
     tau = detectable_tau(n, alpha, power)
     rng, rho = np.random.default_rng(n), np.sin(np.pi * tau / 2)  # tau of normal variables is 2/pi arcsin(rho)
@@ -34,13 +35,19 @@ def test_a_tau_of_the_detectable_size_is_found_as_often_as_asked(n: int, alpha: 
 @pytest.mark.parametrize(("n", "alpha"), [(1, 0.05), (2, 0.05), (4, 0.05), (5, 0.01)])
 def test_nothing_can_be_shown_where_not_even_a_perfect_order_is_rare_enough(n: int, alpha: float) -> None:
     # 2 of n! orders are perfect: 2/24 for four models, 2/120 = 0.017 for five.
+    assert not can_show(n, alpha)
     assert np.isnan(detectable_tau(n, alpha))
     assert chance_to_show(0.99, n, alpha) == 0
 
 
-def test_five_models_can_show_a_strong_association_and_eight_of_many_measures_a_perfect_one() -> None:
-    assert 0.8 < detectable_tau(5, 0.05) < 1
-    assert 0.8 < detectable_tau(8, 0.05 / 20) < 1
+def test_below_twelve_models_no_detectable_tau_is_given_though_a_perfect_order_may_be_shown() -> None:
+    # At 6 models and 0.05 / 20 the critical tau is 3.02 * 0.355, above 1: the formula has no value.
+    for n, alpha in ((5, 0.05), (6, 0.05 / 20), (11, 0.05)):
+        assert can_show(n, alpha) == (n != 6)
+        assert np.isnan(detectable_tau(n, alpha))
+    assert 0.5 < detectable_tau(12, 0.05) < 0.7
+    assert np.isnan(detectable_tau(12, 1e-6))  # a critical tau of 1.08
+    assert 0.3 < chance_to_show(0.5, 10, 0.05) < chance_to_show(0.5, 24, 0.05) < 1
 
 
 def test_more_models_and_a_laxer_level_detect_smaller_taus() -> None:
@@ -52,12 +59,21 @@ def test_more_models_and_a_laxer_level_detect_smaller_taus() -> None:
 def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     table = grid()
     table = table[(table["defense"] != "MART") | (table["architecture"] == "plain")]
-    rows = analyze(table, measures=["signal", "noise"], bootstrap=20, permutations=19).power.set_index("level")
+    analysis = analyze(table, measures=["signal", "noise"], bootstrap=20, permutations=199)
+    rows = analysis.power.set_index("level")
     assert rows["scope"].to_dict() == {"": "all", "AT": "defense", "MART": "defense", "TRADES": "defense"}
     assert rows["n_units"].to_dict() == {"": 20, "AT": 8, "MART": 4, "TRADES": 8}
-    assert set(rows["alpha"]) == {0.025}  # 0.05 for two measures
     assert set(rows["power"]) == {POWER}
-    assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.025))
-    assert "Over all models, 20 independent units show a tau of 0.48 or more" in rows.loc["", "sentence"]
+    levels = realised_levels(analysis.correlations)
+    assert levels.overall == 0.05  # the signal is shown: what is left of Holm for the noise is one test
+    assert rows["alpha"].tolist() == [0.05, *[levels.inside] * 3]
+    assert rows["alpha_alone"].tolist() == [0.05, *[levels.alone] * 3]
+    assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.05))
+    told = (
+        "Over all models, with 20 independent units, an association of 0.44 would be shown in four of five such tables"
+    )
+    assert told in rows.loc["", "sentence"]
+    assert "AT, there are 8 independent units: too few runs to say what would be shown." in rows.loc["AT", "sentence"]
     assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")
-    assert np.isnan(rows.loc["MART", "detectable_tau"])
+    assert rows["too_few"].to_dict() == {"": False, "AT": False, "MART": True, "TRADES": False}
+    assert rows.loc[["AT", "MART"], "detectable_tau"].isna().all()

@@ -8,7 +8,7 @@ import pytest
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.judgements import VERDICTS, judgements
 from measurebench.stats.judging.power import detectable_tau
-from measurebench.stats.judging.verdict import verdict_words
+from measurebench.stats.judging.verdict import row_words, verdict_words
 from tests.stats.judging.handmade import NAN, held, inside, total
 
 SURE: dict[str, Any] = {}
@@ -37,6 +37,12 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
         ("turns_with_defense", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", -0.5)]),
         ("turns_with_defense", [total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", -0.5)]),
         ("turns_with_defense", [total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", 0.01)]),
+        ("turns_with_train_accuracy", [total("m", 0.5), held("m", -0.3)]),
+        ("turns_with_train_accuracy", [total("m", -0.18), held("m", 0.10, half=0.05)]),
+        (
+            "explained_by_train_accuracy",
+            [total("m", 0.1, half=0.05), held("m", -0.08)],
+        ),  # turned, but that is not shown
         ("holds_undivided", [total("m", 0.5)]),
         ("holds_everywhere", [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "MART", 0.4)]),
         ("holds_overall", [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "MART", 0.4, **UNSURE)]),
@@ -45,7 +51,6 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
         ("between_defenses_only", [total("m", 0.5), inside("m", "AT", 0.02), inside("m", "MART", 0.4, **UNSURE)]),
         ("explained_by_train_accuracy", [total("m", 0.5), held("m", 0.05)]),
         ("explained_by_train_accuracy", [total("m", 0.5), held("m", 0.2, **UNSURE)]),
-        ("explained_by_train_accuracy", [total("m", 0.5), held("m", -0.3)]),
         ("explained_by_train_accuracy", [total("m", -0.5), held("m", 0.0)]),
         ("holds_undivided", [total("m", 0.5), held("m", 0.2)]),
         ("holds_undivided", [total("m", 0.5), held("m", 0.3, **UNSURE)]),
@@ -57,7 +62,7 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
 def test_the_verdict_follows_from_the_rows(verdict: str, rows: list[dict[str, Any]]) -> None:
     found = judged(*rows)
     assert found["verdict"] == verdict
-    expected = "cannot be judged" if verdict == "undetermined" else verdict_words(verdict, found["reversal"])
+    expected = "cannot be judged" if verdict == "undetermined" else row_words(found)
     assert expected in found["sentence"]
 
 
@@ -100,37 +105,87 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
     ("gain", "told"),
     [
         ((0.0, 0.0, 0.0), "The settings determine it, so that it adds nothing to them."),
+        ((2e-15, NAN, NAN), "The settings determine it, so that it adds nothing to them."),
         (
             (-0.004, -0.006, -0.0004),
-            "it raises the squared error on held-out runs by 0.4% [0.0%, 0.6%]: it adds nothing",
+            "it raises the squared error on held-out runs by 0.4 % [0.0 %, 0.6 %]: such a slope",
         ),
         (
             (-0.0001, -0.03, 0.02),
-            "raises the squared error on held-out runs by 0.0% [-2.0%, 3.0%], which cannot be told",
+            "Beside the settings, with one slope for all models, it raises the squared error on held-out runs by 0.0 % "
+            "[-2.0 %, 3.0 %], which cannot be told from nothing; a gain of 10 %, the margin, is ruled out.",
         ),
         (
-            (-0.207, -0.59, 0.19),
-            "raises the squared error on held-out runs by 20.7% [-19.0%, 59.0%], which cannot be told from nothing.",
+            (-0.207, -0.4, 0.03),
+            "it raises the squared error on held-out runs by 20.7 % [-3.0 %, 40.0 %], which cannot be told from "
+            "nothing; a gain of 10 %, the margin, is ruled out.",
         ),
-        ((0.05, 0.01, 0.09), "lowers the squared error on held-out runs by 5.0% [1.0%, 9.0%]."),
+        (
+            (0.05, -0.01, 0.2),
+            "[-1.0 %, 20.0 %], which cannot be told from nothing; nor is a gain of 10 %, the margin, ruled out.",
+        ),
+        ((0.05, 0.01, 0.09), "by 5.0 % [1.0 %, 9.0 %], which is less than the margin of 10 %."),
+        ((0.15, 0.01, 0.3), "lowers the squared error on held-out runs by 15.0 % [1.0 %, 30.0 %]."),
     ],
 )
 def test_what_a_measure_adds_is_told_by_the_side_of_its_interval(gain: tuple[float, ...], told: str) -> None:
+    # A change of sign is told before the settings, so that the verdict does not tell the slope and the margin.
     added = {"m": dict(zip(("gain", "ci_low", "ci_high"), gain, strict=True))}
-    assert told in judged(total("m", 0.5), added=added)["sentence"]
+    assert told in judged(total("m", 0.5), inside("m", "AT", -0.5), added=added)["sentence"]
 
 
-def test_a_reversal_is_not_said_to_turn_between_defenses() -> None:
+def test_one_opposite_defense_is_named_and_no_reversal() -> None:
     # One defense alone shows something: the sign differs from that over all models, and from no other defense.
-    found = judged(total("m", -0.4), inside("m", "AT", 0.4), inside("m", "X", 0.1, **UNSURE))
-    assert (found["verdict"], found["reversal"]) == ("turns_with_defense", True)
-    assert found["sentence"].startswith("m has the opposite sign inside defenses: tau_b = -0.40")
-    assert "between defenses" not in found["sentence"]
+    found = judged(total("m", -0.4), inside("m", "TRADES", 0.4), inside("m", "X", 0.1, **UNSURE))
+    assert (found["verdict"], found["reversal"], found["opposite"]) == ("turns_with_defense", False, "TRADES")
+    assert found["sentence"].startswith("m has the opposite sign inside TRADES: tau_b = -0.40")
+    assert "from one defense to another" not in found["sentence"]
+    assert "Simpson" not in found["sentence"]
+
+
+def test_a_judgement_of_an_earlier_version_keeps_its_words() -> None:
+    old = {"verdict": "turns_with_defense", "reversal": True, "opposite": NAN}
+    assert row_words(old) == "has the opposite sign inside defenses"
+    assert row_words({"verdict": "turns_with_defense", "reversal": False}) == verdict_words("turns_with_defense")
+
+
+def test_what_train_accuracy_leaves_is_not_told_as_a_cause() -> None:
+    # Training accuracy is a part of the gap, so that holding it fixed explains nothing by itself.
+    left = judged(total("m", 0.5), held("m", 0.05))["sentence"]
+    assert left.startswith("m keeps less than half of tau with train robust accuracy, which is a part of the gap, held")
+    turned = judged(total("m", -0.18), held("m", 0.10, half=0.05))["sentence"]
+    assert turned.startswith(
+        "m has the opposite sign with train robust accuracy, which is a part of the gap, held fixed"
+    )
+    assert "With train robust accuracy held fixed, tau turns from -0.18 to +0.10 [+0.05, +0.15]." in turned
+    open_sign = judged(total("m", 0.1, half=0.05), held("m", -0.02))["sentence"]
+    assert "tau is -0.02 [-0.12, +0.08], whose change of sign is not shown." in open_sign
+    assert not any("explained" in text for text in (left, turned, open_sign, *VERDICTS.values()))
+
+
+def test_a_measure_that_tells_what_the_settings_tell_is_said_to_be_so_with_one_slope_and_a_margin() -> None:
+    sentence = judged(total("m", 0.5), added={"m": NONE})["sentence"]
+    words = "lowers the squared error beside the settings by less than 10 %, with one slope for all models"
+    assert sentence.startswith(f"m {words}: tau_b = +0.50")
+
+
+def test_the_verdicts_are_tried_in_the_order_that_is_documented() -> None:
+    # Opposite signs before the settings, these before train accuracy, and this before where it holds.
+    turns = [inside("m", "AT", 0.5), inside("m", "X", -0.5)]
+    same = [inside("m", "AT", 0.5), inside("m", "X", 0.5)]
+    turned, nothing = held("m", -0.3), {"added": {"m": NONE}}
+    assert judged(total("m", 0.5), *turns, turned, **nothing)["verdict"] == "turns_with_defense"
+    assert judged(total("m", 0.5), *same, turned, **nothing)["verdict"] == "tells_settings"
+    assert judged(total("m", 0.5), *same, turned)["verdict"] == "turns_with_train_accuracy"
+    assert judged(total("m", 0.5), *same)["verdict"] == "holds_everywhere"
 
 
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
-    assert len(set(VERDICTS.values())) == len(VERDICTS) == 15
-    assert all(text.split()[0] in {"holds", "changes", "is", "shows", "tells", "cannot"} for text in VERDICTS.values())
+    assert len(set(VERDICTS.values())) == len(VERDICTS) == 16
+    assert all(
+        text.split()[0] in {"holds", "changes", "has", "keeps", "lowers", "is", "shows", "cannot"}
+        for text in VERDICTS.values()
+    )
 
 
 POWER = [{"level": "", "n_units": 48, "alpha": 0.05}, *({"level": d, "n_units": 3, "alpha": 0.05} for d in "ABC")]
@@ -165,23 +220,67 @@ DEFENSES = [inside("m", d, 0.9, **FEW) for d in "ABC"]
 def test_what_could_have_been_shown_decides_the_words(verdict: str, rows: list, options: dict) -> None:
     found = judged(*rows, **options)
     assert found["verdict"] == verdict
-    assert "cannot be judged" in found["sentence"] or verdict_words(verdict, found["reversal"]) in found["sentence"]
+    assert "cannot be judged" in found["sentence"] or row_words(found) in found["sentence"]
 
 
 def test_the_sentence_says_what_a_defense_could_have_shown() -> None:
     rows = [total("m", 0.5), inside("m", "A", 0.9, **FEW), inside("m", "X", 0.1, **UNSURE)]
     power = [{"level": d, "n_units": n, "alpha": 0.05} for d, n in (("", 48), ("A", 3), ("X", 40))]
     found = judged(*rows, power=power)
-    assert "A +0.90 (too few to show anything), X +0.10 (not shown; 0.30 would be)." in found["sentence"]
+    assert "A +0.90 (too few to show anything), X +0.10 (not shown). " in found["sentence"]
+    assert "An association of 0.30 in X would be shown in four of five such tables." in found["sentence"]
     assert found["detectable_tau"] == pytest.approx(detectable_tau(48, 0.05))
+
+
+def test_below_twelve_runs_no_tau_is_said_to_be_detectable() -> None:
+    rows = [total("m", 0.5), inside("m", "A", 0.3, **UNSURE), inside("m", "X", 0.1, **UNSURE)]
+    power = [{"level": d, "n_units": n, "alpha": 0.05} for d, n in (("", 48), ("A", 6), ("X", 6))]
+    found = judged(*rows, power=power)
+    assert "A +0.30 (not shown), X +0.10 (not shown). " in found["sentence"]
+    assert "Inside A and X there are too few runs to say what would be shown." in found["sentence"]
+    assert "four of five" not in found["sentence"]
+    assert found["verdict"] == "holds_untested_inside"  # of which defense could have shown 0.5 nothing is known
+    few = judged(total("m", 0.2, **UNSURE) | {"n_models": 8}, power=[{"level": "", "n_units": 8, "alpha": 0.05}])
+    assert "There are too few runs to say what would be shown." in few["sentence"]
+    assert few["detectable_tau"] != few["detectable_tau"]
+
+
+def test_a_defense_of_as_many_runs_as_one_that_shows_something_is_not_too_few_to_show_anything() -> None:
+    # Six units reach p = 2/720 at best: enough to be shown by itself, and not where nothing is shown over all models.
+    rows = [total("m", 0.05), inside("m", "A", 0.9, p=0.05), inside("m", "X", 0.3, **UNSURE)]
+    power = [{"level": "", "n_units": 24, "alpha": 0.003}]
+    power += [{"level": d, "n_units": 6, "alpha": 0.003, "alpha_alone": 1e-5} for d in "AX"]
+    sentence = judged(*rows, power=power)["sentence"]
+    assert (
+        "A +0.90 (shown by itself, but not surely enough where nothing is over all models), X +0.30 (not sh" in sentence
+    )
+    assert "Inside X there are too few runs to say what would be shown." in sentence
+
+
+def test_the_level_inside_defenses_is_that_of_their_own_test() -> None:
+    # 30 units show a tau of 0.36 at 0.05 and of 0.43 at 0.01, but one of 0.48 at 0.05 / 18.
+    rows = [inside("m", "A", 0.1, **UNSURE)]
+    power = [
+        {"level": "", "n_units": 400, "alpha": 0.05 / 18, "alpha_alone": 0.05 / 18},
+        {"level": "A", "n_units": 30, "alpha": 0.05, "alpha_alone": 0.01},
+    ]
+    for whole, alpha in ((total("m", 0.4) | {"n_models": 400}, 0.05), (total("m", 0.04) | {"n_models": 400}, 0.01)):
+        told = f"An association of {detectable_tau(30, alpha):.2f} in A would be shown"
+        assert told in judged(whole, *rows, power=power)["sentence"]
+    assert judged(total("m", 0.4) | {"n_models": 400}, *rows, power=power)["verdict"] == "between_defenses_only"
+    power[1]["alpha"] = 0.05 / 18
+    assert judged(total("m", 0.4) | {"n_models": 400}, *rows, power=power)["verdict"] == "holds_untested_inside"
 
 
 def test_the_sentence_says_what_the_measure_adds_to_the_settings() -> None:
     assert (
-        "squared error on held-out runs by 10.0% [5.0%, 20.0%]."
+        "squared error on held-out runs by 10.0 % [5.0 %, 20.0 %]."
         in judged(total("m", 0.5), added={"m": GAIN})["sentence"]
     )
-    assert "which cannot be told from nothing." in judged(total("m", 0.5), added={"m": NONE})["sentence"]
+    assert (
+        "Beside the settings it lowers the squared error on held-out runs by 1.0 % [-2.0 %, 4.0 %], which cannot"
+        in judged(total("m", 0.5), added={"m": NONE})["sentence"]
+    )
     found = judged(total("m", 0.5), added={"m": UNKNOWN})
     assert "What it adds to the settings is unknown: 3 runs are too few." in found["sentence"]
     assert judged(total("m", 0.5), added={"m": GAIN})["added"] == 0.1
@@ -195,11 +294,15 @@ def test_a_judgement_on_the_edge_says_so() -> None:
     assert judged(total("m", 0.5), inside("m", "AT", 0.5), draws=(2000, 1000))["edge"] == ""
 
 
-def test_a_reversal_needs_every_shown_defense_against_the_whole() -> None:
-    assert judged(total("m", 0.5), inside("m", "AT", -0.5))["reversal"]
-    assert "opposite sign" in judged(total("m", 0.5), inside("m", "AT", -0.5))["sentence"]
-    assert not judged(total("m", 0.5), inside("m", "AT", -0.5), inside("m", "MART", 0.5))["reversal"]
-    assert not judged(total("m", 0.05), inside("m", "AT", -0.5))["reversal"]
+def test_a_reversal_needs_two_defenses_against_the_whole_and_none_with_it() -> None:
+    two = [inside("m", "AT", -0.5), inside("m", "MART", -0.5)]
+    found = judged(total("m", 0.5), *two)
+    assert (found["reversal"], found["opposite"]) == (True, "AT, MART")
+    assert "m has the opposite sign inside AT and MART: " in found["sentence"]
+    assert "Simpson reversal: AT and MART show the opposite sign, and no defense shows that over" in found["sentence"]
+    assert not judged(total("m", 0.5), two[0])["reversal"]
+    assert not judged(total("m", 0.5), *two, inside("m", "X", 0.5))["reversal"]
+    assert not judged(total("m", 0.05), *two)["reversal"]
 
 
 def test_numbers_intervals_and_p_values_stand_in_the_sentence() -> None:
@@ -217,8 +320,12 @@ def test_a_missing_p_or_interval_is_told_or_left_out() -> None:
 @pytest.mark.parametrize(
     ("raw", "adjusted", "words"),
     [
-        (0.02, 0.3, "Taken alone it would be shown (p = 0.020), but not among so many measures."),
-        (0.3, 0.3, "The interval leaves out zero, but randomly exchanged values do as well (p = 0.300)."),
+        (
+            0.02,
+            0.3,
+            "Taken alone it would be shown (p = 0.020, and its pointwise interval leaves out zero), but not among",
+        ),
+        (0.3, 0.3, "The pointwise interval leaves out zero, but randomly exchanged values do as well (p = 0.300)."),
     ],
 )
 def test_why_an_interval_without_zero_shows_nothing_is_told(raw: float, adjusted: float, words: str) -> None:
@@ -232,7 +339,6 @@ def test_the_control_is_told_with_its_interval_or_its_absence() -> None:
     found = judged(total("m", 0.5), held("m", 0.4))
     assert "With train robust accuracy held fixed, tau is +0.40 [+0.30, +0.50]." in found["sentence"]
     assert found["partial_tau"] == 0.4
-    assert "of the opposite sign." in judged(total("m", 0.5), held("m", -0.4))["sentence"]
     assert "held fixed" not in judged(total("m", 0.5))["sentence"]
 
 
