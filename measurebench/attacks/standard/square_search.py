@@ -18,12 +18,9 @@ _AHEAD, _AHEAD_OF_SMALL = 64, 256
 # in a few hundred, and what was tried beside it was in vain. On larger images a pass takes as long for every image, so
 # that only what is done beside the network is saved.
 _MOST, _MOST_OF_LARGE, _LARGE = 16, 4, 1024
-# Searches on large images from which on picking out candidates pays: it takes about as long as 20 passes of a small
-# network, and makes more passes.
-_ENOUGH_OF_LARGE = 32
 # After an improvement another one is likely soon, and what was tried beside it was tried in vain. A row that picks its
 # candidates tries one more of them for every so many iterations without success.
-_PATIENCE, _PATIENCE_OF_LARGE = 2, 32
+_PATIENCE = 2
 
 
 @dataclass
@@ -63,16 +60,16 @@ class SquareSearch(BaseSearch):
         self.n_first = square.n_first_numbers(shape, norm)
         self._large = image[0].numel() > _LARGE
         if self._skips is None:
-            # Picking out single moves would make the host of a GPU wait.
-            small = repeats.n_moves(shape) <= repeats.LARGEST_TABLE and image.device.type == "cpu"
-            many = not self._large or len(image) >= _ENOUGH_OF_LARGE
-            self._skips = self.same and norm is Norm.LINF and small and many
+            # Picking out single moves would make the host of a GPU wait. On large images one move in a hundred repeats
+            # another, and picking takes half as long again as showing all of them to a small network.
+            few_moves = not self._large and repeats.n_moves(shape) <= repeats.LARGEST_TABLE
+            self._skips = self.same and norm is Norm.LINF and few_moves and image.device.type == "cpu"
         zero = torch.zeros_like(rows["key"])
         numbers = streams.uniform(rows["key"], zero, (self.n_first,), *self.stream, dtype=image.dtype)
         rows = rows | square.start(image, square.first_points(image, numbers, self.plan), self.plan)
         self._fresh, self._left = True, 0
         if self._skips:
-            return repeats.start(rows, _AHEAD if self._large else _AHEAD_OF_SMALL, self.n_first)
+            return repeats.start(rows, _AHEAD_OF_SMALL, self.n_first)
         self._n_several = self._look = 0
         return rows | self._drawn(rows)
 
@@ -180,7 +177,7 @@ class SquareSearch(BaseSearch):
     def _unknown_tried(self, rows: Rows, active: Tensor) -> Rows:
         """Return the rows after a pass at those of their next candidates whose outcome is not known."""
         in_vain = rows["iteration"] - rows["improved_at"]
-        most = 1 + in_vain // (_PATIENCE_OF_LARGE if self._large else _PATIENCE)
+        most = 1 + in_vain // _PATIENCE
         most = most.clamp_max(self._most(len(active)))
         if self.spare is not None and not self.candidates:
             left = self.spare[rows["example"]] + rows["iteration"] - rows["forward"]
