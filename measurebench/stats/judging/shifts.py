@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.resampling.draws import Bools, Floats, Ints
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN
 from measurebench.stats.statistics.granulated import Matching
 
 __all__ = ["Shift", "surest_shift"]
-
-_ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def surest_shift(match: Matching, y: Floats, chosen: Bools) -> Shift:
     judged = [each for each in found if each[2] > 0]
     if judged:
         inside, mean, error, n = max(judged, key=lambda each: abs(each[1]) / each[2])
-        half = error * _t_quantile(1 - _ALPHA / 2 / len(judged), n - 1)
+        half = error * _t_quantile(1 - ALPHA / 2 / len(judged), n - 1)
     else:
         inside, mean, *_ = max(found, key=lambda each: np.count_nonzero(each[0]))
         half = NAN

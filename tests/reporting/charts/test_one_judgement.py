@@ -35,7 +35,7 @@ def test_a_sign_that_turns_inside_all_defenses_is_not_told_as_one_between_them()
     models["simpson"] = level - models["robust_gap_pgd"] + 0.1 * models["other"]
     models["robust_gap_pgd"] += level
     told = sentence(study("x", models), "simpson")
-    assert told.startswith("simpson has the opposite sign inside defenses (τ = ")
+    assert told.startswith("simpson has the opposite sign inside AT, MART, Standard and TRADES (τ = ")
 
 
 def test_radii_are_written_as_fractions() -> None:
