@@ -44,7 +44,7 @@ class SquareSearch(BaseSearch):
     # How many rows may surely try several candidates until the next look, those with the most passes to spare.
     _n_several: int = 0
     _look: int = 0
-    # Whether candidates of known outcome are left out, which the first rows decide.
+    # Whether candidates of known outcome are left out, which the shape of the first rows decides.
     _skips: bool | None = None
 
     @property

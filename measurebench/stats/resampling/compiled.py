@@ -1,10 +1,8 @@
-"""Compiles loops to machine code, with a count of the bits of a word."""
+"""A count of the bits of a word, for compiled loops."""
 
 from typing import Any
 
-from measurebench.core.compiled import compiled
-
-__all__ = ["compiled", "ones_in"]
+__all__ = ["ones_in"]
 
 
 def _ones_in() -> Any:

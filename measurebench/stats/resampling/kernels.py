@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.stats.resampling.compiled import compiled
+from measurebench.core.compiled import compiled
 
 __all__ = [
     "BLOCK",

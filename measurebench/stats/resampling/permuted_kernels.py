@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.stats.resampling.compiled import compiled, ones_in
+from measurebench.core.compiled import compiled
+from measurebench.stats.resampling.compiled import ones_in
 
 __all__ = ["models_below", "moved_signs", "permuted_bits", "permuted_concordance", "sort_ranks"]
 

@@ -5,7 +5,8 @@ from typing import Any
 import numba
 import pytest
 
-from measurebench.stats.resampling.compiled import compiled, ones_in
+from measurebench.core.compiled import compiled
+from measurebench.stats.resampling.compiled import ones_in
 
 
 def test_loops_are_compiled_without_a_cache_where_no_folder_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
