@@ -4,8 +4,8 @@ On a CPU the gradient of such a layer takes several times as long as the layer i
 every stride-th entry of the kernel, so that the pixels of one phase are a convolution with these entries alone. All
 phases together are one convolution whose channels are then put in their places. It pays where the input has few
 channels, as images have, and where the kernel is a single pixel: with a stride of 2 the gradient of a 4x4 kernel on
-3 x 32 x 32 took 19 microseconds an image instead of 59, that of a 1x1 kernel on 16 x 32 x 32 took 22 instead of 64. With
-16 channels and more, and larger kernels, nothing was gained.
+3 x 32 x 32 took 19 microseconds an image instead of 59, that of a 1x1 kernel on 16 x 32 x 32 took 22 instead of 64.
+With 16 channels and more, and larger kernels, nothing was gained.
 """
 
 from typing import Any
