@@ -38,6 +38,7 @@ def pairs(
     Only images that all models were attacked on count. Two models are compared on the images that one withstands
     and the other does not (McNemar's exact test), which takes far fewer images than a comparison of two accuracies.
     p-values are adjusted by Holm over all pairs. No model of a tier can be told apart from the best model of that tier.
+    Models without verdicts of the attack are named, not ranked.
     Exit status: 0, or 2 if the verdicts cannot be compared.
     """
     from measurebench.reporting.pairs import pairs_page
@@ -49,6 +50,8 @@ def pairs(
         rows = [_cells(row) for row in ranking.entries.to_dict("records")]
         say_table(["rank", "tier", "model", "robust", "to the first", "95 % interval"], rows, whole=["model"])
         say(f"{pairs_page.tiers_sentence(ranking)}. {pairs_page.neighbours_sentence(ranking)}.")
+        if left_out := pairs_page.left_out_sentence(ranking):
+            say(f"{left_out}.")
     if out is not None:
         written = pairs_page.write_pairs(ranking, out)
         say(f"Written: {', '.join(str(path) for path in written)}", err=as_json)

@@ -18,8 +18,18 @@ from measurebench.reporting.subject.drawable import drawable
 from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
 from measurebench.store.csv_text import csv_text
 
-__all__ = ["as_json", "neighbours_sentence", "pairs_page", "rank_in_pairs", "tiers_sentence", "write_pairs"]
+__all__ = [
+    "as_json",
+    "left_out_sentence",
+    "neighbours_sentence",
+    "pairs_page",
+    "rank_in_pairs",
+    "tiers_sentence",
+    "write_pairs",
+]
 
+_NAMED = 10
+"""So many of the models that are left out are named; a list of hundreds hides the sentence."""
 _COLUMNS = {
     "rank": ("rank", "integer"),
     "tier": ("tier", "integer"),
@@ -72,6 +82,7 @@ def as_json(ranking: PairedRanking) -> dict[str, Any]:
         "tiers": ranking.tiers,
         "models": _plain(ranking.entries),
         "pairs": _plain(ranking.pairs),
+        "left_out": ranking.left_out,
     }
 
 
@@ -101,6 +112,14 @@ def neighbours_sentence(ranking: PairedRanking) -> str:
     )
 
 
+def left_out_sentence(ranking: PairedRanking) -> str:
+    """Return which models are not ranked, for want of verdicts under the attack; empty where all are."""
+    if not (names := ranking.left_out):
+        return ""
+    told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    return f"Not ranked, without verdicts of {ranking.attack} on {ranking.split} images at this radius: {told}"
+
+
 def pairs_page(ranking: PairedRanking) -> str:
     """Return the page as HTML."""
     entries = drawable(_with_next(ranking))
@@ -113,7 +132,7 @@ def pairs_page(ranking: PairedRanking) -> str:
         description="Robust accuracies compared in pairs: McNemar's test, paired intervals, tiers.",
         kicker=f"{ranking.task} \u00b7 {ranking.attack} \u00b7 {ranking.n:,} {ranking.split} images",
         sentence=sentence,
-        lead=f"{neighbours_sentence(ranking)}.",
+        lead=" ".join(f"{told}." for told in (neighbours_sentence(ranking), left_out_sentence(ranking)) if told),
         figure=figure,
         sections=[("first", "Differences"), ("models", "Models"), ("methods", "Method")],
         tiers=list(enumerate(ranking.tiers, 1)),

@@ -5,7 +5,7 @@ withstood, two models are compared on the images on which they disagree: McNemar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -37,7 +37,8 @@ class PairedRanking:
     (images withstood), ``accuracy`` with ``low`` and ``high``, and ``to_first`` with ``to_first_low`` and
     ``to_first_high``, the difference to the first. ``pairs`` has a row for every two models, the more robust ``first``:
     ``difference``, ``low``, ``high``, ``only_first``, ``only_second``, ``p_value``, ``p_adjusted`` (Holm over all
-    pairs) and ``unpaired``, whether Newcombe's interval of independent proportions excludes zero.
+    pairs) and ``unpaired``, whether Newcombe's interval of independent proportions excludes zero. ``left_out`` names
+    the models that have verdicts, but none under this attack, on this split and of this task.
     """
 
     attack: str
@@ -46,6 +47,7 @@ class PairedRanking:
     n: int
     entries: pd.DataFrame
     pairs: pd.DataFrame
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def tiers(self) -> list[list[str]]:
@@ -90,7 +92,8 @@ def paired_ranking(
         columns=["first", "second", "difference", "low", "high", "only_first", "only_second", "p_value"],
     ).assign(p_adjusted=adjusted, unpaired=_unpaired(robust))
     entries = _entries(names, robust, _tiers(pairs, names, alpha), pairs)
-    return PairedRanking(measure.removesuffix("_accuracy"), split, task, n, entries, pairs)
+    left_out = sorted(set(map(str, verdicts["model_id"])) - set(names))
+    return PairedRanking(measure.removesuffix("_accuracy"), split, task, n, entries, pairs, left_out)
 
 
 def _on_split(verdicts: pd.DataFrame, split: str) -> pd.DataFrame:

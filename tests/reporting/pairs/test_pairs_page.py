@@ -9,7 +9,14 @@ import pytest
 
 from measurebench.cli.app import run_command_line
 from measurebench.reporting.charts import first
-from measurebench.reporting.pairs.pairs_page import neighbours_sentence, pairs_page, tiers_sentence, write_pairs
+from measurebench.reporting.pairs.pairs_page import (
+    as_json,
+    left_out_sentence,
+    neighbours_sentence,
+    pairs_page,
+    tiers_sentence,
+    write_pairs,
+)
 from measurebench.stats.judging.paired_ranking import PairedRanking, paired_ranking
 from measurebench.store.examples import verdict_path, write_arrays
 from measurebench.store.folder import ResultsFolder
@@ -162,3 +169,22 @@ def test_a_file_with_rows_that_name_no_model_is_bad_input(tmp_path: Path, capsys
 def test_verdicts_of_a_folder_name_their_configuration(results: Path) -> None:
     table = read_verdicts(results)
     assert table["config_digest"].unique().tolist() == [ENTRY["config_digest"]]
+
+
+def test_page_files_and_command_name_the_models_that_are_not_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strong = verdicts({name: ROBUST[name] for name in "ab"}, measure="autoattack_accuracy")
+    table = pd.concat([verdicts({name: [True] * 100 for name in [*"ab", *map(str, range(12))]}), strong])
+    told = (
+        "Not ranked, without verdicts of autoattack on test images at this radius: 0, 1, 10, 11, 2, 3, 4, 5, 6, 7 "
+        "and 2 more"
+    )
+    found = paired_ranking(table, attack="autoattack")
+    assert left_out_sentence(found) == told
+    assert told in pairs_page(found)
+    assert as_json(found)["left_out"] == sorted(map(str, range(12)))
+    table.to_parquet(tmp_path / "verdicts.parquet")
+    assert run_command_line(["pairs", str(tmp_path / "verdicts.parquet"), "--attack", "autoattack"]) == 0
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert left_out_sentence(paired_ranking(table)) == ""

@@ -210,3 +210,12 @@ def test_other_refusals_name_a_step_that_helps() -> None:
         paired_ranking(mixed)
     with pytest.raises(BadInputError, match="a table without measure"):
         paired_ranking(two.drop(columns="measure"))
+
+
+def test_models_without_verdicts_of_the_attack_are_named() -> None:
+    pgd = verdicts({"a": [True] * 4, "b": [True] * 4, "c": [True] * 4})
+    strong = verdicts({"a": [False] * 4, "b": [True] * 4}, measure="autoattack_accuracy")
+    both = pd.concat([pgd, strong])
+    assert paired_ranking(both, attack="autoattack").left_out == ["c"]
+    assert paired_ranking(both).left_out == []
+    assert paired_ranking(pd.concat([pgd, verdicts({"d": [True]}, split="train")])).left_out == ["d"]
