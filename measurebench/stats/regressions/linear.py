@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
+from measurebench.stats.regressions.jackknife import jackknife_covariance
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.pair_counts import moderate
 from measurebench.stats.statistics.estimates import NAN
@@ -48,9 +49,10 @@ class Fit:
 def fit(y: Floats, design: Floats, units: Ints) -> Fit:
     """Return the least squares fit of y [n] on a design [n, columns] that holds its own constant.
 
-    R2 = 1 - SSE/SST. Errors are clustered by ``units`` [n] where models share one, else HC3; t distribution. HC3
-    divides by 1 minus the leverage, so HC1 is used where a model has a level of its own. Models of one single unit have
-    no error that could be known: there is no interval then.
+    R2 = 1 - SSE/SST. Errors are clustered by ``units`` [n] where models share one, else HC3; t distribution. Clustered
+    ones are the jackknife's over G units, with G - 1 degrees of freedom. Both divide by 1 minus the leverage, so CV1
+    or HC1 is used where a unit or model has a level of its own. Models of one single unit have no error that could be
+    known: there is no interval then.
     """
     from statsmodels.regression.linear_model import OLS
 
@@ -60,8 +62,10 @@ def fit(y: Floats, design: Floats, units: Ints) -> Fit:
     if n_units < 2:
         robust, kind = plain, "none"
     elif n_units < len(units):
-        robust = plain.get_robustcov_results("cluster", groups=units, use_t=True)
-        kind = "cluster"
+        robust, kind = plain.get_robustcov_results("cluster", groups=units, use_t=True), "cluster"
+        jackknife = jackknife_covariance(design, plain.resid, units)
+        # What statsmodels' clusters lack: CV1 holds the truth in four of five intervals with a dozen units.
+        robust.cov_params_default = robust.cov_params_default if jackknife is None else jackknife
     else:
         leverage = np.einsum("ij,ji->i", design, np.linalg.pinv(design))
         kind = "HC3" if leverage.max() < 1 - 1e-6 else "HC1"
