@@ -1,6 +1,7 @@
 """Resamples whole training runs: how often each is drawn in the bootstrap, and who changes places in a permutation."""
 
 import itertools
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -75,19 +76,42 @@ def _drawn_units(n_units: int, draws: int, seed: int) -> Ints:
     return np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
 
 
-def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(draws: Floats, level: float = 0.95, expanded: int = 0) -> tuple[float, float]:
     """Return the percentile interval of bootstrap draws [draws], without those that are undefined.
 
-    NaN where fewer than half of the draws are defined, or where all are equal: an interval without width
-    would claim a certainty that resampling cannot give.
+    With ``expanded``, the number n of units that were resampled, its ends lie further out: resamples of a mean vary
+    sqrt((n - 1) / n) times as much as means do, and their quantiles are the normal's instead of Student's (Hesterberg
+    2015, "What teachers should know about the bootstrap", expanded percentile interval). NaN where fewer than half of
+    the draws are defined, or where all are equal: an interval without width would claim a certainty that resampling
+    cannot give.
 
     >>> [round(end, 3) for end in percentile_interval(np.arange(1001) / 1000)]
     [0.025, 0.975]
+    >>> [round(end, 3) for end in percentile_interval(np.arange(1001) / 1000, expanded=12)]
+    [0.011, 0.989]
     """
     defined = np.sort(draws[np.isfinite(draws)])
     if len(defined) < max(2, len(draws) / 2) or defined[-1] - defined[0] < 1e-12:
         return float("nan"), float("nan")
-    return _quantile(defined, (1 - level) / 2), _quantile(defined, (1 + level) / 2)
+    low, high = (1 - level) / 2, (1 + level) / 2
+    if expanded:
+        low = _expanded(low, expanded)
+        high = 1 - low
+    return _quantile(defined, low), _quantile(defined, high)
+
+
+def _expanded(tail: float, n: int) -> float:
+    """Return the share of resamples of n units beyond an end that holds the truth beyond it in ``tail`` of tables."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
+
+
+def _beyond(share: float, n: int) -> float:
+    """Return the tail that ``share`` is the expanded share of."""
+    from scipy.special import ndtri, stdtr
+
+    return float(stdtr(n - 1, math.sqrt((n - 1) / n) * ndtri(share)))
 
 
 def _quantile(ordered: Floats, share: float) -> float:
@@ -98,17 +122,18 @@ def _quantile(ordered: Floats, share: float) -> float:
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
-def bootstrap_p(draws: Floats, null: float = 0.0) -> float:
+def bootstrap_p(draws: Floats, null: float = 0.0, expanded: int = 0) -> float:
     """Return the two-sided p-value of a null value by inverting the percentile interval of draws [draws].
 
-    Twice the smaller share of draws on one side of the null, with one draw added so that p is never 0. NaN where the
-    interval is undefined.
+    Twice the smaller share of draws on one side of the null, with one draw added so that p is never 0. ``expanded``
+    inverts the expanded interval of so many units. NaN where the interval is undefined.
     """
     defined = draws[np.isfinite(draws)]
     if len(defined) < max(2, len(draws) / 2) or np.ptp(defined) < 1e-12:
         return float("nan")
     tail = min(np.count_nonzero(defined <= null), np.count_nonzero(defined >= null))
-    return float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
+    share = (tail + 1) / (len(defined) + 1)
+    return float(min(1.0, 2 * (_beyond(share, expanded) if expanded and share < 0.5 else share)))
 
 
 def n_permutations(n_models: int, asked: int) -> int:

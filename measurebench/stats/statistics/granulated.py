@@ -287,7 +287,7 @@ def granulated(
         low, high = NAN, NAN
     else:
         drawn = _drawn_psi(sums[:, None], of.counts, draws, match.axis)[:, 0] if drawn is None else drawn
-        low, high = percentile_interval(drawn)
+        low, high = percentile_interval(drawn, expanded=len(components))
     p = permutation_p(estimate, permuted @ (of.signs * of.weight) / of.n_groups, len(match.i))
     reason = "" if np.isfinite(low) else f"{len(components)} independent comparisons {_NO_INTERVAL[few]}"
     reason = reason or ("" if np.isfinite(p) else "no two models of a group can be exchanged")

@@ -280,7 +280,7 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
     reason = f"{few} independent comparisons are too few for an interval" if few < FEW_UNITS else ""
     if reason:
         mean_draws, max_draws = np.full((2, len(mean_draws)), NAN)
-    low, high = percentile_interval(mean_draws)
+    low, high = percentile_interval(mean_draws, expanded=few)
     reason = reason or ("" if np.isfinite(low) else "the comparisons resample to no interval")
     mean = Estimate(
         "sign_error_mean",
@@ -291,10 +291,10 @@ def _summary(axis: str, parts: list[Environments]) -> list[Estimate]:
         float(losses.mean()),
         low,
         high,
-        bootstrap_p(mean_draws, 0.5),
+        bootstrap_p(mean_draws, 0.5, few),
         reason,
     )
-    low, high = percentile_interval(max_draws)
+    low, high = percentile_interval(max_draws, expanded=few)
     reason = reason or ("" if np.isfinite(low) else "the comparisons resample to no interval")
     label = f"{names[worst][0]} -> {names[worst][1]}"
     value = float(losses[worst])

@@ -156,3 +156,26 @@ def test_a_rank_test_by_donations_keeps_its_level_with_unequal_units() -> None:
 def test_percentile_intervals_are_numpys_quantiles_to_the_last_bit(n: int) -> None:
     draws = np.random.default_rng(n).normal(size=n)
     assert percentile_interval(draws) == tuple(np.quantile(draws, [(1 - 0.95) / 2, (1 + 0.95) / 2]))
+
+
+def test_expanded_intervals_of_a_mean_of_a_dozen_hold_the_truth_as_students_do() -> None:
+    held = {0: 0, 12: 0}
+    for seed in range(500):
+        rng = np.random.default_rng([3, seed])
+        values = rng.normal(size=12)
+        means = rng.multinomial(12, np.full(12, 1 / 12), size=1000) @ values / 12
+        for expanded in held:
+            low, high = percentile_interval(means, expanded=expanded)
+            held[expanded] += low <= 0 <= high
+    assert held[0] < 0.93 * 500
+    assert 0.935 * 500 < held[12] < 0.975 * 500
+
+
+def test_the_expanded_p_value_is_where_the_expanded_interval_ends() -> None:
+    draws = np.random.default_rng(0).normal(size=4001)
+    for n in (12, 40, 400):
+        low, high = percentile_interval(draws, expanded=n)
+        for end in (low, high):
+            assert bootstrap_p(draws, end, n) == pytest.approx(0.05, abs=2e-3)
+    assert bootstrap_p(draws, 0.5, 10**7) == pytest.approx(bootstrap_p(draws, 0.5), abs=1e-5)
+    assert bootstrap_p(draws, float(np.median(draws)), 12) == 1.0
