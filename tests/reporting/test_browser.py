@@ -274,6 +274,7 @@ def test_many_models_are_painted_in_the_colours_of_the_scheme_and_of_paper(
     watched: Watched, crowded_file: Path
 ) -> None:
     page = watched.open(crowded_file)
+    watched.draw_all()
     light = page.evaluate(PAINTING)
     page.select_option("#scheme", "dark")
     page.evaluate(REDRAWN)

@@ -76,8 +76,7 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) 
     """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
 
     An end of a percentile interval from B draws has a standard error of about 0.015 sqrt(2000 / B) of the interval's
-    width (the 2.5 % quantile of a normal sample); that of p is ``_p_error``, for a table of ``n_models``. Two of them
-    are near.
+    width (the 2.5 % quantile of a normal sample); two of them are near. For p see ``_p_near``.
 
     >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
     True
@@ -88,27 +87,29 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) 
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
     near_end = min(abs(low), abs(high)) <= 2 * _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
-    slack = 2 * _p_error(row, permutations, n_models)
-    near_p = abs(p - ALPHA) <= slack
-    return bool((near_end and p <= ALPHA + slack) or (near_p and (excludes_zero(row) or near_end)))
+    near_p = _p_near(row, permutations, n_models)
+    return bool((near_end and p <= ALPHA) or (near_p and (excludes_zero(row) or near_end)))
 
 
-def _p_error(row: Row, permutations: int, n_models: int) -> float:
-    """Return the Monte Carlo standard error of an adjusted p-value near 0.05.
+def _p_near(row: Row, permutations: int, n_models: int) -> bool:
+    """Say whether the permutations cannot tell on which side of 0.05 the adjusted p-value lies.
 
-    The adjustment multiplies p, and its error with it. A p-value that is counted has the error of a share. One that
-    comes from the normal tail (``NORMAL_FROM``) has that of its z, from the mean and the spread of 200 permutations.
+    The adjustment multiplies p, so the p-value itself is compared with 0.05 divided by that factor. A p-value that is
+    counted is told from it by its 95 % interval as a share (Clopper and Pearson 1934). One that comes from the normal
+    tail (``NORMAL_FROM``) is told by its z, of which the mean and the spread of 200 permutations leave two standard
+    errors open.
     """
-    adjusted = max(ALPHA, float(row["p_adjusted"]))
-    p = row.get("p_value")
-    times = max(1.0, float(row["p_adjusted"]) / p) if p and np.isfinite(p) else 1.0
-    raw = min(1.0, adjusted / times)
+    adjusted, p = float(row["p_adjusted"]), row.get("p_value")
+    p = float(p) if p and np.isfinite(p) else adjusted
+    bound = ALPHA / max(1.0, adjusted / p)
+    draws = n_permutations(n_models, permutations)
     if n_models < NORMAL_FROM:
-        return times * float(np.sqrt(raw * (1 - raw) / permutations))
-    from scipy.stats import norm
+        low, high = clopper_pearson(round(p * (draws + 1)) - 1, draws)
+        return low <= bound <= high
+    from scipy.special import ndtri
 
-    z, draws = float(norm.isf(raw / 2)), n_permutations(n_models, permutations)
-    return times * 2 * float(norm.pdf(z)) * float(np.sqrt(1 / draws + z**2 / (2 * draws)))
+    z, least = -float(ndtri(p / 2)), -float(ndtri(bound / 2))
+    return abs(z - least) <= 2 * float(np.sqrt(1 / draws + z**2 / (2 * draws)))
 
 
 def gain_on_the_edge(added: Row, bounds: Sequence[float], bootstrap: int) -> bool:
