@@ -1,5 +1,6 @@
 """What the claims are made of: one row for each, the correlations behind it, and the levels that can speak."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import Analysis
-from measurebench.stats.judging.significance import Row
+from measurebench.stats.judging.significance import Row, on_the_edge
 
 __all__ = [
     "ABSENT",
@@ -17,6 +18,7 @@ __all__ = [
     "UNRELIABLE",
     "Verdict",
     "absent",
+    "edges",
     "inside",
     "number",
     "of_row",
@@ -39,7 +41,10 @@ UNRELIABLE = 0.1
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row: what was claimed of which measure, the number that decides it, and how."""
+    """One row: what was claimed of which measure, the number that decides it, and how.
+
+    ``edge`` names the rows that another seed of the resampling may decide otherwise (``on_the_edge``).
+    """
 
     claim: str
     measure: str
@@ -50,6 +55,7 @@ class Verdict:
     ci_low: float = float("nan")
     ci_high: float = float("nan")
     n_models: int = 0
+    edge: str = ""
 
 
 def inside(analysis: Analysis, measure: str) -> pd.DataFrame:
@@ -105,11 +111,21 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
 
 
-def of_row(row: Row, claim: str, verdict: str) -> Verdict:
-    """Return a claim that one correlation decides."""
-    statistic = str(row["statistic"])
+def of_row(analysis: Analysis, row: Row, claim: str, verdict: str) -> Verdict:
+    """Return a claim that one correlation decides by whether it is shown."""
+    statistic, edge = str(row["statistic"]), edges(analysis, [row])
     numbers = (float(row["estimate"]), float(row["ci_low"]), float(row["ci_high"]))
-    return Verdict(claim, str(row["measure"]), statistic, verdict, number(row), *numbers, int(row["n_models"]))
+    return Verdict(claim, str(row["measure"]), statistic, verdict, number(row), *numbers, int(row["n_models"]), edge)
+
+
+def edges(analysis: Analysis, rows: Sequence[Row]) -> str:
+    """Name those of the rows that another seed may decide otherwise: their levels, or all models."""
+    drawn = (analysis.provenance.get(name) for name in ("bootstrap", "permutations"))
+    bootstrap, permutations = (int(number or 0) for number in drawn)
+    if not bootstrap or not permutations:
+        return ""
+    near = [row for row in rows if on_the_edge(row, bootstrap, permutations, analysis.n_models)]
+    return ", ".join(str(row["level"] or "all models") for row in near)
 
 
 def absent(claim: str, measure: str, statistic: str) -> Verdict:

@@ -20,6 +20,7 @@ from measurebench.stats.judging.claim_rows import (
     OPEN,
     Verdict,
     absent,
+    edges,
     inside,
     number,
     of_row,
@@ -33,7 +34,7 @@ from measurebench.stats.judging.significance import shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
-COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found")
+COLUMNS = ("claim", "measure", "statistic", "estimate", "ci_low", "ci_high", "n_models", "verdict", "found", "edge")
 POOR = 0.3  # in size below this, a rank correlation is called poor; an interval must lie inside (-0.3, 0.3) to show it
 _MARGINS = {"average_ce_pgd": -1, "prob_margin_pgd": +1, "inverse_margin_pgd": -1, "boundary_thickness": +1}
 _SMOOTHNESS = {"local_lip": -1, "kl_divergence_pgd": -1}
@@ -75,9 +76,11 @@ def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
     judged = [m for m in analysis.measures if row_of(analysis, m, "tau_b") is not None]
     everywhere = [m for m in judged if _shown_everywhere(analysis, m)]
     refuted = [m for m in judged if _fails_somewhere(analysis, m)]
-    found = f"one sign over all models and inside every defense: {', '.join(everywhere) or 'none'} of {len(judged)};"
-    found += f" surely poor, or of another sign, somewhere: {len(refuted)}{_left_out(analysis)}"
-    counterexample = set(everywhere) - set(refuted)
+    counterexample = [name for name in everywhere if name not in refuted]
+    counted = " and ".join(", ".join(_reliable(analysis)).rsplit(", ", 1)) or "no defense"
+    found = f"shown with one sign over all models and inside {counted}, and nowhere surely poor or of another sign: "
+    found += f"{', '.join(counterexample) or 'none'}; surely poor, or of another sign, somewhere: {len(refuted)} of "
+    found += f"{len(judged)}{_left_out(analysis)}"
     verdict = FAILS if counterexample else HOLDS if judged and len(refuted) == len(judged) else OPEN
     verdict = ABSENT if len(_defenses(analysis)) < 2 else OPEN if len(_reliable(analysis)) < 2 else verdict
     yield Verdict("no measure holds everywhere", "", "tau_b", verdict, found, n_models=analysis.n_models)
@@ -132,7 +135,7 @@ def _against_folklore(analysis: Analysis) -> Iterator[Verdict]:
                 yield absent(claim, measure, "tau_b")
                 continue
             verdict = OPEN if not significant(row) else HOLDS if sign * row["estimate"] > 0 else FAILS
-            yield of_row(row, claim, verdict)
+            yield of_row(analysis, row, claim, verdict)
 
 
 def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
@@ -144,11 +147,11 @@ def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
             continue
         low, high = row["ci_low"], row["ci_high"]
         poor, strong = low > -POOR and high < POOR, low >= POOR or high <= -POOR
-        yield of_row(row, claim, HOLDS if poor else FAILS if strong else OPEN)
+        yield of_row(analysis, row, claim, HOLDS if poor else FAILS if strong else OPEN)
     row = row_of(analysis, _FLATNESS[0], "tau_b")
     claim = "sharper minima can have the smaller gap: tau below 0"
     if row is not None:
-        yield of_row(row, claim, OPEN if not significant(row) else HOLDS if row["estimate"] < 0 else FAILS)
+        yield of_row(analysis, row, claim, OPEN if not significant(row) else HOLDS if row["estimate"] < 0 else FAILS)
 
 
 def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
@@ -177,20 +180,21 @@ def _about_defenses(analysis: Analysis, claim: str, measure: str, verdict: str) 
     """Return a claim that tau inside the defenses decides."""
     within = inside(analysis, measure)
     found = "; ".join(f"{row['level']} {number(row)}" for row in records(within)) + _left_out(analysis)
-    return Verdict(claim, measure, "tau_within", verdict, found, n_models=int(within["n_models"].sum()))
+    edge, n_models = edges(analysis, records(within)), int(within["n_models"].sum())
+    return Verdict(claim, measure, "tau_within", verdict, found, n_models=n_models, edge=edge)
 
 
 def _beyond_cross_entropy(analysis: Analysis) -> Verdict:
-    """Hold where tau is shown with average cross-entropy held fixed; a sign that turns is told."""
+    """Hold where tau is shown with average cross-entropy held fixed, with the sign that it has over all models."""
     claim = "it says more than average cross-entropy does"
     held, total = row_of(analysis, _GRADIENT, "partial_tau", "average_ce_pgd"), row_of(analysis, _GRADIENT, "tau_b")
     if held is None:
         return absent(claim, _GRADIENT, "partial_tau")
-    said = of_row(held, claim, HOLDS if significant(held) else OPEN)
+    said = of_row(analysis, held, claim, HOLDS if significant(held) else OPEN)
     if total is None or not significant(held) or held["estimate"] * total["estimate"] >= 0:
         return said
     turned = f"{said.found} with average cross-entropy held fixed: the sign turns, tau is {number(total)}"
-    return replace(said, found=turned)
+    return replace(said, found=turned, verdict=OPEN)
 
 
 def _steadiest(analysis: Analysis) -> Verdict:

@@ -109,9 +109,19 @@ def _gain_words(of: Evidence, low: float, high: float, code: str) -> str:
         return f", which is less than the margin of {_MARGIN}" if of.adds_too_little else ""
     if code == "tells_settings":
         return ", which cannot be told from nothing"
-    gain = f"a gain of {_MARGIN}, the margin,"
-    told = f"{gain} is ruled out" if of.adds_too_little else f"nor is {gain} ruled out"
-    return f", which cannot be told from nothing; {told}"
+    least = f"a gain of {_MARGIN}, the margin, is ruled out" if of.adds_too_little else _least_words(of)
+    return f", which cannot be told from nothing; {least}"
+
+
+def _least_words(of: Evidence) -> str:
+    """Name the gain that is not ruled out, and why it lies below the margin where it does."""
+    n = of.n_units(of.total) if of.total else None
+    if not n:
+        return f"nor is a gain of {_MARGIN}, the margin, ruled out"
+    return (
+        f"nor is a gain of {_percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less what a slope estimated "
+        f"from {n:,} units costs)"
+    )
 
 
 def _percent(share: float) -> str:

@@ -16,14 +16,16 @@ from measurebench.stats.judging.claim_rows import (
     Verdict,
     number,
     records,
+    reliability,
     reliable,
     units,
     unreliable_words,
 )
 from measurebench.stats.judging.differences import difference_interval
+from measurebench.stats.judging.significance import Row
 from measurebench.stats.resampling.intervals import FEW_UNITS
 
-__all__ = ["depends_on_the_setup"]
+__all__ = ["corrected", "depends_on_the_setup"]
 
 _CLAIM = "the correlation depends on the training set-up"
 _Pair = tuple[dict[str, Any], dict[str, Any]]
@@ -33,8 +35,9 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     """Hold where the intervals of tau at two levels of one setting lie apart, which chance alone would seldom do.
 
     The p-value of a difference (that of Zou's interval, ``difference_interval``) is adjusted by Holm over all pairs of
-    levels of all measures. Told is the pair that lies furthest apart, of those that are shown where there are any.
-    Levels with fewer than 12 independent units, or whose target is hardly reliable, are not compared.
+    levels of all measures. Noise of the target pulls tau towards 0, at one level more than at another: the intervals
+    must also lie apart once each is corrected for the reliability of its level (``corrected``). Told is the pair that
+    lies furthest apart, of those that are shown where there are any. Levels with fewer than 12 independent units, or whose target is hardly reliable, are not compared.
     """
     pairs = {name: _pairs(analysis, name) for name in analysis.measures}
     p_values = [difference_interval(*pair)[2] for found in pairs.values() for pair in found]
@@ -42,7 +45,7 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     for name, found in pairs.items():
         p = [next(adjusted) for _ in found]
         if found:
-            shown = [_gap(pair) > 0 and q <= ALPHA for pair, q in zip(found, p, strict=True)]
+            shown = [_lie_apart(analysis, pair, q) for pair, q in zip(found, p, strict=True)]
             told = max(range(len(found)), key=lambda k: (shown[k], _gap(found[k])))
             yield _judged(analysis, name, found[told], shown[told])
         else:
@@ -65,12 +68,40 @@ def _gap(pair: _Pair) -> float:
     return float(high["ci_low"] - low["ci_high"])
 
 
+def _lie_apart(analysis: Analysis, pair: _Pair, p_adjusted: float) -> bool:
+    """Say whether two levels surely differ, and do so whatever the noise of their targets."""
+    if not (_gap(pair) > 0 and p_adjusted <= ALPHA):
+        return False
+    of = [corrected(row, reliability(analysis, str(row["axis"]), str(row["level"]))) for row in pair]
+    return of[0][1] < of[1][0] or of[1][1] < of[0][0]
+
+
+def corrected(row: Row, reliability: float) -> tuple[float, float]:
+    """Return the ends of the interval of tau as correlations without the target's noise: sin(pi tau / 2) / sqrt(R).
+
+    If measure and target are jointly normal, noise that is independent of the measure shrinks the correlation by the
+    root of the reliability R. An unknown reliability (NaN) corrects nothing.
+
+    >>> corrected({"ci_low": 0.0, "ci_high": 1 / 3}, 0.25)
+    (0.0, 1.0)
+    """
+    shrunk = 1.0 if np.isnan(reliability) else float(np.sqrt(reliability))
+    low, high = (round(float(np.sin(np.pi * row[end] / 2)) / shrunk, 12) for end in ("ci_low", "ci_high"))
+    return low, high
+
+
 def _judged(analysis: Analysis, measure: str, pair: _Pair, shown: bool) -> Verdict:
     low, high = pair
-    found = f"{low['axis']}: {number(low)} at {low['level']}, {number(high)} at {high['level']}"
+    found = f"{low['axis']}: {_told(analysis, low)}, {_told(analysis, high)}"
     verdict = HOLDS if shown else OPEN
     found += unreliable_words(analysis)
     return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
+
+
+def _told(analysis: Analysis, row: dict[str, Any]) -> str:
+    """Return tau at a level, with the reliability of the target there where it is known."""
+    known = reliability(analysis, str(row["axis"]), str(row["level"]))
+    return f"{number(row)} at {row['level']}" + ("" if np.isnan(known) else f" (reliability at least {known:.2f})")
 
 
 def _not_compared(analysis: Analysis, measure: str) -> Verdict:

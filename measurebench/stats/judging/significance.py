@@ -1,11 +1,12 @@
 """When an association counts as shown: the one rule of judgements, claims and pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import ALPHA
+from measurebench.core.intervals import ALPHA, clopper_pearson
+from measurebench.stats.regressions.added import DIVISION_T
 from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
 
@@ -112,16 +113,18 @@ def _p_near(row: Row, permutations: int, n_models: int) -> bool:
     return abs(z - least) <= 2 * float(np.sqrt(1 / draws + z**2 / (2 * draws)))
 
 
-def gain_on_the_edge(added: Row, bounds: Sequence[float], bootstrap: int) -> bool:
-    """Say whether another division into folds, or other resamples, may move an end of the gain over one of ``bounds``.
+def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
+    """Say whether other divisions into folds, or resamples, may move the gain's upper end over ``least``, or its lower.
 
-    >>> gain = {"ci_low": -0.004, "ci_high": 0.08, "division_error": 0.003}
-    >>> gain_on_the_edge(gain, [0.0], 2000), gain_on_the_edge(gain | {"ci_low": -0.03}, [0.0], 2000)
+    The lower end counts, which must lie above 0, unless the upper one says already that the gain is too small.
+
+    >>> gain = {"ci_low": -0.004, "ci_high": 0.18, "division_error": 0.003}
+    >>> gain_on_the_edge(gain, 0.1, 2000), gain_on_the_edge(gain | {"ci_low": -0.03}, 0.1, 2000)
     (True, False)
     """
     low, high = added["ci_low"], added["ci_high"]
     if not np.isfinite([low, high]).all() or low == high:
         return False
     of_draws = _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
-    slack = 2 * float(np.hypot(of_draws, added.get("division_error", 0.0)))
-    return any(abs(end - bound) <= slack for end, bound in zip((low, high), bounds, strict=False))
+    slack = float(np.hypot(2 * of_draws, DIVISION_T * added.get("division_error", 0.0)))
+    return bool(abs(high - least) <= slack or (high >= least and abs(low) <= slack))

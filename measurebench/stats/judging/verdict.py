@@ -60,8 +60,8 @@ VERDICTS = {
     "fixed",
     "explained_by_train_accuracy": "keeps less than half of tau with train robust accuracy, which is a part of the "
     "gap, held fixed",
-    "tells_settings": f"lowers the squared error beside the settings by less than {100 * GAIN:.0f} %, with one slope "
-    "for all models",
+    "tells_settings": "does not lower the squared error beside the settings by as much as "
+    f"{100 * GAIN:.0f} %, with one slope for all models",
     "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
     "unknown": "shows no association beyond chance, and does not rule one out",
@@ -212,8 +212,10 @@ def is_small(row: Row, margin: float = MARGIN) -> bool:
 
 
 def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
+    if of.adds_too_little:
+        return "tells_settings"
     if of.added is not None and not of.added["ci_low"] > 0:
-        return "tells_settings" if of.adds_too_little else "untested_beside_settings"
+        return "untested_beside_settings"
     if fixed := _with_train_accuracy(total, of.held):
         return fixed
     if not of.inside:

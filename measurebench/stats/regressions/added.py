@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import Z
 from measurebench.stats.population.population import UNSTATED, Population
 from measurebench.stats.regressions.settings_fit import Beside, Design, Split, folds
 from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, flaw
 
-__all__ = ["FOLDS", "MIN_UNITS", "added", "added_rows", "proxy_refits", "settings_proxies"]
+__all__ = ["DIVISION_T", "FOLDS", "MIN_UNITS", "added", "added_rows", "proxy_refits", "settings_proxies"]
 
 FOLDS = 10
 MIN_UNITS = 20
@@ -22,7 +21,10 @@ MIN_UNITS = 20
 # With few runs the plain interval held the expected gain too seldom (benchmarks/results/coverage.md: as widened).
 _WIDER = 12
 
-_REPEATS = 3  # one division into folds is a matter of luck: on 672 runs the gain moved by a fifth of itself
+_REPEATS = 5  # one division into folds is a matter of luck: on 643 runs a gain of 6 % moved by 0.8 points
+DIVISION_T = 2.776445105
+"""The 97.5 % point of Student's t for the error of a gain that five divisions tell."""
+
 _SPLIT_FOLDS = 5  # folds of runs where a level divides runs, each met with each level
 
 
@@ -174,12 +176,12 @@ def _interval(gain: float, shares: Floats, n_units: int, error: float) -> tuple[
     """Return the percentile interval, widened, and a reason; [0, 0] where the settings determine the measure.
 
     Its ends lie 1 + 12 / units times as far from the gain, since the resamples do not repeat the fits, and further by
-    what the division into folds adds: a standard ``error`` of its own.
+    what the division into folds adds: a standard ``error`` of its own, known from five of them (``DIVISION_T``).
     """
     if float(np.nanmax(np.abs(shares))) < 1e-9:
         return 0.0, 0.0, "the settings determine the measure, so that it can add nothing"
     low, high = percentile_interval(shares)
-    wider, of_division = 1 + _WIDER / n_units, Z * error
+    wider, of_division = 1 + _WIDER / n_units, DIVISION_T * error
     below, above = (float(np.hypot(wider * side, of_division)) for side in (gain - low, high - gain))
     return gain - below, gain + above, "" if np.isfinite(low) else "all resamples agree"
 

@@ -139,9 +139,22 @@ def test_the_error_of_a_p_value_from_the_normal_tail_is_that_of_its_centre_and_s
     assert not on_the_edge(row | {"p_value": 0.03, "p_adjusted": 0.03}, 2000, 10_000, 48)  # counted among 10,000
 
 
+def test_a_p_value_far_below_its_bound_is_not_on_the_edge_whatever_the_adjustment() -> None:
+    """z = 26 is known to 1.3, and Holm's bound over 18 measures is 2.99."""
+    row = {"estimate": -0.65, "ci_low": -0.68, "ci_high": -0.62}
+    assert not on_the_edge(row | {"p_value": 3e-155, "p_adjusted": 6e-154}, 2000, 1800, 1344)
+    assert not on_the_edge(row | {"p_value": 1e-9, "p_adjusted": 1.8e-8}, 2000, 1800, 1344)
+    assert on_the_edge(row | {"p_value": 0.002, "p_adjusted": 0.036}, 2000, 1800, 1344)
+    # No permutation of 1,800 is as extreme: p is at most 0.0020, and 0.05 / 18 = 0.0028.
+    assert not on_the_edge(row | {"p_value": 1 / 1801, "p_adjusted": 18 / 1801}, 2000, 1800, 48)
+    assert on_the_edge(row | {"p_value": 2 / 1801, "p_adjusted": 36 / 1801}, 2000, 1800, 48)
+
+
 def test_a_gain_near_a_bound_is_on_the_edge() -> None:
-    gain = {"ci_low": -0.006, "ci_high": 0.074, "division_error": 0.004}
-    assert gain_on_the_edge(gain, (0.0, 0.1), 2000)
-    assert not gain_on_the_edge(gain | {"division_error": 0.0}, (0.0, 0.1), 2000)
-    assert gain_on_the_edge(gain | {"ci_low": -0.1, "ci_high": 0.098}, (0.0, 0.1), 2000)
-    assert not gain_on_the_edge({"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, (0.0, 0.1), 2000)
+    gain = {"ci_low": -0.006, "ci_high": 0.174, "division_error": 0.004}
+    assert gain_on_the_edge(gain, 0.1, 2000)
+    assert not gain_on_the_edge(gain | {"division_error": 0.0}, 0.1, 2000)
+    assert gain_on_the_edge(gain | {"ci_low": -0.1, "ci_high": 0.095}, 0.1, 2000)
+    assert not gain_on_the_edge({"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, 0.1, 2000)
+    # Surely less than the margin: then it does not matter on which side of 0 the lower end lies.
+    assert not gain_on_the_edge(gain | {"ci_low": 0.001, "ci_high": 0.05}, 0.1, 2000)

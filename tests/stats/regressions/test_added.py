@@ -148,8 +148,8 @@ def test_the_division_into_folds_has_its_part_in_the_interval() -> None:
     assert errors == pytest.approx([0.1 / np.sqrt(3)])
     assert _division_errors(np.array([[1.0, 0.9]])) == pytest.approx([0.0])
     low, high, reason = _interval(0.4, np.linspace(0.0, 1.0, 1001), 1200, 0.1)
-    assert low == pytest.approx(0.4 - np.hypot(1.01 * 0.375, 0.196), abs=1e-4)
-    assert high == pytest.approx(0.4 + np.hypot(1.01 * 0.575, 0.196), abs=1e-4)
+    assert low == pytest.approx(0.4 - np.hypot(1.01 * 0.375, 0.2776), abs=1e-4)
+    assert high == pytest.approx(0.4 + np.hypot(1.01 * 0.575, 0.2776), abs=1e-4)
     assert reason == ""
 
 
