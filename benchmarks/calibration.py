@@ -113,7 +113,7 @@ def evidence_of(table: pd.DataFrame, seed: int) -> list[list[Any]]:
     population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
     draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
     found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional"))
-    rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]))
+    rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]), "defense")
     gains = added_rows(added(population, draws, levels=False))
     inside = (rows["statistic"] == "tau_within") & (rows["axis"] == "defense")
     kept = rows.loc[inside | (rows["statistic"] == "tau_b"), EVIDENCE].round(5)

@@ -107,6 +107,7 @@ def analyze(
     infos = infos or {}
     question, control = _question(population, partial, infos)
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
+    drawn = {"permutations_drawn": n_permutations(len(population.y), permutations)}
     kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     kept |= {} if radius is None else {"radius": str(radius)}
     kept |= {} if id is None else {"id": id}
@@ -117,7 +118,7 @@ def analyze(
         gap_error=gap_error(question.error, population.y),
         levels=tidy(level_reliability(population, question.error), TABLES["levels"]),
         notes=_notes(population, question, permutations),
-        provenance={**draws, "permutations_drawn": n_permutations(len(population.y), permutations), **kept, "run": run, "cluster": cluster, **_provenance(table)},
+        provenance={**draws, **drawn, **kept, "run": run, "cluster": cluster, **_provenance(table)},
         **_described(population),
         **_found(population, question, control, infos, margin, draws),
     )
@@ -136,12 +137,12 @@ def _found(
     findings = find(population, all_draws, question)
     if population.too_few:
         findings = findings.without_inference(population.too_few)
-    correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]))
+    correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]), population.defense)
     gains = added(population, all_draws)
     beside = controls(population, all_draws, question, correlations)
     found_added = added_rows([*gains, *beside.added]) if gains else None
     counts = draws["bootstrap"], draws["permutations"]
-    power = power_notes(population, realised_levels(correlations))
+    power = power_notes(population, realised_levels(correlations, population.defense))
     judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts)
     return {
         "correlations": correlations,

@@ -1,7 +1,7 @@
 """Corrects p-values for the number of tests: Holm for the primary family, Benjamini-Hochberg for the rest."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -11,48 +11,56 @@ from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "common_family", "holm", "realised_levels"]
+__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "families", "holm", "realised_levels"]
 
 PRIMARY = "tau_b"
+_WHOLE = (PRIMARY, "tau_a", "spearman")
+_INSIDE = "tau_within"
 
 
 @dataclass(frozen=True)
 class Levels:
     """The p-value, before adjustment, at which one more association would be shown.
 
-    ``overall`` is that of tau_b over all models, ``inside`` that inside a defense, and ``alone`` that inside a defense
-    where nothing is shown over all models.
+    ``overall`` is that of tau_b over all models, ``inside`` by defense that inside it, and ``alone`` by defense that
+    inside it where nothing is shown over all models.
     """
 
     overall: float = ALPHA
-    inside: float = ALPHA
-    alone: float = ALONE
+    inside: Mapping[str, float] = field(default_factory=dict)
+    alone: Mapping[str, float] = field(default_factory=dict)
 
 
-def adjusted(correlations: pd.DataFrame) -> pd.DataFrame:
-    """Return the correlations with p_adjusted filled in.
+def adjusted(correlations: pd.DataFrame, defense: str | None = None) -> pd.DataFrame:
+    """Return the correlations with p_adjusted filled in, each p-value within its family (``families``).
 
-    The primary family is tau_b over all models, one test per measure: Holm (1979), valid under any dependence.
-    tau_a and Spearman over all models restate it and take Holm within their own statistic. The other p-values are
-    adjusted by Benjamini-Hochberg (1995) within their family: those of the contract together, but for sign_error_max,
-    which restates the errors of sign_error_mean; those of any further statistic by themselves, so that registering one
-    moves no other number.
+    The primary family is tau_b over all models, one test per measure: Holm (1979), valid under any dependence. tau_a
+    and Spearman over all models restate it and take Holm within their own statistic. All others are adjusted by
+    Benjamini-Hochberg (1995).
     """
     table = correlations.copy()
-    whole = (table["axis"] == "") & table["statistic"].isin([PRIMARY, "tau_a", "spearman"])
-    for statistic in (PRIMARY, "tau_a", "spearman"):
-        _fill(table, whole & (table["statistic"] == statistic), holm)
-    families = table["statistic"].map(_families()).fillna(table["statistic"])
-    for family in families[~whole].unique():
-        _fill(table, ~whole & (families == family), benjamini_hochberg)
+    found = families(table, defense)
+    whole = (table["axis"] == "") & table["statistic"].isin(_WHOLE)
+    for family in found.unique():
+        rows = found == family
+        _fill(table, rows, holm if whole[rows].all() else benjamini_hochberg)
     return table
 
 
-def common_family(correlations: pd.DataFrame) -> "pd.Series[bool]":
-    """Say which rows of the correlations are adjusted together with tau inside the levels of settings: [rows]."""
-    families = _families()
-    whole = (correlations["axis"] == "") & correlations["statistic"].isin([PRIMARY, "tau_a", "spearman"])
-    return (correlations["statistic"].map(families) == families["tau_within"]) & ~whole
+def families(correlations: pd.DataFrame, defense: str | None = None) -> "pd.Series[str]":
+    """Return the family of each row of the correlations, the tests that are adjusted together: [rows].
+
+    tau inside each level of the ``defense`` is a family of its own, one test per measure: judgements rest on it, and
+    among many sure associations of other defenses a false one inside this defense would pass. tau_a, which restates
+    tau_b, and sign_error_max, which restates the errors of sign_error_mean, are families of their own, and so is each
+    statistic that was registered from outside, so that it moves no other number. The rest of the contract's form one.
+    """
+    statistic, level = correlations["statistic"].astype(str), correlations["level"].astype(str)
+    found = statistic.map(_families()).fillna(statistic)
+    whole = (correlations["axis"] == "") & statistic.isin(_WHOLE)
+    found = found.mask(whole, "overall " + statistic)
+    inside = (statistic == _INSIDE) & (correlations["axis"] == defense)
+    return found.mask(inside, "inside " + level)
 
 
 def _families() -> dict[str, str]:
@@ -61,7 +69,7 @@ def _families() -> dict[str, str]:
     return {name: item.family for item in known for name in item.names if name not in item.apart}
 
 
-def _fill(table: pd.DataFrame, chosen: pd.Series, adjust: Callable[[Floats], Floats]) -> None:
+def _fill(table: pd.DataFrame, chosen: "pd.Series[bool]", adjust: Callable[[Floats], Floats]) -> None:
     rows = np.flatnonzero(chosen.to_numpy(dtype=bool) & table["p_value"].notna().to_numpy())
     if len(rows):
         table.loc[table.index[rows], "p_adjusted"] = adjust(table["p_value"].to_numpy(dtype=float)[rows])
@@ -96,18 +104,20 @@ def benjamini_hochberg(p: Floats) -> Floats:
     return result
 
 
-def realised_levels(correlations: pd.DataFrame) -> Levels:
+def realised_levels(correlations: pd.DataFrame, defense: str | None = None) -> Levels:
     """Return the levels that the adjustments came to on these correlations, whose ``p_adjusted`` is filled in.
 
     Holm: where k of m measures are shown, a further one needs a p-value of 0.05 / (m - k). Benjamini-Hochberg: where k
     of m tests are shown, a further one needs 0.05 (k + 1) / m at most. A lower p-value could carry others with it, so
     that this is strict rather than lax. Families without p-values have the level of a single test.
     """
-    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
-    family = correlations[common_family(correlations)]
-    overall, within = (rows["p_adjusted"].dropna().to_numpy(dtype=float) for rows in (whole, family))
+    known = correlations.assign(family=families(correlations, defense)).dropna(subset=["p_adjusted"])
+    by_family = {str(name): rows["p_adjusted"].to_numpy(dtype=float) for name, rows in known.groupby("family")}
+    overall = by_family.get(f"overall {PRIMARY}", np.empty(0))
+    within = {name.removeprefix("inside "): p for name, p in by_family.items() if name.startswith("inside ")}
     left = max(1, len(overall) - int((overall <= ALPHA).sum()))
-    return Levels(ALPHA / left, _stepped_up(within, ALPHA), _stepped_up(within, ALONE))
+    inside, alone = ({level: _stepped_up(p, q) for level, p in within.items()} for q in (ALPHA, ALONE))
+    return Levels(ALPHA / left, inside, alone)
 
 
 def _stepped_up(p_adjusted: Floats, q: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import TABLES, tidy
-from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, common_family, holm
+from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, families, holm
 from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.added import added, proxy_refits, settings_proxies
 from measurebench.stats.resampling.draws import Floats, stream
@@ -64,17 +64,18 @@ def controls(population: Population, draws: Draws, question: Question, correlati
     kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau"}]
     table = tidy(kept, TABLES["correlations"])
     # With the folds of the measures, so that the settings alone have the same error in both.
-    return Controls(tuple(columns), _adjusted(table, correlations), added(alone, draws, refits, levels=False))
+    return Controls(
+        tuple(columns), _adjusted(table, correlations, population.defense), added(alone, draws, refits, levels=False)
+    )
 
 
-def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame) -> pd.DataFrame:
+def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame, defense: str | None) -> pd.DataFrame:
     """Adjust each p-value as one more among those of the measures."""
-    whole = correlations[(correlations["statistic"] == PRIMARY) & (correlations["axis"] == "")]
-    others = correlations[common_family(correlations) & correlations["p_value"].notna()]
-    families = {True: whole["p_value"].dropna().to_numpy(float), False: others["p_value"].to_numpy(float)}
+    known = correlations.assign(family=families(correlations, defense)).dropna(subset=["p_value"])
+    by_family = {str(name): rows["p_value"].to_numpy(dtype=float) for name, rows in known.groupby("family")}
     values = []
-    for row in table.to_dict("records"):
-        first = row["statistic"] == PRIMARY and row["axis"] == ""
-        p = np.r_[families[first], row["p_value"]]
-        values.append(float((holm if first else benjamini_hochberg)(p)[-1]) if np.isfinite(p[-1]) else np.nan)
+    for family, own in zip(families(table, defense), table["p_value"].to_numpy(dtype=float), strict=True):
+        adjust = holm if family == f"overall {PRIMARY}" else benjamini_hochberg
+        p = np.r_[by_family.get(family, np.empty(0)), own]
+        values.append(float(adjust(p)[-1]) if np.isfinite(own) else np.nan)
     return table.assign(p_adjusted=values)

@@ -49,14 +49,14 @@ def judgements(
     return rows
 
 
-def _alphas(power: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _alphas(power: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the levels of the tests over all models and inside defenses, by their names in ``Evidence``."""
     if not power:
         return {}
-    inside = [row for row in power if row["level"]] or power
-    alpha = float(inside[0]["alpha"])
-    alone = float(inside[0].get("alpha_alone", alpha))
-    return {"alpha": float(power[0]["alpha"]), "alpha_inside": alpha, "alpha_alone": alone}
+    by_level = {str(row["level"]): row for row in power if row["level"]}
+    inside = {level: float(row["alpha"]) for level, row in by_level.items()}
+    alone = {level: float(row.get("alpha_alone", row["alpha"])) for level, row in by_level.items()}
+    return {"alpha": float(power[0]["alpha"]), "alpha_inside": inside, "alpha_alone": alone}
 
 
 def _judge(

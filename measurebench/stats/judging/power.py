@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.adjustment import Levels
+from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.intervals import FEW_UNITS
 
@@ -101,7 +103,9 @@ def power_notes(population: Population, levels: Levels) -> list[dict[str, Any]]:
 
 def _note(population: Population, scope: str, level: str, rows: Any, levels: Levels) -> dict[str, Any]:
     units = len(np.unique(population.units[rows]))
-    alpha, alone = (levels.inside, levels.alone) if level else (levels.overall, levels.overall)
+    alpha, alone = levels.overall, levels.overall
+    if level:
+        alpha, alone = levels.inside.get(level, ALPHA), levels.alone.get(level, ALONE)
     tau, possible = detectable_tau(units, alpha), can_show(units, alpha)
     where = f"Within {level}" if level else "Over all models"
     return {

@@ -37,7 +37,8 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
     The p-value of a difference (that of Zou's interval, ``difference_interval``) is adjusted by Holm over all pairs of
     levels of all measures. Noise of the target pulls tau towards 0, at one level more than at another: the intervals
     must also lie apart once each is corrected for the reliability of its level (``corrected``). Told is the pair that
-    lies furthest apart, of those that are shown where there are any. Levels with fewer than 12 independent units, or whose target is hardly reliable, are not compared.
+    lies furthest apart, of those that are shown where there are any. Levels with fewer than 12 independent units, or
+    whose target has no shown reliability, are not compared.
     """
     pairs = {name: _pairs(analysis, name) for name in analysis.measures}
     p_values = [difference_interval(*pair)[2] for found in pairs.values() for pair in found]

@@ -79,7 +79,7 @@ class Evidence:
     accuracy, ``added`` what the measure adds to the settings on held-out runs (None without settings). ``units`` says
     how many independent units there are over all models ("") and in each defense, empty where that is unknown;
     ``alpha``, ``alpha_inside`` and ``alpha_alone`` are the p-values, before adjustment, at which one more association
-    would be shown: over all models, inside a defense, and there where nothing is shown over all models.
+    would be shown: over all models, inside each defense, and there where nothing is shown over all models.
     """
 
     total: Row | None
@@ -89,8 +89,8 @@ class Evidence:
     units: Mapping[str, int] = field(default_factory=dict)
     alpha: float = ALPHA
     margin: float = MARGIN
-    alpha_inside: float = ALPHA
-    alpha_alone: float = ALONE
+    alpha_inside: Mapping[str, float] = field(default_factory=dict)
+    alpha_alone: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def has_total(self) -> bool:
@@ -114,7 +114,10 @@ class Evidence:
         """Return the p-value that an association would have to reach over all models, or inside a defense."""
         if not level:
             return self.alpha
-        return self.alpha_inside if self.overall else self.alpha_alone
+        return self._inside(level) if self.overall else self.alpha_alone.get(level, ALONE)
+
+    def _inside(self, level: str) -> float:
+        return self.alpha_inside.get(level, ALPHA)
 
     def detectable(self, row: Row, level: str = "") -> float:
         """Return the tau that would be shown four times in five; NaN where that cannot be said (``detectable_tau``)."""
@@ -127,7 +130,7 @@ class Evidence:
         Inside a defense at the level of an association that is shown by itself, whatever is shown over all models.
         """
         n = self.n_units(row, level)
-        return n is not None and not significant(row) and not can_show(n, self.alpha_inside if level else self.alpha)
+        return n is not None and not significant(row) and not can_show(n, self._inside(level) if level else self.alpha)
 
     def blind(self, row: Row, level: str) -> bool:
         """Say whether tau over all models, if it held inside a defense, would be shown there less than 4 times in 5.

@@ -144,6 +144,7 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     writes=("tau_within", "tau_a", "pi", "pi_mean"),
     family="secondary",
     place=30,
+    apart=("tau_a",),
 )
 def by_level(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return tau_within and tau_a at each level and pi, setting by setting, then pi_mean; nothing without settings."""

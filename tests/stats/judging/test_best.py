@@ -75,4 +75,6 @@ def test_where_nothing_holds_no_measure_is_said_to_follow_the_target_best() -> N
     assert "), but does not lower the squared error beside the settings by as much as 10 %" in sentence
     assert " best" not in sentence
     assert finding(study).numbers[2].detail.endswith("as much as 10 %, with one slope for all models")
-    assert _best(study).startswith("mirror (which does not lower the squared error beside the settings by as much as 10 %")
+    assert _best(study).startswith(
+        "mirror (which does not lower the squared error beside the settings by as much as 10 %"
+    )

@@ -21,7 +21,7 @@ def _table(slopes: dict[str, float], offsets: dict[str, float], noise: float = 0
 
 
 def _judge(table: pd.DataFrame, **options):
-    return analyze(table, measures=["m"], bootstrap=200, permutations=199, **options).judgements.iloc[0]
+    return analyze(table, measures=["m"], bootstrap=200, permutations=999, **options).judgements.iloc[0]
 
 
 SAME = {"AT": 0.0, "TRADES": 0.0}

@@ -64,10 +64,10 @@ def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     assert rows["scope"].to_dict() == {"": "all", "AT": "defense", "MART": "defense", "TRADES": "defense"}
     assert rows["n_units"].to_dict() == {"": 20, "AT": 8, "MART": 4, "TRADES": 8}
     assert set(rows["power"]) == {POWER}
-    levels = realised_levels(analysis.correlations)
+    levels = realised_levels(analysis.correlations, "defense")
     assert levels.overall == 0.05  # the signal is shown: what is left of Holm for the noise is one test
-    assert rows["alpha"].tolist() == [0.05, *[levels.inside] * 3]
-    assert rows["alpha_alone"].tolist() == [0.05, *[levels.alone] * 3]
+    assert rows["alpha"].tolist() == [0.05, *(levels.inside[d] for d in ("AT", "MART", "TRADES"))]
+    assert rows["alpha_alone"].tolist() == [0.05, *(levels.alone[d] for d in ("AT", "MART", "TRADES"))]
     assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.05))
     told = (
         "Over all models, with 20 independent units, an association of 0.44 would be shown in four of five such tables"
