@@ -40,7 +40,7 @@ def tell_audit(analysis: "Analysis") -> None:
         say(
             f"* {axis}: in these pairs the target changes from {row['level_from']} to {row['level_to']} by "
             f"{row['shift']:+.4f} [{row['shift_low']:+.4f}, {row['shift_high']:+.4f}] on average; to this extent a "
-            "measure moves rightly."
+            "measure should move."
         )
 
 
@@ -94,10 +94,13 @@ def _unless_holding(judged: Any) -> str:
 
 
 def _reliability(analysis: "Analysis") -> list[str]:
-    """Return one line on how much of the target's variance is no sampling error, over all models and by defense."""
+    """Return one line on how much of the target's variance is no sampling error, over all models and by defense.
+
+    Models share images, so that more of it may be none: what falls below 0 says as little as 0.
+    """
     known = analysis.levels[analysis.levels["reliability"].notna() & analysis.levels["axis"].isin(_axes(analysis))]
-    told = [f"{row['level'] or 'all models'} {row['reliability']:.2f}" for row in known.to_dict("records")]
-    return [f"Share of the target's variance that is no sampling error: {', '.join(told)}"] if told else []
+    told = [f"{row['level'] or 'all models'} {max(0.0, row['reliability']):.2f}" for row in known.to_dict("records")]
+    return [f"Share of the target's variance that is no sampling error, at least: {', '.join(told)}"] if told else []
 
 
 def _axes(analysis: "Analysis") -> tuple[str, ...]:

@@ -36,7 +36,10 @@ OPEN = "not decided"
 ABSENT = "cannot be tested"
 
 UNRELIABLE = 0.1
-"""The reliability of the target up to which a level says nothing against a measure: no tau can be large there."""
+"""The reliability up to which a level says nothing against a measure: the noise of its target may be all there is.
+
+It is a lower bound, since models share images; an association that is shown there counts all the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def reliability(analysis: Analysis, axis: str, level: str) -> float:
 
 
 def reliable(analysis: Analysis, row: Row) -> bool:
-    """Say whether the level of tau can speak against a measure: its target is not all error, as far as is known."""
+    """Say whether the level of tau can speak against a measure: its target is surely not all error, where known."""
     return not reliability(analysis, str(row["axis"]), str(row["level"])) <= UNRELIABLE
 
 
@@ -91,8 +94,8 @@ def unreliable_words(analysis: Analysis, axis: str | None = None) -> str:
     rows = analysis.levels
     rows = rows[(rows["reliability"] <= UNRELIABLE) & (rows["axis"] != "")]
     rows = rows if axis is None else rows[rows["axis"] == axis]
-    told = [f"{_level_words(analysis, row)} ({row['reliability']:.2f})" for row in records(rows)]
-    return f"; not counted, for a target of hardly any reliability: {', '.join(told)}" if told else ""
+    told = ", ".join(_level_words(analysis, row) for row in records(rows))
+    return f"; not counted, since the reliability of the target is not shown: {told}" if told else ""
 
 
 def _level_words(analysis: Analysis, row: Row) -> str:

@@ -22,7 +22,7 @@ from measurebench.stats.judging.claim_rows import (
     unreliable_words,
 )
 from measurebench.stats.judging.differences import difference_interval
-from measurebench.stats.judging.significance import Row
+from measurebench.stats.judging.significance import Row, end_error
 from measurebench.stats.resampling.intervals import FEW_UNITS
 
 __all__ = ["corrected", "depends_on_the_setup"]
@@ -73,8 +73,8 @@ def _lie_apart(analysis: Analysis, pair: _Pair, p_adjusted: float) -> bool:
     """Say whether two levels surely differ, and do so whatever the noise of their targets."""
     if not (_gap(pair) > 0 and p_adjusted <= ALPHA):
         return False
-    of = [corrected(row, reliability(analysis, str(row["axis"]), str(row["level"]))) for row in pair]
-    return of[0][1] < of[1][0] or of[1][1] < of[0][0]
+    first, second = _corrected(analysis, pair)
+    return first[1] < second[0] or second[1] < first[0]
 
 
 def corrected(row: Row, reliability: float) -> tuple[float, float]:
@@ -96,7 +96,23 @@ def _judged(analysis: Analysis, measure: str, pair: _Pair, shown: bool) -> Verdi
     found = f"{low['axis']}: {_told(analysis, low)}, {_told(analysis, high)}"
     verdict = HOLDS if shown else OPEN
     found += unreliable_words(analysis)
-    return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=int(low["n_models"] + high["n_models"]))
+    n_models = int(low["n_models"] + high["n_models"])
+    return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=n_models, edge=_edge(analysis, pair))
+
+
+def _edge(analysis: Analysis, pair: _Pair) -> str:
+    """Name the two levels where another seed may move their intervals, corrected or not, over each other."""
+    bootstrap = int(analysis.provenance.get("bootstrap") or 0)
+    ends = [[(row["ci_low"], row["ci_high"]) for row in pair], _corrected(analysis, pair)]
+    for first, second in ends if bootstrap else ():
+        apart = max(second[0] - first[1], first[0] - second[1])
+        if abs(apart) <= 2 * end_error(bootstrap) * float(np.hypot(first[1] - first[0], second[1] - second[0])):
+            return " and ".join(str(row["level"]) for row in pair)
+    return ""
+
+
+def _corrected(analysis: Analysis, pair: _Pair) -> list[tuple[float, float]]:
+    return [corrected(row, reliability(analysis, str(row["axis"]), str(row["level"]))) for row in pair]
 
 
 def _told(analysis: Analysis, row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """When an association counts as shown: the one rule of judgements, claims and pages."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,16 @@ from measurebench.stats.regressions.added import DIVISION_T
 from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
 
-__all__ = ["ALONE", "Row", "excludes_zero", "gain_on_the_edge", "on_the_edge", "shown_inside", "significant"]
+__all__ = [
+    "ALONE",
+    "Row",
+    "end_error",
+    "excludes_zero",
+    "gain_on_the_edge",
+    "on_the_edge",
+    "shown_inside",
+    "significant",
+]
 
 
 ALONE = 0.0025
@@ -21,7 +31,7 @@ one percent together. With 5 % of their own in common the judgement of a measure
 7 % of tables of 336 models.
 """
 
-# Of the interval's width, at 2,000 draws.
+# Of the interval's width, at 2,000 draws: that of the 2.5 % quantile of a normal sample.
 _END_ERROR = 0.015
 
 Row = Mapping[str, Any]
@@ -74,11 +84,19 @@ def excludes_zero(row: Row) -> bool:
     return bool(low > 0 or high < 0)
 
 
+def end_error(bootstrap: int) -> float:
+    """Return the standard error of an end of a percentile interval, in widths of the interval, from so many draws.
+
+    >>> end_error(2000)
+    0.015
+    """
+    return _END_ERROR * math.sqrt(2000 / bootstrap)
+
+
 def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) -> bool:
     """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
 
-    An end of a percentile interval from B draws has a standard error of about 0.015 sqrt(2000 / B) of the interval's
-    width (the 2.5 % quantile of a normal sample); two of them are near. For p see ``_p_near``.
+    Two standard errors of an end (``end_error``) are near. For p see ``_p_near``.
 
     >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
     True
@@ -88,7 +106,7 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) 
     p, low, high = row.get("p_adjusted"), row.get("ci_low"), row.get("ci_high")
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
-    near_end = min(abs(low), abs(high)) <= 2 * _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
+    near_end = min(abs(low), abs(high)) <= 2 * end_error(bootstrap) * (high - low)
     near_p = _p_near(row, permutations, n_models)
     return bool((near_end and p <= ALPHA) or (near_p and (excludes_zero(row) or near_end)))
 
@@ -126,6 +144,6 @@ def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
     low, high = added["ci_low"], added["ci_high"]
     if not np.isfinite([low, high]).all() or low == high:
         return False
-    of_draws = _END_ERROR * np.sqrt(2000 / bootstrap) * (high - low)
+    of_draws = end_error(bootstrap) * (high - low)
     slack = float(np.hypot(2 * of_draws, DIVISION_T * added.get("division_error", 0.0)))
     return bool(abs(high - least) <= slack or (high >= least and abs(low) <= slack))

@@ -156,6 +156,7 @@ def _gains(
     for k in range(m):
         gain, error = float(1 - with_measure[k] / mse), float(errors[k])
         low, high, reason = _interval(gain, shares[:, k], len(np.unique(units)), error)
+        gain = 0.0 if low == high == 0 else gain  # apart from rounding
         values = {"mse_settings": float(mse), "mse_with": float(with_measure[k]), "division_error": error}
         rows.append(values | {"gain": gain, "ci_low": low, "ci_high": high, "reason": reason})
     return rows
