@@ -36,7 +36,7 @@ def test_no_stream_of_an_analysis_is_used_twice_and_two_seeds_share_none(monkeyp
     assert len(first) == len(second) > 30
     for seed, made in ((0, first), (1, second)):
         # What controls add is found in the same folds as what measures add, so that the two can be compared.
-        folds = {stream("added", "runs", str(k), "", seed=seed) for k in range(3)}
+        folds = {stream("added", "runs", str(k), "", seed=seed) for k in range(5)}
         assert {name for name, times in Counter(made).items() if times > 1} == folds
     assert not set(first) & set(second)
 

@@ -13,7 +13,7 @@ from measurebench.stats import analyze
 from tests.reporting.conftest import KEPT
 from tests.reporting.synthetic import study_table
 
-QUICK: dict[str, Any] = {"bootstrap": 60, "permutations": 199}
+QUICK: dict[str, Any] = {"bootstrap": 60, "permutations": 999}
 
 
 def study_of(table: pd.DataFrame, **options: Any) -> Study:

@@ -281,7 +281,7 @@ def test_a_defense_without_a_reliable_target_does_not_break_the_gradient_s_sign(
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT) == "not decided"
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT, levels=NOISY) == "holds"
     found = judged_claims(analysis(*rows, levels=NOISY)).set_index("claim")["found"]
-    assert "Standard -0.10 [-0.20, +0.00]; not counted, for a target" in found[ONE_SIGN]
+    assert "Standard -0.10 [-0.20, +0.00]; not counted, since the reliability" in found[ONE_SIGN]
     assert found[STEADY].startswith("place 1 of 1 by the weakest tau inside a defense, 0.50 [0.40, 0.60]; not counted")
 
 
