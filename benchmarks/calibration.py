@@ -34,7 +34,7 @@ from measurebench.stats.statistics.registry import Question
 
 RESULT = Path(__file__).parent / "results" / "calibration.md"
 SIZES = (24, 48, 336, 1344)
-BOOTSTRAP, PERMUTATIONS = 500, 199
+BOOTSTRAP, PERMUTATIONS = 500, 1000
 GAIN = ("gain", "ci_low", "ci_high")
 COMBINATIONS = list(itertools.product(range(3), range(2), range(2)))  # of defense, architecture and batch size
 EVIDENCE = ["level", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted"]

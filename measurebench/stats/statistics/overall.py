@@ -19,6 +19,7 @@ _TAUS = frozenset({"tau_b", "tau_a"})
     title="Rank correlation over all models",
     explanation="Kendall's tau with and without correction for ties, and Spearman's rho, over all pairs of models.",
     writes=("tau_b", "tau_a", "spearman"),
+    apart=("tau_a",),
     family="secondary",
     place=10,
 )
