@@ -119,8 +119,8 @@ def _least_words(of: Evidence) -> str:
     if not n:
         return f"nor is a gain of {_MARGIN}, the margin, ruled out"
     return (
-        f"nor is a gain of {_percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less what a slope estimated "
-        f"from {n:,} units costs)"
+        f"nor is a gain of {_percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less the cost of a slope "
+        f"from {n:,} units)"
     )
 
 

@@ -95,7 +95,6 @@ def _judged(analysis: Analysis, measure: str, pair: _Pair, shown: bool) -> Verdi
     low, high = pair
     found = f"{low['axis']}: {_told(analysis, low)}, {_told(analysis, high)}"
     verdict = HOLDS if shown else OPEN
-    found += unreliable_words(analysis)
     n_models = int(low["n_models"] + high["n_models"])
     return Verdict(_CLAIM, measure, "tau_within", verdict, found, n_models=n_models, edge=_edge(analysis, pair))
 

@@ -148,7 +148,7 @@ def test_a_gain_that_is_not_ruled_out_is_that_which_was_compared() -> None:
     added = {"m": {"gain": -0.083, "ci_low": -0.178, "ci_high": 0.021}}
     power = [{"level": "", "n_units": 24, "alpha": 0.05}]
     found = judged(total("m", 0.5), inside("m", "AT", -0.5), added=added, power=power)["sentence"]
-    told = "nor is a gain of 1.7 % ruled out (the margin of 10 %, less what a slope estimated from 24 units costs)"
+    told = "nor is a gain of 1.7 % ruled out (the margin of 10 %, less the cost of a slope from 24 units)"
     assert told in found
 
 
