@@ -128,6 +128,6 @@ def _sentence(units: int, alpha: float, tau: float, possible: bool) -> str:
     if np.isnan(tau):
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (
-        f"with {units} independent units, an association of {tau:.2f} would be shown in at least four of five such tables, at a "
-        f"level of {alpha:.2g}; weaker ones may have been missed."
+        f"with {units} independent units, an association of {tau:.2f} would be shown in at least four of five such "
+        f"tables, at a level of {alpha:.2g}; weaker ones may have been missed."
     )
