@@ -100,7 +100,11 @@ def _reliability(analysis: "Analysis") -> list[str]:
     """
     known = analysis.levels[analysis.levels["reliability"].notna() & analysis.levels["axis"].isin(_axes(analysis))]
     told = [f"{row['level'] or 'all models'} {max(0.0, row['reliability']):.2f}" for row in known.to_dict("records")]
-    return [f"Share of the target's variance that is no sampling error, at least: {', '.join(told)}"] if told else []
+    return (
+        [f"Share of the target's variance that is no sampling error (an estimated lower bound): {', '.join(told)}"]
+        if told
+        else []
+    )
 
 
 def _axes(analysis: "Analysis") -> tuple[str, ...]:

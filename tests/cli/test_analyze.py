@@ -28,7 +28,7 @@ def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp
     assert "- signal " in said
     assert "AT-plain-False-64-best: signal = " in said
     assert "Negative controls, which know nothing of the networks: tau_b of random numbers " in said
-    assert "Share of the target's variance that is no sampling error, at least: all models 0." in said
+    assert "Share of the target's variance that is no sampling error (an estimated lower bound): all models 0." in said
     assert "May have the largest |tau| (share of resamples in which it is first): signal" in said
     written = pd.read_csv(out / "correlations.csv")
     assert set(written.loc[~written["control"], "measure"]) == {"signal", "noise"}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import Analysis
-from measurebench.stats.judging.significance import Row, on_the_edge
+from measurebench.stats.judging.significance import Row, level_of, on_the_edge
 
 __all__ = [
     "ABSENT",
@@ -38,7 +38,7 @@ ABSENT = "cannot be tested"
 UNRELIABLE = 0.1
 """The reliability up to which a level says nothing against a measure: the noise of its target may be all there is.
 
-It is a lower bound, since models share images; an association that is shown there counts all the same.
+It is an estimated lower bound, since models share images; an association that is shown there counts all the same.
 """
 
 
@@ -85,7 +85,7 @@ def reliability(analysis: Analysis, axis: str, level: str) -> float:
 
 
 def reliable(analysis: Analysis, row: Row) -> bool:
-    """Say whether the level of tau can speak against a measure: its target is surely not all error, where known."""
+    """Say whether the level of tau can speak against a measure: its target is not all error, as far as is known."""
     return not reliability(analysis, str(row["axis"]), str(row["level"])) <= UNRELIABLE
 
 
@@ -95,7 +95,8 @@ def unreliable_words(analysis: Analysis, axis: str | None = None) -> str:
     rows = rows[(rows["reliability"] <= UNRELIABLE) & (rows["axis"] != "")]
     rows = rows if axis is None else rows[rows["axis"] == axis]
     told = ", ".join(_level_words(analysis, row) for row in records(rows))
-    return f"; not counted, since the reliability of the target is not shown: {told}" if told else ""
+    why = f"for an estimated lower bound of the target's reliability of at most {UNRELIABLE}"
+    return f"; not counted, {why}: {told}" if told else ""
 
 
 def _level_words(analysis: Analysis, row: Row) -> str:
@@ -121,13 +122,16 @@ def of_row(analysis: Analysis, row: Row, claim: str, verdict: str) -> Verdict:
     return Verdict(claim, str(row["measure"]), statistic, verdict, number(row), *numbers, int(row["n_models"]), edge)
 
 
-def edges(analysis: Analysis, rows: Sequence[Row]) -> str:
-    """Name those of the rows that another seed may decide otherwise: their levels, or all models."""
+def edges(analysis: Analysis, rows: Sequence[Row], total: Row | None = None) -> str:
+    """Name those of the rows that another seed may show or not show otherwise: their levels, or all models.
+
+    ``total`` is tau over all models of the same measure; inside a defense the level of its test depends on it.
+    """
     drawn = (analysis.provenance.get(name) for name in ("bootstrap", "permutations"))
     bootstrap, permutations = (int(number or 0) for number in drawn)
     if not bootstrap or not permutations:
         return ""
-    near = [row for row in rows if on_the_edge(row, bootstrap, permutations, analysis.n_models)]
+    near = [row for row in rows if on_the_edge(row, bootstrap, permutations, analysis.n_models, level_of(row, total))]
     return ", ".join(str(row["level"] or "all models") for row in near)
 
 

@@ -30,7 +30,7 @@ from measurebench.stats.judging.claim_rows import (
     unreliable_words,
 )
 from measurebench.stats.judging.set_up_claim import depends_on_the_setup
-from measurebench.stats.judging.significance import shown_inside, significant
+from measurebench.stats.judging.significance import end_error, shown_inside, significant
 
 __all__ = ["COLUMNS", "POOR", "Verdict", "judged_claims"]
 
@@ -147,11 +147,19 @@ def _flatness_is_poor(analysis: Analysis) -> Iterator[Verdict]:
             continue
         low, high = row["ci_low"], row["ci_high"]
         poor, strong = low > -POOR and high < POOR, low >= POOR or high <= -POOR
-        yield of_row(analysis, row, claim, HOLDS if poor else FAILS if strong else OPEN)
+        said = of_row(analysis, row, claim, HOLDS if poor else FAILS if strong else OPEN)
+        yield replace(said, edge="all models" if _near_poor(analysis, low, high) else "")
     row = row_of(analysis, _FLATNESS[0], "tau_b")
     claim = "sharper minima can have the smaller gap: tau below 0"
     if row is not None:
         yield of_row(analysis, row, claim, OPEN if not significant(row) else HOLDS if row["estimate"] < 0 else FAILS)
+
+
+def _near_poor(analysis: Analysis, low: float, high: float) -> bool:
+    """Say whether another seed may move an end of an interval over one of the bounds of what is poor."""
+    bootstrap = int(analysis.provenance.get("bootstrap") or 0)
+    least = min(abs(end - bound) for end in (low, high) for bound in (-POOR, POOR))
+    return bool(bootstrap) and bool(least <= 2 * end_error(bootstrap) * (high - low))
 
 
 def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
@@ -180,7 +188,8 @@ def _about_defenses(analysis: Analysis, claim: str, measure: str, verdict: str) 
     """Return a claim that tau inside the defenses decides."""
     within = inside(analysis, measure)
     found = "; ".join(f"{row['level']} {number(row)}" for row in records(within)) + _left_out(analysis)
-    edge, n_models = edges(analysis, records(within)), int(within["n_models"].sum())
+    edge = edges(analysis, records(within), row_of(analysis, measure, "tau_b"))
+    n_models = int(within["n_models"].sum())
     return Verdict(claim, measure, "tau_within", verdict, found, n_models=n_models, edge=edge)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.sentences import sentence
-from measurebench.stats.judging.significance import Row, gain_on_the_edge, on_the_edge, significant
+from measurebench.stats.judging.significance import Row, gain_on_the_edge, level_of, on_the_edge, significant
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, opposite_inside, sign, verdict
 
 __all__ = ["VERDICTS", "judgements"]
@@ -108,7 +108,7 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
     named = [("all models", of.total)] if of.total else []
     named += [(str(row["level"]), row) for row in of.inside]
     n_models = int(of.total["n_models"]) if of.total else 0
-    names = [name for name, row in named if on_the_edge(row, *draws, n_models)]
+    names = [name for name, row in named if on_the_edge(row, *draws, n_models, level_of(row, of.total))]
     if of.added is not None and of.overall and gain_on_the_edge(of.added, of.least_gain, draws[0]):
         names.append("what it adds to the settings")
     return ", ".join(names)

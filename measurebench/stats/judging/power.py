@@ -89,7 +89,7 @@ def _deviation(n: int) -> float:
 
 
 def power_notes(population: Population, levels: Levels) -> list[dict[str, Any]]:
-    """Return the tau that would be shown in at least four of five such tables, over all models and inside each defense.
+    """Return the tau that would be shown in about four of five such tables, over all models and inside each defense.
 
     n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
     would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models.
@@ -128,6 +128,6 @@ def _sentence(units: int, alpha: float, tau: float, possible: bool) -> str:
     if np.isnan(tau):
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (
-        f"with {units} independent units, an association of {tau:.2f} would be shown in at least four of five such "
+        f"with {units} independent units, an association of {tau:.2f} would be shown in about four of five such "
         f"tables, at a level of {alpha:.2g}; weaker ones may have been missed."
     )

@@ -78,7 +78,7 @@ def _power_words(of: Evidence, total: Row, code: str) -> str:
         return ""
     tau = of.detectable(total)
     if np.isfinite(tau):
-        return f" An association of {tau:.2f} would be shown in at least four of five such tables."
+        return f" An association of {tau:.2f} would be shown in about four of five such tables."
     return f" There are {TOO_FEW_TO_SAY}."
 
 
@@ -161,7 +161,7 @@ def _inside_power_words(of: Evidence) -> str:
     taus = {level: of.detectable(row, level) for row, level in levels if not of.too_few(row, level)}
     told = [f"of {tau:.2f} in {level}" for level, tau in taus.items() if np.isfinite(tau)]
     few = [level for level, tau in taus.items() if np.isnan(tau)]
-    words = f" An association {_listed(told)} would be shown in at least four of five such tables." if told else ""
+    words = f" An association {_listed(told)} would be shown in about four of five such tables." if told else ""
     return words + (f" Inside {_listed(few)} there are {TOO_FEW_TO_SAY}." if few else "")
 
 

@@ -36,9 +36,9 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
 
     The p-value of a difference (that of Zou's interval, ``difference_interval``) is adjusted by Holm over all pairs of
     levels of all measures. Noise of the target pulls tau towards 0, at one level more than at another: the intervals
-    must also lie apart once each is corrected for the reliability of its level (``corrected``). Told is the pair that
+    must also lie apart, in the same order, whatever reliability each level has (``corrected``). Told is the pair that
     lies furthest apart, of those that are shown where there are any. Levels with fewer than 12 independent units, or
-    whose target has no shown reliability, are not compared.
+    whose target may be all noise (``reliable``), are not compared.
     """
     pairs = {name: _pairs(analysis, name) for name in analysis.measures}
     p_values = [difference_interval(*pair)[2] for found in pairs.values() for pair in found]
@@ -70,25 +70,24 @@ def _gap(pair: _Pair) -> float:
 
 
 def _lie_apart(analysis: Analysis, pair: _Pair, p_adjusted: float) -> bool:
-    """Say whether two levels surely differ, and do so whatever the noise of their targets."""
-    if not (_gap(pair) > 0 and p_adjusted <= ALPHA):
-        return False
-    first, second = _corrected(analysis, pair)
-    return first[1] < second[0] or second[1] < first[0]
+    """Say whether two levels differ, and in the same order for every reliability between its lower bound and 1."""
+    lower, higher = _corrected(analysis, pair)
+    return _gap(pair) > 0 and p_adjusted <= ALPHA and lower[1] < higher[0]
 
 
 def corrected(row: Row, reliability: float) -> tuple[float, float]:
-    """Return the ends of the interval of tau as correlations without the target's noise: sin(pi tau / 2) / sqrt(R).
+    """Return the least and the largest correlation without the target's noise, sin(pi tau / 2) / sqrt(R), in [-1, 1].
 
     If measure and target are jointly normal, noise that is independent of the measure shrinks the correlation by the
-    root of the reliability R. An unknown reliability (NaN) corrects nothing.
+    root of the reliability R, which may be anything from its lower bound ``reliability`` to 1. An unknown one (NaN)
+    corrects nothing.
 
-    >>> corrected({"ci_low": 0.0, "ci_high": 1 / 3}, 0.25)
-    (0.0, 1.0)
+    >>> corrected({"ci_low": 0.0, "ci_high": 1 / 3}, 0.25), corrected({"ci_low": 1 / 3, "ci_high": 1}, 0.81)
+    ((0.0, 1.0), (0.5, 1.0))
     """
     shrunk = 1.0 if np.isnan(reliability) else float(np.sqrt(reliability))
-    low, high = (round(float(np.sin(np.pi * row[end] / 2)) / shrunk, 12) for end in ("ci_low", "ci_high"))
-    return low, high
+    low, high = (round(float(np.sin(np.pi * row[end] / 2)), 12) for end in ("ci_low", "ci_high"))
+    return max(-1.0, min(low, low / shrunk)), min(1.0, max(high, high / shrunk))
 
 
 def _judged(analysis: Analysis, measure: str, pair: _Pair, shown: bool) -> Verdict:
@@ -104,8 +103,9 @@ def _edge(analysis: Analysis, pair: _Pair) -> str:
     bootstrap = int(analysis.provenance.get("bootstrap") or 0)
     ends = [[(row["ci_low"], row["ci_high"]) for row in pair], _corrected(analysis, pair)]
     for first, second in ends if bootstrap else ():
-        apart = max(second[0] - first[1], first[0] - second[1])
-        if abs(apart) <= 2 * end_error(bootstrap) * float(np.hypot(first[1] - first[0], second[1] - second[0])):
+        if abs(second[0] - first[1]) <= 2 * end_error(bootstrap) * float(
+            np.hypot(first[1] - first[0], second[1] - second[0])
+        ):
             return " and ".join(str(row["level"]) for row in pair)
     return ""
 
@@ -117,7 +117,9 @@ def _corrected(analysis: Analysis, pair: _Pair) -> list[tuple[float, float]]:
 def _told(analysis: Analysis, row: dict[str, Any]) -> str:
     """Return tau at a level, with the reliability of the target there where it is known."""
     known = reliability(analysis, str(row["axis"]), str(row["level"]))
-    return f"{number(row)} at {row['level']}" + ("" if np.isnan(known) else f" (reliability at least {known:.2f})")
+    return f"{number(row)} at {row['level']}" + (
+        "" if np.isnan(known) else f" (reliability, estimated lower bound {known:.2f})"
+    )
 
 
 def _not_compared(analysis: Analysis, measure: str) -> Verdict:

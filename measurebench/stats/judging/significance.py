@@ -17,6 +17,7 @@ __all__ = [
     "end_error",
     "excludes_zero",
     "gain_on_the_edge",
+    "level_of",
     "on_the_edge",
     "shown_inside",
     "significant",
@@ -93,9 +94,19 @@ def end_error(bootstrap: int) -> float:
     return _END_ERROR * math.sqrt(2000 / bootstrap)
 
 
-def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) -> bool:
+def level_of(row: Row, total: Row | None) -> float:
+    """Return the adjusted p-value that an association must reach to be shown; see ``shown_inside``.
+
+    >>> level_of({"level": "AT"}, {"p_adjusted": 0.4}), level_of({"level": ""}, None)
+    (0.0025, 0.05)
+    """
+    return ALPHA if not row["level"] or (total is not None and significant(total)) else ALONE
+
+
+def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0, alpha: float = ALPHA) -> bool:
     """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
 
+    ``alpha`` is the adjusted p-value that must be reached (``level_of``).
     Two standard errors of an end (``end_error``) are near. For p see ``_p_near``.
 
     >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
@@ -107,21 +118,21 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0) 
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
     near_end = min(abs(low), abs(high)) <= 2 * end_error(bootstrap) * (high - low)
-    near_p = _p_near(row, permutations, n_models)
-    return bool((near_end and p <= ALPHA) or (near_p and (excludes_zero(row) or near_end)))
+    near_p = _p_near(row, permutations, n_models, alpha)
+    return bool((near_end and p <= alpha) or (near_p and (excludes_zero(row) or near_end)))
 
 
-def _p_near(row: Row, permutations: int, n_models: int) -> bool:
-    """Say whether the permutations cannot tell on which side of 0.05 the adjusted p-value lies.
+def _p_near(row: Row, permutations: int, n_models: int, alpha: float) -> bool:
+    """Say whether the permutations cannot tell on which side of ``alpha`` the adjusted p-value lies.
 
-    The adjustment multiplies p, so the p-value itself is compared with 0.05 divided by that factor. A p-value that is
+    The adjustment multiplies p, so the p-value itself is compared with alpha divided by that factor. A p-value that is
     counted is told from it by its 95 % interval as a share (Clopper and Pearson 1934). One that comes from the normal
     tail (``NORMAL_FROM``) is told by its z, of which the mean and the spread of 200 permutations leave two standard
     errors open.
     """
     adjusted, p = float(row["p_adjusted"]), row.get("p_value")
     p = float(p) if p and np.isfinite(p) else adjusted
-    bound = ALPHA / max(1.0, adjusted / p)
+    bound = alpha / max(1.0, adjusted / p)
     draws = n_permutations(n_models, permutations)
     if n_models < NORMAL_FROM:
         low, high = clopper_pearson(round(p * (draws + 1)) - 1, draws)

@@ -62,7 +62,7 @@ def test_levels_whose_difference_may_be_that_of_their_noise_are_not_decided() ->
     assert claimed(*rows, levels=exact, **claim) == "holds"
     assert claimed(*rows, levels=noisy, **claim) == "not decided"
     found = judged_claims(analysis(*rows, levels=noisy)).iloc[0]["found"]
-    assert found.startswith("setting_b: +0.40 [+0.30, +0.50] at 0 (reliability at least 0.40), +0.70")
+    assert found.startswith("setting_b: +0.40 [+0.30, +0.50] at 0 (reliability, estimated lower bound 0.40), +0.70")
 
 
 def test_a_claim_on_the_edge_names_the_levels_that_another_seed_may_decide_otherwise() -> None:
@@ -132,7 +132,10 @@ def test_a_defense_without_a_reliable_target_speaks_neither_for_nor_against() ->
     assert claimed(*same, claim=NOTHING) == "holds"
     assert claimed(*same, claim=NOTHING, levels=NOISY) == "does not hold"
     table = judged_claims(analysis(*same, levels=NOISY)).set_index("claim")
-    assert "not counted, since the reliability of the target is not shown: Standard" in table.loc[NOTHING, "found"]
+    assert (
+        "not counted, for an estimated lower bound of the target's reliability of at most 0.1: Standard"
+        in table.loc[NOTHING, "found"]
+    )
     # A sign that is shown there still counts: noise makes no association.
     turned = [*same[:3], inside("m", "Standard", -0.5)]
     assert claimed(*turned, claim=NOTHING, levels=NOISY) == "holds"
@@ -281,7 +284,7 @@ def test_a_defense_without_a_reliable_target_does_not_break_the_gradient_s_sign(
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT) == "not decided"
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT, levels=NOISY) == "holds"
     found = judged_claims(analysis(*rows, levels=NOISY)).set_index("claim")["found"]
-    assert "Standard -0.10 [-0.20, +0.00]; not counted, since the reliability" in found[ONE_SIGN]
+    assert "Standard -0.10 [-0.20, +0.00]; not counted, for an estimated lower bound" in found[ONE_SIGN]
     assert found[STEADY].startswith("place 1 of 1 by the weakest tau inside a defense, 0.50 [0.40, 0.60]; not counted")
 
 
@@ -340,3 +343,20 @@ def test_a_row_carries_the_number_that_decides_it() -> None:
     found: pd.Series = table[table["verdict"] == "holds"].loc["local_lip"]
     assert (found["estimate"], found["ci_low"], found["ci_high"], found["n_models"]) == (-0.5, -0.6, -0.4, 80)
     assert found["found"] == "-0.50 [-0.60, -0.40]"
+
+
+def test_the_edge_of_a_claim_is_at_the_bound_that_decides_it() -> None:
+    def edge(*rows: dict[str, Any], claim: str) -> str:
+        of = replace(analysis(*rows), provenance={"bootstrap": 2000, "permutations": 1800}, n_models=1000)
+        return str(judged_claims(of).set_index("claim").loc[claim, "edge"])
+
+    poor = "flatness correlates poorly: tau between -0.3 and 0.3"
+    flat = {"measure": "average_flat_pgd", "axis": ""}
+    for estimate, named in ((0.2, "all models"), (0.0, ""), (0.5, "")):  # 0.1 to 0.3, and far from 0.3
+        of = replace(analysis(total(flat["measure"], estimate)), provenance={"bootstrap": 2000, "permutations": 1800})
+        found = judged_claims(of)
+        assert found[(found["claim"] == poor) & (found["measure"] == flat["measure"])]["edge"].tolist() == [named]
+    one_sign = "the input gradient norm keeps one sign inside every defense"
+    near = inside(GRADIENT, "X", 0.5, p=0.0024)
+    assert edge(total(GRADIENT, 0.05), inside(GRADIENT, "AT", 0.5), near, claim=one_sign) == "AT, X"  # 0.0025 decides
+    assert edge(total(GRADIENT, 0.5), inside(GRADIENT, "AT", 0.5), near, claim=one_sign) == ""  # 0.05 decides

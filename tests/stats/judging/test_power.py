@@ -69,7 +69,7 @@ def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     assert rows["alpha"].tolist() == [0.05, *(levels.inside[d] for d in ("AT", "MART", "TRADES"))]
     assert rows["alpha_alone"].tolist() == [0.05, *(levels.alone[d] for d in ("AT", "MART", "TRADES"))]
     assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.05))
-    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in at least four of five"
+    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in about four of five"
     assert told in rows.loc["", "sentence"]
     assert "AT, there are 8 independent units: too few runs to say what would be shown." in rows.loc["AT", "sentence"]
     assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")

@@ -247,7 +247,7 @@ def test_the_sentence_says_what_a_defense_could_have_shown() -> None:
     power = [{"level": d, "n_units": n, "alpha": 0.05} for d, n in (("", 48), ("A", 3), ("X", 40))]
     found = judged(*rows, power=power)
     assert "A +0.90 (too few to show anything), X +0.10 (not shown). " in found["sentence"]
-    assert "An association of 0.30 in X would be shown in at least four of five such tables." in found["sentence"]
+    assert "An association of 0.30 in X would be shown in about four of five such tables." in found["sentence"]
     assert found["detectable_tau"] == pytest.approx(detectable_tau(48, 0.05))
 
 
