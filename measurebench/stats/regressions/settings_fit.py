@@ -56,7 +56,7 @@ class Design:
         return cls(mains, _rotated(np.concatenate(pairs, axis=1)))
 
     def basis(self, y: Floats, train: Ints) -> "_Basis":
-        """Return what is common to all fits of y [n] on the models ``train``, found once while memory is left for it."""
+        """Return what all fits of y [n] on the models ``train`` share, found once while memory is left for it."""
         key = train.tobytes() + y.tobytes()
         if (known := self._known.get(key)) is not None:
             return known
@@ -165,9 +165,9 @@ class _Basis:
     """All of a fit that depends on the settings, the target and the models fitted on: the same beside every measure.
 
     ``mains`` [train, p] are the effects of the settings and, with enough models, the square and cube of a first fit;
-    ``inverse`` [p, train] is their generalised inverse and ``n_mains`` their rank. ``pairs`` [train, q] are the pairs of
-    settings without what a constant and the mains explain of them (``onto`` [p, q]), ``spectrum`` the eigenvalues and
-    eigenvectors of their inner products. ``middles`` are the means of settings and of pairs over the models fitted on.
+    ``inverse`` [p, train] is their generalised inverse and ``n_mains`` their rank. ``pairs`` [train, q] are the pairs
+    of settings without what a constant and the mains explain of them (``onto`` [p, q]), ``spectrum`` the eigenvalues
+    and eigenvectors of their inner products. ``middles`` are the means of settings and of pairs over these models.
     """
 
     middles: tuple[Floats, Floats]

@@ -75,8 +75,8 @@ def test_a_level_that_the_fit_has_not_seen_is_predicted_by_the_other_settings() 
 
 
 def test_controls_that_are_held_out_beside_the_measures_find_the_fits_on_the_settings_made() -> None:
-    columns = {"target": "robust_gap_pgd", "measures": ["signal"], "defense": "defense", "run": "run", "cluster": "cluster"}
-    population = read_population(grid(), settings=None, **columns)
+    roles = {name: name for name in ("defense", "run", "cluster")}
+    population = read_population(grid(), target="robust_gap_pgd", measures=["signal"], settings=None, **roles)
     shared, rows = Designs(population), np.arange(48)
     train, test = np.arange(40), np.arange(40, 48)
     y, x = population.y, population.measures["signal"][:, None]
