@@ -33,6 +33,7 @@ from measurebench.stats.regressions.linear import Regressions, settings_importan
 from measurebench.stats.regressions.lines import lines, residuals
 from measurebench.stats.regressions.mixed import mixed
 from measurebench.stats.regressions.multivariable import multivariable
+from measurebench.stats.regressions.settings_fit import Designs
 from measurebench.stats.resampling.draws import NORMAL_FROM, Floats, n_permutations
 from measurebench.stats.statistics.cohorts import Findings, find
 from measurebench.stats.statistics.estimates import Draws, Estimate
@@ -138,8 +139,9 @@ def _found(
     if population.too_few:
         findings = findings.without_inference(population.too_few)
     correlations = adjusted(tidy(_rows(population, findings.rows), TABLES["correlations"]), population.defense)
-    gains = added(population, all_draws)
-    beside = controls(population, all_draws, question, correlations)
+    designs = Designs(population)
+    gains = added(population, all_draws, designs=designs)
+    beside = controls(population, all_draws, question, correlations, designs)
     found_added = added_rows([*gains, *beside.added]) if gains else None
     counts = draws["bootstrap"], draws["permutations"]
     power = power_notes(population, realised_levels(correlations, population.defense))

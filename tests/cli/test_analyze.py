@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,18 @@ def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp
     written = json.loads((out / "analysis.json").read_text())
     assert [step["name"] for step in written["filters"]][:2] == ["where", "no target"]
     assert len(written["standing"]) == 2
+
+
+def test_analyze_imports_what_it_computes_with_and_nothing_else(table: Path, tmp_path: Path) -> None:
+    arguments = ["analyze", str(table), "--out", str(tmp_path / "out"), "--measures", "signal,noise", *QUICK]
+    code = (
+        "import json, sys; from measurebench.cli.app import run_command_line;"
+        f"assert run_command_line({arguments!r}) == 0;"
+        "needless = ('torch', 'torchvision', 'matplotlib', 'altair', 'duckdb', 'robustbench', 'PIL', 'safetensors');"
+        "print(json.dumps([name for name in needless if name in sys.modules]), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stderr) == []
 
 
 def test_claims_are_printed_and_written_beside_the_three_files(tmp_path: Path, capsys) -> None:

@@ -25,6 +25,7 @@ def streams(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[int]:
     table.loc[table["defense"] == "MART", "defense"] = "Standard"  # so that tau without Standard is found as well
     draws.bootstrap_weights.cache_clear()
     draws.bootstrap_weights_double.cache_clear()
+    draws._drawn_units.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(np.random, "default_rng", counted)
         analyze(table, seed=seed, bootstrap=20, permutations=19)

@@ -10,6 +10,7 @@ from measurebench.stats.analysis import TABLES, tidy
 from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, families, holm
 from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.added import added, proxy_refits, settings_proxies
+from measurebench.stats.regressions.settings_fit import Designs
 from measurebench.stats.resampling.draws import Floats, stream
 from measurebench.stats.statistics.cohorts import find
 from measurebench.stats.statistics.estimates import Draws
@@ -30,7 +31,7 @@ class Controls:
     added: list[dict[str, Any]]
 
 
-def control_columns(population: Population, seed: int) -> dict[str, Floats]:
+def control_columns(population: Population, seed: int, designs: Designs | None = None) -> dict[str, Floats]:
     """Return the negative controls by name, [n] each: random numbers, and what the settings alone predict.
 
     The random numbers have a stream of their own. They are alike within a run, as the measures of its checkpoints are:
@@ -39,7 +40,7 @@ def control_columns(population: Population, seed: int) -> dict[str, Floats]:
     rng = np.random.default_rng(stream("negative control", seed=seed))
     between, within = rng.normal(size=population.n_units), rng.normal(size=len(population.y))
     random = np.sqrt(0.9) * between[population.units] + np.sqrt(0.1) * within
-    proxies = settings_proxies(population, seed)
+    proxies = settings_proxies(population, seed, designs)
     return {RANDOM: random} | {_name(name): values for name, values in proxies.items()}
 
 
@@ -47,12 +48,20 @@ def _name(proxy: str) -> str:
     return f"control: {proxy}"
 
 
-def controls(population: Population, draws: Draws, question: Question, correlations: pd.DataFrame) -> Controls:
+def controls(
+    population: Population,
+    draws: Draws,
+    question: Question,
+    correlations: pd.DataFrame,
+    designs: Designs | None = None,
+) -> Controls:
     """Judge the negative controls beside the measures, whose ``correlations`` are adjusted already.
 
-    A control's p-value is adjusted as that of one more measure would be; the measures' own do not change.
+    A control's p-value is adjusted as that of one more measure would be; the measures' own do not change. ``designs``
+    are those of the population's settings, where the caller has them.
     """
-    columns = {name: x for name, x in control_columns(population, draws.seed).items() if len(np.unique(x)) > 1}
+    found_columns = control_columns(population, draws.seed, designs)
+    columns = {name: x for name, x in found_columns.items() if len(np.unique(x)) > 1}
     axes = {population.defense: population.levels[population.defense]} if population.defense else {}
     alone = replace(population, measures=columns)
     scoped = replace(draws, scope="controls")
@@ -64,9 +73,8 @@ def controls(population: Population, draws: Draws, question: Question, correlati
     kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau"}]
     table = tidy(kept, TABLES["correlations"])
     # With the folds of the measures, so that the settings alone have the same error in both.
-    return Controls(
-        tuple(columns), _adjusted(table, correlations, population.defense), added(alone, draws, refits, levels=False)
-    )
+    adds = added(alone, draws, refits, designs, levels=False)
+    return Controls(tuple(columns), _adjusted(table, correlations, population.defense), adds)
 
 
 def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame, defense: str | None) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import UNSTATED, Population
-from measurebench.stats.regressions.settings_fit import Beside, Design, Split, folds
+from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, Split, folds
 from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, flaw
@@ -33,7 +33,12 @@ Refit = Callable[[Design, Ints, Split], Floats]
 
 
 def added(
-    population: Population, draws: Draws, refits: Mapping[str, Refit] | None = None, *, levels: bool = True
+    population: Population,
+    draws: Draws,
+    refits: Mapping[str, Refit] | None = None,
+    designs: Designs | None = None,
+    *,
+    levels: bool = True,
 ) -> list[dict[str, Any]]:
     """Return by measure how much less the squared error is beside the settings than with the settings alone.
 
@@ -43,17 +48,17 @@ def added(
 
     Without ``levels`` only the first. ``refits`` make the columns of measures that were fitted to the target: they are
     fitted again on the models of each split. Values from another division into folds would leak: what a model's value
-    lacks tells its own target.
+    lacks tells its own target. ``designs`` are those of the population's settings, where the caller has them.
     """
     if not population.levels:
         return []
     by_models: dict[bytes, list[str]] = defaultdict(list)
     for name, x in population.measures.items():
         by_models[np.isfinite(x).tobytes()].append(name)
-    found: dict[str, list[dict[str, Any]]] = {}
+    designs, found = designs or Designs(population), dict[str, list[dict[str, Any]]]()
     for names in by_models.values():
         rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
-        found |= _of_cohort(population, rows, names, draws, refits or {}, levels=levels)
+        found |= _of_cohort(population, rows, names, draws, refits or {}, designs, levels=levels)
     return [row for name in population.measures for row in found[name]]
 
 
@@ -63,7 +68,14 @@ def added_rows(rows: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
 
 
 def _of_cohort(
-    population: Population, rows: Ints, names: list[str], draws: Draws, refits: Mapping[str, Refit], *, levels: bool
+    population: Population,
+    rows: Ints,
+    names: list[str],
+    draws: Draws,
+    refits: Mapping[str, Refit],
+    designs: Designs,
+    *,
+    levels: bool,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of measures that have values on the same models."""
     y, units = population.y[rows], population.units[rows]
@@ -78,7 +90,7 @@ def _of_cohort(
             result[name] = [_row(name, *variant, len(rows), n_units, reason=reason) for variant in variants]
     if few or not usable:
         return result
-    design = Design.of(population, rows)
+    design = designs.of(rows)
     x = np.stack([_mid_ranks(population.measures[name][rows]) for name in usable], axis=1)
     fitted = [(k, refits[name]) for k, name in enumerate(usable) if name in refits]
 
@@ -212,15 +224,15 @@ def proxy_refits(population: Population) -> dict[str, Refit]:
     return one | ({"all settings": of_all} if len(one) > 1 else {})
 
 
-def settings_proxies(population: Population, seed: int) -> dict[str, Floats]:
+def settings_proxies(population: Population, seed: int, designs: Designs | None = None) -> dict[str, Floats]:
     """Return the columns [n] of ``proxy_refits`` out of fold: no value has seen the target of its own run.
 
-    Nothing for a single run: there is no other to fit on.
+    Nothing for a single run: there is no other to fit on. ``designs`` as in ``added``.
     """
     if population.n_units < 2:
         return {}
     rows = np.arange(len(population.y))
-    design = Design.of(population, rows)
+    design = (designs or Designs(population)).of(rows)
     splits = folds(population.units, FOLDS, stream("settings proxies", seed=seed))
     result = {}
     for name, refit in proxy_refits(population).items():

@@ -1,14 +1,15 @@
 """Predicts the target from the training settings alone, on models that the fit has not seen."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats, Ints
 
-__all__ = ["MAX_PAIRS", "Beside", "Design", "Split", "folds"]
+__all__ = ["MAX_PAIRS", "Beside", "Design", "Designs", "Split", "folds"]
 
 MAX_PAIRS = 400
 """Columns for pairs of settings; those with the fewest levels come first, and what exceeds this is left out."""
@@ -18,6 +19,9 @@ _PENALTIES = np.geomspace(1e-6, 1e3, 28)
 
 # So many models for each column of the settings allow the square and the cube of a first fit besides.
 _ENOUGH = 3
+
+# Bytes of fits that are kept for the controls, of which the same models are held out as of the measures.
+_KEPT = 2**27
 
 Split = tuple[Ints, Ints]
 """The models to fit on and the models to predict: row numbers [train], [test]."""
@@ -32,6 +36,7 @@ class Design:
 
     mains: Floats
     pairs: Floats
+    _known: "dict[bytes, _Basis]" = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, population: Population, rows: Ints) -> "Design":
@@ -49,6 +54,31 @@ class Design:
             pairs.append(both)
         mains = np.concatenate(single, axis=1) if single else np.empty((len(rows), 0))
         return cls(mains, _rotated(np.concatenate(pairs, axis=1)))
+
+    def basis(self, y: Floats, train: Ints) -> "_Basis":
+        """Return what all fits of y [n] on the models ``train`` share, found once while memory is left for it."""
+        key = train.tobytes() + y.tobytes()
+        if (known := self._known.get(key)) is not None:
+            return known
+        found = _Basis.of(self, y, train)
+        if (1 + len(self._known)) * found.size <= _KEPT:
+            self._known[key] = found
+        return found
+
+
+class Designs:
+    """The designs of one population; that of all its models is made once for the measures and the controls."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+
+    @cached_property
+    def _of_all(self) -> Design:
+        return Design.of(self._population, np.arange(len(self._population.y)))
+
+    def of(self, rows: Ints) -> Design:
+        """Return the design of the models at these rows, which are in order."""
+        return self._of_all if len(rows) == len(self._population.y) else Design.of(self._population, rows)
 
 
 def _rotated(pairs: Floats) -> Floats:
@@ -91,14 +121,11 @@ class Beside:
         train, test = split
         both = np.column_stack([y, x])
         center = both[train].mean(axis=0)
-        mains, mains_test = _bent(design, y, split)
-        inverse = np.asarray(np.linalg.pinv(mains, rcond=1e-9), dtype=np.float64)
-        n_mains = round(float(np.trace(inverse @ mains)))
-        effects = inverse @ (both[train] - center)
-        left = both[train] - center - mains @ effects
-        pairs, pairs_test = _beside_mains(design, split, inverse, mains, mains_test)
-        ridge = _Ridge.of(pairs, left)
-        best = ridge.best(len(train) - 1 - n_mains)
+        basis = design.basis(y, train)
+        mains_test, pairs_test = basis.at(design, test)
+        effects = basis.inverse @ (both[train] - center)
+        ridge = _Ridge.of(basis.pairs, basis.spectrum, both[train] - center - basis.mains @ effects)
+        best = ridge.best(len(train) - 1 - basis.n_mains)
         fitted = mains_test @ effects
         alone = fitted[:, 0] + pairs_test @ ridge.coefficients(int(best[0]))[:, 0]
         beside = np.empty((len(test), x.shape[1]))
@@ -112,38 +139,99 @@ class Beside:
         return cls((truth[:, 0] - alone) ** 2, beside, alone)
 
 
-def _bent(design: Design, y: Floats, split: Split) -> tuple[Floats, Floats]:
-    """Return the effects of the settings, and the square and cube of a first fit: [train, p + 2], [test, p + 2]."""
-    train, test = split
-    middle = design.mains[train].mean(axis=0)
-    mains, mains_test = design.mains[train] - middle, design.mains[test] - middle
+@dataclass(frozen=True)
+class _First:
+    """A first fit on the settings, whose square and cube stand beside their effects.
+
+    ``onto`` [p, q] takes the effects of the settings out of the pairs; ``mains`` [p] and ``pairs`` [q] are the
+    coefficients, ``scale`` the largest fitted value and ``middle`` [2] the mean square and cube of the rest.
+    """
+
+    onto: Floats
+    mains: Floats
+    pairs: Floats
+    scale: float
+    middle: Floats
+
+    def bent(self, mains: Floats, pairs: Floats) -> Floats:
+        """Return the square and the cube for other models, no further out than those fitted on: [models, 2]."""
+        first = mains @ self.mains + (pairs - mains @ self.onto) @ self.pairs
+        first = np.clip(first / self.scale, -1, 1)
+        return np.asarray(np.stack([first**2, first**3], axis=1) - self.middle)
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """All of a fit that depends on the settings, the target and the models fitted on: the same beside every measure.
+
+    ``mains`` [train, p] are the effects of the settings and, with enough models, the square and cube of a first fit;
+    ``inverse`` [p, train] is their generalised inverse and ``n_mains`` their rank. ``pairs`` [train, q] are the pairs
+    of settings without what a constant and the mains explain of them (``onto`` [p, q]), ``spectrum`` the eigenvalues
+    and eigenvectors of their inner products. ``middles`` are the means of settings and of pairs over these models.
+    """
+
+    middles: tuple[Floats, Floats]
+    first: _First | None
+    mains: Floats
+    inverse: Floats
+    n_mains: int
+    onto: Floats
+    pairs: Floats
+    spectrum: tuple[Floats, Floats]
+
+    @classmethod
+    def of(cls, design: Design, y: Floats, train: Ints) -> "_Basis":
+        """Fit the settings on the models ``train``; y: [n]."""
+        mains, pairs = design.mains[train], design.pairs[train]
+        middles = mains.mean(axis=0), pairs.mean(axis=0)
+        mains, pairs = mains - middles[0], pairs - middles[1]
+        first, bent = _first_fit(mains, pairs, y[train] - float(y[train].mean()))
+        if first is not None:
+            mains = np.column_stack([mains, bent])
+        inverse = np.asarray(np.linalg.pinv(mains, rcond=1e-9), dtype=np.float64)
+        onto = inverse @ pairs
+        left = pairs - mains @ onto
+        rank = round(float(np.trace(inverse @ mains)))
+        return cls(middles, first, mains, inverse, rank, onto, left, _spectrum(left))
+
+    def at(self, design: Design, test: Ints) -> tuple[Floats, Floats]:
+        """Return ``mains`` and ``pairs`` of other models: [test, p], [test, q]."""
+        mains, pairs = design.mains[test] - self.middles[0], design.pairs[test] - self.middles[1]
+        if self.first is not None:
+            mains = np.column_stack([mains, self.first.bent(mains, pairs)])
+        return mains, pairs - mains @ self.onto
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes."""
+        return self.mains.nbytes + self.inverse.nbytes + self.pairs.nbytes
+
+
+def _first_fit(mains: Floats, pairs: Floats, left: Floats) -> tuple[_First | None, Floats]:
+    """Fit the target, less its mean, on settings and pairs; return the fit, and its square and cube [train, 2].
+
+    None, and no columns, where the models are too few for two more, or the settings say nothing.
+    """
     inverse = np.linalg.pinv(mains, rcond=1e-9)
-    center = float(y[train].mean())
-    left = y[train] - center
-    effects = inverse @ left
-    pairs, pairs_test = _beside_mains(design, split, inverse, mains, mains_test)
-    ridge = _Ridge.of(pairs, (left - mains @ effects)[:, None])
-    of_pairs = ridge.coefficients(int(ridge.best(len(train) - 1 - mains.shape[1])[0]))[:, 0]
-    first, first_test = mains @ effects + pairs @ of_pairs, mains_test @ effects + pairs_test @ of_pairs
+    effects, onto = inverse @ left, inverse @ pairs
+    beside = pairs - mains @ onto
+    ridge = _Ridge.of(beside, _spectrum(beside), (left - mains @ effects)[:, None])
+    of_pairs = ridge.coefficients(int(ridge.best(len(left) - 1 - mains.shape[1])[0]))[:, 0]
+    first = mains @ effects + beside @ of_pairs
     scale = float(np.abs(first).max())
-    if len(train) < _ENOUGH * mains.shape[1] or not scale > 0:
-        return mains, mains_test
-    first, first_test = first / scale, np.clip(first_test / scale, -1, 1)
-    bent, bent_test = np.stack([first**2, first**3], axis=1), np.stack([first_test**2, first_test**3], axis=1)
-    return np.column_stack([mains, bent - bent.mean(axis=0)]), np.column_stack(
-        [mains_test, bent_test - bent.mean(axis=0)]
-    )
+    if len(left) < _ENOUGH * mains.shape[1] or not scale > 0:
+        return None, np.empty((len(left), 0))
+    first = first / scale
+    bent = np.stack([first**2, first**3], axis=1)
+    middle = bent.mean(axis=0)
+    return _First(onto, effects, of_pairs, scale, middle), bent - middle
 
 
-def _beside_mains(
-    design: Design, split: Split, inverse: Floats, mains: Floats, mains_test: Floats
-) -> tuple[Floats, Floats]:
-    """Return the pairs of settings without what a constant and the mains explain of them: [train, q], [test, q]."""
-    train, test = split
-    middle = design.pairs[train].mean(axis=0)
-    pairs, pairs_test = design.pairs[train] - middle, design.pairs[test] - middle
-    onto = inverse @ pairs
-    return pairs - mains @ onto, pairs_test - mains_test @ onto
+def _spectrum(pairs: Floats) -> tuple[Floats, Floats]:
+    """Return the eigenvalues above rounding, and the eigenvectors, of the inner products of pairs [train, q]."""
+    values, vectors = np.linalg.eigh(pairs.T @ pairs)
+    kept = values > 1e-9 * max(1e-300, float(values.max(initial=0.0)))
+    return values[kept], vectors[:, kept]
 
 
 @dataclass(frozen=True)
@@ -156,10 +244,9 @@ class _Ridge:
     onto: Floats
 
     @classmethod
-    def of(cls, pairs: Floats, left: Floats) -> "_Ridge":
-        values, vectors = np.linalg.eigh(pairs.T @ pairs)
-        kept = values > 1e-9 * max(1e-300, float(values.max(initial=0.0)))
-        values, vectors = values[kept], vectors[:, kept]
+    def of(cls, pairs: Floats, spectrum: tuple[Floats, Floats], left: Floats) -> "_Ridge":
+        """Take the pairs [train, q] with the ``_spectrum`` of their inner products."""
+        values, vectors = spectrum
         return cls(left, vectors, values, vectors.T @ (pairs.T @ left))
 
     @property

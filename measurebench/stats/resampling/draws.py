@@ -12,6 +12,7 @@ from measurebench.core.digests import seed_from
 __all__ = [
     "NORMAL_FROM",
     "Bools",
+    "Bytes",
     "Floats",
     "Ints",
     "Singles",
@@ -31,6 +32,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Singles = np.ndarray[Any, np.dtype[np.float32]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 NORMAL_FROM = 300
 """From this number of models on, a permutation p-value takes its tail from the normal distribution.
@@ -71,9 +73,12 @@ def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
     return weights
 
 
-def _drawn_units(n_units: int, draws: int, seed: int) -> Ints:
+@lru_cache(maxsize=16)
+def _drawn_units(n_units: int, draws: int, seed: int) -> Ints | Bytes:
+    """Return the counts, in bytes where they fit, so that measures with values on other models find them again."""
     chances = np.full(n_units, 1 / n_units)
-    return np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
+    counts = np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
+    return counts.astype(np.uint8) if counts.max(initial=0) < 2**8 else counts
 
 
 def percentile_interval(draws: Floats, level: float = 0.95, expanded: int = 0) -> tuple[float, float]:

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
+from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions import settings_fit
 from measurebench.stats.regressions.added import _division_errors, _interval
-from measurebench.stats.regressions.settings_fit import Beside, Design, folds
+from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, folds
 from tests.stats.tables import grid
 
 QUICK = {"bootstrap": 200, "permutations": 99}
@@ -71,6 +72,22 @@ def test_a_level_that_the_fit_has_not_seen_is_predicted_by_the_other_settings() 
     y = 10.0 * b
     found = Beside.predicted(design, y, np.empty((60, 0)), (np.flatnonzero(a < 2), np.flatnonzero(a == 2)))
     np.testing.assert_allclose(found.alone, 0, atol=1e-18)
+
+
+def test_controls_that_are_held_out_beside_the_measures_find_the_fits_on_the_settings_made() -> None:
+    roles = {name: name for name in ("defense", "run", "cluster")}
+    population = read_population(grid(), target="robust_gap_pgd", measures=["signal"], settings=None, **roles)
+    shared, rows = Designs(population), np.arange(48)
+    train, test = np.arange(40), np.arange(40, 48)
+    y, x = population.y, population.measures["signal"][:, None]
+    alone = Beside.predicted(Design.of(population, rows), y, np.empty((48, 0)), (train, test))
+    beside = Beside.predicted(shared.of(rows), y, x, (train, test))
+    assert shared.of(rows).basis(y, train) is shared.of(rows.copy()).basis(y, train)
+    assert shared.of(rows).basis(y, train) is not shared.of(rows).basis(y + 1, train)
+    again = Beside.predicted(shared.of(rows), y, np.empty((48, 0)), (train, test))
+    np.testing.assert_array_equal(again.alone, alone.alone)
+    np.testing.assert_allclose(beside.alone, alone.alone, rtol=1e-9)
+    assert shared.of(rows[:40]).mains.shape[0] == 40
 
 
 def test_the_models_of_a_unit_never_part_and_every_model_is_predicted_once() -> None:

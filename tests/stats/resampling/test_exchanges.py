@@ -68,6 +68,16 @@ def test_units_are_drawn_as_numpy_draws_them(n_units: int) -> None:
     np.testing.assert_array_equal(bootstrap_weights_double(n_units, 700, n_units), expected)
 
 
+def test_counts_beyond_a_byte_are_kept_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A single unit is drawn once at most; so many draws of one unit no table has, but nothing must wrap around.
+    class Fixed:
+        def multinomial(self, _n: int, _chances: np.ndarray, **_: int) -> np.ndarray:
+            return np.array([[300, 0], [0, 300]])
+
+    monkeypatch.setattr(np.random, "default_rng", lambda _: Fixed())
+    assert bootstrap_weights_double(2, 2, 987654321).tolist() == [[300, 0], [0, 300]]
+
+
 def test_exchanges_of_one_stream_are_those_of_class_after_class() -> None:
     # Three runs in strata 0 and 3, three in 1, two in 0 and 1, and one alone.
     units = np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 8])
