@@ -3,7 +3,8 @@
 Batch norm is folded into the layer before it. Affine layers at the beginning and at the end of a small network become
 one matrix product: on 8x8 images a convolution of four channels takes twice as long as the product, and pooling before
 the last layer longer than the layer itself. Sums and ReLUs overwrite what nothing else reads. Convolutions with a
-stride get a faster input gradient (see ``strided``).
+stride get a faster input gradient (see ``strided``). Subnormal weights, which weight decay leaves behind and which slow
+a product down by a factor of up to a hundred, become 0.
 """
 
 import copy
@@ -44,7 +45,7 @@ def rewritten(network: nn.Module, images: Tensor) -> nn.Module | None:
     changed = fold(graph)
     for chain in (_from_images(graph), _to_logits(graph)):
         changed += _made_dense(graph, chain, images)
-    changed += _with_phases(graph) + _in_place(graph, images)
+    changed += _without_subnormals(graph) + _with_phases(graph) + _in_place(graph, images)
     graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
@@ -152,6 +153,17 @@ def _matrix(graph: GraphModule, chain: Sequence[Node], inside: Sequence[int]) ->
 def _is_relu(graph: GraphModule, node: Node) -> bool:
     module = _module(graph, node)
     return type(module) is nn.ReLU and is_plain(module) if module else node.target in _RELUS
+
+
+def _without_subnormals(graph: GraphModule) -> int:
+    """Set the subnormal weights to 0, which moves no output by more than 1e-38 of an input; return how many were."""
+    n_changed = 0
+    for tensor in (*graph.parameters(), *graph.buffers()):
+        if tensor.is_floating_point():
+            subnormal = (tensor != 0) & (tensor.abs() < torch.finfo(tensor.dtype).tiny)
+            tensor.data.masked_fill_(subnormal, 0.0)
+            n_changed += int(subnormal.sum())
+    return n_changed
 
 
 def _with_phases(graph: GraphModule) -> int:
