@@ -4,7 +4,8 @@ Batch norm is folded into the layer before it. Affine layers at the beginning an
 one matrix product: on 8x8 images a convolution of four channels takes twice as long as the product, and pooling before
 the last layer longer than the layer itself. Sums and ReLUs overwrite what nothing else reads. Convolutions with a
 stride get a faster input gradient (see ``strided``). Subnormal weights, which weight decay leaves behind and which slow
-a product down by a factor of up to a hundred, become 0.
+a product down by a factor of up to a hundred, become 0. Linear layers get their weights in the order in which a
+product with small batches reads them.
 """
 
 import copy
@@ -45,7 +46,7 @@ def rewritten(network: nn.Module, images: Tensor) -> nn.Module | None:
     changed = fold(graph)
     for chain in (_from_images(graph), _to_logits(graph)):
         changed += _made_dense(graph, chain, images)
-    changed += _without_subnormals(graph) + _with_phases(graph) + _in_place(graph, images)
+    changed += _without_subnormals(graph) + _by_input(graph) + _with_phases(graph) + _in_place(graph, images)
     graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
@@ -164,6 +165,15 @@ def _without_subnormals(graph: GraphModule) -> int:
             tensor.data.masked_fill_(subnormal, 0.0)
             n_changed += int(subnormal.sum())
     return n_changed
+
+
+def _by_input(graph: GraphModule) -> int:
+    """Store the weights of linear layers input by input; return how many layers there are."""
+    layers = [module for module in graph.modules() if type(module) is nn.Linear and is_plain(module)]
+    for layer in layers:
+        # For 19 images 2048 x 100 weights took 65 microseconds instead of 208, for 85 images 255 instead of 400.
+        layer.weight.data = layer.weight.data.T.contiguous().T
+    return len(layers)
 
 
 def _with_phases(graph: GraphModule) -> int:
