@@ -1,11 +1,11 @@
 """Rewrites a network for a CPU: the same function, in fewer and faster operations.
 
-Batch norm is folded into the layer before it. Affine layers at the beginning and at the end of a small network become
-one matrix product: on 8x8 images a convolution of four channels takes twice as long as the product, and pooling before
-the last layer longer than the layer itself. Sums and ReLUs overwrite what nothing else reads. Convolutions with a
-stride get a faster input gradient (see ``strided``). Subnormal weights, which weight decay leaves behind and which slow
-a product down by a factor of up to a hundred, become 0. Linear layers get their weights in the order in which a
-product with small batches reads them.
+Batch norm is folded into the layer before it, the scaling of images into the layer after it. Affine layers at the
+beginning and at the end of a small network become one matrix product: on 8x8 images a convolution of four channels
+takes twice as long as the product, and pooling before the last layer longer than the layer itself. Sums and ReLUs
+overwrite what nothing else reads. Convolutions with a stride get a faster input gradient (see ``strided``). Subnormal
+weights, which weight decay leaves behind and which slow a product down by a factor of up to a hundred, become 0. Linear
+layers get their weights in the order in which a product with small batches reads them.
 """
 
 import copy
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Interpreter, Node
 
-from measurebench.attacks.standard.folding import fold, is_plain, traced
+from measurebench.attacks.standard.folding import fold, fold_scales, is_plain, traced
 from measurebench.attacks.standard.strided import StridedConv2d, pays
 
 __all__ = ["rewritten"]
@@ -43,7 +43,7 @@ def rewritten(network: nn.Module, images: Tensor) -> nn.Module | None:
     graph = traced(network) if all(p.dtype == torch.float32 and p.device.type == "cpu" for p in floats) else None
     if graph is None or images.dtype != torch.float32 or images.device.type != "cpu":
         return None
-    changed = fold(graph)
+    changed = fold(graph) + fold_scales(graph)
     for chain in (_from_images(graph), _to_logits(graph)):
         changed += _made_dense(graph, chain, images)
     changed += _without_subnormals(graph) + _by_input(graph) + _with_phases(graph) + _in_place(graph, images)

@@ -49,7 +49,8 @@ class StridedConv2d(nn.Module):
         phases = self.get_buffer("phases")
         wide = F.conv2d(slope, phases, padding=phases.shape[-1] - 1)
         gradient = slope.new_zeros(shape)  # pixels that no window reaches stay 0
-        by_phase = wide[:, :, None, None] if self.single else wide.unflatten(1, (shape[1], self.stride, self.stride))
+        n_phases = 1 if self.single else self.stride
+        by_phase = wide.view(*shape[:2], n_phases, n_phases, *wide.shape[2:])
         for row in range(by_phase.shape[2]):
             down, place_down = self._lined_up(row, wide.shape[2], shape[2])
             for column in range(by_phase.shape[3]):
