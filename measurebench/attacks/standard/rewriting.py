@@ -46,7 +46,8 @@ def rewritten(network: nn.Module, images: Tensor) -> nn.Module | None:
     changed = fold(graph) + fold_scales(graph)
     for chain in (_from_images(graph), _to_logits(graph)):
         changed += _made_dense(graph, chain, images)
-    changed += _without_subnormals(graph) + _by_input(graph) + _with_phases(graph) + _in_place(graph, images)
+    _store_by_input(graph)
+    changed += _without_subnormals(graph) + _with_phases(graph) + _in_place(graph, images)
     graph.delete_all_unused_submodules()
     graph.graph.lint()
     graph.recompile()
@@ -167,13 +168,14 @@ def _without_subnormals(graph: GraphModule) -> int:
     return n_changed
 
 
-def _by_input(graph: GraphModule) -> int:
-    """Store the weights of linear layers input by input; return how many layers there are."""
-    layers = [module for module in graph.modules() if type(module) is nn.Linear and is_plain(module)]
-    for layer in layers:
-        # For 19 images 2048 x 100 weights took 65 microseconds instead of 208, for 85 images 255 instead of 400.
-        layer.weight.data = layer.weight.data.T.contiguous().T
-    return len(layers)
+def _store_by_input(graph: GraphModule) -> None:
+    """Store the weights of linear layers input by input.
+
+    For 19 images 2048 x 100 weights then took 65 microseconds instead of 208, for 85 images 255 instead of 400.
+    """
+    for layer in graph.modules():
+        if type(layer) is nn.Linear and is_plain(layer):
+            layer.weight.data = layer.weight.data.T.contiguous().T
 
 
 def _with_phases(graph: GraphModule) -> int:
