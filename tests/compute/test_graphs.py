@@ -1,5 +1,7 @@
 """What decides whether a pass is replayed, with a graph that repeats the pass itself; tests/gpu replays real ones."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -132,3 +134,13 @@ def test_a_graph_whose_gradients_are_not_the_pass_s_own_is_not_replayed(monkeypa
         assert torch.allclose(back(torch.ones_like(logits)), expected)
     assert Repeated.made == [(16, True)]
     assert not replayed.allowed
+
+
+def test_a_gradient_does_not_import_sympy() -> None:
+    code = (
+        "import sys, torch; from measurebench.compute.graphs import Replayed;"
+        "logits, back = Replayed(torch.nn.Linear(4, 3), False).forward(torch.rand(5, 4));"
+        "assert back(torch.ones_like(logits)).abs().sum() > 0; sys.exit('sympy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

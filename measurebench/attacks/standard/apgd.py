@@ -123,8 +123,9 @@ def _linf(rows: Rows, gradient: Tensor, _: float) -> Tensor:
     """Step along the sign of the gradient, with momentum."""
     point, lower, upper = rows["point"], rows["lower"], rows["upper"]
     new, old = _shares(rows)
-    ahead = torch.clamp(point + column(rows["size"], point) * gradient.sign(), lower, upper)
-    return torch.clamp(point + (ahead - point) * new + (point - rows["previous"]) * old, lower, upper)
+    moved = gradient.sign().mul_(column(rows["size"], point)).add_(point).clamp_(lower, upper)
+    moved.sub_(point).mul_(new).add_(point)
+    return moved.add_((point - rows["previous"]).mul_(old)).clamp_(lower, upper)
 
 
 def _l2(rows: Rows, gradient: Tensor, radius: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from measurebench.attacks.standard.projections import move_to_hyperplane
-from measurebench.attacks.standard.rows import Rows, choose, column
+from measurebench.attacks.standard.rows import Rows, choose
 from measurebench.core.threat import Norm
 
 __all__ = ["advance", "inside", "judged", "start"]
@@ -56,15 +56,19 @@ def judged(rows: Rows, which: Tensor, wrong: Tensor, norm: Norm) -> tuple[Rows, 
     goes back towards its image.
     """
     offset = rows["point"] - rows["image"]
-    flat = offset.flatten(1)
-    distance = flat.abs().amax(1) if norm is Norm.LINF else (flat**2).sum(-1).sqrt()
-    back = rows["image"] + offset * _BACK
+    distance = _length(offset.flatten(1), norm)
+    back = offset.mul_(_BACK).add_(rows["image"])
     changed = {
         "point": choose(wrong, back, rows["point"]),
         "settled": rows["settled"] | which,
         "verdicts": torch.where(which, torch.add(wrong, rows["verdicts"], alpha=2), rows["verdicts"]),
     }
     return rows | changed, wrong & (distance < rows["distance"]), distance
+
+
+def _length(moves: Tensor, norm: Norm) -> Tensor:
+    """Return the length of moves [..., d] in the norm."""
+    return moves.abs().amax(-1) if norm is Norm.LINF else (moves**2).sum(-1).sqrt()
 
 
 def advance(rows: Rows, ready: Tensor, gap: Tensor, gradient: Tensor, norm: Norm) -> Rows:
@@ -77,13 +81,12 @@ def advance(rows: Rows, ready: Tensor, gap: Tensor, gradient: Tensor, norm: Norm
     normals = gradient.flatten(1)
     offsets = -gap + (normals * pair[:, 0]).sum(-1)
     moves = move_to_hyperplane(pair, normals, offsets, norm)
-    lengths = moves.abs().amax(-1) if norm is Norm.LINF else (moves**2).sum(-1).sqrt()
-    lengths = lengths.clamp_min(_NEAR)
-    share = column((lengths[:, 0] / lengths.sum(1)).clamp(0, _LARGEST_SHARE), image)
-    near, far = (moves[:, i].reshape(image.shape) for i in (0, 1))
-    moved = (point + _OVERSHOOT * near) * (1 - share) + (image + far * _OVERSHOOT) * share
+    lengths = _length(moves, norm).clamp_min(_NEAR)
+    share = (lengths[:, :1] / lengths.sum(1, keepdim=True)).clamp(0, _LARGEST_SHARE)
+    beyond = moves.mul_(_OVERSHOOT).add_(pair)
+    moved = beyond[:, 0].mul_(1 - share).add_(beyond[:, 1].mul_(share)).clamp_(0.0, 1.0)
     return rows | {
-        "point": choose(ready, moved.clamp(0.0, 1.0), point),
+        "point": choose(ready, moved.reshape(point.shape), point),
         "iteration": rows["iteration"] + ready,
         "settled": rows["settled"] & ~ready,
     }

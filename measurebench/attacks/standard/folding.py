@@ -1,14 +1,16 @@
-"""Batch norm folded into the layer before it, for a network that computes the same and passes faster."""
+"""Batch norm and scaling folded into the layer beside them, for a network that computes the same and passes faster."""
 
 import copy
+import operator
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node, symbolic_trace
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["fold", "folded", "is_plain", "traced"]
+__all__ = ["fold", "fold_scales", "folded", "is_plain", "traced"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -87,3 +89,38 @@ def _fold(traced: GraphModule, before: Node, node: Node) -> None:
     setattr(traced.get_submodule(parent) if parent else traced, name, joined)
     node.replace_all_uses_with(before)
     traced.graph.erase_node(node)
+
+
+def fold_scales(graph: GraphModule) -> int:
+    """Fold divisions of channels by constants into the convolution that alone reads the result; return how many were.
+
+    The normalisation of images divides so. Padding stays as it is, since 0 divided is 0.
+    """
+    found = [(node, scale) for node in graph.graph.nodes if (scale := _scale(graph, node)) is not None]
+    for node, scale in found:
+        target = str(next(iter(node.users)).target)
+        layer = copy.deepcopy(graph.get_submodule(target))
+        weight = layer.get_parameter("weight")
+        weight.data = (weight.data.double() / scale.double().reshape(1, -1, 1, 1)).to(weight.dtype)
+        parent, _, name = target.rpartition(".")
+        setattr(graph.get_submodule(parent) if parent else graph, name, layer)
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+    return len(found)
+
+
+def _scale(graph: GraphModule, node: Node) -> Tensor | None:
+    """Return by what a node divides channels, [1] or [C], if the layer after it can do that; None otherwise."""
+    dividing = node.op == "call_function" and node.target in (operator.truediv, torch.div)
+    if not dividing or len(node.args) != 2 or node.kwargs or len(node.users) != 1:
+        return None
+    constant, user = node.args[1], next(iter(node.users))
+    if not isinstance(constant, Node) or constant.op != "get_attr" or user.op != "call_module":
+        return None
+    layer = graph.get_submodule(str(user.target))
+    once = [n for n in graph.graph.nodes if n.op == "call_module" and graph.get_submodule(str(n.target)) is layer]
+    plain = type(layer) is nn.Conv2d and layer.groups == 1 and is_plain(layer) and len(once) == 1
+    parent, _, name = str(constant.target).rpartition(".")
+    scale = getattr(graph.get_submodule(parent), name)
+    by_channel = plain and isinstance(scale, Tensor) and scale.shape in ((1, 1, 1), (layer.in_channels, 1, 1))
+    return scale.detach().flatten() if by_channel and bool((scale != 0).all()) else None

@@ -31,10 +31,11 @@ def root_of_bounded_sum(weights: Tensor, bounds: Tensor, total: Tensor, rounds: 
     turned = weights.transpose(1, 2)  # a matrix product sums without storing the terms
     weighted = weights * bounds
     root = _quotient(total, weights.sum(-1).expand_as(total))
+    chosen = torch.empty_like(weighted)  # masks as numbers, written where the last ones were
     for turn in range(rounds):
-        free = bounds > root[..., None]
-        slope = torch.matmul(free.to(weights.dtype), turned)[..., 0]
-        following = _quotient(total - weighted.masked_fill(free, 0).sum(-1), slope)
+        slope = torch.matmul(torch.gt(bounds, root[..., None], out=chosen), turned)[..., 0]
+        bounded = torch.le(bounds, root[..., None], out=chosen).mul_(weighted).sum(-1)
+        following = _quotient(total - bounded, slope)
         if not some(following != root, turn):
             return following
         root = following
@@ -53,12 +54,13 @@ def move_to_hyperplane(points: Tensor, normals: Tensor, offsets: Tensor, norm: N
     """
     w = normals[:, None, :]
     excess = torch.matmul(points, w.transpose(1, 2))[..., 0] - offsets[:, None]
-    down = torch.where(excess >= 0, 1.0, -1.0).to(points.dtype)[..., None]
-    room = torch.where(w * down > 0, points, 1 - points)
+    way = torch.where(excess >= 0, -1.0, 1.0).to(points.dtype)[..., None] * w
+    ends = torch.gt(way, 0, out=torch.empty_like(way))  # 1 where the point moves up
+    room = ends.sub_(points).abs_()
     if norm is Norm.LINF:
         root = root_of_bounded_sum(w.abs(), room, excess.abs())
-        return -down * w.sign() * torch.minimum(root[..., None], room)
+        return torch.minimum(root[..., None], room, out=room).mul_(way.sign_())
     flat = w.abs() < _FLAT
     bounds = (room / w.abs()).clamp_max(_FAR).masked_fill(flat, _FAR)
     root = root_of_bounded_sum(w**2, bounds, excess.abs())
-    return (-down * w * torch.minimum(root[..., None], bounds)).masked_fill(w.abs() <= _FLAT, 0)
+    return (way * torch.minimum(root[..., None], bounds)).masked_fill(w.abs() <= _FLAT, 0)

@@ -1,9 +1,12 @@
 """A network rewritten for a CPU computes the same, forth and back, and what cannot be rewritten is left alone."""
 
+import operator
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from measurebench.attacks.standard import StandardSettings, standard_attack
 from measurebench.attacks.standard.rewriting import rewritten
@@ -109,6 +112,73 @@ def test_a_network_with_a_normalisation_is_rewritten_too() -> None:
     three = settled(normalized(body, Normalization((0.3, 0.3, 0.3), (0.2, 0.2, 0.2))))
     with pytest.raises(BadInputError, match="expected 3 channels"):
         three(IMAGES)
+
+
+def divisions(network: nn.Module) -> int:
+    assert isinstance(network, GraphModule)
+    return sum(node.target is operator.truediv for node in network.graph.nodes)
+
+
+class Scaled(nn.Module):
+    """Divides the images by numbers of its own before a convolution; ``again`` reads the quotient twice."""
+
+    def __init__(self, first: nn.Conv2d, again: bool, scale: Tensor) -> None:
+        super().__init__()
+        self.first, self.again, self.relu, self.last = first, again, nn.ReLU(), nn.Linear(first.out_channels * 64, 10)
+        self.register_buffer("scale", scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        quotient = images.expand(-1, self.first.in_channels, -1, -1) / self.scale
+        outputs = self.relu(self.first(quotient))
+        return self.last((outputs * quotient.mean() if self.again else outputs).flatten(1))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_the_scaling_of_images_is_folded_into_the_convolution_that_reads_it(n: int, padding_mode: str) -> None:
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3, padding=1, padding_mode=padding_mode)
+    network = Scaled(first, False, torch.tensor([0.1, 3.0, -2.0])[:n].view(-1, 1, 1)).eval().requires_grad_(False)
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    assert divisions(made) == 0
+    torch.testing.assert_close(made(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient(made), gradient(network), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "scale"),
+    [
+        (nn.Conv2d(3, 4, 3, padding=1), True, torch.full((3, 1, 1), 0.3)),
+        (nn.Conv2d(4, 4, 3, padding=1, groups=2), False, torch.full((4, 1, 1), 0.3)),
+        (nn.Conv2d(3, 4, 3, padding=1), False, torch.full((8,), 0.3)),
+        (nn.Conv2d(3, 4, 3, padding=1), False, torch.full((3, 1, 8), 0.3)),
+    ],
+    ids=["read twice", "groups", "by column", "by channel and column"],
+)
+def test_a_scaling_that_the_convolution_cannot_take_up_stays(first: nn.Conv2d, again: bool, scale: Tensor) -> None:
+    torch.manual_seed(0)
+    network = Scaled(first, again, scale).eval().requires_grad_(False)
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    assert divisions(made) == 1
+    torch.testing.assert_close(made(IMAGES), network(IMAGES), atol=1e-5, rtol=1e-5)
+
+
+def test_subnormal_weights_become_zero_and_the_network_keeps_its_own() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10), nn.ReLU())
+    network = nn.Sequential(*body, nn.Linear(10, 10)).eval().requires_grad_(False)
+    tiny = torch.finfo(torch.float32).tiny
+    network[3].weight[:, ::2] = 1e-40
+    network[3].weight[:, 1] = -tiny
+    made = rewritten(network, IMAGES)
+    assert made is not None
+    sizes = torch.cat([p.abs().flatten() for p in made.parameters()])
+    assert not bool(((sizes > 0) & (sizes < tiny)).any())
+    assert int((sizes == tiny).sum()) == 10  # the smallest normal number stays
+    assert bool((network[3].weight[:, ::2] > 0).all())
+    torch.testing.assert_close(made(IMAGES), network(IMAGES), atol=1e-6, rtol=1e-6)
 
 
 def test_float64_and_what_cannot_be_traced_are_left_alone() -> None:
