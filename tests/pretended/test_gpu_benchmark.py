@@ -84,6 +84,28 @@ def test_what_is_missing_at_the_start_is_written_and_no_step_runs(
     assert only["reason"] == "ModuleNotFoundError: No module named 'pydantic'"
 
 
+@pytest.mark.parametrize(
+    ("options", "seconds"), [(["--rehearse"], 3600), ([], 540), (["--rehearse", "--seconds", "7"], 7)]
+)
+def test_a_rehearsal_on_a_busy_processor_is_not_cut_off_after_the_time_of_the_call(
+    options: list[str], seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    class Timer:
+        def __init__(self, limit: float, _function: Any) -> None:
+            given.append(limit)
+
+        def start(self) -> None: ...
+
+        def cancel(self) -> None: ...
+
+    monkeypatch.setattr(gpu.threading, "Timer", Timer)
+    monkeypatch.setattr(gpu, "prepared", lambda *_: None)
+    assert main(["--out", str(tmp_path), *options]) == 0
+    assert given == [seconds]
+
+
 def test_a_process_that_takes_too_long_is_killed_and_what_it_wrote_is_kept() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         assert _ended(process, 0.1) == "killed after 0 s"

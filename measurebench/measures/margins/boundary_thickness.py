@@ -116,9 +116,10 @@ class BoundaryThickness:
             index = torch.arange(flat.start, flat.stop, device=images.device)
             example = torch.div(index, self.n_points, rounding_mode="floor")
             share = shares[index % self.n_points].reshape(-1, *[1] * (images.dim() - 1))
-            points = torch.lerp(images[example], ends[example], share)
+            # on a small network indexing takes an eighth of a pass; index_select takes a third of that
+            points = images.index_select(0, example).lerp_(ends.index_select(0, example), share)
             probabilities = context.network(points).double().softmax(1)
-            return torch.sub(*probabilities.gather(1, pairs[example]).unbind(1))
+            return torch.sub(*probabilities.gather(1, pairs.index_select(0, example)).unbind(1))
 
         batches = _batches(context.batches.size, images)
         with torch.no_grad():

@@ -18,10 +18,11 @@ def squared_length(tensor: Tensor) -> Tensor:
     >>> squared_length(torch.tensor([[3.0], [4.0]]))
     tensor(25., dtype=torch.float64)
     """
-    parts = []
+    parts: list[Tensor] = []
+    precise = _buffer(tensor)
     for part in _chunks(tensor):
-        precise = part.double()
-        parts.append(torch.dot(precise, precise))
+        entries = precise[: len(part)].copy_(part)
+        parts.append(torch.dot(entries, entries))
     return _sum(parts, tensor)
 
 
@@ -31,9 +32,10 @@ def squared_distance(one: Tensor, other: Tensor) -> Tensor:
     >>> squared_distance(torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]))
     tensor(9., dtype=torch.float64)
     """
-    parts = []
+    parts: list[Tensor] = []
+    precise = _buffer(one)
     for here, there in zip(_chunks(one), _chunks(other), strict=True):
-        difference = here.to(torch.float64, copy=True).sub_(there)
+        difference = precise[: len(here)].copy_(here).sub_(there)
         parts.append(torch.dot(difference, difference))
     return _sum(parts, one)
 
@@ -58,7 +60,16 @@ def length(tensors: Iterable[Tensor]) -> float:
 
 
 def _chunks(tensor: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(tensor.detach().reshape(-1), _CHUNK.get(tensor.device.type, 1 << 24))
+    return torch.split(tensor.detach().reshape(-1), _size(tensor))
+
+
+def _size(tensor: Tensor) -> int:
+    return _CHUNK.get(tensor.device.type, 1 << 24)
+
+
+def _buffer(tensor: Tensor) -> Tensor:
+    """Return float64 memory for one chunk, which every chunk uses in turn: new memory costs as much as the sum."""
+    return torch.empty(min(_size(tensor), tensor.numel()), dtype=torch.float64, device=tensor.device)
 
 
 def _sum(parts: list[Tensor], like: Tensor) -> Tensor:

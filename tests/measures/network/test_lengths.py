@@ -22,6 +22,16 @@ def test_differences_are_taken_in_float64() -> None:
     assert float(squared_distance(one, other)) == pytest.approx(expected, rel=1e-15)
 
 
+def test_a_chunk_leaves_nothing_in_the_memory_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = torch.arange(11.0), torch.arange(11.0).flip(0).double()  # differences -10, -8, ... 10
+    for chunk in (1, 4, 11, 100):
+        monkeypatch.setitem(lengths._CHUNK, "cpu", chunk)
+        assert float(squared_length(one)) == 385
+        assert float(squared_distance(one, other)) == 440
+        assert float(squared_distance(other, one)) == 440
+    assert one.tolist() == list(range(11))
+
+
 def test_nothing_has_length_zero() -> None:
     assert length([]) == 0.0
     assert float(squared_length(torch.empty(0))) == 0.0
