@@ -114,10 +114,14 @@ class Replayed:
             return logits, lambda _: torch.zeros_like(points)
 
         def back(slope: Tensor) -> Tensor:
-            # A slope passed to grad would make it import sympy, which takes a second.
-            with torch.enable_grad():
-                total = (logits * slope).sum()
-            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
+            if points.device.type == "cpu":
+                # A slope passed to grad makes it import sympy, a second for a process. On a GPU every pass would pay
+                # for the way around it, four operations more.
+                with torch.enable_grad():
+                    total = (logits * slope).sum()
+                (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
+            else:
+                (gradient,) = torch.autograd.grad(logits, leaf, slope, allow_unused=True)
             return torch.zeros_like(points) if gradient is None else gradient
 
         return logits.detach(), back
