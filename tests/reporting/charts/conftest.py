@@ -27,7 +27,7 @@ def wide_table() -> pd.DataFrame:
 def wide() -> Study:
     """Return the study of that table."""
     table = wide_table()
-    return Study.of("wide", table, analyze(table, bootstrap=60, permutations=999, infos=infos()), infos=infos())
+    return Study.of("wide", table, analyze(table, bootstrap=60, permutations=4999, infos=infos()), infos=infos())
 
 
 ENTRIES = (

@@ -20,7 +20,7 @@ def table(n: int = 120) -> pd.DataFrame:
 
 
 def study(name: str, models: pd.DataFrame) -> Study:
-    return Study.of(name, models, analyze(models, bootstrap=60, permutations=999))
+    return Study.of(name, models, analyze(models, bootstrap=60, permutations=4999))
 
 
 def test_the_title_of_a_measure_that_turns_says_that_it_turns() -> None:

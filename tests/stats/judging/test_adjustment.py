@@ -64,7 +64,7 @@ def test_the_realised_level_is_the_one_at_which_one_more_test_is_shown() -> None
     levels = realised_levels(adjusted(pd.DataFrame([*whole, *within]), "defense"), "defense")
     assert levels.overall == pytest.approx(0.05 / 2)
     assert levels.inside == pytest.approx({"A": 0.05, "B": 0.05 * 3 / 5})
-    assert levels.alone == pytest.approx({"A": 0.0025 * 4 / 5, "B": 0.0025 * 3 / 5})
+    assert levels.alone == pytest.approx({"A": 0.001 * 4 / 5, "B": 0.001 * 3 / 5})
     # One more measure, one more association inside a defense: just below the level they are shown, above they are not.
     for level, column, place in ((levels.overall, whole, 3), (levels.inside["B"], within, 7)):
         for p, shown in ((level * 0.99, True), (level * 1.01, False)):

@@ -30,7 +30,7 @@ def judged(*rows: dict[str, Any], **options: Any) -> dict[str, Any]:
         ("unknown", [total("m", 0.05)]),
         ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, **UNSURE), inside("m", "MART", 0.05)]),
         ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5), inside("m", "MART", 0.05)]),
-        ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5, p=0.0025)]),
+        ("within_defenses_only", [total("m", 0.05), inside("m", "AT", 0.5, p=0.001)]),
         ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, p=0.02)]),
         ("unknown", [total("m", 0.05), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", -0.5, p=0.02)]),
         ("holds_overall", [total("m", 0.5), inside("m", "AT", 0.5, p=0.02), inside("m", "MART", 0.01)]),
