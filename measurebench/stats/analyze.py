@@ -99,8 +99,7 @@ def analyze(
             id=id,
         )
     )
-    if permutations is None:
-        permutations = enough_permutations(len(population.measures), len(population.y))
+    permutations = _wanted(population) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
     _check_margin(margin)
     check_memory(population, bootstrap, permutations)
@@ -108,7 +107,6 @@ def analyze(
     infos = infos or {}
     question, control = _question(population, partial, infos)
     draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
-    drawn = {"permutations_drawn": n_permutations(len(population.y), permutations)}
     kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     kept |= {} if radius is None else {"radius": str(radius)}
     kept |= {} if id is None else {"id": id}
@@ -119,7 +117,7 @@ def analyze(
         gap_error=gap_error(question.error, population.y),
         levels=tidy(level_reliability(population, question.error), TABLES["levels"]),
         notes=_notes(population, question, permutations),
-        provenance={**draws, **drawn, **kept, "run": run, "cluster": cluster, **_provenance(table)},
+        provenance=_drawn(population, draws) | kept | {"run": run, "cluster": cluster} | _provenance(table),
         **_described(population),
         **_found(population, question, control, infos, margin, draws),
     )
@@ -208,6 +206,15 @@ def enough_permutations(n_measures: int, n_models: int = NORMAL_FROM) -> int:
     """
     each = 1000 if n_models <= _QUICK else 100
     return min(_MOST_PERMUTATIONS, max(1000, each * n_measures))
+
+
+def _wanted(population: Population) -> int:
+    return enough_permutations(len(population.measures), len(population.y))
+
+
+def _drawn(population: Population, draws: Mapping[str, int]) -> dict[str, Any]:
+    """Return the numbers of draws that were asked for, and of permutations that were made."""
+    return {**draws, "permutations_drawn": n_permutations(len(population.y), draws["permutations"])}
 
 
 def _check_margin(margin: float) -> None:
