@@ -115,8 +115,6 @@ def analyze(
         if judged is not None:
             tell_claims(judged)
         say(f"Written: {', '.join(str(path) for path in written)}")
-    # Python looks through all objects for unreachable ones as it ends, which takes longer than reading the table.
-    gc.freeze()
     return 0
 
 

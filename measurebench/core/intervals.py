@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALPHA", "Z", "clopper_pearson", "p_value_text", "wilson_interval"]
+__all__ = ["ALPHA", "Z", "p_value_text", "wilson_interval"]
 
 ALPHA = 0.05
 """The level of every test and, as 1 - ALPHA, of every interval."""
@@ -23,18 +23,6 @@ def wilson_interval(k: Any, n: Any) -> tuple[Any, Any]:
     """
     center, spread = (k + Z**2 / 2) / (n + Z**2), Z / (n + Z**2) * np.sqrt(k * (n - k) / n + Z**2 / 4)
     return np.where(k == 0, 0.0, center - spread)[()], np.where(k == n, 1.0, center + spread)[()]
-
-
-def clopper_pearson(k: int, n: int) -> tuple[float, float]:
-    """Return the exact 95 % interval for a proportion k of n (Clopper and Pearson 1934).
-
-    >>> tuple(round(end, 4) for end in clopper_pearson(8, 10))
-    (0.4439, 0.9748)
-    """
-    from scipy.special import betaincinv
-
-    low = float(betaincinv(k, n - k + 1, ALPHA / 2)) if k > 0 else 0.0
-    return low, float(betaincinv(k + 1, n - k, 1 - ALPHA / 2)) if k < n else 1.0
 
 
 def p_value_text(value: float) -> str:

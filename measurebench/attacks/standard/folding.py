@@ -85,10 +85,15 @@ def _fold(traced: GraphModule, before: Node, node: Node) -> None:
     dtype = weight.dtype
     fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
     joined = fuse(copy.deepcopy(layer).double(), copy.deepcopy(norm).double()).to(dtype)
-    parent, _, name = str(before.target).rpartition(".")
-    setattr(traced.get_submodule(parent) if parent else traced, name, joined)
-    node.replace_all_uses_with(before)
-    traced.graph.erase_node(node)
+    _take_out(traced, node, before, str(before.target), joined)
+
+
+def _take_out(graph: GraphModule, node: Node, instead: Node, target: str, layer: nn.Module) -> None:
+    """Put a layer in the place of ``target``, and take out a node for which another stands from now on."""
+    parent, _, name = target.rpartition(".")
+    setattr(graph.get_submodule(parent) if parent else graph, name, layer)
+    node.replace_all_uses_with(instead)
+    graph.graph.erase_node(node)
 
 
 def fold_scales(graph: GraphModule) -> int:
@@ -102,10 +107,9 @@ def fold_scales(graph: GraphModule) -> int:
         layer = copy.deepcopy(graph.get_submodule(target))
         weight = layer.get_parameter("weight")
         weight.data = (weight.data.double() / scale.double().reshape(1, -1, 1, 1)).to(weight.dtype)
-        parent, _, name = target.rpartition(".")
-        setattr(graph.get_submodule(parent) if parent else graph, name, layer)
-        node.replace_all_uses_with(node.args[0])
-        graph.graph.erase_node(node)
+        divided = node.args[0]
+        assert isinstance(divided, Node)
+        _take_out(graph, node, divided, target, layer)
     return len(found)
 
 
@@ -114,8 +118,13 @@ def _scale(graph: GraphModule, node: Node) -> Tensor | None:
     dividing = node.op == "call_function" and node.target in (operator.truediv, torch.div)
     if not dividing or len(node.args) != 2 or node.kwargs or len(node.users) != 1:
         return None
-    constant, user = node.args[1], next(iter(node.users))
-    if not isinstance(constant, Node) or constant.op != "get_attr" or user.op != "call_module":
+    divided, constant, user = *node.args, next(iter(node.users))
+    if (
+        not isinstance(divided, Node)
+        or not isinstance(constant, Node)
+        or constant.op != "get_attr"
+        or user.op != "call_module"
+    ):
         return None
     layer = graph.get_submodule(str(user.target))
     once = [n for n in graph.graph.nodes if n.op == "call_module" and graph.get_submodule(str(n.target)) is layer]

@@ -116,7 +116,7 @@ class BoundaryThickness:
             index = torch.arange(flat.start, flat.stop, device=images.device)
             example = torch.div(index, self.n_points, rounding_mode="floor")
             share = shares[index % self.n_points].reshape(-1, *[1] * (images.dim() - 1))
-            # on a small network indexing takes an eighth of a pass; index_select takes a third of that
+            # Indexing by brackets does the same; of a batch on a small network it takes 0.1 of 1.4 ms more.
             points = images.index_select(0, example).lerp_(ends.index_select(0, example), share)
             probabilities = context.network(points).double().softmax(1)
             return torch.sub(*probabilities.gather(1, pairs.index_select(0, example)).unbind(1))

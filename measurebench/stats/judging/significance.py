@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import ALPHA, clopper_pearson
+from measurebench.core.intervals import ALPHA
 from measurebench.stats.regressions.added import DIVISION_T
 from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
@@ -135,8 +135,10 @@ def _p_near(row: Row, permutations: int, n_models: int, alpha: float) -> bool:
     bound = alpha / max(1.0, adjusted / p)
     draws = n_permutations(n_models, permutations)
     if n_models < NORMAL_FROM:
-        low, high = clopper_pearson(round(p * (draws + 1)) - 1, draws)
-        return low <= bound <= high
+        from scipy.stats import binomtest
+
+        interval = binomtest(round(p * (draws + 1)) - 1, draws).proportion_ci()
+        return bool(interval.low <= bound <= interval.high)
     from scipy.special import ndtri
 
     z, least = -float(ndtri(p / 2)), -float(ndtri(bound / 2))

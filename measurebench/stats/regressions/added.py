@@ -55,7 +55,8 @@ def added(
     by_models: dict[bytes, list[str]] = defaultdict(list)
     for name, x in population.measures.items():
         by_models[np.isfinite(x).tobytes()].append(name)
-    designs, found = designs or Designs(population), dict[str, list[dict[str, Any]]]()
+    designs = designs or Designs(population)
+    found: dict[str, list[dict[str, Any]]] = {}
     for names in by_models.values():
         rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
         found |= _of_cohort(population, rows, names, draws, refits or {}, designs, levels=levels)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
@@ -176,3 +177,9 @@ def test_another_seed_moves_a_gain_by_no_more_than_its_division_error_says() -> 
     gains, errors = np.array([row["gain"] for row in found]), np.array([row["division_error"] for row in found])
     assert (errors > 0).all()
     assert gains.std(ddof=1) < 3 * errors.mean()
+
+
+def test_the_error_of_the_divisions_has_students_t_for_their_number() -> None:
+    from measurebench.stats.regressions.added import _REPEATS, DIVISION_T
+
+    assert pytest.approx(stats.t.ppf(0.975, _REPEATS - 1), abs=1e-9) == DIVISION_T
