@@ -27,8 +27,10 @@ def main() -> None:
         from measurebench.cli.app import run_command_line
 
         status = run_command_line(sys.argv[1:])
-        # Python looks through all objects for unreachable ones as it ends, for a third of a second after an analysis.
-        gc.freeze()
+        if "torch" not in sys.modules:
+            # Python looks through all objects for unreachable ones as it ends, for a third of a second after an
+            # analysis. Not beside torch: Triton reports what is not collected then as leaked.
+            gc.freeze()
         if mine:
             signal.signal(signal.SIGINT, leave_at_once)
     except KeyboardInterrupt:
