@@ -265,3 +265,16 @@ def x_grad_norm(net, initial, images, labels, radius):
 def w_grad_norm(net, initial, images, labels, radius):
     _, twin = attacked_gradient(net, images, labels, radius)
     return torch.sqrt(sum(p.grad.square().sum() for p in twin.parameters())).item()
+
+
+def w_grad_norm_with_error(net, initial, images, labels, radius):
+    """Return the norm of the mean gradient and its standard error: images one at a time, along the mean gradient."""
+    adv, twin = attacked_gradient(net, images, labels, radius)
+    mean = [p.grad.clone() for p in twin.parameters()]
+    norm = torch.sqrt(sum(g.square().sum() for g in mean))
+    shares = []
+    for x, y in zip(adv.split(1), labels.split(1), strict=True):
+        twin.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        shares.append(sum((p.grad * g).sum() for p, g in zip(twin.parameters(), mean, strict=True)) / norm)
+    return norm.item(), (torch.stack(shares).std() / len(shares) ** 0.5).item()
