@@ -8,6 +8,7 @@ take logarithms, which differ between processors in their last digits.
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def _is_worth_compiling(n: int, device: torch.device) -> bool:
 
 def _compiled(table: Tensor, numbers: Tensor) -> Callable[[int], None]:
     """Return a function that fills ``numbers`` [2 * hashes] from a start on, in one compiled loop."""
-    fill, quantiles, out = filler(), table.numpy(), numbers.numpy()
+    fill, quantiles, out = filler(), _entries(table), numbers.numpy()
     return lambda start: fill(quantiles, np.uint64(start % (1 << 64)), out)
 
 
@@ -111,6 +112,13 @@ def _shifted(z: Tensor, bits: int, out: Tensor) -> Tensor:
 def _signed(value: int) -> int:
     """Return a whole number modulo 2^64 as a signed 64-bit integer."""
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+@cache
+def _entries(table: Tensor) -> np.ndarray[Any, Any]:
+    """Return a view of the table for compiled code, made once."""
+    entries: np.ndarray[Any, Any] = table.numpy()
+    return entries
 
 
 @cache
