@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import Analysis
+from measurebench.stats.judging.numerals import signed
 from measurebench.stats.judging.significance import Row, level_of, on_the_edge
 
 __all__ = [
@@ -146,4 +147,4 @@ def number(row: Row) -> str:
     >>> number({"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6})
     '+0.50 [+0.40, +0.60]'
     """
-    return f"{row['estimate']:+.2f} [{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"
+    return f"{signed(row['estimate'])} [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"

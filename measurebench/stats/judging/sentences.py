@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.intervals import ALPHA, p_value_text
+from measurebench.stats.judging.numerals import percent, signed
 from measurebench.stats.judging.power import TOO_FEW_TO_SAY
 from measurebench.stats.judging.significance import Row, excludes_zero, significant
 from measurebench.stats.judging.verdict import GAIN, VERDICTS, Evidence, opposite_inside, sign, verdict_words
@@ -46,10 +47,10 @@ def _overall_words(title: str, of: Evidence, code: str) -> str:
         return f"{title} cannot be judged: no rank correlation with the target exists."
     if code == "too_few":
         n = of.n_units(total)
-        tau = f" (tau_b = {_number(total['estimate'])} over {total['n_models']:,} models)" if of.has_total else ""
+        tau = f" (tau_b = {signed(total['estimate'])} over {total['n_models']:,} models)" if of.has_total else ""
         return f"{title} {VERDICTS[code]}: {n} independent units could not show even a perfect order{tau}."
     told = verdict_words(code, ", ".join(opposite_inside(of)))
-    words = f"{title} {told}: tau_b = {_number(total['estimate'])}{_interval(total)}"
+    words = f"{title} {told}: tau_b = {signed(total['estimate'])}{_interval(total)}"
     p = total["p_adjusted"]
     words += f" over {total['n_models']:,} models"
     words += f" (Holm p {_p(p)})." if np.isfinite(p) else " (no p-value)."
@@ -97,7 +98,7 @@ def _settings_words(of: Evidence, code: str) -> str:
     slope = "" if code == "tells_settings" else ", with one slope for all models,"
     return (
         f"Beside the settings{slope} it {verb} the squared error on held-out runs by "
-        f"{_percent(told)} [{_percent(first)}, {_percent(last)}]{_gain_words(of, low, high, code)}."
+        f"{percent(told)} [{percent(first)}, {percent(last)}]{_gain_words(of, low, high, code)}."
     )
 
 
@@ -119,14 +120,9 @@ def _least_words(of: Evidence) -> str:
     if not n:
         return f"nor is a gain of {_MARGIN}, the margin, ruled out"
     return (
-        f"nor is a gain of {_percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less the cost of a slope "
+        f"nor is a gain of {percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less the cost of a slope "
         f"from {n:,} units)"
     )
-
-
-def _percent(share: float) -> str:
-    """Return a share in percent, without a negative zero."""
-    return f"{round(100 * share, 1) + 0.0:.1f} %"
 
 
 def _inside_words(of: Evidence, defense: str | None) -> str:
@@ -134,7 +130,7 @@ def _inside_words(of: Evidence, defense: str | None) -> str:
         return "There are no defenses to compare."
     if len(of.inside) > 1 and all(of.too_few(row, str(row["level"])) for row in of.inside):
         known = [row for row in of.inside if np.isfinite(row["estimate"])]
-        taus = ", ".join(f"{row['level']} {_number(row['estimate'])}" for row in known) or "tau undefined in all"
+        taus = ", ".join(f"{row['level']} {signed(row['estimate'])}" for row in known) or "tau undefined in all"
         return f"Inside the defenses nothing could have been shown: each has too few models ({taus})."
     words = f"Inside the defenses: {', '.join(_inside(of, row) for row in of.inside)}."
     return words + _inside_power_words(of) + _reversal_words(opposite_inside(of))
@@ -144,7 +140,7 @@ def _inside(of: Evidence, row: dict[str, Any]) -> str:
     level = str(row["level"])
     if not np.isfinite(row["estimate"]):
         return f"{level} undefined"
-    told = f"{level} {_number(row['estimate'])}"
+    told = f"{level} {signed(row['estimate'])}"
     if of.shown(row):
         return told
     if significant(row):
@@ -179,11 +175,11 @@ def _control_words(of: Evidence, control: str | None) -> str:
         return "Train robust accuracy is not in the table, so the association was not controlled for it."
     if of.total is None or of.held is None or not np.isfinite(of.held["estimate"]):
         return ""
-    held, tau = of.held, f"{_number(of.held['estimate'])}{_interval(of.held)}"
+    held, tau = of.held, f"{signed(of.held['estimate'])}{_interval(of.held)}"
     fixed = "With train robust accuracy held fixed"
     turned = of.overall and sign(held["estimate"]) != sign(of.total["estimate"])
     if turned and significant(held):
-        return f"{fixed}, tau turns from {_number(of.total['estimate'])} to {tau}."
+        return f"{fixed}, tau turns from {signed(of.total['estimate'])} to {tau}."
     return f"{fixed}, tau is {tau}{', whose change of sign is not shown' if turned else ''}."
 
 
@@ -204,14 +200,10 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _number(value: float) -> str:
-    return f"{value:+.2f}"
-
-
 def _interval(row: Row) -> str:
     if not np.isfinite(row["ci_low"]):
         return ""
-    return f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
+    return f" [{signed(row['ci_low'])}, {signed(row['ci_high'])}]"
 
 
 def _p(value: float) -> str:
