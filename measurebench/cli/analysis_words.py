@@ -14,7 +14,8 @@ def tell_claims(judged: Any) -> None:
     """Print each claim with its verdict."""
     for row in judged.to_dict("records"):
         of = f" ({row['measure']})" if row["measure"] else ""
-        say(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}")
+        edge = f"; on the edge, where another seed may decide otherwise: {row['edge']}" if row["edge"] else ""
+        say(f"Claim, {row['verdict']}: {row['claim']}{of}: {row['found']}{edge}")
 
 
 def tell_audit(analysis: "Analysis") -> None:
@@ -78,11 +79,18 @@ def _controls_and_best(analysis: "Analysis") -> list[str]:
     if len(first := ranked[ranked["may_be_best"]]):
         told = {str(row["measure"]): row for row in analysis.judgements.to_dict("records")}
         shown = [
-            f"{row['measure']} ({row['share_first']:.0%}){_unless_holding(told[row['measure']])}"
+            f"{row['measure']} ({_first(row['share_first'], told[row['measure']], analysis.n_models)})"
+            f"{_unless_holding(told[row['measure']])}"
             for row in first.to_dict("records")
         ]
         lines.append(f"May have the largest |tau| (share of resamples in which it is first): {', '.join(shown)}")
     return lines
+
+
+def _first(share: float, judged: Any, n_models: int) -> str:
+    """Return a share in percent, and of a measure that not all models have, how many have it."""
+    n = int(judged["n_models"])
+    return f"{share:.0%}" + (f", on {n:,} of {n_models:,} models" if n < n_models else "")
 
 
 def _unless_holding(judged: Any) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "STABILITY",
     "STANDING",
     "TABLES",
+    "TESTS",
     "UNDEFINED",
     "Analysis",
     "FilterStep",
@@ -137,6 +138,7 @@ POWER = (
     "sentence",
     "too_few",
     "alpha_alone",
+    "least_p",
 )
 STANDING = (
     "model_id",
@@ -188,6 +190,7 @@ FRAGILITY = (
     "shift_high",
 )
 LEVELS = ("axis", "level", "n_models", "n_units", "target_variance", "error_variance", "reliability")
+TESTS = ("measure", "statistic", "axis", "level", "n_units", "n_permutations")
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -211,6 +214,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "controls": CORRELATIONS,
     "control_judgements": JUDGEMENTS,
     "levels": LEVELS,
+    "tests": TESTS,
 }
 
 
@@ -262,6 +266,8 @@ class Analysis:
     alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``levels``: the models, independent units and reliability of the target (the share of its variance that is no
     sampling error) over all models (axis and level empty) and inside each level of each setting.
+    ``tests``: the independent units that tau_b and tau_within of measures and controls rest on, and the permutations
+    that their p-values count among (0 for a normal tail).
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 
@@ -292,6 +298,7 @@ class Analysis:
     controls: pd.DataFrame = field(default_factory=_empty("controls"))
     control_judgements: pd.DataFrame = field(default_factory=_empty("control_judgements"))
     levels: pd.DataFrame = field(default_factory=_empty("levels"))
+    tests: pd.DataFrame = field(default_factory=_empty("tests"))
     gap_error: dict[str, Any] = field(default_factory=dict)
     multivariable_fit: dict[str, Any] = field(default_factory=dict)
     filters: tuple[FilterStep, ...] = ()

@@ -154,6 +154,7 @@ def _from_json(plain: dict[str, Any]) -> Analysis:
         "controls",
         "control_judgements",
         "levels",
+        "tests",
     }  # tables that analyses of the first release lack
     values: dict[str, Any] = {each.name: plain[each.name] for each in fields(Analysis) if each.name not in later}
     values |= {name: plain.get(name, []) for name in later}

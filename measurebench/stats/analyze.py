@@ -19,7 +19,7 @@ from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, 
 from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.power import power_notes
+from measurebench.stats.judging.power import coarse_notes, power_notes
 from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
@@ -41,11 +41,13 @@ from measurebench.stats.statistics.granulated import matching_rows
 from measurebench.stats.statistics.registry import Question
 from measurebench.stats.statistics.standing import standing
 
-__all__ = ["adjusted_supplement", "analyze", "enough_permutations"]
+__all__ = ["adjusted_supplement", "analyze", "enough_inside", "enough_permutations"]
 
 # From 400 measures on Holm's correction is beyond so many permutations in tables below 300 models; a note says so.
 _MOST_PERMUTATIONS = 20_000
 _QUICK = 100  # models
+# From 1,000 measures on what a defense shows by itself is beyond a million permutations.
+_INSIDE_FOR_EACH, _MOST_INSIDE = 5000, 1_000_000
 
 
 def analyze(
@@ -99,6 +101,7 @@ def analyze(
             id=id,
         )
     )
+    finer = enough_inside(len(population.measures)) if permutations is None else 0
     permutations = _wanted(population) if permutations is None else permutations
     _check_counts(bootstrap, permutations, seed)
     _check_margin(margin)
@@ -106,7 +109,7 @@ def analyze(
     stands = standing(population, model) if model is not None else []
     infos = infos or {}
     question, control = _question(population, partial, infos)
-    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
+    draws = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed, "permutations_inside": finer}
     kept: dict[str, Any] = {"where": where, "exclude_standard": exclude_standard, "converged_at": converged_at}
     kept |= {} if radius is None else {"radius": str(radius)}
     kept |= {} if id is None else {"id": id}
@@ -116,7 +119,7 @@ def analyze(
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
         levels=tidy(level_reliability(population, question.error), TABLES["levels"]),
-        notes=_notes(population, question, permutations),
+        notes=_notes(population, question, permutations, finer),
         provenance=_drawn(population, draws) | kept | {"run": run, "cluster": cluster} | _provenance(table),
         **_described(population),
         **_found(population, question, control, infos, margin, draws),
@@ -142,10 +145,12 @@ def _found(
     beside = controls(population, all_draws, question, correlations, designs)
     found_added = added_rows([*gains, *beside.added]) if gains else None
     counts = draws["bootstrap"], draws["permutations"]
-    power = power_notes(population, realised_levels(correlations, population.defense))
-    judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts)
+    power = power_notes(population, realised_levels(correlations, population.defense), all_draws)
+    tests = tidy([*findings.tests(), *beside.tests], TABLES["tests"])
+    judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts, tests)
     return {
         "correlations": correlations,
+        "tests": tests,
         "judgements": judged(correlations, tuple(population.measures)),
         "added": tidy([*gains, *beside.added], TABLES["added"]),
         "stability": tidy(_stability(population, findings), TABLES["stability"]),
@@ -165,6 +170,7 @@ def _judged(
     power: Sequence[Mapping[str, Any]],
     margin: float,
     draws: tuple[int, int],
+    tests: pd.DataFrame,
     rows: pd.DataFrame,
     names: Sequence[str],
 ) -> pd.DataFrame:
@@ -180,6 +186,7 @@ def _judged(
         power=power,
         margin=margin,
         draws=draws,
+        tests=tests,
     )
     return tidy(found, TABLES["judgements"])
 
@@ -206,6 +213,18 @@ def enough_permutations(n_measures: int, n_models: int = NORMAL_FROM) -> int:
     """
     each = 1000 if n_models <= _QUICK else 100
     return min(_MOST_PERMUTATIONS, max(1000, each * n_measures))
+
+
+def enough_inside(n_measures: int) -> int:
+    """Return how many permutations show what a defense shows by itself, among so many measures; at most a million.
+
+    With 5,000 for each measure, an adjusted p of ``ALONE`` is five permutations. Of so many only p-values are counted
+    that fewer leave too coarse.
+
+    >>> enough_inside(18)
+    90000
+    """
+    return min(_MOST_INSIDE, _INSIDE_FOR_EACH * n_measures)
 
 
 def _wanted(population: Population) -> int:
@@ -316,7 +335,7 @@ def _undefined(population: Population, findings: Findings) -> list[dict[str, Any
     ]
 
 
-def _notes(population: Population, question: Question, permutations: int) -> tuple[str, ...]:
+def _notes(population: Population, question: Question, permutations: int, finer: int) -> tuple[str, ...]:
     notes = [*population.notes, *missing_notes(population)]
     if question.error is not None and (unknown := int((~np.isfinite(question.error.inverse_n)).sum())):
         notes.append(
@@ -330,6 +349,7 @@ def _notes(population: Population, question: Question, permutations: int) -> tup
         notes.append(
             f"{permutations:,} permutations cannot give a p-value that is shown among {m:,} measures; name fewer."
         )
+    notes += coarse_notes(population, permutations, finer)
     if population.defense is None:
         notes.append("No defenses to compare: nothing is said about what happens inside them.")
     for name in ("config_digest", "measurebench_version"):

@@ -148,8 +148,9 @@ class Card:
     def claims(self) -> list[str]:
         """Return the verdicts, claim by claim."""
         judged = without_marks(pd.read_csv(self.folder / "claims.csv", keep_default_na=False))
-        rows = judged[["claim", "measure", "verdict", "found"]].to_dict("split")["data"]
-        return [*head("claim", "measure", "verdict", "what was found"), *(line(*row) for row in rows)]
+        rows = judged[["claim", "measure", "verdict", "found", "edge"]].to_dict("split")["data"]
+        names = ("claim", "measure", "verdict", "what was found", "on the edge")
+        return [*head(*names), *(line(*row) for row in rows)]
 
     def unlearned(self) -> int:
         """Return how many measured models learned too little robustness for the statistics, Standard training aside."""

@@ -19,7 +19,8 @@ __all__ = [
 ]
 
 _WORDS = {
-    "same": "shown in both studies, or in neither",
+    "same": "shown in both studies, with the same sign",
+    "neither": "shown in neither study",
     "apart": "same sign, but the intervals do not overlap",
     "turned": "the sign is the opposite",
     "gained": "shown here only",

@@ -34,7 +34,8 @@ CHANGES = {
     "gained": "shown in the second study only",
     "lost": "shown in the first study only",
     "apart": "same sign, but the intervals do not overlap",
-    "same": "shown in both studies, or in neither",
+    "same": "shown in both studies, with the same sign",
+    "neither": "shown in neither study",
     "one side": "measured in one study only",
 }
 _COLUMNS = {
@@ -148,7 +149,7 @@ def change(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
             return "turned"
         apart = a["ci_low"] > b["ci_high"] or b["ci_low"] > a["ci_high"]
         return "apart" if apart else "same"
-    return "gained" if is_sure(b) else "lost" if is_sure(a) else "same"
+    return "gained" if is_sure(b) else "lost" if is_sure(a) else "neither"
 
 
 def _agreement(name: str, first: pd.DataFrame, second: pd.DataFrame) -> tuple[float | None, int]:

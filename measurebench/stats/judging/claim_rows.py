@@ -9,7 +9,7 @@ import pandas as pd
 
 from measurebench.stats.analysis import Analysis
 from measurebench.stats.judging.numerals import signed
-from measurebench.stats.judging.significance import Row, level_of, on_the_edge
+from measurebench.stats.judging.significance import Row, level_of, on_the_edge, with_tests
 
 __all__ = [
     "ABSENT",
@@ -29,6 +29,7 @@ __all__ = [
     "row_of",
     "units",
     "unreliable_words",
+    "within",
 ]
 
 HOLDS = "holds"
@@ -64,7 +65,12 @@ class Verdict:
 
 def inside(analysis: Analysis, measure: str) -> pd.DataFrame:
     """Return a measure's tau inside each defense; nothing where the table has no defenses."""
-    return analysis.select_within(measure, analysis.defense or "")
+    return within(analysis, measure, analysis.defense or "")
+
+
+def within(analysis: Analysis, measure: str, axis: str | None = None) -> pd.DataFrame:
+    """Return a measure's tau inside each level of one setting, or of all, with what each rests on."""
+    return with_tests(analysis.select_within(measure, axis), analysis.tests)
 
 
 def _level(analysis: Analysis, axis: str, level: str, column: str) -> float:
@@ -75,7 +81,9 @@ def _level(analysis: Analysis, axis: str, level: str, column: str) -> float:
 
 
 def units(analysis: Analysis, row: Row) -> int:
-    """Return how many independent units tau inside a level rests on at most."""
+    """Return how many independent units tau inside a level rests on; at most, in an analysis of an earlier version."""
+    if (own := row.get("n_units")) is not None and np.isfinite(own):
+        return int(own)
     known = _level(analysis, str(row["axis"]), str(row["level"]), "n_units")
     return int(row["n_models"]) if np.isnan(known) else min(int(known), int(row["n_models"]))
 
@@ -106,7 +114,7 @@ def _level_words(analysis: Analysis, row: Row) -> str:
 
 def row_of(analysis: Analysis, measure: str, statistic: str, axis: str = "") -> Row | None:
     """Return the correlation of a measure over all models, or with what ``axis`` names held fixed; None without one."""
-    rows = analysis.select(statistic, axis)
+    rows = with_tests(analysis.select(statistic, axis), analysis.tests)
     found = records(rows[rows["measure"] == measure])
     return found[0] if found and np.isfinite(found[0]["estimate"]) else None
 

@@ -87,9 +87,12 @@ def _nothing_holds_everywhere(analysis: Analysis) -> Iterator[Verdict]:
 
 
 def _shown_everywhere(analysis: Analysis, measure: str) -> bool:
-    """Say whether tau is shown with one sign over all models and inside every defense whose target is reliable."""
+    """Say whether tau is shown with one sign over all models and inside every defense whose target is reliable.
+
+    A defense that does not count may not have the other sign: that its target is unreliable does not refute it.
+    """
     total, within = row_of(analysis, measure, "tau_b"), _counted(analysis, measure)
-    if total is None or len(within) < len(_reliable(analysis)):
+    if total is None or len(within) < len(_reliable(analysis)) or not _has_one_sign(analysis, measure):
         return False
     rows = [total, *within]
     return all(significant(row) for row in rows) and len({float(np.sign(row["estimate"])) for row in rows}) == 1
@@ -103,6 +106,11 @@ def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
     signs = {float(np.sign(row["estimate"])) for row in shown}
     counted = [*everywhere, *_counted(analysis, measure)]
     return len(signs) > 1 or any(row["ci_low"] > -POOR and row["ci_high"] < POOR for row in counted)
+
+
+def _has_one_sign(analysis: Analysis, measure: str) -> bool:
+    """Say whether tau has one sign inside all defenses, shown or not, and whether or not they count."""
+    return len(set(np.sign(inside(analysis, measure)["estimate"]))) < 2
 
 
 def _defenses(analysis: Analysis) -> list[str]:
@@ -176,11 +184,14 @@ def _gradient_is_consistent(analysis: Analysis) -> Iterator[Verdict]:
 
 
 def _shown_inside(analysis: Analysis, measure: str) -> tuple[list[float], bool]:
-    """Return each tau that is shown inside a defense, and whether all defenses that can speak show one."""
+    """Return each tau that is shown inside a defense, and whether all defenses that can speak show one.
+
+    The latter not if one that cannot has the other sign: whether it shows that, nobody knows.
+    """
     total = row_of(analysis, measure, "tau_b")
     shown = [float(row["estimate"]) for row in records(inside(analysis, measure)) if shown_inside(row, total)]
     counted = _counted(analysis, measure)
-    all_shown = all(shown_inside(row, total) for row in counted)
+    all_shown = all(shown_inside(row, total) for row in counted) and _has_one_sign(analysis, measure)
     return shown, all_shown and len(counted) == len(_reliable(analysis)) > 1
 
 
@@ -212,7 +223,7 @@ def _steadiest(analysis: Analysis) -> Verdict:
     own = weakest[_GRADIENT]
     others = [w for m, w in weakest.items() if m != _GRADIENT]
     verdict = FAILS if any(w.low > own.high for w in others) else OPEN
-    if own.low > max((w.high for w in others), default=np.inf):
+    if own.low > max((w.high for w in others), default=np.inf) and _has_one_sign(analysis, _GRADIENT):
         verdict = HOLDS
     claim, n_models = "it is the most consistent measure", sum(row["n_models"] for row in _counted(analysis, _GRADIENT))
     found = _place_words(weakest) + _left_out(analysis)

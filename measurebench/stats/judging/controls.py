@@ -24,11 +24,12 @@ _STATISTICS = ("overall", "conditional", "partial_tau")
 
 @dataclass(frozen=True)
 class Controls:
-    """What was found of the negative controls: rows of the correlations, and what they add to the settings."""
+    """What was found of the negative controls: correlations, tests, and what they add to the settings."""
 
     names: tuple[str, ...]
     correlations: pd.DataFrame
     added: list[dict[str, Any]]
+    tests: list[dict[str, Any]]
 
 
 def control_columns(population: Population, seed: int, designs: Designs | None = None) -> dict[str, Floats]:
@@ -74,7 +75,7 @@ def controls(
     table = tidy(kept, TABLES["correlations"])
     # With the folds of the measures, so that the settings alone have the same error in both.
     adds = added(alone, draws, refits, designs, levels=False)
-    return Controls(tuple(columns), _adjusted(table, correlations, population.defense), adds)
+    return Controls(tuple(columns), _adjusted(table, correlations, population.defense), adds, found.tests())
 
 
 def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame, defense: str | None) -> pd.DataFrame:

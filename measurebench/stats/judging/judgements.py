@@ -7,7 +7,15 @@ import pandas as pd
 
 from measurebench.core.info import MeasureInfo
 from measurebench.stats.judging.sentences import sentence
-from measurebench.stats.judging.significance import Row, gain_on_the_edge, level_of, on_the_edge, significant
+from measurebench.stats.judging.significance import (
+    Row,
+    end_near_zero,
+    gain_on_the_edge,
+    level_of,
+    on_the_edge,
+    significant,
+    with_tests,
+)
 from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, opposite_inside, sign, verdict
 
 __all__ = ["VERDICTS", "judgements"]
@@ -28,15 +36,17 @@ def judgements(
     power: Sequence[Mapping[str, Any]] = (),
     margin: float = MARGIN,
     draws: tuple[int, int] | None = None,
+    tests: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Return one judgement per measure, as rows of ``JUDGEMENTS``.
 
     ``correlations`` are those of the analysis, ``control`` is the column of train robust accuracy or None. Hypotheses
     are about the gap, so they are left out where the target is none (``of_gap`` False). ``added`` says by measure what
     it adds to the settings (None where there are no settings), ``power`` are the rows of that table. ``draws`` counts
-    bootstrap draws and permutations: with it the sentence says where another seed might decide otherwise.
+    bootstrap draws and permutations: with it the sentence says where another seed might decide otherwise. ``tests``
+    are the rows of that table: the units of each correlation, and the permutations behind its p-value.
     """
-    by_measure = _rows_of(correlations, measures)
+    by_measure = _rows_of(correlations if tests is None else with_tests(correlations, tests), measures)
     units = {str(row["level"]): int(row["n_units"]) for row in power}
     alphas = _alphas(power)
     rows = []
@@ -56,7 +66,8 @@ def _alphas(power: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     by_level = {str(row["level"]): row for row in power if row["level"]}
     inside = {level: float(row["alpha"]) for level, row in by_level.items()}
     alone = {level: float(row.get("alpha_alone", row["alpha"])) for level, row in by_level.items()}
-    return {"alpha": float(power[0]["alpha"]), "alpha_inside": inside, "alpha_alone": alone}
+    least = {str(row["level"]): float(row.get("least_p", 0.0)) for row in power}
+    return {"alpha": float(power[0]["alpha"]), "alpha_inside": inside, "alpha_alone": alone, "least_p": least}
 
 
 def _judge(
@@ -111,6 +122,8 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
     names = [name for name, row in named if on_the_edge(row, *draws, n_models, level_of(row, of.total))]
     if of.added is not None and of.overall and gain_on_the_edge(of.added, of.least_gain, draws[0]):
         names.append("what it adds to the settings")
+    if of.held is not None and of.overall and end_near_zero(of.held, draws[0]):
+        names.append("tau with train robust accuracy held fixed")
     return ", ".join(names)
 
 

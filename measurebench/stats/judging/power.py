@@ -8,9 +8,21 @@ from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.adjustment import Levels
 from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.population.population import Population
+from measurebench.stats.resampling.draws import NORMAL_FROM, Ints
 from measurebench.stats.resampling.intervals import FEW_UNITS
+from measurebench.stats.statistics.conditional import NORMAL_UNITS
+from measurebench.stats.statistics.estimates import Draws
 
-__all__ = ["POWER", "TOO_FEW_TO_SAY", "can_show", "chance_to_show", "detectable_tau", "null_deviation", "power_notes"]
+__all__ = [
+    "POWER",
+    "TOO_FEW_TO_SAY",
+    "can_show",
+    "chance_to_show",
+    "coarse_notes",
+    "detectable_tau",
+    "null_deviation",
+    "power_notes",
+]
 
 POWER = 0.8  # the usual convention (Cohen 1988): found four times in five
 # The variance of arctanh(tau) is about 0.437 / (n - 4) for normal variables (Fieller, Hartley and Pearson 1957).
@@ -88,28 +100,61 @@ def _deviation(n: int) -> float:
     return float(np.sqrt(_SPREAD / (n - _LOST)))
 
 
-def power_notes(population: Population, levels: Levels) -> list[dict[str, Any]]:
+def power_notes(population: Population, levels: Levels, draws: Draws) -> list[dict[str, Any]]:
     """Return the tau that would be shown in about four of five such tables, over all models and inside each defense.
 
     n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
-    would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models.
+    would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models. ``least_p``
+    is the smallest p-value that the permutations of ``draws`` can give, 0 where it comes from a normal tail.
     """
-    scopes = [("all", "", np.arange(len(population.y)))]
+    counts = draws.permutations, draws.permutations_inside
+    return [
+        _note(population, level, rows, levels, _least_p(population, level, rows, *counts))
+        for level, rows in _scopes(population)
+    ]
+
+
+def coarse_notes(population: Population, permutations: int, inside: int) -> list[str]:
+    """Name the defenses in which so many permutations show nothing of a measure that is not shown over all models."""
+    m = len(population.measures)
+    least = {level: _least_p(population, level, rows, permutations, inside) for level, rows in _scopes(population)}
+    coarse = [level for level, p in least.items() if level and p * m > ALONE]
+    if not coarse:
+        return []
+    return [
+        f"{max(permutations, inside):,} permutations cannot show, inside {', '.join(coarse)}, what is not shown over "
+        f"all models, among {m:,} measures; ask for more, or name fewer."
+    ]
+
+
+def _scopes(population: Population) -> list[tuple[str, Ints]]:
+    """Return all models (""), and each defense, with the positions of their models."""
+    scopes = [("", np.arange(len(population.y)))]
     if population.defense is not None and population.defense in population.levels:
         names = np.array(population.levels[population.defense], dtype=object)
-        scopes += [("defense", str(d), np.flatnonzero(names == d)) for d in sorted(set(names.tolist()))]
-    return [_note(population, scope, level, rows, levels) for scope, level, rows in scopes]
+        scopes += [(str(d), np.flatnonzero(names == d)) for d in sorted(set(names.tolist()))]
+    return scopes
 
 
-def _note(population: Population, scope: str, level: str, rows: Any, levels: Levels) -> dict[str, Any]:
-    units = len(np.unique(population.units[rows]))
+def _n_units(population: Population, rows: Ints) -> int:
+    return len(np.unique(population.units[rows]))
+
+
+def _least_p(population: Population, level: str, rows: Ints, permutations: int, inside: int) -> float:
+    if _n_units(population, rows) >= NORMAL_UNITS if level else len(population.y) >= NORMAL_FROM:
+        return 0.0
+    return 1 / (1 + (max(permutations, inside) if level else permutations))
+
+
+def _note(population: Population, level: str, rows: Ints, levels: Levels, least_p: float) -> dict[str, Any]:
+    units = _n_units(population, rows)
     alpha, alone = levels.overall, levels.overall
     if level:
         alpha, alone = levels.inside.get(level, ALPHA), levels.alone.get(level, ALONE)
     tau, possible = detectable_tau(units, alpha), can_show(units, alpha)
     where = f"Within {level}" if level else "Over all models"
     return {
-        "scope": scope,
+        "scope": "defense" if level else "all",
         "level": level,
         "n_models": len(rows),
         "n_units": units,
@@ -118,6 +163,7 @@ def _note(population: Population, scope: str, level: str, rows: Any, levels: Lev
         "detectable_tau": tau,
         "too_few": not possible,
         "alpha_alone": alone,
+        "least_p": least_p,
         "sentence": f"{where}, {_sentence(units, alpha, tau, possible)}",
     }
 

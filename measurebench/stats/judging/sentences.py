@@ -156,9 +156,11 @@ def _inside_power_words(of: Evidence) -> str:
     levels = [(row, level) for row, level in levels if of.n_units(row, level) is not None]
     taus = {level: of.detectable(row, level) for row, level in levels if not of.too_few(row, level)}
     told = [f"of {tau:.2f} in {level}" for level, tau in taus.items() if np.isfinite(tau)]
-    few = [level for level, tau in taus.items() if np.isnan(tau)]
+    coarse = [level for level in taus if of.too_coarse(level)]
+    few = [level for level, tau in taus.items() if np.isnan(tau) and level not in coarse]
     words = f" An association {_listed(told)} would be shown in about four of five such tables." if told else ""
-    return words + (f" Inside {_listed(few)} there are {TOO_FEW_TO_SAY}." if few else "")
+    words += f" Inside {_listed(few)} there are {TOO_FEW_TO_SAY}." if few else ""
+    return words + (f" Inside {_listed(coarse)} the permutations are too few to show anything." if coarse else "")
 
 
 def _reversal_words(opposite: list[str]) -> str:

@@ -20,6 +20,7 @@ from measurebench.stats.judging.claim_rows import (
     reliable,
     units,
     unreliable_words,
+    within,
 )
 from measurebench.stats.judging.differences import difference_interval
 from measurebench.stats.judging.significance import Row, end_error
@@ -56,7 +57,7 @@ def depends_on_the_setup(analysis: Analysis) -> Iterator[Verdict]:
 def _pairs(analysis: Analysis, measure: str) -> list[_Pair]:
     """Return the pairs of levels of one setting that can be compared, the one with the lower tau first."""
     found: list[_Pair] = []
-    for _, rows in analysis.select_within(measure).groupby("axis", sort=False):
+    for _, rows in within(analysis, measure).groupby("axis", sort=False):
         known = records(rows[rows["ci_low"].notna()])
         usable = [row for row in known if units(analysis, row) >= FEW_UNITS and reliable(analysis, row)]
         found += [(a, b) if a["estimate"] <= b["estimate"] else (b, a) for a, b in combinations(usable, 2)]
@@ -123,8 +124,8 @@ def _told(analysis: Analysis, row: dict[str, Any]) -> str:
 
 
 def _not_compared(analysis: Analysis, measure: str) -> Verdict:
-    within = analysis.select_within(measure)
-    counts = within[within["ci_low"].notna()].groupby("axis").size()
+    levels = analysis.select_within(measure)
+    counts = levels[levels["ci_low"].notna()].groupby("axis").size()
     if len(counts) and counts.max() > 1:
         found = f"no setting has two levels of at least {FEW_UNITS} independent units and a reliable target"
         found += unreliable_words(analysis)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from measurebench.core.intervals import ALPHA
 from measurebench.stats.regressions.added import DIVISION_T
@@ -15,12 +16,14 @@ __all__ = [
     "ALONE",
     "Row",
     "end_error",
+    "end_near_zero",
     "excludes_zero",
     "gain_on_the_edge",
     "level_of",
     "on_the_edge",
     "shown_inside",
     "significant",
+    "with_tests",
 ]
 
 
@@ -68,6 +71,11 @@ def shown_inside(row: Row, total: Row | None) -> bool:
     return significant(row) and (row["p_adjusted"] <= ALONE or (total is not None and significant(total)))
 
 
+def with_tests(rows: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of the correlations with ``n_units`` and ``n_permutations`` of ``tests``, NaN where it has none."""
+    return rows.merge(tests, how="left", on=["measure", "statistic", "axis", "level"], validate="many_to_one")
+
+
 def _is_perfect_without_interval(row: Row) -> bool:
     estimate, low = row.get("estimate"), row.get("ci_low")
     return estimate is not None and is_perfect(estimate) and (low is None or not np.isfinite(low))
@@ -94,6 +102,16 @@ def end_error(bootstrap: int) -> float:
     return _END_ERROR * math.sqrt(2000 / bootstrap)
 
 
+def end_near_zero(row: Row, bootstrap: int) -> bool:
+    """Say whether an end of an interval lies within two of its standard errors (``end_error``) of 0.
+
+    >>> end_near_zero({"ci_low": 0.002, "ci_high": 0.4}, 2000), end_near_zero({"ci_low": 0.1, "ci_high": 0.4}, 2000)
+    (True, False)
+    """
+    low, high = float(row["ci_low"]), float(row["ci_high"])
+    return min(abs(low), abs(high)) <= 2 * end_error(bootstrap) * (high - low)
+
+
 def level_of(row: Row, total: Row | None) -> float:
     """Return the adjusted p-value that an association must reach to be shown; see ``shown_inside``.
 
@@ -117,7 +135,7 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0, 
     p, low, high = row.get("p_adjusted"), row.get("ci_low"), row.get("ci_high")
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
-    near_end = min(abs(low), abs(high)) <= 2 * end_error(bootstrap) * (high - low)
+    near_end = end_near_zero(row, bootstrap)
     near_p = _p_near(row, permutations, n_models, alpha)
     return bool((near_end and p <= alpha) or (near_p and (excludes_zero(row) or near_end)))
 
@@ -126,17 +144,23 @@ def _p_near(row: Row, permutations: int, n_models: int, alpha: float) -> bool:
     """Say whether the permutations cannot tell on which side of ``alpha`` the adjusted p-value lies.
 
     The adjustment multiplies p, so the p-value itself is compared with alpha divided by that factor. A p-value that is
-    counted is told from it by its 95 % interval as a share (Clopper and Pearson 1934). One that comes from the normal
-    tail (``NORMAL_FROM``) is told by its z, of which the mean and the spread of 200 permutations leave two standard
-    errors open.
+    counted is told from it by its 95 % interval as a share (Clopper and Pearson 1934), unless no number of them would
+    reach it. One that comes from the normal tail is told by its z, of which the mean and the spread of the permutations
+    leave two standard errors open. Where the row does not say (``n_permutations``), p is counted below ``NORMAL_FROM``
+    models.
     """
     adjusted, p = float(row["p_adjusted"]), row.get("p_value")
     p = float(p) if p and np.isfinite(p) else adjusted
     bound = alpha / max(1.0, adjusted / p)
-    draws = n_permutations(n_models, permutations)
-    if n_models < NORMAL_FROM:
+    draws, counted = n_permutations(n_models, permutations), row.get("n_permutations")
+    if counted is None or not np.isfinite(counted):
+        counted = draws if n_models < NORMAL_FROM else 0
+    if counted:
         from scipy.stats import binomtest
 
+        draws = int(counted)
+        if bound < 1 / (draws + 1):
+            return False
         interval = binomtest(round(p * (draws + 1)) - 1, draws).proportion_ci()
         return bool(interval.low <= bound <= interval.high)
     from scipy.special import ndtri

@@ -80,6 +80,7 @@ class Evidence:
     how many independent units there are over all models ("") and in each defense, empty where that is unknown;
     ``alpha``, ``alpha_inside`` and ``alpha_alone`` are the p-values, before adjustment, at which one more association
     would be shown: over all models, inside each defense, and there where nothing is shown over all models.
+    ``least_p`` are the smallest that the permutations can give, over all models ("") and in each defense.
     """
 
     total: Row | None
@@ -91,6 +92,7 @@ class Evidence:
     margin: float = MARGIN
     alpha_inside: Mapping[str, float] = field(default_factory=dict)
     alpha_alone: Mapping[str, float] = field(default_factory=dict)
+    least_p: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def has_total(self) -> bool:
@@ -98,7 +100,10 @@ class Evidence:
         return self.total is not None and bool(np.isfinite(self.total["estimate"]))
 
     def n_units(self, row: Row, level: str = "") -> int | None:
-        """Return how many units a row rests on at most; None where that is unknown."""
+        """Return how many units a row rests on, or may rest on at most; None where that is unknown."""
+        known = row.get("n_units")
+        if known is not None and np.isfinite(known):
+            return int(known)
         return min(self.units[level], int(row["n_models"])) if level in self.units else None
 
     @property
@@ -122,7 +127,11 @@ class Evidence:
     def detectable(self, row: Row, level: str = "") -> float:
         """Return the tau that would be shown four times in five; NaN where that cannot be said (``detectable_tau``)."""
         n = self.n_units(row, level)
-        return float("nan") if n is None else detectable_tau(n, self.level_of_test(level))
+        return float("nan") if n is None or self.too_coarse(level) else detectable_tau(n, self.level_of_test(level))
+
+    def too_coarse(self, level: str = "") -> bool:
+        """Say whether so few permutations cannot give the p-value that an association would have to reach."""
+        return self.least_p.get(level, 0.0) > self.level_of_test(level)
 
     def too_few(self, row: Row, level: str = "") -> bool:
         """Say whether so few units could have shown nothing at all, even a perfect order.
@@ -165,7 +174,7 @@ class Evidence:
     def underpowered(self, row: Row) -> bool:
         """Say whether a tau of 0.5 over all models would have been shown less than half of the time."""
         n = self.n_units(row)
-        return n is not None and chance_to_show(EFFECT, n, self.alpha) < HALF
+        return n is not None and (self.too_coarse() or chance_to_show(EFFECT, n, self.alpha) < HALF)
 
 
 def verdict(of: Evidence) -> tuple[str, bool]:

@@ -19,12 +19,11 @@ from measurebench.stats.population.roles import (
     unread_columns,
 )
 from measurebench.stats.population.threats import EARLIER, RADIUS, of_radius, require_one_threat, superseded
+from measurebench.stats.population.units import resampling_units
 from measurebench.stats.resampling.draws import Floats, Ints
 
 __all__ = [
     "CONVERGED_AT",
-    "MIN_CLUSTERS",
-    "MIN_RUNS",
     "UNSTATED",
     "Population",
     "identified",
@@ -39,12 +38,6 @@ CONVERGED_AT = 0.15
 
 # The column that CONVERGED_AT is about.
 _CONVERGENCE = accuracy_column("pgd", "train")
-
-MIN_CLUSTERS = 10
-"""Fewer papers than this are not resampled: a bootstrap of a handful of units gives intervals that are too narrow."""
-
-MIN_RUNS = 4
-"""With fewer runs than this there is no inference at all: three runs have ten different resamples."""
 
 _STANDARD = frozenset({"standard", "none", "clean", "natural", "erm"})
 UNSTATED = "not stated"
@@ -134,14 +127,15 @@ def read_population(
         "not converged": lambda t: _not_converged(t, defense, converged_at),
         "without Standard": lambda t: _standard(t, defense) if exclude_standard else {},
     }
-    table, steps = _filtered(table, filters)
+    given = table
+    table, steps = _filtered(given, filters)
     notes = [*told, *([percent] if percent else [])]
     if measures is None:
         notes += taken_notes(table, [target, *axes, run, cluster], axes)
         notes += unread_columns(table, [target, *axes, run, cluster])
     _check_target(numbers(table, target, "target"), target)
     table = table.sort_values("model_id", kind="stable", key=_natural).reset_index(drop=True)
-    unit, units, too_few = _units(table, run, cluster, notes)
+    unit, units, too_few = resampling_units(table, given, run, cluster, notes)
     return Population(
         table,
         target,
@@ -359,27 +353,3 @@ def _step(name: str, table: pd.DataFrame, reasons: dict[int, str]) -> FilterStep
 def _told(steps: Sequence[FilterStep]) -> str:
     told = [f"{s.name} left out {s.n_before - s.n_after}" for s in steps if s.n_after < s.n_before]
     return ", ".join(told)
-
-
-def _units(table: pd.DataFrame, run: str, cluster: str, notes: list[str]) -> tuple[str, Ints, str]:
-    """Number the units of resampling: papers where there are enough of them, else training runs, else models.
-
-    Runs that are too few to resample come with the reason why nothing can be inferred; their models are no stand-in.
-    """
-    own = [f"model {name}" for name in table["model_id"]]
-    runs = [f"run {v}" if pd.notna(v) else o for v, o in zip(table[run], own, strict=True)] if run in table else own
-    chosen, unit = runs, run if run in table and table[run].notna().any() else "model_id"
-    if cluster in table and table[cluster].notna().any():
-        papers = [f"cluster {v}" if pd.notna(v) else r for v, r in zip(table[cluster], runs, strict=True)]
-        n_papers = table[cluster].nunique()
-        if n_papers >= MIN_CLUSTERS:
-            chosen, unit = papers, cluster
-        else:
-            notes.append(f"{n_papers} values of {cluster} are too few to resample; {unit} is the unit instead.")
-    too_few = ""
-    if len(set(chosen)) < MIN_RUNS and unit != "model_id":
-        too_few = f"{len(set(chosen))} values of {unit} are too few to resample: no intervals and no p-values"
-        notes.append(f"{too_few}.")
-    units = np.unique(np.array(chosen, dtype=object).astype(str), return_inverse=True)[1]
-    notes.append(f"Resampled by {unit}: {len(np.unique(units))} units for {len(table)} models.")
-    return unit, units.astype(np.int64), too_few

@@ -17,6 +17,7 @@ from measurebench.stats.statistics.sign_error import environment_rows
 
 __all__ = ["Findings", "batched", "find"]
 
+_TESTED = ("statistic", "axis", "level", "n_units", "n_permutations")
 _AT_A_TIME = 200  # measures: their concordances with 20,000 permutations take 32 MB
 
 
@@ -32,6 +33,15 @@ class Findings:
     environments: list[dict[str, Any]] = field(default_factory=list)
     matchings: list[Matching] = field(default_factory=list)
     tau_draws: dict[str, Floats] = field(default_factory=dict)
+
+    def tests(self) -> list[dict[str, Any]]:
+        """Return what each tau over all models and inside a level rests on, as rows of ``TESTS``."""
+        return [
+            {"measure": name, **{key: getattr(row, key) for key in _TESTED}}
+            for name, rows in self.rows.items()
+            for row in rows
+            if row.statistic in ("tau_b", "tau_within") and row.n_units
+        ]
 
     def without_inference(self, reason: str) -> "Findings":
         """Return the estimates without intervals and p-values, and with the reason why."""

@@ -1,6 +1,6 @@
 """Conditional statistics: tau inside each level of a setting, and its mean pi over the levels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,10 @@ NORMAL_UNITS = 30
 
 Fewer units have few different exchanges, and their tail is not normal.
 """
+
+_FEW = 10  # permutations: with fewer that lie as far out as the table itself, p is known to a third at best
+_AT_A_TIME = 20_000  # permutations: of 60 models they take 10 MB
+_TIE = 1e-12  # differences below this are rounding
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,20 @@ class Inside:
         )
         return concordance_sums(np.stack([s.x[self.level.rows] for s in samples]), self.cohort.rank_y[moved])
 
+    def n_as_far(self, samples: list[Sample], found: Floats, wanted: int) -> Ints:
+        """Return, of so many exchanges inside this level, those with a concordance at least as far from 0: [samples].
+
+        ``found`` [samples] is the concordance of each sample itself.
+        """
+        x, count = np.stack([s.x[self.level.rows] for s in samples]), np.zeros(len(samples), np.int64)
+        everywhere, draws = np.zeros(len(self.level.rows), np.int64), self.whole.draws
+        for start in range(0, wanted, _AT_A_TIME):
+            size = min(_AT_A_TIME, wanted - start)
+            seed = draws.stream("tau inside, finer", self.axis, self.level.name, str(start))
+            moved = moves(everywhere, self.cohort.units, size, seed)
+            count += (np.abs(concordance_sums(x, self.cohort.rank_y[moved])) >= np.abs(found)[:, None] - _TIE).sum(1)
+        return count
+
 
 @dataclass(frozen=True)
 class LevelResult:
@@ -108,11 +126,14 @@ def levels_of(names: list[str], cohort: Cohort) -> list[Level]:
     return [Level(name, np.flatnonzero(own == name)) for name in found]
 
 
-def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[tuple[list[Estimate], Floats]]:
+def conditional(
+    axis: str, levels: list[Level], samples: list[Sample], is_defense: bool = False
+) -> list[tuple[list[Estimate], Floats]]:
     """Return for each sample tau_within and tau_a per level and pi of the setting, with pi's draws [draws].
 
     pi_k is the mean of tau_b over the levels of setting k in which it exists (Kim et al. 2023); the p-values
-    move whole units inside each level.
+    move whole units inside each level. Those inside the levels of the defense, where a stricter test may be asked for,
+    are made finer (``_tested``).
     """
     cohort = samples[0].cohort
     strata = np.full(len(cohort.y), -1, np.int64)
@@ -122,13 +143,15 @@ def conditional(axis: str, levels: list[Level], samples: list[Sample]) -> list[t
     moved = moves(strata, cohort.units, n_moves, cohort.draws.stream("pi", axis))
     ranks = np.concatenate([cohort.rank_y[None], cohort.rank_y[moved]])
     parts = [Inside.of(axis, level, cohort) for level in levels]
+    wanted = cohort.draws.permutations_inside if is_defense else 0
     both = [part.concordance(ranks, samples) for part in parts]
     found, permuted = [sums[:, 0] for sums in both], [sums[:, 1:] for sums in both]
     tails = [part.alone(samples) if part.is_small else permuted[k] for k, part in enumerate(parts)]
+    tests = [_tested(part, samples, found[k], tails[k], wanted) for k, part in enumerate(parts)]
     results = []
     for m, sample in enumerate(samples):
         inside = [
-            _inside(axis, part, sample, float(found[k][m]), permuted[k][m], tails[k][m]) for k, part in enumerate(parts)
+            _inside(axis, part, sample, float(found[k][m]), permuted[k][m], tests[k][m]) for k, part in enumerate(parts)
         ]
         pi, draws = _pi(axis, inside, sample)
         results.append(([row for level in inside for row in level.rows] + [pi], draws))
@@ -156,12 +179,37 @@ def by_level(sample: Sample, asked: Asked) -> list[Estimate]:
 def _by_axis(asked: Asked) -> list[dict[str, tuple[list[Estimate], Floats]]]:
     names = [sample.name for sample in asked.samples]
     every = [
-        conditional(axis, levels_of(of, asked.cohort), asked.samples) for axis, of in asked.population.levels.items()
+        conditional(axis, levels_of(of, asked.cohort), asked.samples, axis == asked.population.defense)
+        for axis, of in asked.population.levels.items()
     ]
     return [dict(zip(names, results, strict=True)) for results in every]
 
 
-def _inside(axis: str, part: Inside, sample: Sample, concordance: float, permuted: Floats, tail: Floats) -> LevelResult:
+def _tested(part: Inside, samples: list[Sample], found: Floats, tails: Floats, wanted: int) -> list[tuple[float, int]]:
+    """Return the p-value of each sample inside a level, and the permutations it counts among: 0 for a normal tail.
+
+    ``found`` [samples] is the concordance of each, ``tails`` [samples, permutations] those after exchanges. Where fewer
+    than ``_FEW`` of the permutations lie as far out, p is coarse. Then a level of many units takes the tail from the
+    normal distribution, and a smaller one counts among ``wanted`` exchanges of its own (0: leaves p as it is).
+    """
+    has_many, n_models = part.cohort.drawn.n_units >= NORMAL_UNITS, len(part.whole.y)
+    if has_many and n_models >= NORMAL_FROM:
+        return [(permutation_p(value, tail, n_models), 0) for value, tail in zip(found.tolist(), tails, strict=True)]
+    tests = [(permutation_p(value, tail), tails.shape[1]) for value, tail in zip(found.tolist(), tails, strict=True)]
+    coarse = [k for k, (p, n) in enumerate(tests) if p < (_FEW + 0.5) / (1 + n)]
+    if has_many:
+        for k in coarse:
+            tests[k] = permutation_p(float(found[k]), tails[k], NORMAL_FROM), 0
+    elif coarse and wanted > tails.shape[1]:
+        as_far = part.n_as_far([samples[k] for k in coarse], found[coarse], wanted)
+        for k, n in zip(coarse, as_far.tolist(), strict=True):
+            tests[k] = (1 + n) / (1 + wanted), wanted
+    return tests
+
+
+def _inside(
+    axis: str, part: Inside, sample: Sample, concordance: float, permuted: Floats, test: tuple[float, int]
+) -> LevelResult:
     cohort, level = part.cohort, part.level.name
     x, y, n = sample.x[part.level.rows], cohort.y, len(cohort.y)
     reason = flaw(x, y)
@@ -170,14 +218,15 @@ def _inside(axis: str, part: Inside, sample: Sample, concordance: float, permute
         return LevelResult(missing, NAN, np.full(len(cohort.draws.weights), NAN), np.full(len(permuted), NAN))
     point = point_counts(x, y, concordance, cohort.point_ties_y)
     draws = pair_counts(x, y, cohort.drawn, ties_y=cohort.ties_y, rank_y=cohort.rank_y)
-    p = permutation_p(float(point.concordance[0]), tail, 0 if part.is_small else len(part.whole.y))
+    p, n_permutations = test
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
         n_units = cohort.drawn.n_units
         low, high = rank_interval(float(value[0]), drawn, n_units)
         reason = why_no_interval(float(value[0]), n_units) if np.isnan(low) else ""
         reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
-        estimates.append(Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason))
+        row = Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason)
+        estimates.append(replace(row, n_units=n_units, n_permutations=n_permutations))
     scale = float(point.tau_b[0] / point.concordance[0]) if point.concordance[0] else _scale(x, y)
     return LevelResult(estimates, float(point.tau_b[0]), draws.tau_b, permuted * scale)
 

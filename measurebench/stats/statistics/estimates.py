@@ -29,7 +29,8 @@ class Estimate:
     """A statistic of one measure: a row of the correlations or of the supplement.
 
     ``reason`` says why the estimate, its interval or its p-value is missing. ``target`` is empty for the target of the
-    analysis.
+    analysis. ``n_units`` are the independent units of its models, 0 where a statistic does not say;
+    ``n_permutations`` those that its p-value counts among, 0 where it counts none.
     """
 
     statistic: str
@@ -43,6 +44,8 @@ class Estimate:
     p_value: float = NAN
     reason: str = ""
     target: str = ""
+    n_units: int = 0
+    n_permutations: int = 0
 
     def row(self, measure: str, target: str) -> dict[str, Any]:
         """Return the estimate as a row of the correlations."""
@@ -66,13 +69,15 @@ class Estimate:
 class Draws:
     """What is random: the weights [draws, units] of the bootstrap, the number of permutations, and the seed.
 
-    ``scope`` sets apart the streams of a population that is judged besides the whole one.
+    ``scope`` sets apart the streams of a population that is judged besides the whole one. ``permutations_inside``
+    is their number for a p-value inside a defense that fewer would leave too coarse; 0 leaves it so.
     """
 
     weights: Singles
     permutations: int
     seed: int
     scope: str = ""
+    permutations_inside: int = 0
 
     @cached_property
     def weights_double(self) -> Floats:
@@ -89,13 +94,12 @@ class Draws:
         return stream(*name, self.scope, seed=self.seed)
 
     @classmethod
-    def of(cls, population: Population, bootstrap: int, permutations: int, seed: int) -> "Draws":
+    def of(
+        cls, population: Population, bootstrap: int, permutations: int, seed: int, permutations_inside: int = 0
+    ) -> "Draws":
         """Draw the units of a population once, so that all statistics see the same resamples."""
-        return cls(
-            bootstrap_weights(population.n_units, bootstrap, stream("bootstrap of units", seed=seed)),
-            permutations,
-            seed,
-        )
+        weights = bootstrap_weights(population.n_units, bootstrap, stream("bootstrap of units", seed=seed))
+        return cls(weights, permutations, seed, permutations_inside=permutations_inside)
 
 
 @dataclass(frozen=True)

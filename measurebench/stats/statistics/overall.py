@@ -1,9 +1,11 @@
 """Rank correlation over all models: tau_b, tau_a and Spearman's rho."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from measurebench.stats.resampling.concordance import concordance_sums
-from measurebench.stats.resampling.draws import Floats, percentile_interval, permutation_p
+from measurebench.stats.resampling.draws import NORMAL_FROM, Floats, percentile_interval, permutation_p
 from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, pair_counts, spearman, weighted_spearman
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
@@ -47,8 +49,10 @@ def kendall(sample: Sample, permuted: Floats) -> tuple[list[Estimate], PairCount
     draws = pair_counts(sample.x, cohort.y, cohort.drawn, sample.ties_x, cohort.ties_y, cohort.rank_y)
     point = sample.point
     p = permutation_p(float(point.concordance[0]), permuted, sample.n)
+    tau_b = bootstrapped("tau_b", "", "", sample, point.tau_b[0], draws.tau_b, p)
+    counted = len(permuted) if sample.n < NORMAL_FROM else 0
     rows = [
-        bootstrapped("tau_b", "", "", sample, point.tau_b[0], draws.tau_b, p),
+        replace(tau_b, n_units=cohort.drawn.n_units, n_permutations=counted),
         bootstrapped("tau_a", "", "", sample, point.tau_a[0], draws.tau_a, p),
     ]
     return rows, draws

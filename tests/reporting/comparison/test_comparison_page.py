@@ -24,7 +24,7 @@ def row(estimate: float, low: float, high: float, p: float = 0.001) -> dict:
         (row(0.5, 0.3, 0.7), row(0.5, 0.3, 0.7, p=0.4), "lost"),
         (row(0.2, 0.1, 0.3), row(0.6, 0.5, 0.7), "apart"),
         (row(0.5, 0.3, 0.7), row(0.6, 0.4, 0.8), "same"),
-        (row(0.1, -0.2, 0.4), row(-0.1, -0.4, 0.2), "same"),
+        (row(0.1, -0.2, 0.4), row(-0.1, -0.4, 0.2), "neither"),
         (row(0.5, 0.3, 0.7), {}, "one side"),
     ],
 )
@@ -57,7 +57,7 @@ def test_shown_in_one_study_only_is_no_difference(study: Study) -> None:
 
 def test_a_study_compared_with_itself_has_not_changed(study: Study) -> None:
     table = comparison(study, study)
-    assert set(table["change"]) == {"same"}
+    assert set(table["change"]) == {"same", "neither"}
     assert table["agreement"].min() == pytest.approx(1.0)
     assert set(table["shared"]) == {36}
 

@@ -130,7 +130,10 @@ NOISY = [level("AT"), level("X"), level("Standard", -0.84)]
 def test_a_defense_without_a_reliable_target_speaks_neither_for_nor_against() -> None:
     same = [total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.5), inside("m", "Standard", -0.1, p=0.2)]
     assert claimed(*same, claim=NOTHING) == "holds"
-    assert claimed(*same, claim=NOTHING, levels=NOISY) == "does not hold"
+    # The other sign is not shown where the target is unreliable, but nothing says that the measure has it not.
+    assert claimed(*same, claim=NOTHING, levels=NOISY) == "not decided"
+    one_sign = [*same[:3], inside("m", "Standard", 0.1, p=0.2)]
+    assert claimed(*one_sign, claim=NOTHING, levels=NOISY) == "does not hold"
     table = judged_claims(analysis(*same, levels=NOISY)).set_index("claim")
     assert (
         "not counted, for an estimated lower bound of the target's reliability of at most 0.1: Standard"
@@ -282,9 +285,12 @@ def test_a_weakest_tau_that_is_not_known_is_neither_beaten_nor_surely_smaller() 
 def test_a_defense_without_a_reliable_target_does_not_break_the_gradient_s_sign() -> None:
     rows = [inside(GRADIENT, "AT", 0.5), inside(GRADIENT, "X", 0.5), inside(GRADIENT, "Standard", -0.1, p=0.2)]
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT) == "not decided"
+    # Whether Standard has the other sign, nobody knows: that its target is unreliable does not say that it has not.
+    assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT, levels=NOISY) == "not decided"
+    rows[2] = inside(GRADIENT, "Standard", 0.1, p=0.2)
     assert claimed(*rows, claim=ONE_SIGN, measure=GRADIENT, levels=NOISY) == "holds"
     found = judged_claims(analysis(*rows, levels=NOISY)).set_index("claim")["found"]
-    assert "Standard -0.10 [-0.20, +0.00]; not counted, for an estimated lower bound" in found[ONE_SIGN]
+    assert "Standard +0.10 [+0.00, +0.20]; not counted, for an estimated lower bound" in found[ONE_SIGN]
     assert found[STEADY].startswith("place 1 of 1 by the weakest tau inside a defense, 0.50 [0.40, 0.60]; not counted")
 
 

@@ -1,10 +1,17 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
 from measurebench.stats import analyze
 from measurebench.stats.judging.adjustment import realised_levels
-from measurebench.stats.judging.power import POWER, can_show, chance_to_show, detectable_tau, null_deviation
+from measurebench.stats.judging.power import (
+    POWER,
+    can_show,
+    chance_to_show,
+    detectable_tau,
+    null_deviation,
+)
 from tests.stats.tables import grid
 
 
@@ -75,3 +82,40 @@ def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")
     assert rows["too_few"].to_dict() == {"": False, "AT": False, "MART": True, "TRADES": False}
     assert rows.loc[["AT", "MART"], "detectable_tau"].isna().all()
+
+
+def test_the_least_p_value_is_that_of_the_permutations_or_of_a_normal_tail() -> None:
+    table = grid()
+    analysis = analyze(table, measures=["signal", "noise"], bootstrap=20, permutations=199)
+    assert set(analysis.power["least_p"]) == {1 / 200}
+    own = analyze(table, measures=["signal", "noise"], bootstrap=20).power.set_index("level")["least_p"]
+    assert own[""] == 1 / 2001  # a thousand for each measure
+    assert own["AT"] == 1 / 10_001  # five thousand for each
+    told = "cannot show, inside AT, MART, TRADES, what is not shown over all models, among 2 measures"
+    assert any(told in note for note in analysis.notes)
+    runs = table.assign(run=table["model_id"], model_id=table["model_id"] + "-again", noise=table["noise"] + 1)
+    large = pd.concat([table.assign(run=table["model_id"]), runs.assign(run=runs["model_id"])])
+    few = analyze(large, measures=["signal", "noise"], bootstrap=20, permutations=199)
+    assert few.power.set_index("level")["least_p"].to_dict() == {"": 1 / 200, "AT": 0, "MART": 0, "TRADES": 0}
+    assert not any("cannot show, inside" in note for note in few.notes)
+
+
+def test_what_turns_with_the_defense_is_shown_in_tables_of_any_size_among_many_measures() -> None:
+    """tau +1 and -1 inside two defenses: of 30 runs in a small and a larger table, of 20 runs by the finer count."""
+    rng = np.random.default_rng(0)
+    for runs, checkpoints in ((30, 2), (20, 2), (60, 2)):
+        defense = np.repeat(["AT", "TRADES"], runs * checkpoints)
+        gap = np.repeat(rng.normal(size=2 * runs), checkpoints) + 0.1 * rng.normal(size=2 * runs * checkpoints)
+        table = pd.DataFrame(
+            {
+                "model_id": [f"m{k}" for k in range(len(gap))],
+                "run": np.repeat(np.arange(2 * runs), checkpoints),
+                "defense": defense,
+                "robust_gap_pgd": 0.1 + 0.03 * gap,
+                "turning": np.where(defense == "AT", gap, -gap),
+            }
+        )
+        noise = pd.DataFrame({f"noise_{k}": rng.normal(size=len(gap)) for k in range(11)})
+        judged = analyze(pd.concat([table, noise], axis=1), bootstrap=100).judgements.set_index("measure")
+        assert judged.loc["turning", "verdict"] == "turns_with_defense"
+        assert "TRADES" not in judged.loc["turning", "edge"]

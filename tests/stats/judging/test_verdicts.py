@@ -401,3 +401,42 @@ def test_each_measure_is_judged_by_its_own_rows() -> None:
         ("b", "unknown"),
         ("a", "holds_overall"),
     ]
+
+
+def test_units_are_those_of_the_models_that_have_the_measure() -> None:
+    # 24 units show a tau of 0.42 four times in five, 12 units one of 0.58; 6 are too few to say.
+    power = [{"level": "", "n_units": 24, "alpha": 0.05}, {"level": "A", "n_units": 24, "alpha": 0.05}]
+    rows = [total("m", 0.2, **UNSURE), inside("m", "A", 0.1, **UNSURE)]
+    assert judged(*rows, power=power)["detectable_tau"] == pytest.approx(detectable_tau(24, 0.05))
+    tests = pd.DataFrame(
+        {"measure": "m", "statistic": ["tau_b", "tau_within"], "axis": ["", "defense"], "level": ["", "A"]}
+    ).assign(n_units=[12, 6], n_permutations=199)
+    found = judged(*rows, power=power, tests=tests)
+    assert found["detectable_tau"] == pytest.approx(detectable_tau(12, 0.05))
+    assert "Inside A there are too few runs to say what would be shown." in found["sentence"]
+
+
+def test_where_the_permutations_cannot_reach_the_level_nothing_is_said_to_be_shown_and_no_seed_decides() -> None:
+    # 0.001 for 18 measures is 5.6e-5; 1,000 permutations give 0.001 at least.
+    power = [{"level": "", "n_units": 96, "alpha": 0.05}]
+    power += [{"level": "A", "n_units": 24, "alpha": 0.05, "alpha_alone": 0.001 / 18, "least_p": 1 / 1001}]
+    tests = pd.DataFrame({"measure": ["m"], "statistic": "tau_within", "axis": "defense", "level": "A"})
+    rows = [total("m", 0.05, **UNSURE), inside("m", "A", 0.4, p=0.3)]
+    few = tests.assign(n_units=24, n_permutations=1000)
+    assert (
+        "Inside A the permutations are too few to show anything." in judged(*rows, power=power, tests=few)["sentence"]
+    )
+    strong = [rows[0], inside("m", "A", 0.9) | {"p_value": 1 / 1001, "p_adjusted": 18 / 1001}]
+    assert judged(*strong, power=power, tests=few, draws=(2000, 1000))["edge"] == ""
+    # Among 90,000, none, one or seven lie as far out: five are the bound.
+    for n, edge in ((0, ""), (1, "A"), (9, "A"), (30, "")):
+        p = (1 + n) / 90_001
+        strong[1] |= {"p_value": p, "p_adjusted": 18 * p}
+        many = tests.assign(n_units=24, n_permutations=90_000)
+        assert judged(*strong, power=power, tests=many, draws=(2000, 1000))["edge"] == edge
+
+
+def test_a_partial_tau_whose_interval_ends_near_zero_is_on_the_edge() -> None:
+    rows = [total("m", 0.5), held("m", 0.1, half=0.098)]
+    assert judged(*rows, draws=(2000, 1000))["edge"] == "tau with train robust accuracy held fixed"
+    assert judged(rows[0], held("m", 0.2, half=0.1), draws=(2000, 1000))["edge"] == ""

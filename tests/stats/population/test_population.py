@@ -192,6 +192,33 @@ def test_models_without_a_paper_are_resampled_by_run_and_without_a_run_alone() -
     assert (found.unit, found.n_units) == ("cluster", 12 + 13)
 
 
+def test_runs_that_hold_the_same_file_are_one_unit_and_a_note_names_them() -> None:
+    table = grid()
+    table["file_sha256"] = table["model_id"]
+    one, other, third = list(dict.fromkeys(table["run"]))[2:5]
+    table.loc[table["model_id"].isin([f"{one}-best", f"{other}-best"]), "file_sha256"] = "the same"
+    table.loc[table["run"] == third, "file_sha256"] = "two checkpoints of one run"
+    found = population(table)
+    units = {run: set(found.units[found.table["run"] == run].tolist()) for run in (one, other, third)}
+    assert units[one] == units[other] != units[third]
+    assert found.n_units == table["run"].nunique() - 1
+    told = f"Values of run that hold the same file count as one unit: {' and '.join(sorted([one, other]))}."
+    assert told in found.notes
+
+
+def test_runs_that_share_files_one_after_another_are_one_unit_also_where_a_row_is_left_out() -> None:
+    table = grid().assign(file_sha256=None).astype({"file_sha256": object})
+    first, second, third = list(dict.fromkeys(table["run"]))[:3]
+    of = {run: table.index[table["run"] == run] for run in (first, second, third)}
+    table.loc[[of[first][0], of[second][0]], "file_sha256"] = "a"
+    table.loc[[of[second][1], of[third][0]], "file_sha256"] = "b"
+    assert population(table).n_units == table["run"].nunique() - 2
+    left = table.drop(index=of[second])
+    assert population(left).n_units == left["run"].nunique()  # nothing tells that the others belong together
+    apart = population(table, where=f"run != {second!r}")
+    assert apart.n_units == left["run"].nunique() - 1
+
+
 def test_too_few_runs_say_so() -> None:
     found = population(grid().assign(run=[k // 16 for k in range(48)]))
     assert found.too_few == "3 values of run are too few to resample: no intervals and no p-values"

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr
 
 from measurebench.stats import Analysis, analyze
+from measurebench.stats.judging.power import null_deviation
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.statistics.conditional import (
     NORMAL_UNITS,
@@ -125,3 +127,32 @@ def test_a_small_level_of_a_large_table_counts_exchanges_of_its_own() -> None:
 def test_means_leave_out_what_is_undefined() -> None:
     values = np.array([[1.0, NAN, 2.0], [3.0, NAN, NAN]])
     np.testing.assert_array_equal(mean_defined(values), [2.0, NAN, 2.0])
+
+
+def within(y: np.ndarray, x: np.ndarray, finer: int = 0, is_defense: bool = True) -> tuple[float, int]:
+    """Return p of tau inside one level that holds all models, and the permutations it counts among."""
+    weights = bootstrap_weights(len(y), 30, 0)
+    cohort = Cohort(np.arange(len(y)), y, np.arange(len(y)), Draws(weights, 199, 0, permutations_inside=finer))
+    (rows, _), *_ = conditional("defense", [Level("AT", np.arange(len(y)))], [Sample("m", x, cohort)], is_defense)
+    assert rows[0].n_units == len(y)
+    return rows[0].p_value, rows[0].n_permutations
+
+
+def test_a_p_value_that_few_permutations_leave_coarse_counts_among_more_inside_a_defense() -> None:
+    order = np.arange(7.0)
+    assert within(order, order) == pytest.approx((1 / 200, 199), abs=0.01)
+    p, n = within(order, order, finer=40_000)
+    assert n == 40_000
+    # Two of 5,040 orders are perfect: 15.9 of 40,000, give or take 4.
+    assert (p * (n + 1) - 1) == pytest.approx(40_000 * 2 / 5040, abs=16)
+    assert within(order, order, finer=40_000, is_defense=False)[1] == 199
+    # tau of 1/21: most orders lie as far out, and the first permutations say so.
+    assert within(order, np.array([3.0, 1, 6, 0, 5, 2, 4]), finer=40_000)[1] == 199
+
+
+def test_inside_a_level_of_many_units_a_rare_p_value_is_that_of_the_normal_tail() -> None:
+    order = np.arange(float(NORMAL_UNITS))
+    p, n = within(order, order, finer=40_000)
+    assert n == 0
+    z = 1 / null_deviation(NORMAL_UNITS)  # of a perfect order; 199 permutations know the deviation to 5 %
+    assert 2 * ndtr(-1.15 * z) < p < 2 * ndtr(-z / 1.15)
