@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from measurebench.cli.analysis_words import tell_claims
 from measurebench.cli.app import run_command_line
 from tests.stats.tables import grid
 
@@ -42,13 +43,32 @@ def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp
 def test_analyze_imports_what_it_computes_with_and_nothing_else(table: Path, tmp_path: Path) -> None:
     arguments = ["analyze", str(table), "--out", str(tmp_path / "out"), "--measures", "signal,noise", *QUICK]
     code = (
-        "import json, sys; from measurebench.cli.app import run_command_line;"
+        "import json, sys; from measurebench.cli.analysis_words import tell_claims
+from measurebench.cli.app import run_command_line;"
         f"assert run_command_line({arguments!r}) == 0;"
         "needless = ('torch', 'torchvision', 'matplotlib', 'altair', 'duckdb', 'robustbench', 'PIL', 'safetensors');"
         "print(json.dumps([name for name in needless if name in sys.modules]), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stderr) == []
+
+
+def test_a_claim_on_the_edge_says_so_and_a_rival_for_the_largest_tau_on_how_many_models(tmp_path: Path, capsys) -> None:
+    tell_claims(
+        pd.DataFrame(
+            {"verdict": ["holds", "not decided"], "claim": ["a", "b"], "measure": ["", "m"], "found": "f", "edge": ["", "AT"]}
+        )
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "Claim, holds: a: f",
+        "Claim, not decided: b (m): f; on the edge, where another seed may decide otherwise: AT",
+    ]
+    table = grid()
+    table.loc[table["defense"] == "MART", "signal"] = np.nan
+    table.to_csv(tmp_path / "table.csv", index=False)
+    arguments = ["analyze", str(tmp_path / "table.csv"), "--out", str(tmp_path), "--measures", "signal,noise", *QUICK]
+    assert run_command_line(arguments) == 0
+    assert "%, on 32 of 48 models)" in capsys.readouterr().out
 
 
 def test_claims_are_printed_and_written_beside_the_three_files(tmp_path: Path, capsys) -> None:

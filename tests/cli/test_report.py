@@ -46,7 +46,7 @@ def test_report_speaks_of_the_models_that_a_filter_keeps(table: Path, tmp_path: 
 
 def test_compare_prints_what_changed(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["compare", str(table), str(table)]) == 0
-    assert "shown in both studies, or in neither" in capsys.readouterr().out
+    assert "shown in both studies, with the same sign" in capsys.readouterr().out
 
 
 def test_leaderboard_refuses_an_unknown_norm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
