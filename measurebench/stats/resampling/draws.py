@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.digests import seed_from
+from measurebench.stats.resampling.drawn_units import drawn_units
 
 __all__ = [
     "NORMAL_FROM",
@@ -74,11 +75,9 @@ def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _drawn_units(n_units: int, draws: int, seed: int) -> Ints | Bytes:
+def _drawn_units(n_units: int, draws: int, seed: int) -> Bytes:
     """Return the counts, in bytes where they fit, so that measures with values on other models find them again."""
-    chances = np.full(n_units, 1 / n_units)
-    counts = np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
-    return counts.astype(np.uint8) if counts.max(initial=0) < 2**8 else counts
+    return drawn_units(n_units, draws, seed)
 
 
 def percentile_interval(draws: Floats, level: float = 0.95, expanded: int = 0) -> tuple[float, float]:
