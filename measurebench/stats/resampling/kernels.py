@@ -1,6 +1,6 @@
-"""Counts of concordant pairs in n log n steps, for many bootstrap draws at once.
+"""Sums over pairs of models in n log n steps, for many bootstrap draws at once.
 
-All kernels take the models in the order of one quantity and look each one up among those that came before it by the
+The kernels take the models in the order of one quantity and look each one up among those that came before it by the
 rank of the other (Knight 1966). Models of equal value are looked up before any of them is entered, so that ties count
 nothing. Sums are of whole numbers and exact, whatever the order.
 """
@@ -10,24 +10,18 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.compiled import compiled
+from measurebench.stats.resampling.vectors import BLOCK
 
 __all__ = [
-    "BLOCK",
-    "drawn_concordance",
     "drawn_spearman",
     "drawn_ties",
     "heavy_concordance",
     "heavy_ties",
     "in_blocks",
+    "own_concordant",
     "own_pairs",
     "row_concordance",
 ]
-
-BLOCK = 256
-"""Bootstrap draws that are counted side by side: of more, the trees would leave the cache."""
-
-PART = 64
-"""Those of them that are counted side by side with 64 bits each."""
 
 A = np.ndarray[Any, Any]
 
@@ -42,75 +36,20 @@ def in_blocks(weights: A, blocks: A) -> None:
 
 
 @compiled
-def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, counted: A, sums: A) -> None:
-    """Sum w_i w_j sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, into ``sums`` [blocks, BLOCK].
+def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A, own: A, sums: A) -> None:
+    """Sum w_i w_j (h_i + h_j) / 2 sign(x_i - x_j) sign(y_i - y_j) over ordered pairs, into ``sums`` [blocks, BLOCK].
 
     ``order`` [n] lists the models by x, ``ends`` [n] is 1 where a value of x is the last of its kind, ``rank`` [n] is
-    the dense rank of y, ``local`` [n] the unit; ``blocks`` [blocks, units, BLOCK] are the weights. Pairs of one unit,
-    ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick 1994) of the weights'
-    type, which must hold the size of a draw; ``counted`` [BLOCK] must hold its square.
-    """
-    n, n_ranks = len(order), rank.max() + 1
-    tree, held = np.empty((n_ranks + 1, BLOCK), blocks.dtype), np.empty((n_ranks, BLOCK), blocks.dtype)
-    inserted, less = np.empty(BLOCK, blocks.dtype), np.empty(BLOCK, blocks.dtype)
-    for block in range(len(blocks)):
-        weights, total = blocks[block], sums[block]
-        tree[:] = 0
-        held[:] = 0
-        inserted[:] = 0
-        counted[:] = 0
-        first = 0
-        for k in range(n):
-            i = order[k]
-            g = rank[i]
-            at, w = held[g], weights[local[i]]
-            for b in range(BLOCK):
-                less[b] = at[b] - inserted[b]
-            while g > 0:
-                row = tree[g]
-                for b in range(BLOCK):
-                    less[b] += 2 * row[b]
-                g -= g & -g
-            for b in range(BLOCK):
-                counted[b] += np.int32(w[b]) * np.int32(less[b])
-            if ends[k]:
-                for j in range(first, k + 1):
-                    i = order[j]
-                    g = rank[i]
-                    at, w = held[g], weights[local[i]]
-                    for b in range(BLOCK):
-                        at[b] += w[b]
-                        inserted[b] += w[b]
-                    g += 1
-                    while g <= n_ranks:
-                        row = tree[g]
-                        for b in range(BLOCK):
-                            row[b] += w[b]
-                        g += g & -g
-                first = k + 1
-        for b in range(BLOCK):
-            total[b] = 2 * np.float64(counted[b])
-        for unit in range(len(own)):
-            if own[unit]:
-                w = weights[unit]
-                for b in range(BLOCK):
-                    total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
-
-
-@compiled
-def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A, own: A, sums: A) -> None:
-    """Sum w_i w_j (h_i + h_j) / 2 sign sign over ordered pairs in every draw; see ``drawn_concordance``.
-
-    ``heavy`` [n] is h.
+    the dense rank of y, ``local`` [n] the unit, ``heavy`` [n] is h; ``blocks`` [blocks, units, BLOCK] are the weights.
+    Pairs of one unit, ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick
+    1994).
     """
     n, n_ranks = len(order), rank.max() + 1
     # Twice a row: first the sums of w, then those of w h.
-    tree, held = np.empty((n_ranks + 1, 2 * PART)), np.empty((n_ranks, 2 * PART))
-    inserted, less, entry = np.empty(2 * PART), np.empty(2 * PART), np.empty(2 * PART)
-    for part in range(len(blocks) * BLOCK // PART):
-        block, place = part * PART // BLOCK, part * PART % BLOCK
-        mine = slice(place, place + PART)
-        weights, total = blocks[block], sums[block][mine]
+    tree, held = np.empty((n_ranks + 1, 2 * BLOCK)), np.empty((n_ranks, 2 * BLOCK))
+    inserted, less, entry = np.empty(2 * BLOCK), np.empty(2 * BLOCK), np.empty(2 * BLOCK)
+    for block in range(len(blocks)):
+        weights, total = blocks[block], sums[block]
         tree[:] = 0
         held[:] = 0
         inserted[:] = 0
@@ -119,38 +58,38 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
         for k in range(n):
             i = order[k]
             g = rank[i]
-            at, w, h = held[g], weights[local[i]][mine], heavy[i]
-            for b in range(2 * PART):
+            at, w, h = held[g], weights[local[i]], heavy[i]
+            for b in range(2 * BLOCK):
                 less[b] = at[b] - inserted[b]
             while g > 0:
                 row = tree[g]
-                for b in range(2 * PART):
+                for b in range(2 * BLOCK):
                     less[b] += 2 * row[b]
                 g -= g & -g
-            for b in range(PART):
-                total[b] += w[b] * (h * less[b] + less[PART + b])
+            for b in range(BLOCK):
+                total[b] += w[b] * (h * less[b] + less[BLOCK + b])
             if ends[k]:
                 for j in range(first, k + 1):
                     i = order[j]
                     g = rank[i]
-                    at, w, h = held[g], weights[local[i]][mine], heavy[i]
-                    for b in range(PART):
+                    at, w, h = held[g], weights[local[i]], heavy[i]
+                    for b in range(BLOCK):
                         entry[b] = w[b]
-                        entry[PART + b] = h * w[b]
-                    for b in range(2 * PART):
+                        entry[BLOCK + b] = h * w[b]
+                    for b in range(2 * BLOCK):
                         at[b] += entry[b]
                         inserted[b] += entry[b]
                     g += 1
                     while g <= n_ranks:
                         row = tree[g]
-                        for b in range(2 * PART):
+                        for b in range(2 * BLOCK):
                             row[b] += entry[b]
                         g += g & -g
                 first = k + 1
         for unit in range(len(own)):
             if own[unit] != 0:
-                w = weights[unit][mine]
-                for b in range(PART):
+                w = weights[unit]
+                for b in range(BLOCK):
                     total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
 
 
@@ -159,9 +98,10 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
     """Sum w_i w_j over ordered pairs of different models of equal values, into ``sums`` [blocks, BLOCK].
 
     ``order`` and ``ends`` [tied] list the models by value, at least those that share it; ``own`` [units] are the pairs
-    of one unit among them, models with themselves too, which count w.
+    of one unit among them, models with themselves too, which count w. ``sums`` are whole numbers of a type that holds
+    the square of a draw's size.
     """
-    group = np.empty(BLOCK, np.int32)
+    group = np.empty(BLOCK, sums.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
         total[:] = 0
@@ -172,13 +112,15 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
                 group[b] += w[b]
             if ends[k]:
                 for b in range(BLOCK):
-                    total[b] += np.float64(group[b]) * (group[b] - 1)
+                    total[b] += group[b] * (group[b] - 1)
                     group[b] = 0
         for unit in range(len(own)):
-            if own[unit]:
+            pairs = own[unit]
+            if pairs:
                 w = weights[unit]
                 for b in range(BLOCK):
-                    total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
+                    group[b] = w[b]
+                    total[b] -= group[b] * (group[b] - 1) * pairs
 
 
 @compiled
@@ -207,6 +149,20 @@ def heavy_ties(order: A, ends: A, local: A, heavy: A, blocks: A, own: A, sums: A
 
 
 @compiled
+def own_concordant(members: A, starts: A, rank_x: A, rank_y: A, own: A) -> None:
+    """Count the concordant pairs of each unit, unordered, into ``own`` [units]; see ``own_pairs``."""
+    for unit in range(len(own)):
+        count = 0
+        for a in range(starts[unit], starts[unit + 1]):
+            i = members[a]
+            for b in range(starts[unit], a):
+                j = members[b]
+                count += (rank_x[i] > rank_x[j]) & (rank_y[i] > rank_y[j])
+                count += (rank_x[i] < rank_x[j]) & (rank_y[i] < rank_y[j])
+        own[unit] = count
+
+
+@compiled
 def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
     """Sum (h_i + h_j) / 2 sign(x_i - x_j) sign(y_i - y_j) over the ordered pairs of each unit, into ``own`` [units].
 
@@ -224,27 +180,27 @@ def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
 
 
 @compiled
-def _drawn_ranks(order: A, ends: A, local: A, weights: A, place: int, size: A, doubled: A, spread: A) -> None:
-    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, PART], and their spread."""
-    before, group, mine = np.zeros(PART), np.zeros(PART), slice(place, place + PART)
-    for b in range(PART):
+def _drawn_ranks(order: A, ends: A, local: A, weights: A, size: A, doubled: A, spread: A) -> None:
+    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, BLOCK], and their spread."""
+    before, group = np.zeros(BLOCK), np.zeros(BLOCK)
+    for b in range(BLOCK):
         spread[b] = size[b] * size[b] * size[b]
     first = 0
     for k in range(len(order)):
-        w = weights[local[order[k]]][mine]
-        for b in range(PART):
+        w = weights[local[order[k]]]
+        for b in range(BLOCK):
             group[b] += w[b]
         if ends[k]:
             for j in range(first, k + 1):
                 row = doubled[order[j]]
-                for b in range(PART):
+                for b in range(BLOCK):
                     row[b] = 2 * before[b] + group[b] - size[b]
-            for b in range(PART):
+            for b in range(BLOCK):
                 spread[b] -= group[b] * group[b] * group[b]
                 before[b] += group[b]
                 group[b] = 0
             first = k + 1
-    for b in range(PART):
+    for b in range(BLOCK):
         spread[b] /= 12
 
 
@@ -255,27 +211,25 @@ def drawn_spearman(order_x: A, ends_x: A, order_y: A, ends_y: A, local: A, block
     Twice the ranks are whole numbers, so that the products are exact.
     """
     n = len(order_x)
-    ranks_x, ranks_y = np.empty((n, PART)), np.empty((n, PART))
-    spread_x, spread_y, size = np.empty(PART), np.empty(PART), np.empty(PART)
-    for part in range(len(blocks) * BLOCK // PART):
-        block, place = part * PART // BLOCK, part * PART % BLOCK
-        mine = slice(place, place + PART)
-        weights, total = blocks[block], products[block][mine]
+    ranks_x, ranks_y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
+    spread_x, spread_y, size = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for block in range(len(blocks)):
+        weights, total = blocks[block], products[block]
         size[:] = 0
         for i in range(n):
-            w = weights[local[i]][mine]
-            for b in range(PART):
+            w = weights[local[i]]
+            for b in range(BLOCK):
                 size[b] += w[b]
-        _drawn_ranks(order_x, ends_x, local, weights, place, size, ranks_x, spread_x)
-        _drawn_ranks(order_y, ends_y, local, weights, place, size, ranks_y, spread_y)
+        _drawn_ranks(order_x, ends_x, local, weights, size, ranks_x, spread_x)
+        _drawn_ranks(order_y, ends_y, local, weights, size, ranks_y, spread_y)
         total[:] = 0
         for i in range(n):
-            w, of_x, of_y = weights[local[i]][mine], ranks_x[i], ranks_y[i]
-            for b in range(PART):
+            w, of_x, of_y = weights[local[i]], ranks_x[i], ranks_y[i]
+            for b in range(BLOCK):
                 total[b] += w[b] * of_x[b] * of_y[b]
-        for b in range(PART):
+        for b in range(BLOCK):
             total[b] /= 4
-            spreads[block, place + b] = spread_x[b] * spread_y[b]
+            spreads[block, b] = spread_x[b] * spread_y[b]
 
 
 @compiled
