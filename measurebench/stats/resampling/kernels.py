@@ -36,18 +36,34 @@ def in_blocks(weights: A, blocks: A) -> None:
 
 
 @compiled
+def _signed(tree: A, held: A, inserted: A, rank: int, signed: A) -> None:
+    """Sum the weights of smaller rank less those of larger rank among the models entered, into ``signed`` [BLOCK]."""
+    at = held[rank]
+    for b in range(BLOCK):
+        signed[b] = at[b] - inserted[b]
+    while rank > 0:
+        row = tree[rank]
+        for b in range(BLOCK):
+            signed[b] += 2 * row[b]
+        rank -= rank & -rank
+
+
+@compiled
 def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A, own: A, sums: A) -> None:
     """Sum w_i w_j (h_i + h_j) / 2 sign(x_i - x_j) sign(y_i - y_j) over ordered pairs, into ``sums`` [blocks, BLOCK].
 
     ``order`` [n] lists the models by x, ``ends`` [n] is 1 where a value of x is the last of its kind, ``rank`` [n] is
     the dense rank of y, ``local`` [n] the unit, ``heavy`` [n] is h; ``blocks`` [blocks, units, BLOCK] are the weights.
-    Pairs of one unit, ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick
-    1994).
+    Pairs of one unit, ``own`` [units], count w instead of w^2.
+
+    A pair counts h_i in one order and h_j in the other, so that each model counts h_i w_i times a whole number: the sum
+    of w_j sign(y_i - y_j) over smaller x less that over larger x. The latter is what is left of the sum over all models
+    when those up to x_i are entered. The sums are kept in a binary indexed tree (Fenwick 1994) of the weights' type,
+    which must hold the size of a draw.
     """
     n, n_ranks = len(order), rank.max() + 1
-    # Twice a row: first the sums of w, then those of w h.
-    tree, held = np.empty((n_ranks + 1, 2 * BLOCK)), np.empty((n_ranks, 2 * BLOCK))
-    inserted, less, entry = np.empty(2 * BLOCK), np.empty(2 * BLOCK), np.empty(2 * BLOCK)
+    tree, held = np.empty((n_ranks + 1, BLOCK), blocks.dtype), np.empty((n_ranks, BLOCK), blocks.dtype)
+    inserted, signed = np.empty(BLOCK, blocks.dtype), np.empty(BLOCK, blocks.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
         tree[:] = 0
@@ -57,35 +73,45 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
         first = 0
         for k in range(n):
             i = order[k]
-            g = rank[i]
-            at, w, h = held[g], weights[local[i]], heavy[i]
-            for b in range(2 * BLOCK):
-                less[b] = at[b] - inserted[b]
-            while g > 0:
-                row = tree[g]
-                for b in range(2 * BLOCK):
-                    less[b] += 2 * row[b]
-                g -= g & -g
+            _signed(tree, held, inserted, rank[i], signed)
+            alone = ends[k] and first == k
+            w, h = weights[local[i]], (1 + alone) * heavy[i]
             for b in range(BLOCK):
-                total[b] += w[b] * (h * less[b] + less[BLOCK + b])
-            if ends[k]:
+                total[b] += h * w[b] * signed[b]
+            if not ends[k]:
+                continue
+            for j in range(first, k + 1):
+                g, w = rank[order[j]], weights[local[order[j]]]
+                at = held[g]
+                for b in range(BLOCK):
+                    at[b] += w[b]
+                    inserted[b] += w[b]
+                g += 1
+                while g <= n_ranks:
+                    row = tree[g]
+                    for b in range(BLOCK):
+                        row[b] += w[b]
+                    g += g & -g
+            if not alone:
                 for j in range(first, k + 1):
                     i = order[j]
-                    g = rank[i]
-                    at, w, h = held[g], weights[local[i]], heavy[i]
+                    _signed(tree, held, inserted, rank[i], signed)
+                    w, h = weights[local[i]], heavy[i]
                     for b in range(BLOCK):
-                        entry[b] = w[b]
-                        entry[BLOCK + b] = h * w[b]
-                    for b in range(2 * BLOCK):
-                        at[b] += entry[b]
-                        inserted[b] += entry[b]
-                    g += 1
-                    while g <= n_ranks:
-                        row = tree[g]
-                        for b in range(2 * BLOCK):
-                            row[b] += entry[b]
-                        g += g & -g
-                first = k + 1
+                        total[b] += h * w[b] * signed[b]
+            first = k + 1
+        # From here on ``held`` is the sum over all models of w_j sign(y_i - y_j), by rank, and ``signed`` that below.
+        for b in range(BLOCK):
+            signed[b] = -inserted[b]
+        for g in range(n_ranks):
+            at = held[g]
+            for b in range(BLOCK):
+                signed[b] += at[b]
+                at[b], signed[b] = signed[b], signed[b] + at[b]
+        for i in range(n):
+            at, w, h = held[rank[i]], weights[local[i]], heavy[i]
+            for b in range(BLOCK):
+                total[b] -= h * w[b] * at[b]
         for unit in range(len(own)):
             if own[unit] != 0:
                 w = weights[unit]
