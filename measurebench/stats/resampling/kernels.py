@@ -123,30 +123,43 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
 def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
     """Sum w_i w_j over ordered pairs of different models of equal values, into ``sums`` [blocks, BLOCK].
 
-    ``order`` and ``ends`` [tied] list the models by value, at least those that share it; ``own`` [units] are the pairs
-    of one unit among them, models with themselves too, which count w. ``sums`` are whole numbers of a type that holds
-    the square of a draw's size.
+    ``order`` and ``ends`` [n] list the models by value, at least those that share it. Pairs of one unit count w; so do
+    as many further pairs of each unit as ``own`` [units] says, less their w^2. ``sums`` are whole numbers of a type
+    that holds the square of a draw's size.
     """
+    pairs, seen, tied, first = own.copy(), np.zeros(len(own), np.int64), np.empty(len(order), np.int64), 0
+    n_tied, last = 0, np.empty(len(order), np.bool_)
+    for k in range(len(order)):
+        if ends[k] and first < k:
+            for j in range(first, k + 1):
+                unit = local[order[j]]
+                pairs[unit] += 2 * seen[unit]
+                seen[unit] += 1
+                tied[n_tied], last[n_tied] = unit, j == k
+                n_tied += 1
+            for j in range(first, k + 1):
+                seen[local[order[j]]] = 0
+        if ends[k]:
+            first = k + 1
     group = np.empty(BLOCK, sums.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
         total[:] = 0
         group[:] = 0
-        for k in range(len(order)):
-            w = weights[local[order[k]]]
+        for k in range(n_tied):
+            w = weights[tied[k]]
             for b in range(BLOCK):
+                total[b] += 2 * group[b] * w[b]
                 group[b] += w[b]
-            if ends[k]:
-                for b in range(BLOCK):
-                    total[b] += group[b] * (group[b] - 1)
-                    group[b] = 0
+            if last[k]:
+                group[:] = 0
         for unit in range(len(own)):
-            pairs = own[unit]
-            if pairs:
+            inside = pairs[unit]
+            if inside:
                 w = weights[unit]
                 for b in range(BLOCK):
                     group[b] = w[b]
-                    total[b] -= group[b] * (group[b] - 1) * pairs
+                    total[b] -= group[b] * (group[b] - 1) * inside
 
 
 @compiled
@@ -175,7 +188,7 @@ def heavy_ties(order: A, ends: A, local: A, heavy: A, blocks: A, own: A, sums: A
 
 
 @compiled
-def own_concordant(members: A, starts: A, rank_x: A, rank_y: A, own: A) -> None:
+def own_concordant(members: A, starts: A, x: A, y: A, own: A) -> None:
     """Count the concordant pairs of each unit, unordered, into ``own`` [units]; see ``own_pairs``."""
     for unit in range(len(own)):
         count = 0
@@ -183,8 +196,8 @@ def own_concordant(members: A, starts: A, rank_x: A, rank_y: A, own: A) -> None:
             i = members[a]
             for b in range(starts[unit], a):
                 j = members[b]
-                count += (rank_x[i] > rank_x[j]) & (rank_y[i] > rank_y[j])
-                count += (rank_x[i] < rank_x[j]) & (rank_y[i] < rank_y[j])
+                count += (x[i] > x[j]) & (y[i] > y[j])
+                count += (x[i] < x[j]) & (y[i] < y[j])
         own[unit] = count
 
 

@@ -51,12 +51,12 @@ class Ordered:
         ordered = values[order]
         return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
 
-    @property
-    def tied(self) -> tuple[Ints, Bools]:
-        """``order`` and ``ends`` of the models alone that share their value with another: [tied]."""
+    @cached_property
+    def shared(self) -> Bools:
+        """Whether each of the models in order shares its value with another: [n]."""
         shared = ~self.ends
-        shared[1:] |= ~self.ends[:-1]
-        return self.order[shared], self.ends[shared]
+        shared[1:] |= shared[:-1].copy()
+        return shared
 
     @cached_property
     def rank(self) -> Ints:
@@ -149,10 +149,16 @@ class Drawn:
     @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
-        return self.tied(np.empty(0, np.int64), np.empty(0, np.bool_), self.sizes**2) + self.size**2
+        return self._tied(np.empty(0, np.int64), np.empty(0, np.bool_), self.sizes**2) + self.size**2
 
-    def tied(self, order: Ints, ends: Bools, own: Ints) -> Floats:
-        """Count the ordered pairs of different models of equal values; see ``kernels.drawn_ties``: [draws]."""
+    def tied(self, order: Ints, ends: Bools) -> Floats:
+        """Count the ordered pairs of equal values, models with themselves too: [draws].
+
+        ``order`` and ``ends`` list the models by value, at least those that share it.
+        """
+        return self.size if ends.all() else self._tied(order, ends, np.zeros_like(self.sizes)) + self.size
+
+    def _tied(self, order: Ints, ends: Bools, own: Ints) -> Floats:
         sums = np.empty((len(self.blocks), BLOCK), np.int32 if self.is_narrow else np.int64)
         kernels.drawn_ties(order, ends, self.local, self.blocks, own.astype(sums.dtype), sums)
         return self.kept(sums).astype(np.float64)
@@ -215,24 +221,27 @@ def pair_counts(
     ties_x = ties(x, drawn, by_value=by_x) if ties_x is None else ties_x
     ties_y = ties(y, drawn) if ties_y is None else ties_y
     # A pair is concordant, discordant, or tied in x or y or both: concordant less discordant ones follow from the rest.
-    concordant, ties_both = _concordant(by_x, rank, drawn)
+    concordant, ties_both = _concordant(x, by_x, rank, drawn)
     concordance = 4 * concordant - (drawn.total - ties_x - ties_y + ties_both)
     return PairCounts(concordance, drawn.total, drawn.size, ties_x, ties_y)
 
 
-def _concordant(by_x: Ordered, rank: Ints, drawn: Drawn) -> tuple[Floats, Floats]:
+def _concordant(x: Floats, by_x: Ordered, rank: Ints, drawn: Drawn) -> tuple[Floats, Floats]:
     """Count the unordered concordant pairs, and the ordered ones that are tied in both x and y: [draws] each.
 
-    ``rank`` [n] is the dense rank of y.
+    x: [n]; ``rank`` [n] is the dense rank of y.
     """
     own = np.empty(drawn.n_units, np.int64)
-    kernels.own_concordant(drawn.members, drawn.starts, by_x.rank, rank, own)
+    kernels.own_concordant(drawn.members, drawn.starts, x, rank, own)
     order, ties_both = by_x.order, drawn.size
-    if not by_x.ends.all():
+    if not by_x.ends.all():  # of equal x the largest y comes first
+        inside, group = order[by_x.shared], np.cumsum(by_x.ends[by_x.shared])
         n_ranks = int(rank.max()) + 1
-        both = (by_x.rank * n_ranks + (n_ranks - 1 - rank)).astype(np.float64)  # of equal x the largest y comes first
-        by_both = Ordered.of(both)
-        order, ties_both = by_both.order, ties(both, drawn, by_value=by_both)
+        both = np.r_[0, group[:-1]] * n_ranks + (n_ranks - 1 - rank[inside])
+        by_both = np.argsort(both)
+        order = order.copy()
+        order[by_x.shared] = inside[by_both]
+        ties_both = drawn.tied(inside[by_both], np.r_[np.diff(both[by_both]) != 0, True])
     counts = drawn_concordant(rank[order], drawn.local[order], own, drawn.blocks, drawn.most)
     return drawn.kept(counts).astype(np.float64), ties_both
 
@@ -355,19 +364,7 @@ def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None, by_value: Or
     by_value = by_value or Ordered.of(values)
     if heavy is not None:
         return _heavy_ties(by_value, drawn, heavy)
-    order, ends = by_value.tied
-    if not len(order):
-        return drawn.size
-    return drawn.tied(order, ends, _own_ties(order, ends, drawn)) + drawn.size
-
-
-def _own_ties(order: Ints, ends: Bools, drawn: Drawn) -> Ints:
-    """Count the ordered pairs of equal values inside each unit, among models in order [k]: [units]."""
-    group: Ints = np.cumsum(ends) - ends
-    cell = np.sort(drawn.local[order] * len(order) + group)
-    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1], True])
-    pairs = np.diff(starts).astype(np.float64) ** 2
-    return np.bincount(cell[starts[:-1]] // len(order), pairs, minlength=drawn.n_units).astype(np.int64)
+    return drawn.tied(by_value.order, by_value.ends)
 
 
 def _heavy_ties(by_value: Ordered, drawn: Drawn, heavy: Floats) -> Floats:
