@@ -13,6 +13,7 @@ from measurebench.core.compiled import compiled
 from measurebench.stats.resampling.vectors import BLOCK
 
 __all__ = [
+    "drawn_cubes",
     "drawn_spearman",
     "drawn_ties",
     "heavy_concordance",
@@ -147,18 +148,17 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
         total[:] = 0
         group[:] = 0
         for k in range(n_tied):
-            w = weights[tied[k]]
+            unit = tied[k]
             for b in range(BLOCK):
-                total[b] += 2 * group[b] * w[b]
-                group[b] += w[b]
+                total[b] += 2 * group[b] * weights[unit, b]
+                group[b] += weights[unit, b]
             if last[k]:
                 group[:] = 0
         for unit in range(len(own)):
             inside = pairs[unit]
             if inside:
-                w = weights[unit]
                 for b in range(BLOCK):
-                    group[b] = w[b]
+                    group[b] = weights[unit, b]
                     total[b] -= group[b] * (group[b] - 1) * inside
 
 
@@ -219,56 +219,83 @@ def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
 
 
 @compiled
-def _drawn_ranks(order: A, ends: A, local: A, weights: A, size: A, doubled: A, spread: A) -> None:
-    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, BLOCK], and their spread."""
-    before, group = np.zeros(BLOCK), np.zeros(BLOCK)
-    for b in range(BLOCK):
-        spread[b] = size[b] * size[b] * size[b]
-    first = 0
-    for k in range(len(order)):
-        w = weights[local[order[k]]]
-        for b in range(BLOCK):
-            group[b] += w[b]
-        if ends[k]:
-            for j in range(first, k + 1):
-                row = doubled[order[j]]
-                for b in range(BLOCK):
-                    row[b] = 2 * before[b] + group[b] - size[b]
+def drawn_cubes(sizes: A, blocks: A, sums: A) -> None:
+    """Sum w^3 over the models, of which each unit has ``sizes`` [units], into ``sums`` [blocks, BLOCK]."""
+    for block in range(len(blocks)):
+        weights, total = blocks[block], sums[block]
+        total[:] = 0
+        for unit in range(len(sizes)):
+            w, models = weights[unit], np.float64(sizes[unit])
             for b in range(BLOCK):
-                spread[b] -= group[b] * group[b] * group[b]
-                before[b] += group[b]
-                group[b] = 0
-            first = k + 1
-    for b in range(BLOCK):
-        spread[b] /= 12
+                v = np.float64(w[b])
+                total[b] += v * v * v * models
 
 
 @compiled
-def drawn_spearman(order_x: A, ends_x: A, order_y: A, ends_y: A, local: A, blocks: A, products: A, spreads: A) -> None:
-    """Sum w times both centred mid-ranks in every draw, and multiply the sums of their squares: [blocks, BLOCK] each.
+def _drawn_ranks(order: A, ends: A, local: A, weights: A, size: A, ranks: A, tied: A) -> None:
+    """Write twice the centred mid-ranks among the drawn models into ``ranks`` [n, BLOCK].
 
-    Twice the ranks are whole numbers, so that the products are exact.
+    Adds to ``tied`` [BLOCK] the cubes of groups of equal values, less those of their models.
     """
-    n = len(order_x)
-    ranks_x, ranks_y = np.empty((n, BLOCK)), np.empty((n, BLOCK))
-    spread_x, spread_y, size = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    before, group = -size, np.zeros(BLOCK, size.dtype)
+    first = 0
+    for k in range(len(order)):
+        i, unit = order[k], local[order[k]]
+        if ends[k] and first == k:
+            for b in range(BLOCK):
+                ranks[i, b] = before[b] + weights[unit, b]
+            for b in range(BLOCK):
+                before[b] += 2 * weights[unit, b]
+            first = k + 1
+        elif first == k:
+            for b in range(BLOCK):
+                group[b] = weights[unit, b]
+        else:
+            for b in range(BLOCK):  # (g + w)^3 = g^3 + w^3 + 3 g w (g + w)
+                w = weights[unit, b]
+                both = np.float64(np.int32(group[b]) * np.int32(w))
+                group[b] += w
+                tied[b] += 3 * both * np.float64(group[b])
+            if ends[k]:
+                for j in range(first, k + 1):
+                    i = order[j]
+                    for b in range(BLOCK):
+                        ranks[i, b] = before[b] + group[b]
+                for b in range(BLOCK):
+                    before[b] += 2 * group[b]
+                first = k + 1
+
+
+@compiled
+def drawn_spearman(
+    order_x: A, ends_x: A, order_y: A, ends_y: A, sizes: A, local: A, blocks: A, products: A, tied: A
+) -> None:
+    """Sum w times both centred mid-ranks in every draw, into ``products`` [blocks, BLOCK].
+
+    ``tied`` [2, blocks, BLOCK] sums the cubes of groups of equal values less those of their models, of x and of y;
+    ``sizes`` [units] are the numbers of models. Twice a rank is a whole number of at most the size of a draw, which the
+    type of the weights must hold; the products are exact.
+    """
+    n, kind = len(order_x), blocks.dtype
+    ranks_x, ranks_y, size = np.empty((n, BLOCK), kind), np.empty((n, BLOCK), kind), np.empty(BLOCK, kind)
+    tied[:] = 0
     for block in range(len(blocks)):
         weights, total = blocks[block], products[block]
         size[:] = 0
-        for i in range(n):
-            w = weights[local[i]]
+        for unit in range(len(sizes)):
+            w, models = weights[unit], sizes[unit]
             for b in range(BLOCK):
-                size[b] += w[b]
-        _drawn_ranks(order_x, ends_x, local, weights, size, ranks_x, spread_x)
-        _drawn_ranks(order_y, ends_y, local, weights, size, ranks_y, spread_y)
+                size[b] += w[b] * models
+        _drawn_ranks(order_x, ends_x, local, weights, size, ranks_x, tied[0, block])
+        _drawn_ranks(order_y, ends_y, local, weights, size, ranks_y, tied[1, block])
         total[:] = 0
         for i in range(n):
-            w, of_x, of_y = weights[local[i]], ranks_x[i], ranks_y[i]
+            unit = local[i]
             for b in range(BLOCK):
-                total[b] += w[b] * of_x[b] * of_y[b]
+                weighted = np.int32(weights[unit, b]) * np.int32(ranks_x[i, b])
+                total[b] += np.float64(weighted) * np.float64(ranks_y[i, b])
         for b in range(BLOCK):
             total[b] /= 4
-            spreads[block, b] = spread_x[b] * spread_y[b]
 
 
 @compiled

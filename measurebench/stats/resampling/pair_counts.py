@@ -147,6 +147,13 @@ class Drawn:
         return np.asarray(self.all_weights @ sizes, dtype=np.float64)
 
     @cached_property
+    def cubes(self) -> Floats:
+        """The cube of each draw's size less the cubes of how often each model was drawn: [draws]."""
+        sums = np.empty((len(self.blocks), BLOCK))
+        kernels.drawn_cubes(self.sizes, self.blocks, sums)
+        return np.asarray(self.size * self.size * self.size - self.kept(sums))
+
+    @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
         return self._tied(np.empty(0, np.int64), np.empty(0, np.bool_), self.sizes**2) + self.size**2
@@ -308,9 +315,13 @@ def weighted_spearman(x: Floats, y: Floats, drawn: Drawn) -> Floats:
     (N^3 - N - sum of t^3 - t over ties) / 12.
     """
     by_x, by_y = Ordered.of(x), Ordered.of(y)
-    products, spreads = np.empty((2, len(drawn.blocks), BLOCK))
-    kernels.drawn_spearman(by_x.order, by_x.ends, by_y.order, by_y.ends, drawn.local, drawn.blocks, products, spreads)
-    return ratio(drawn.kept(products), np.sqrt(drawn.kept(spreads)))
+    products, tied = np.empty((len(drawn.blocks), BLOCK)), np.empty((2, len(drawn.blocks), BLOCK))
+    sizes = drawn.sizes.astype(drawn.blocks.dtype)
+    kernels.drawn_spearman(
+        by_x.order, by_x.ends, by_y.order, by_y.ends, sizes, drawn.local, drawn.blocks, products, tied
+    )
+    spread_x, spread_y = ((drawn.cubes - drawn.kept(each)) / 12 for each in tied)
+    return ratio(drawn.kept(products), np.sqrt(spread_x * spread_y))
 
 
 def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
