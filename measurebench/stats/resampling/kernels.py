@@ -128,20 +128,26 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
     as many further pairs of each unit as ``own`` [units] says, less their w^2. ``sums`` are whole numbers of a type
     that holds the square of a draw's size.
     """
-    pairs, seen, tied, first = own.copy(), np.zeros(len(own), np.int64), np.empty(len(order), np.int64), 0
-    n_tied, last = 0, np.empty(len(order), np.bool_)
+    pairs, once, seen = own.copy(), np.zeros(len(own), np.int64), np.zeros(len(own), np.int64)
+    tied, last, n_tied, first = np.empty(len(order), np.int64), np.empty(len(order), np.bool_), 0, 0
     for k in range(len(order)):
-        if ends[k] and first < k:
+        if not ends[k]:
+            continue
+        size, unit, start = k + 1 - first, local[order[k]], n_tied
+        if size > 1:
             for j in range(first, k + 1):
-                unit = local[order[j]]
-                pairs[unit] += 2 * seen[unit]
-                seen[unit] += 1
-                tied[n_tied], last[n_tied] = unit, j == k
+                mine = local[order[j]]
+                pairs[mine] += 2 * seen[mine]
+                seen[mine] += 1
+                tied[n_tied], last[n_tied] = mine, j == k
                 n_tied += 1
+            if seen[unit] == size:  # all of one unit, such as a checkpoint that was saved twice
+                once[unit] += size * (size - 1)
+                pairs[unit] -= size * (size - 1)
+                n_tied = start
             for j in range(first, k + 1):
                 seen[local[order[j]]] = 0
-        if ends[k]:
-            first = k + 1
+        first = k + 1
     group = np.empty(BLOCK, sums.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
@@ -155,11 +161,14 @@ def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
             if last[k]:
                 group[:] = 0
         for unit in range(len(own)):
-            inside = pairs[unit]
+            inside, count = pairs[unit], once[unit]
             if inside:
                 for b in range(BLOCK):
                     group[b] = weights[unit, b]
                     total[b] -= group[b] * (group[b] - 1) * inside
+            if count:
+                for b in range(BLOCK):
+                    total[b] += count * weights[unit, b]
 
 
 @compiled
