@@ -24,8 +24,9 @@ def drawn_units(n_units: int, draws: int, seed: int) -> np.ndarray[Any, np.dtype
     """
     counts, rest = np.zeros((draws, n_units), np.uint8), np.empty(0)
     rng = np.random.default_rng(seed)
-    chances, width = _chances(n_units), math.ceil(2.5 * math.sqrt(n_units))
-    # Units left to draw, less those left to draw from, lie within this width but for a few draws in a hundred.
+    # Draws left less units left lie within three standard deviations, at most this width, but for a few in a thousand;
+    # of very many units not all are kept, since that would take more memory than the counts.
+    chances, width = _chances(n_units), min(64, math.ceil(1.5 * math.sqrt(n_units)))
     known = np.zeros((n_units, 2 * width + 2, _KNOWN))
     at_a_time = max(1, _AT_A_TIME // n_units)
     for start in range(0, draws, at_a_time):
@@ -73,26 +74,28 @@ def _draw(uniforms: A, chances: A, known: A, counts: A) -> int:
             if surplus < 0 or surplus >= beyond:
                 surplus = beyond
                 known[unit, beyond, 0] = 0.0
-            own = known[unit, surplus]
-            if own[0] == 0.0:
+            if known[unit, surplus, 0] == 0.0:
                 if left * p > _MOST:
                     return -1
-                own[0] = math.exp(left * math.log1p(-p))
+                known[unit, surplus, 0] = math.exp(left * math.log1p(-p))
                 for x in range(1, _KNOWN):
-                    own[x] = ((left - x + 1) * p * own[x - 1]) / (x * (1.0 - p))
+                    before = known[unit, surplus, x - 1]
+                    known[unit, surplus, x] = ((left - x + 1) * p * before) / (x * (1.0 - p))
             if used == len(uniforms):
                 return -1
             u = uniforms[used]
             used += 1
             # Without a branch for each, since the processor guesses half of them wrong. What is left of the number
-            # is below a probability as soon as it is negative.
-            second = u - own[0]
-            third = second - own[1]
-            fourth = third - own[2]
-            x = int(u > own[0]) + int(second > own[1]) + int(third > own[2])
-            if fourth > own[3]:
-                u, x = fourth - own[3], 4
-                chance = ((left - x + 1) * p * own[3]) / (x * (1.0 - p))
+            # is below a probability as soon as it is negative. A view of the four would be counted as a reference.
+            zero, one = known[unit, surplus, 0], known[unit, surplus, 1]
+            two, three = known[unit, surplus, 2], known[unit, surplus, 3]
+            second = u - zero
+            third = second - one
+            fourth = third - two
+            x = int(u > zero) + int(second > one) + int(third > two)
+            if fourth > three:
+                u, x = fourth - three, 4
+                chance = ((left - x + 1) * p * three) / (x * (1.0 - p))
                 most = min(float(left), left * p + 10.0 * math.sqrt(left * p * (1.0 - p) + 1))
                 while u > chance:
                     x += 1
