@@ -5,8 +5,19 @@ from dataclasses import replace
 import numpy as np
 
 from measurebench.stats.population.population import UNSTATED, Population
+from measurebench.stats.resampling.draws import Ints
 
-__all__ = ["usable_settings"]
+__all__ = ["coded", "usable_settings"]
+
+
+def coded(names: list[str]) -> Ints:
+    """Return the place of each name among the different ones in order: [n].
+
+    >>> coded(["SGD", "Adam", "SGD"]).tolist()
+    [1, 0, 1]
+    """
+    places = {name: k for k, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], np.int64)
 
 
 def usable_settings(population: Population) -> Population:
@@ -40,9 +51,7 @@ def _unusable(names: list[str], kept: dict[str, list[str]]) -> str:
         return f"every model has {names[0]!r}"
     if n_levels > len(names) / 2:
         return f"{n_levels} levels for {len(names)} models"
-    own = np.unique(names, return_inverse=True)[1]
     for other, levels in kept.items():
-        pairs = np.unique(np.stack([own, np.unique(levels, return_inverse=True)[1]]), axis=1).shape[1]
-        if pairs == n_levels == len(set(levels)):
+        if len(set(zip(names, levels, strict=True))) == n_levels == len(set(levels)):
             return f"it divides the models exactly as {other} does"
     return ""

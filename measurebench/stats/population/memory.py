@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from measurebench.core.errors import BadInputError
+from measurebench.stats.population.axes import coded
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Ints, n_permutations
 
@@ -50,11 +51,11 @@ def matched_pairs(levels: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]
     >>> matched_pairs({"a": ["x", "x", "y"], "b": ["1", "2", "1"]})
     {'a': (1, 1), 'b': (1, 1)}
     """
-    coded = {axis: np.unique(names, return_inverse=True)[1] for axis, names in levels.items()}
-    alike = _pairs_alike(list(coded.values()))
+    codes = {axis: coded(names) for axis, names in levels.items()}
+    alike = _pairs_alike(list(codes.values()))
     found = {}
-    for axis, own in coded.items():
-        pairs = _pairs_alike([codes for name, codes in coded.items() if name != axis], len(own)) - alike
+    for axis, own in codes.items():
+        pairs = _pairs_alike([other for name, other in codes.items() if name != axis], len(own)) - alike
         n_levels = int(own.max()) + 1
         found[axis] = (pairs, min(pairs, n_levels * (n_levels - 1) // 2))
     return found
