@@ -2,22 +2,9 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from measurebench.stats.population.population import UNSTATED, Population
-from measurebench.stats.resampling.draws import Ints
 
-__all__ = ["coded", "usable_settings"]
-
-
-def coded(names: list[str]) -> Ints:
-    """Return the place of each name among the different ones in order: [n].
-
-    >>> coded(["SGD", "Adam", "SGD"]).tolist()
-    [1, 0, 1]
-    """
-    places = {name: k for k, name in enumerate(sorted(set(names)))}
-    return np.array([places[name] for name in names], np.int64)
+__all__ = ["usable_settings"]
 
 
 def usable_settings(population: Population) -> Population:
@@ -52,6 +39,6 @@ def _unusable(names: list[str], kept: dict[str, list[str]]) -> str:
     if n_levels > len(names) / 2:
         return f"{n_levels} levels for {len(names)} models"
     for other, levels in kept.items():
-        if len(set(zip(names, levels, strict=True))) == n_levels == len(set(levels)):
+        if n_levels == len(set(levels)) == len(set(zip(names, levels, strict=True))):
             return f"it divides the models exactly as {other} does"
     return ""

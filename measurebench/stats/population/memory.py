@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from measurebench.core.errors import BadInputError
-from measurebench.stats.population.axes import coded
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Ints, n_permutations
 
@@ -51,7 +50,7 @@ def matched_pairs(levels: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]
     >>> matched_pairs({"a": ["x", "x", "y"], "b": ["1", "2", "1"]})
     {'a': (1, 1), 'b': (1, 1)}
     """
-    codes = {axis: coded(names) for axis, names in levels.items()}
+    codes = {axis: _coded(names) for axis, names in levels.items()}
     alike = _pairs_alike(list(codes.values()))
     found = {}
     for axis, own in codes.items():
@@ -59,6 +58,12 @@ def matched_pairs(levels: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]
         n_levels = int(own.max()) + 1
         found[axis] = (pairs, min(pairs, n_levels * (n_levels - 1) // 2))
     return found
+
+
+def _coded(names: list[str]) -> Ints:
+    """Return the place of each name among the different ones in order: [n]; np.unique sorts texts slowly."""
+    places = {name: k for k, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], np.int64)
 
 
 def _pairs_alike(codes: list[Ints], n: int = 0) -> int:
