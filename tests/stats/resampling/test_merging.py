@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from measurebench.stats.resampling import merging
+from measurebench.stats.resampling import pair_counts as pair_counts_module
+from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.resampling.merging import drawn_concordant
-from measurebench.stats.resampling.pair_counts import Drawn, pair_counts
+from measurebench.stats.resampling.pair_counts import Drawn, drawn_concordance, pair_counts, weighted_spearman
 from measurebench.stats.resampling.vectors import ALIGNMENT, BLOCK, aligned
 
 
@@ -47,3 +49,24 @@ def test_aligned_arrays_start_at_a_line_of_the_cache() -> None:
         assert found.ctypes.data % ALIGNMENT == 0
         assert found.shape == shape
         assert not found.any()
+
+
+def test_draws_of_very_many_models_are_counted_in_wider_numbers_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(8)
+    x, y, heavy = rng.integers(0, 20, 90).astype(float), rng.integers(0, 40, 90).astype(float), rng.random(90)
+    units, weights = rng.integers(0, 30, 90), bootstrap_weights(30, 70, 2)
+
+    def found() -> list[np.ndarray]:
+        drawn = Drawn.of(units, weights)
+        counts = pair_counts(x, y, drawn)
+        sums = [counts.concordance, counts.ties_x, counts.ties_y, drawn.total, drawn.cubes]
+        return [*sums, weighted_spearman(x, y, drawn), drawn_concordance(x, y, drawn, heavy), drawn.blocks]
+
+    narrow = found()
+    monkeypatch.setattr(pair_counts_module, "_NARROW", 1)
+    wide = found()
+    assert (narrow[-1].dtype, wide[-1].dtype) == (np.int16, np.int32)
+    for few, many in zip(narrow, wide, strict=True):
+        np.testing.assert_array_equal(few, many)
