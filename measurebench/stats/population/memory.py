@@ -50,14 +50,20 @@ def matched_pairs(levels: Mapping[str, list[str]]) -> dict[str, tuple[int, int]]
     >>> matched_pairs({"a": ["x", "x", "y"], "b": ["1", "2", "1"]})
     {'a': (1, 1), 'b': (1, 1)}
     """
-    coded = {axis: np.unique(names, return_inverse=True)[1] for axis, names in levels.items()}
-    alike = _pairs_alike(list(coded.values()))
+    codes = {axis: _coded(names) for axis, names in levels.items()}
+    alike = _pairs_alike(list(codes.values()))
     found = {}
-    for axis, own in coded.items():
-        pairs = _pairs_alike([codes for name, codes in coded.items() if name != axis], len(own)) - alike
+    for axis, own in codes.items():
+        pairs = _pairs_alike([other for name, other in codes.items() if name != axis], len(own)) - alike
         n_levels = int(own.max()) + 1
         found[axis] = (pairs, min(pairs, n_levels * (n_levels - 1) // 2))
     return found
+
+
+def _coded(names: list[str]) -> Ints:
+    """Return the place of each name among the different ones in order: [n]; np.unique sorts texts slowly."""
+    places = {name: k for k, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], np.int64)
 
 
 def _pairs_alike(codes: list[Ints], n: int = 0) -> int:

@@ -302,7 +302,7 @@ def _duplicates(table: pd.DataFrame, axes: Sequence[str], run: str) -> dict[int,
     one out would take rows by their outcome, those of runs that did not overfit.
     """
     repeated = table.duplicated("model_id", keep="first")
-    same = table.duplicated(keep="first")
+    same = table.duplicated(keep="first") if repeated.any() else repeated  # equal rows have equal names
     if (conflicting := table.loc[repeated & ~same, "model_id"]).size:
         raise BadInputError("model_id", "each model once", f"{conflicting.iloc[0]!r} on rows that differ")
     reasons = {int(i): "the same row again" for i in table.index[same]}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -38,8 +39,13 @@ def radius_number(value: Any) -> float | None:
     """
     if value is None or (isinstance(value, float) and value != value):
         return None
+    return _number(str(value).replace(" ", ""))
+
+
+@lru_cache(maxsize=1024)
+def _number(text: str) -> float | None:
     try:
-        return float(Fraction(str(value).replace(" ", "")))
+        return float(Fraction(text))
     except (ValueError, ZeroDivisionError):
         return None
 

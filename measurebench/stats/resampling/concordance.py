@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from measurebench.stats.resampling.compiled import LANES
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.permuted_kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
 
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
 # The bits of n models take n^2 / 8 bytes a measure, and pay for themselves from a few versions of the target on.
-_MOST_BITS, _AT_A_TIME, _MANY = 2000, 8, 8
+_MOST_BITS, _MANY = 2000, 8
 
 _SPARSE = 8  # times as many ranks as models take longer to count than to sort
 
@@ -50,9 +51,9 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
     if len(targets) <= _MANY or xs.shape[1] > _MOST_BITS:
         permuted_concordance(orders, ends, targets, by_target, signs)
         return signs
-    for start in range(0, len(xs), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        below = np.empty((xs.shape[1], len(orders[part]), xs.shape[1] // 64 + 1), np.uint64)
+    for start in range(0, len(xs), LANES):
+        part = slice(start, start + LANES)
+        below = np.zeros((xs.shape[1], xs.shape[1] // 64 + 1, LANES), np.uint64)
         models_below(orders[part], ends[part], below)
         permuted_bits(below, targets, by_target, signs[part])
     return signs

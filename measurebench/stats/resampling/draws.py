@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.digests import seed_from
+from measurebench.stats.resampling.drawn_units import drawn_units
+from measurebench.stats.resampling.exchange_kernels import donate, exchange, turn_pairs
 
 __all__ = [
     "NORMAL_FROM",
@@ -74,11 +76,9 @@ def bootstrap_weights_double(n_units: int, draws: int, seed: int) -> Floats:
 
 
 @lru_cache(maxsize=16)
-def _drawn_units(n_units: int, draws: int, seed: int) -> Ints | Bytes:
+def _drawn_units(n_units: int, draws: int, seed: int) -> Bytes:
     """Return the counts, in bytes where they fit, so that measures with values on other models find them again."""
-    chances = np.full(n_units, 1 / n_units)
-    counts = np.random.default_rng(seed).multinomial(n_units, chances, size=draws)
-    return counts.astype(np.uint8) if counts.max(initial=0) < 2**8 else counts
+    return drawn_units(n_units, draws, seed)
 
 
 def percentile_interval(draws: Floats, level: float = 0.95, expanded: int = 0) -> tuple[float, float]:
@@ -154,12 +154,15 @@ def permutation_p(statistic: float, permuted: Floats, n_models: int = 0) -> floa
     permutations, so that p-values are not bounded by the number of draws.
     """
     defined = permuted[np.isfinite(permuted)]
-    if not np.isfinite(statistic) or not len(defined) or np.ptp(defined) < 1e-12:
+    if not math.isfinite(statistic) or not len(defined) or float(defined.max() - defined.min()) < 1e-12:
         return float("nan")
     if n_models >= NORMAL_FROM:
         from scipy.special import ndtr
 
-        tail = float(2 * ndtr(-abs(statistic - defined.mean()) / defined.std(ddof=1)))
+        # The mean and standard deviation of numpy, to the last digit, without what its functions do besides.
+        mean = np.add.reduce(defined) / len(defined)
+        squares = np.add.reduce((defined - mean) ** 2)
+        tail = float(2 * ndtr(-abs(statistic - mean) / math.sqrt(squares / (len(defined) - 1))))
         return max(tail, float(np.finfo(np.float64).tiny))
     return float((1 + np.count_nonzero(np.abs(defined) >= abs(statistic) - 1e-12)) / (1 + len(defined)))
 
@@ -187,26 +190,23 @@ def exchanges(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
             continue
         sizes = np.tile(np.unique(stratum, return_counts=True)[1], len(own))
         inside = _reordered(sizes, draws, rng).reshape(draws, *own.shape)
-        taken = np.take_along_axis(inside, np.argsort(keys, axis=1)[:, :, None], 1)
-        result[:, own.ravel()] = own.ravel()[taken].reshape(draws, -1)
+        exchange(own[None], np.argsort(keys, axis=1)[None], inside, result)
     for alike in by_shape.values():
         own, keys = np.stack([rows for rows, _ in alike]), np.stack([keys for _, keys in alike])
-        shuffled = own[np.arange(len(alike))[:, None, None], np.argsort(keys, axis=2)]
-        result[:, own.ravel()] = shuffled.swapaxes(0, 1).reshape(draws, -1)
+        exchange(own, np.argsort(keys, axis=2), np.empty((0, *own.shape[1:]), np.int64), result)
     return result
 
 
 def _reordered(sizes: Ints, draws: int, rng: np.random.Generator) -> Ints:
     """Return places [draws, n] of n things that lie part by part, each part in a random order; ``sizes`` [parts]."""
-    n, part = int(sizes.sum()), np.repeat(np.arange(len(sizes)), sizes)
-    places = np.arange(n)
-    if sizes.max() == 1:
-        return np.broadcast_to(places, (draws, n))
+    n = int(sizes.sum())
     if sizes.max() > 2:
-        return np.argsort(part + rng.random((draws, n)), axis=1)
-    first = np.cumsum(sizes) - sizes
-    turned = rng.integers(0, 2, (draws, len(sizes)), dtype=np.int8)[:, part] & (sizes[part] == 2)
-    return np.where(turned, 2 * first[part] + 1 - places, places)
+        return np.argsort(np.repeat(np.arange(len(sizes)), sizes) + rng.random((draws, n)), axis=1)
+    if sizes.max() == 1:
+        return np.tile(np.arange(n), (draws, 1))
+    places = np.empty((draws, n), np.int64)
+    turn_pairs(rng.integers(0, 2, (draws, len(sizes)), dtype=np.int8), sizes, places)
+    return places
 
 
 def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
@@ -221,7 +221,7 @@ def moves(strata: Ints, units: Ints, draws: int, seed: int) -> Ints:
     result = np.tile(np.arange(len(units)), (draws, 1))
     for stratum in np.unique(strata[strata >= 0]):
         rows = np.flatnonzero(strata == stratum)
-        result[:, rows] = rows[donations(units[rows], draws, seed_from("stratum", int(stratum), seed))]
+        _donate(rows, units[rows], seed_from("stratum", int(stratum), seed), result)
     return result
 
 
@@ -235,13 +235,15 @@ def donations(units: Ints, draws: int, seed: int) -> Ints:
     A fixed order inside the units would keep, in every draw, what the kind of checkpoint does to both: then tau is
     tested against that, its interval against 0, and the p-value depends on the names by which rows are sorted.
     """
-    order = np.argsort(units, kind="stable")
-    _, first, sizes = np.unique(units[order], return_index=True, return_counts=True)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    place = np.arange(len(units)) - first[owner]
-    rng = np.random.default_rng(seed)
-    donors = np.argsort(rng.random((draws, len(sizes)), dtype=np.float32), axis=1)[:, owner]
-    models = np.take_along_axis(_reordered(sizes, draws, rng), first[donors] + place % sizes[donors], 1)
     result = np.empty((draws, len(units)), np.int64)
-    result[:, order] = order[models]
+    _donate(np.arange(len(units)), units, seed, result)
     return result
+
+
+def _donate(rows: Ints, units: Ints, seed: int, result: Ints) -> None:
+    """Write the donations among these rows, of these units, [models] each, into ``result`` [draws, n]."""
+    order = np.argsort(units, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(units[order]) != 0])
+    sizes, rng = np.diff(np.r_[first, len(units)]), np.random.default_rng(seed)
+    donors = np.argsort(rng.random((len(result), len(sizes)), dtype=np.float32), axis=1)
+    donate(donors, _reordered(sizes, len(result), rng), sizes, first, rows[order], result)

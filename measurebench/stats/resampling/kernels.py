@@ -1,6 +1,6 @@
-"""Counts of concordant pairs in n log n steps, for many bootstrap draws at once.
+"""Sums over pairs of models in n log n steps, for many bootstrap draws at once.
 
-All kernels take the models in the order of one quantity and look each one up among those that came before it by the
+The kernels take the models in the order of one quantity and look each one up among those that came before it by the
 rank of the other (Knight 1966). Models of equal value are looked up before any of them is entered, so that ties count
 nothing. Sums are of whole numbers and exact, whatever the order.
 """
@@ -10,24 +10,19 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.compiled import compiled
+from measurebench.stats.resampling.vectors import BLOCK
 
 __all__ = [
-    "BLOCK",
-    "drawn_concordance",
+    "drawn_cubes",
     "drawn_spearman",
     "drawn_ties",
     "heavy_concordance",
     "heavy_ties",
     "in_blocks",
+    "own_concordant",
     "own_pairs",
     "row_concordance",
 ]
-
-BLOCK = 256
-"""Bootstrap draws that are counted side by side: of more, the trees would leave the cache."""
-
-PART = 64
-"""Those of them that are counted side by side with 64 bits each."""
 
 A = np.ndarray[Any, Any]
 
@@ -42,75 +37,36 @@ def in_blocks(weights: A, blocks: A) -> None:
 
 
 @compiled
-def drawn_concordance(order: A, ends: A, rank: A, local: A, blocks: A, own: A, counted: A, sums: A) -> None:
-    """Sum w_i w_j sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, into ``sums`` [blocks, BLOCK].
-
-    ``order`` [n] lists the models by x, ``ends`` [n] is 1 where a value of x is the last of its kind, ``rank`` [n] is
-    the dense rank of y, ``local`` [n] the unit; ``blocks`` [blocks, units, BLOCK] are the weights. Pairs of one unit,
-    ``own`` [units], count w instead of w^2. The sums are kept in a binary indexed tree (Fenwick 1994) of the weights'
-    type, which must hold the size of a draw; ``counted`` [BLOCK] must hold its square.
-    """
-    n, n_ranks = len(order), rank.max() + 1
-    tree, held = np.empty((n_ranks + 1, BLOCK), blocks.dtype), np.empty((n_ranks, BLOCK), blocks.dtype)
-    inserted, less = np.empty(BLOCK, blocks.dtype), np.empty(BLOCK, blocks.dtype)
-    for block in range(len(blocks)):
-        weights, total = blocks[block], sums[block]
-        tree[:] = 0
-        held[:] = 0
-        inserted[:] = 0
-        counted[:] = 0
-        first = 0
-        for k in range(n):
-            i = order[k]
-            g = rank[i]
-            at, w = held[g], weights[local[i]]
-            for b in range(BLOCK):
-                less[b] = at[b] - inserted[b]
-            while g > 0:
-                row = tree[g]
-                for b in range(BLOCK):
-                    less[b] += 2 * row[b]
-                g -= g & -g
-            for b in range(BLOCK):
-                counted[b] += np.int32(w[b]) * np.int32(less[b])
-            if ends[k]:
-                for j in range(first, k + 1):
-                    i = order[j]
-                    g = rank[i]
-                    at, w = held[g], weights[local[i]]
-                    for b in range(BLOCK):
-                        at[b] += w[b]
-                        inserted[b] += w[b]
-                    g += 1
-                    while g <= n_ranks:
-                        row = tree[g]
-                        for b in range(BLOCK):
-                            row[b] += w[b]
-                        g += g & -g
-                first = k + 1
+def _signed(tree: A, held: A, inserted: A, rank: int, signed: A) -> None:
+    """Sum the weights of smaller rank less those of larger rank among the models entered, into ``signed`` [BLOCK]."""
+    at = held[rank]
+    for b in range(BLOCK):
+        signed[b] = at[b] - inserted[b]
+    while rank > 0:
+        row = tree[rank]
         for b in range(BLOCK):
-            total[b] = 2 * np.float64(counted[b])
-        for unit in range(len(own)):
-            if own[unit]:
-                w = weights[unit]
-                for b in range(BLOCK):
-                    total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
+            signed[b] += 2 * row[b]
+        rank -= rank & -rank
 
 
 @compiled
 def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A, own: A, sums: A) -> None:
-    """Sum w_i w_j (h_i + h_j) / 2 sign sign over ordered pairs in every draw; see ``drawn_concordance``.
+    """Sum w_i w_j (h_i + h_j) / 2 sign(x_i - x_j) sign(y_i - y_j) over ordered pairs, into ``sums`` [blocks, BLOCK].
 
-    ``heavy`` [n] is h.
+    ``order`` [n] lists the models by x, ``ends`` [n] is 1 where a value of x is the last of its kind, ``rank`` [n] is
+    the dense rank of y, ``local`` [n] the unit, ``heavy`` [n] is h; ``blocks`` [blocks, units, BLOCK] are the weights.
+    Pairs of one unit, ``own`` [units], count w instead of w^2.
+
+    A pair counts h_i in one order and h_j in the other, so that each model counts h_i w_i times a whole number: the sum
+    of w_j sign(y_i - y_j) over smaller x less that over larger x. The latter is what is left of the sum over all models
+    when those up to x_i are entered. The sums are kept in a binary indexed tree (Fenwick 1994) of the weights' type,
+    which must hold the size of a draw.
     """
     n, n_ranks = len(order), rank.max() + 1
-    # Twice a row: first the sums of w, then those of w h.
-    tree, held = np.empty((n_ranks + 1, 2 * PART)), np.empty((n_ranks, 2 * PART))
-    inserted, less, entry = np.empty(2 * PART), np.empty(2 * PART), np.empty(2 * PART)
-    for part in range(len(blocks) * BLOCK // PART):
-        block, place = part * PART // BLOCK, part * PART % BLOCK
-        mine = slice(place, place + PART)
-        weights, total = blocks[block], sums[block][mine]
+    tree, held = np.empty((n_ranks + 1, BLOCK), blocks.dtype), np.empty((n_ranks, BLOCK), blocks.dtype)
+    inserted, signed = np.empty(BLOCK, blocks.dtype), np.empty(BLOCK, blocks.dtype)
+    for block in range(len(blocks)):
+        weights, total = blocks[block], sums[block]
         tree[:] = 0
         held[:] = 0
         inserted[:] = 0
@@ -118,39 +74,49 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
         first = 0
         for k in range(n):
             i = order[k]
-            g = rank[i]
-            at, w, h = held[g], weights[local[i]][mine], heavy[i]
-            for b in range(2 * PART):
-                less[b] = at[b] - inserted[b]
-            while g > 0:
-                row = tree[g]
-                for b in range(2 * PART):
-                    less[b] += 2 * row[b]
-                g -= g & -g
-            for b in range(PART):
-                total[b] += w[b] * (h * less[b] + less[PART + b])
-            if ends[k]:
+            _signed(tree, held, inserted, rank[i], signed)
+            alone = ends[k] and first == k
+            w, h = weights[local[i]], (1 + alone) * heavy[i]
+            for b in range(BLOCK):
+                total[b] += h * w[b] * signed[b]
+            if not ends[k]:
+                continue
+            for j in range(first, k + 1):
+                g, w = rank[order[j]], weights[local[order[j]]]
+                at = held[g]
+                for b in range(BLOCK):
+                    at[b] += w[b]
+                    inserted[b] += w[b]
+                g += 1
+                while g <= n_ranks:
+                    row = tree[g]
+                    for b in range(BLOCK):
+                        row[b] += w[b]
+                    g += g & -g
+            if not alone:
                 for j in range(first, k + 1):
                     i = order[j]
-                    g = rank[i]
-                    at, w, h = held[g], weights[local[i]][mine], heavy[i]
-                    for b in range(PART):
-                        entry[b] = w[b]
-                        entry[PART + b] = h * w[b]
-                    for b in range(2 * PART):
-                        at[b] += entry[b]
-                        inserted[b] += entry[b]
-                    g += 1
-                    while g <= n_ranks:
-                        row = tree[g]
-                        for b in range(2 * PART):
-                            row[b] += entry[b]
-                        g += g & -g
-                first = k + 1
+                    _signed(tree, held, inserted, rank[i], signed)
+                    w, h = weights[local[i]], heavy[i]
+                    for b in range(BLOCK):
+                        total[b] += h * w[b] * signed[b]
+            first = k + 1
+        # From here on ``held`` is the sum over all models of w_j sign(y_i - y_j), by rank, and ``signed`` that below.
+        for b in range(BLOCK):
+            signed[b] = -inserted[b]
+        for g in range(n_ranks):
+            at = held[g]
+            for b in range(BLOCK):
+                signed[b] += at[b]
+                at[b], signed[b] = signed[b], signed[b] + at[b]
+        for i in range(n):
+            at, w, h = held[rank[i]], weights[local[i]], heavy[i]
+            for b in range(BLOCK):
+                total[b] -= h * w[b] * at[b]
         for unit in range(len(own)):
             if own[unit] != 0:
-                w = weights[unit][mine]
-                for b in range(PART):
+                w = weights[unit]
+                for b in range(BLOCK):
                     total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
 
 
@@ -158,27 +124,51 @@ def heavy_concordance(order: A, ends: A, rank: A, local: A, heavy: A, blocks: A,
 def drawn_ties(order: A, ends: A, local: A, blocks: A, own: A, sums: A) -> None:
     """Sum w_i w_j over ordered pairs of different models of equal values, into ``sums`` [blocks, BLOCK].
 
-    ``order`` and ``ends`` [tied] list the models by value, at least those that share it; ``own`` [units] are the pairs
-    of one unit among them, models with themselves too, which count w.
+    ``order`` and ``ends`` [n] list the models by value, at least those that share it. Pairs of one unit count w; so do
+    as many further pairs of each unit as ``own`` [units] says, less their w^2. ``sums`` are whole numbers of a type
+    that holds the square of a draw's size.
     """
-    group = np.empty(BLOCK, np.int32)
+    pairs, once, seen = own.copy(), np.zeros(len(own), np.int64), np.zeros(len(own), np.int64)
+    tied, last, n_tied, first = np.empty(len(order), np.int64), np.empty(len(order), np.bool_), 0, 0
+    for k in range(len(order)):
+        if not ends[k]:
+            continue
+        size, unit, start = k + 1 - first, local[order[k]], n_tied
+        if size > 1:
+            for j in range(first, k + 1):
+                mine = local[order[j]]
+                pairs[mine] += 2 * seen[mine]
+                seen[mine] += 1
+                tied[n_tied], last[n_tied] = mine, j == k
+                n_tied += 1
+            if seen[unit] == size:  # all of one unit, such as a checkpoint that was saved twice
+                once[unit] += size * (size - 1)
+                pairs[unit] -= size * (size - 1)
+                n_tied = start
+            for j in range(first, k + 1):
+                seen[local[order[j]]] = 0
+        first = k + 1
+    group = np.empty(BLOCK, sums.dtype)
     for block in range(len(blocks)):
         weights, total = blocks[block], sums[block]
         total[:] = 0
         group[:] = 0
-        for k in range(len(order)):
-            w = weights[local[order[k]]]
+        for k in range(n_tied):
+            unit = tied[k]
             for b in range(BLOCK):
-                group[b] += w[b]
-            if ends[k]:
-                for b in range(BLOCK):
-                    total[b] += np.float64(group[b]) * (group[b] - 1)
-                    group[b] = 0
+                total[b] += 2 * group[b] * weights[unit, b]
+                group[b] += weights[unit, b]
+            if last[k]:
+                group[:] = 0
         for unit in range(len(own)):
-            if own[unit]:
-                w = weights[unit]
+            inside, count = pairs[unit], once[unit]
+            if inside:
                 for b in range(BLOCK):
-                    total[b] -= np.float64(w[b]) * (w[b] - 1) * own[unit]
+                    group[b] = weights[unit, b]
+                    total[b] -= group[b] * (group[b] - 1) * inside
+            if count:
+                for b in range(BLOCK):
+                    total[b] += count * weights[unit, b]
 
 
 @compiled
@@ -207,6 +197,20 @@ def heavy_ties(order: A, ends: A, local: A, heavy: A, blocks: A, own: A, sums: A
 
 
 @compiled
+def own_concordant(members: A, starts: A, x: A, y: A, own: A) -> None:
+    """Count the concordant pairs of each unit, unordered, into ``own`` [units]; see ``own_pairs``."""
+    for unit in range(len(own)):
+        count = 0
+        for a in range(starts[unit], starts[unit + 1]):
+            i = members[a]
+            for b in range(starts[unit], a):
+                j = members[b]
+                count += (x[i] > x[j]) & (y[i] > y[j])
+                count += (x[i] < x[j]) & (y[i] < y[j])
+        own[unit] = count
+
+
+@compiled
 def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
     """Sum (h_i + h_j) / 2 sign(x_i - x_j) sign(y_i - y_j) over the ordered pairs of each unit, into ``own`` [units].
 
@@ -224,58 +228,83 @@ def own_pairs(members: A, starts: A, x: A, y: A, heavy: A, own: A) -> None:
 
 
 @compiled
-def _drawn_ranks(order: A, ends: A, local: A, weights: A, place: int, size: A, doubled: A, spread: A) -> None:
-    """Write twice the centred mid-ranks among the drawn models, into ``doubled`` [n, PART], and their spread."""
-    before, group, mine = np.zeros(PART), np.zeros(PART), slice(place, place + PART)
-    for b in range(PART):
-        spread[b] = size[b] * size[b] * size[b]
-    first = 0
-    for k in range(len(order)):
-        w = weights[local[order[k]]][mine]
-        for b in range(PART):
-            group[b] += w[b]
-        if ends[k]:
-            for j in range(first, k + 1):
-                row = doubled[order[j]]
-                for b in range(PART):
-                    row[b] = 2 * before[b] + group[b] - size[b]
-            for b in range(PART):
-                spread[b] -= group[b] * group[b] * group[b]
-                before[b] += group[b]
-                group[b] = 0
-            first = k + 1
-    for b in range(PART):
-        spread[b] /= 12
+def drawn_cubes(sizes: A, blocks: A, sums: A) -> None:
+    """Sum w^3 over the models, of which each unit has ``sizes`` [units], into ``sums`` [blocks, BLOCK]."""
+    for block in range(len(blocks)):
+        weights, total = blocks[block], sums[block]
+        total[:] = 0
+        for unit in range(len(sizes)):
+            w, models = weights[unit], np.float64(sizes[unit])
+            for b in range(BLOCK):
+                v = np.float64(w[b])
+                total[b] += v * v * v * models
 
 
 @compiled
-def drawn_spearman(order_x: A, ends_x: A, order_y: A, ends_y: A, local: A, blocks: A, products: A, spreads: A) -> None:
-    """Sum w times both centred mid-ranks in every draw, and multiply the sums of their squares: [blocks, BLOCK] each.
+def _drawn_ranks(order: A, ends: A, local: A, weights: A, size: A, ranks: A, tied: A) -> None:
+    """Write twice the centred mid-ranks among the drawn models into ``ranks`` [n, BLOCK].
 
-    Twice the ranks are whole numbers, so that the products are exact.
+    Adds to ``tied`` [BLOCK] the cubes of groups of equal values, less those of their models.
     """
-    n = len(order_x)
-    ranks_x, ranks_y = np.empty((n, PART)), np.empty((n, PART))
-    spread_x, spread_y, size = np.empty(PART), np.empty(PART), np.empty(PART)
-    for part in range(len(blocks) * BLOCK // PART):
-        block, place = part * PART // BLOCK, part * PART % BLOCK
-        mine = slice(place, place + PART)
-        weights, total = blocks[block], products[block][mine]
+    before, group = -size, np.zeros(BLOCK, size.dtype)
+    first = 0
+    for k in range(len(order)):
+        i, unit = order[k], local[order[k]]
+        if ends[k] and first == k:
+            for b in range(BLOCK):
+                ranks[i, b] = before[b] + weights[unit, b]
+            for b in range(BLOCK):
+                before[b] += 2 * weights[unit, b]
+            first = k + 1
+        elif first == k:
+            for b in range(BLOCK):
+                group[b] = weights[unit, b]
+        else:
+            for b in range(BLOCK):  # (g + w)^3 = g^3 + w^3 + 3 g w (g + w)
+                w = weights[unit, b]
+                both = np.float64(np.int32(group[b]) * np.int32(w))
+                group[b] += w
+                tied[b] += 3 * both * np.float64(group[b])
+            if ends[k]:
+                for j in range(first, k + 1):
+                    i = order[j]
+                    for b in range(BLOCK):
+                        ranks[i, b] = before[b] + group[b]
+                for b in range(BLOCK):
+                    before[b] += 2 * group[b]
+                first = k + 1
+
+
+@compiled
+def drawn_spearman(
+    order_x: A, ends_x: A, order_y: A, ends_y: A, sizes: A, local: A, blocks: A, products: A, tied: A
+) -> None:
+    """Sum w times both centred mid-ranks in every draw, into ``products`` [blocks, BLOCK].
+
+    ``tied`` [2, blocks, BLOCK] sums the cubes of groups of equal values less those of their models, of x and of y;
+    ``sizes`` [units] are the numbers of models. Twice a rank is a whole number of at most the size of a draw, which the
+    type of the weights must hold; the products are exact.
+    """
+    n, kind = len(order_x), blocks.dtype
+    ranks_x, ranks_y, size = np.empty((n, BLOCK), kind), np.empty((n, BLOCK), kind), np.empty(BLOCK, kind)
+    tied[:] = 0
+    for block in range(len(blocks)):
+        weights, total = blocks[block], products[block]
         size[:] = 0
-        for i in range(n):
-            w = weights[local[i]][mine]
-            for b in range(PART):
-                size[b] += w[b]
-        _drawn_ranks(order_x, ends_x, local, weights, place, size, ranks_x, spread_x)
-        _drawn_ranks(order_y, ends_y, local, weights, place, size, ranks_y, spread_y)
+        for unit in range(len(sizes)):
+            w, models = weights[unit], sizes[unit]
+            for b in range(BLOCK):
+                size[b] += w[b] * models
+        _drawn_ranks(order_x, ends_x, local, weights, size, ranks_x, tied[0, block])
+        _drawn_ranks(order_y, ends_y, local, weights, size, ranks_y, tied[1, block])
         total[:] = 0
         for i in range(n):
-            w, of_x, of_y = weights[local[i]][mine], ranks_x[i], ranks_y[i]
-            for b in range(PART):
-                total[b] += w[b] * of_x[b] * of_y[b]
-        for b in range(PART):
+            unit = local[i]
+            for b in range(BLOCK):
+                weighted = np.int32(weights[unit, b]) * np.int32(ranks_x[i, b])
+                total[b] += np.float64(weighted) * np.float64(ranks_y[i, b])
+        for b in range(BLOCK):
             total[b] /= 4
-            spreads[block, place + b] = spread_x[b] * spread_y[b]
 
 
 @compiled

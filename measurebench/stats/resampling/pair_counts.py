@@ -9,6 +9,8 @@ import numpy as np
 from measurebench.stats.resampling import kernels
 from measurebench.stats.resampling.concordance import concordance_of, ranks_of
 from measurebench.stats.resampling.draws import Bools, Floats, Ints, Singles
+from measurebench.stats.resampling.merging import drawn_concordant
+from measurebench.stats.resampling.vectors import BLOCK, aligned
 
 __all__ = [
     "Counts",
@@ -49,14 +51,14 @@ class Ordered:
         ordered = values[order]
         return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
 
-    @property
-    def tied(self) -> tuple[Ints, Bools]:
-        """``order`` and ``ends`` of the models alone that share their value with another: [tied]."""
+    @cached_property
+    def shared(self) -> Bools:
+        """Whether each of the models in order shares its value with another: [n]."""
         shared = ~self.ends
-        shared[1:] |= ~self.ends[:-1]
-        return self.order[shared], self.ends[shared]
+        shared[1:] |= shared[:-1].copy()
+        return shared
 
-    @property
+    @cached_property
     def rank(self) -> Ints:
         """The dense rank of each value, equal ones sharing one: [n]."""
         rank = np.empty(len(self.order), np.int64)
@@ -104,9 +106,17 @@ class Drawn:
     def blocks(self) -> Counts:
         """How often each unit was drawn, in blocks of draws, the last filled with zeros: [blocks, units, BLOCK]."""
         found: np.ndarray[Any, Any] = weights_in_blocks(self.weights) if self.in_blocks is None else self.in_blocks
-        if found.shape[1] > self.n_units:
-            found = np.take(found, self.present, axis=1)  # rows side by side, as indexing would not leave them
-        return found.astype(np.int16, copy=False) if self.is_narrow else found.astype(np.int32, copy=False)
+        kind = np.int16 if self.is_narrow else np.int32
+        if found.shape[1] == self.n_units and found.dtype == kind:
+            return found
+        result = aligned((len(found), self.n_units, BLOCK), kind)
+        result[:] = found if found.shape[1] == self.n_units else np.take(found, self.present, axis=1)
+        return result
+
+    @cached_property
+    def most(self) -> tuple[float, float]:
+        """The number of models in the largest draw, and how often it holds a unit at most."""
+        return float(self.size.max(initial=0.0)), float(self.blocks.max(initial=0))
 
     @cached_property
     def is_narrow(self) -> bool:
@@ -137,14 +147,30 @@ class Drawn:
         return np.asarray(self.all_weights @ sizes, dtype=np.float64)
 
     @cached_property
+    def cubes(self) -> Floats:
+        """The cube of each draw's size less the cubes of how often each model was drawn: [draws]."""
+        sums = np.empty((len(self.blocks), BLOCK))
+        kernels.drawn_cubes(self.sizes, self.blocks, sums)
+        return np.asarray(self.size * self.size * self.size - self.kept(sums))
+
+    @cached_property
     def total(self) -> Floats:
         """How many ordered pairs of models each draw counts, models with themselves too: [draws]."""
-        sums = np.empty((len(self.blocks), kernels.BLOCK))
-        own = self.sizes.astype(np.float64) ** 2
-        kernels.drawn_ties(np.empty(0, np.int64), np.empty(0, np.bool_), self.local, self.blocks, own, sums)
-        return self.kept(sums) + self.size**2
+        return self._tied(np.empty(0, np.int64), np.empty(0, np.bool_), self.sizes**2) + self.size**2
 
-    def kept(self, sums: Floats) -> Floats:
+    def tied(self, order: Ints, ends: Bools) -> Floats:
+        """Count the ordered pairs of equal values, models with themselves too: [draws].
+
+        ``order`` and ``ends`` list the models by value, at least those that share it.
+        """
+        return self.size if ends.all() else self._tied(order, ends, np.zeros_like(self.sizes)) + self.size
+
+    def _tied(self, order: Ints, ends: Bools, own: Ints) -> Floats:
+        sums = np.empty((len(self.blocks), BLOCK), np.int32 if self.is_narrow else np.int64)
+        kernels.drawn_ties(order, ends, self.local, self.blocks, own.astype(sums.dtype), sums)
+        return self.kept(sums).astype(np.float64)
+
+    def kept(self, sums: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return sums [blocks, BLOCK] as [draws]."""
         return sums.reshape(-1)[: len(self.all_weights)]
 
@@ -153,7 +179,7 @@ def weights_in_blocks(weights: Singles) -> Counts:
     """Return weights [draws, units] as the kernels take them, the last block filled: [blocks, units, BLOCK]."""
     draws, units = weights.shape
     kind = np.int16 if float(weights.max(initial=0.0)) <= _NARROW else np.int32
-    filled = np.zeros((-(-draws // kernels.BLOCK), units, kernels.BLOCK), kind)
+    filled = aligned((-(-draws // BLOCK), units, BLOCK), kind)
     kernels.in_blocks(weights, filled)
     return filled
 
@@ -198,37 +224,45 @@ def pair_counts(
 
     The ``ties`` of x and of y, and the dense rank of y, are not found again where they are given.
     """
-    by_x = Ordered.of(x)
-    return PairCounts(
-        drawn_concordance(x, y, drawn, by_x=by_x, rank_y=rank_y),
-        drawn.total,
-        drawn.size,
-        ties(x, drawn, by_value=by_x) if ties_x is None else ties_x,
-        ties(y, drawn) if ties_y is None else ties_y,
-    )
+    by_x, rank = Ordered.of(x), ranks_of(y) if rank_y is None else rank_y
+    ties_x = ties(x, drawn, by_value=by_x) if ties_x is None else ties_x
+    ties_y = ties(y, drawn) if ties_y is None else ties_y
+    # A pair is concordant, discordant, or tied in x or y or both: concordant less discordant ones follow from the rest.
+    concordant, ties_both = _concordant(x, by_x, rank, drawn)
+    concordance = 4 * concordant - (drawn.total - ties_x - ties_y + ties_both)
+    return PairCounts(concordance, drawn.total, drawn.size, ties_x, ties_y)
 
 
-def drawn_concordance(
-    x: Floats,
-    y: Floats,
-    drawn: Drawn,
-    heavy: Floats | None = None,
-    by_x: Ordered | None = None,
-    rank_y: Ints | None = None,
-) -> Floats:
+def _concordant(x: Floats, by_x: Ordered, rank: Ints, drawn: Drawn) -> tuple[Floats, Floats]:
+    """Count the unordered concordant pairs, and the ordered ones that are tied in both x and y: [draws] each.
+
+    x: [n]; ``rank`` [n] is the dense rank of y.
+    """
+    own = np.empty(drawn.n_units, np.int64)
+    kernels.own_concordant(drawn.members, drawn.starts, x, rank, own)
+    order, ties_both = by_x.order, drawn.size
+    if not by_x.ends.all():  # of equal x the largest y comes first
+        inside, group = order[by_x.shared], np.cumsum(by_x.ends[by_x.shared])
+        n_ranks = int(rank.max()) + 1
+        both = np.r_[0, group[:-1]] * n_ranks + (n_ranks - 1 - rank[inside])
+        by_both = np.argsort(both)
+        order = order.copy()
+        order[by_x.shared] = inside[by_both]
+        ties_both = drawn.tied(inside[by_both], np.r_[np.diff(both[by_both]) != 0, True])
+    counts = drawn_concordant(rank[order], drawn.local[order], own, drawn.blocks, drawn.most)
+    return drawn.kept(counts).astype(np.float64), ties_both
+
+
+def drawn_concordance(x: Floats, y: Floats, drawn: Drawn, heavy: Floats | None = None) -> Floats:
     """Sum sign(x_i - x_j) sign(y_i - y_j) over ordered pairs in every draw, as ``PairCounts`` counts them: [draws].
 
     x, y: [n]. With ``heavy`` [n] each pair is multiplied by the mean of its models' entries.
     """
-    by_x, rank = by_x or Ordered.of(x), ranks_of(y) if rank_y is None else rank_y
-    own, sums = np.empty(drawn.n_units), np.empty((len(drawn.blocks), kernels.BLOCK))
-    each = np.ones(len(x)) if heavy is None else heavy
-    kernels.own_pairs(drawn.members, drawn.starts, x, y, each, own)
     if heavy is None:
-        counted = np.empty(kernels.BLOCK, np.int32 if drawn.is_narrow else np.float64)
-        kernels.drawn_concordance(by_x.order, by_x.ends, rank, drawn.local, drawn.blocks, own, counted, sums)
-    else:
-        kernels.heavy_concordance(by_x.order, by_x.ends, rank, drawn.local, heavy, drawn.blocks, own, sums)
+        return pair_counts(x, y, drawn).concordance
+    by_x, own, sums = Ordered.of(x), np.empty(drawn.n_units), np.empty((len(drawn.blocks), BLOCK))
+    kernels.own_pairs(drawn.members, drawn.starts, x, y, heavy, own)
+    kernels.heavy_concordance(by_x.order, by_x.ends, ranks_of(y), drawn.local, heavy, drawn.blocks, own, sums)
     return drawn.kept(sums)
 
 
@@ -281,9 +315,13 @@ def weighted_spearman(x: Floats, y: Floats, drawn: Drawn) -> Floats:
     (N^3 - N - sum of t^3 - t over ties) / 12.
     """
     by_x, by_y = Ordered.of(x), Ordered.of(y)
-    products, spreads = np.empty((2, len(drawn.blocks), kernels.BLOCK))
-    kernels.drawn_spearman(by_x.order, by_x.ends, by_y.order, by_y.ends, drawn.local, drawn.blocks, products, spreads)
-    return ratio(drawn.kept(products), np.sqrt(drawn.kept(spreads)))
+    products, tied = np.empty((len(drawn.blocks), BLOCK)), np.empty((2, len(drawn.blocks), BLOCK))
+    sizes = drawn.sizes.astype(drawn.blocks.dtype)
+    kernels.drawn_spearman(
+        by_x.order, by_x.ends, by_y.order, by_y.ends, sizes, drawn.local, drawn.blocks, products, tied
+    )
+    spread_x, spread_y = ((drawn.cubes - drawn.kept(each)) / 12 for each in tied)
+    return ratio(drawn.kept(products), np.sqrt(spread_x * spread_y))
 
 
 def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
@@ -299,12 +337,12 @@ def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
     return float(values[0]), values[1:]
 
 
-def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles) -> Floats:
+def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles | Floats) -> Floats:
     """Return the squared Pearson correlation of x and y in every draw, from weighted moments: [draws]."""
     dx, dy = _unit_scale(x), _unit_scale(y)
     moments = np.stack([np.ones(len(x)), dx, dy, dx * dx, dy * dy, dx * dy])
     by_unit = np.stack([np.bincount(units, m, minlength=weights.shape[1]) for m in moments], axis=1)
-    n, sx, sy, sxx, syy, sxy = (weights.astype(np.float64) @ by_unit).T
+    n, sx, sy, sxx, syy, sxy = (weights.astype(np.float64, copy=False) @ by_unit).T
     vx, vy = np.maximum(n * sxx - sx**2, 0.0), np.maximum(n * syy - sy**2, 0.0)
     floor = 1e-12 * n**2
     return ratio((n * sxy - sx * sy) ** 2, np.where((vx > floor) & (vy > floor), vx * vy, 0.0))
@@ -337,28 +375,14 @@ def ties(values: Floats, drawn: Drawn, heavy: Floats | None = None, by_value: Or
     by_value = by_value or Ordered.of(values)
     if heavy is not None:
         return _heavy_ties(by_value, drawn, heavy)
-    order, ends = by_value.tied
-    if not len(order):
-        return drawn.size
-    own = _own_ties(order, ends, drawn)
-    sums = np.empty((len(drawn.blocks), kernels.BLOCK))
-    kernels.drawn_ties(order, ends, drawn.local, drawn.blocks, own, sums)
-    return drawn.kept(sums) + drawn.size
-
-
-def _own_ties(order: Ints, ends: Bools, drawn: Drawn) -> Floats:
-    """Count the ordered pairs of equal values inside each unit, among models in order [k]: [units]."""
-    group: Ints = np.cumsum(ends) - ends
-    cell, members = np.unique(drawn.local[order] * len(order) + group, return_counts=True)
-    sums = np.bincount(cell // len(order), members.astype(np.float64) ** 2, minlength=drawn.n_units)
-    return np.asarray(sums, dtype=np.float64)
+    return drawn.tied(by_value.order, by_value.ends)
 
 
 def _heavy_ties(by_value: Ordered, drawn: Drawn, heavy: Floats) -> Floats:
     rank = by_value.rank
     key = drawn.local * (int(rank.max()) + 1) + rank
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
-    own, sums = np.bincount(drawn.local, counts[group] * heavy), np.empty((len(drawn.blocks), kernels.BLOCK))
+    own, sums = np.bincount(drawn.local, counts[group] * heavy), np.empty((len(drawn.blocks), BLOCK))
     kernels.heavy_ties(by_value.order, by_value.ends, drawn.local, heavy, drawn.blocks, own, sums)
     return drawn.kept(sums)
 

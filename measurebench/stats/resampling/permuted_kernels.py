@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.core.compiled import compiled
-from measurebench.stats.resampling.compiled import ones_in
+from measurebench.stats.resampling.compiled import add_shared_bits, ones_in
 
 __all__ = ["models_below", "moved_signs", "permuted_bits", "permuted_concordance", "sort_ranks"]
 
@@ -98,17 +98,20 @@ def sort_ranks(targets: A, ordered: A) -> None:
 
 @compiled
 def models_below(orders: A, ends: A, below: A) -> None:
-    """Set bit j of ``below`` [n, measures, words] for the models j of a smaller value than model i.
+    """Set bit j of ``below`` [n, words, LANES], which is zero, for the models j of a smaller value than model i.
 
-    ``orders`` and ``ends`` [measures, n] list the models by measure, as in ``permuted_concordance``.
+    ``orders`` and ``ends`` [measures, n] list the models by measure, as in ``permuted_concordance``; LANES measures at
+    most, and the lanes of the others stay zero.
     """
     n_measures, n = orders.shape
-    words, one = np.zeros(below.shape[2], np.uint64), np.uint64(1)
+    words, one = np.zeros(below.shape[1], np.uint64), np.uint64(1)
     for m in range(n_measures):
         words[:] = 0
         first = 0
         for k in range(n):
-            below[orders[m, k], m, :] = words
+            mine = below[orders[m, k]]
+            for w in range(len(words)):
+                mine[w, m] = words[w]
             if ends[m, k]:
                 for j in range(first, k + 1):
                     i = orders[m, j]
@@ -117,34 +120,24 @@ def models_below(orders: A, ends: A, below: A) -> None:
 
 
 @compiled
-def _shared_bits(mine: A, seen: A) -> Any:
-    """Count the bits set in both rows of words."""
-    count = np.int64(0)
-    for w in range(len(seen)):
-        count += np.int64(ones_in(mine[w] & seen[w]))
-    return count
-
-
-@compiled
 def permuted_bits(below: A, targets: A, sorted_targets: A, signs: A) -> None:
     """Sum sign(x_i - x_j) sign(t_i - t_j) over ordered pairs, into ``signs`` [measures, versions].
 
-    The same as ``permuted_concordance`` by another way, faster for up to some thousand models: ``below`` [n, measures,
-    words] has the models of smaller x as bits (``models_below``), and those of a smaller target are bits that grow as
+    The same as ``permuted_concordance`` by another way, faster for up to some thousand models: ``below`` [n, words,
+    LANES] has the models of smaller x as bits (``models_below``), and those of a smaller target are bits that grow as
     the models are taken in its order. A pair is concordant where both bits are set. Of two models with equal targets
     that differ in x, one is below the other: such a pair counts once, beside the twice of a concordant one.
     """
-    n, n_measures, n_words = below.shape
+    n, n_words, n_lanes = below.shape
     one, everything = np.uint64(1), np.full(n_words, ~np.uint64(0))
-    untied, total = np.zeros(n_measures, np.int64), np.zeros(n_measures, np.int64)
+    untied = np.zeros(n_lanes, np.int64)
     for i in range(n):
-        for m in range(n_measures):
-            untied[m] += _shared_bits(below[i, m], everything)
-    seen = np.zeros(n_words, np.uint64)
+        add_shared_bits(untied, below[i], everything)
+    seen, counts = np.zeros(n_words, np.uint64), np.zeros((2, n_lanes), np.int64)
     for version in range(len(targets)):
         target, ordered = targets[version], sorted_targets[version]
         seen[:] = 0
-        total[:] = -untied
+        counts[:] = 0
         start = 0
         while start < n:
             stop = start + 1
@@ -152,25 +145,25 @@ def permuted_bits(below: A, targets: A, sorted_targets: A, signs: A) -> None:
                 stop += 1
             # Few equal targets are compared pair by pair; of many, what they add is counted by words as well.
             few = stop - start <= n_words
+            into = counts[np.int64(few)]
             for k in range(start, stop):
-                mine = below[ordered[k]]
-                for m in range(n_measures):
-                    total[m] += (1 + few) * _shared_bits(mine[m], seen)
+                add_shared_bits(into, below[ordered[k]], seen)
             for k in range(start, stop):
                 i = ordered[k]
                 seen[i >> 6] |= one << np.uint64(i & 63)
-            for k in range(start, stop):
-                i = ordered[k]
-                mine, word, bit = below[i], i >> 6, np.uint64(i & 63)
-                if few:
+            if not few:
+                for k in range(start, stop):
+                    add_shared_bits(into, below[ordered[k]], seen)
+            elif stop > start + 1:
+                for k in range(start, stop):
+                    i = ordered[k]
+                    mine, word, bit = below[i], i >> 6, np.uint64(i & 63)
                     for other in range(k + 1, stop):
                         j = ordered[other]
                         theirs, word_j, bit_j = below[j], j >> 6, np.uint64(j & 63)
-                        for m in range(n_measures):
-                            total[m] += np.int64(((theirs[m, word] >> bit) | (mine[m, word_j] >> bit_j)) & one)
-                else:
-                    for m in range(n_measures):
-                        total[m] += _shared_bits(mine[m], seen)
+                        for m in range(n_lanes):
+                            once = ((theirs[word, m] >> bit) | (mine[word_j, m] >> bit_j)) & one
+                            counts[0, m] += np.int64(once)
             start = stop
-        for m in range(n_measures):
-            signs[m, version] = 2 * total[m]
+        for m in range(len(signs)):
+            signs[m, version] = 2 * (counts[0, m] + 2 * counts[1, m] - untied[m])

@@ -74,7 +74,7 @@ class Inside:
         rows = self.level.rows
         if len(rows) < 2:
             return np.full((len(samples), len(permuted)), NAN)
-        return concordance_sums(np.stack([s.x[rows] for s in samples]), permuted[:, rows])
+        return concordance_sums(np.stack([s.x[rows] for s in samples]), np.take(permuted, rows, axis=1))
 
     @property
     def is_small(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.resampling.concordance import ranks_of
+from measurebench.stats.resampling.concordance import concordance_sums, ranks_of
 from measurebench.stats.resampling.draws import (
     Floats,
     Ints,
@@ -176,7 +176,8 @@ class Sample:
     @cached_property
     def point(self) -> PairCounts:
         """The pairs of the table itself: one entry."""
-        return point_counts(self.x, self.cohort.y)
+        concordance = float(concordance_sums(self.x[None], self.cohort.rank_y[None])[0, 0])
+        return point_counts(self.x, self.cohort.y, concordance, self.cohort.point_ties_y)
 
     @cached_property
     def concordance(self) -> float:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from measurebench.stats.resampling.concordance import concordance_sums, ranks_of
 from measurebench.stats.resampling.draws import Floats, Ints, bootstrap_p, percentile_interval
 from measurebench.stats.resampling.intervals import FEW_UNITS, why_no_interval
 from measurebench.stats.resampling.pair_counts import pair_counts, partial_tau, point_counts, ties
@@ -39,13 +40,20 @@ class Control:
         return ties(self.z, self.cohort.drawn)
 
     @cached_property
+    def rank(self) -> Ints:
+        """The control's dense rank: [n]."""
+        return ranks_of(self.z)
+
+    @cached_property
     def with_target(self) -> tuple[Floats, Floats]:
         """tau_b of the control and the target: in the table [1], and in every draw."""
         return self.with_measure(self.cohort.y, self.cohort.ties_y)
 
     def with_measure(self, x: Floats, ties_x: Floats) -> tuple[Floats, Floats]:
         """Return tau_b of the control and x [n]: in the table [1], and in every draw."""
-        return point_counts(x, self.z).tau_b, pair_counts(x, self.z, self.cohort.drawn, ties_x, self.ties).tau_b
+        concordance = float(concordance_sums(x[None], self.rank[None])[0, 0])
+        draws = pair_counts(x, self.z, self.cohort.drawn, ties_x, self.ties, self.rank)
+        return point_counts(x, self.z, concordance).tau_b, draws.tau_b
 
 
 @statistic(
@@ -85,7 +93,7 @@ def _partial(sample: Sample, control: Control, taus: Floats) -> Estimate:
         reason = f"{name} orders the measure or the target completely"
         return Estimate("partial_tau", name, "", n, n_pairs(n), NAN, reason=reason)
     if known is not sample:
-        taus = pair_counts(known.x, cohort.y, cohort.drawn, known.ties_x, cohort.ties_y).tau_b
+        taus = pair_counts(known.x, cohort.y, cohort.drawn, known.ties_x, cohort.ties_y, cohort.rank_y).tau_b
     if (n_units := cohort.drawn.n_units) < FEW_UNITS:
         reason = f"{n_units} units are too few for an interval or a test of a partial tau"
         return Estimate("partial_tau", name, "", n, n_pairs(n), float(point), reason=reason)

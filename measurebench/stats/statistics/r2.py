@@ -24,7 +24,7 @@ def r2(sample: Sample, asked: Asked) -> list[Estimate]:  # noqa: ARG001 - every 
     cohort = sample.cohort
     own, ones = np.arange(sample.n), np.ones((1, sample.n), np.float32)
     point = weighted_r2(sample.x, cohort.y, own, ones)[0]
-    draws = weighted_r2(sample.x, cohort.y, cohort.units, cohort.draws.weights)
+    draws = weighted_r2(sample.x, cohort.y, cohort.units, cohort.draws.weights_double)
     row = bootstrapped("r2", "", "", sample, point, draws, NAN)
     untested = "an R2 is not tested against zero; see the slope of the simple regression"
     return [replace(row, reason=untested) if row.reason == "no unit can be exchanged" else row]

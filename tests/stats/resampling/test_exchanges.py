@@ -71,6 +71,9 @@ def test_units_are_drawn_as_numpy_draws_them(n_units: int) -> None:
 def test_counts_beyond_a_byte_are_kept_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     # A single unit is drawn once at most; so many draws of one unit no table has, but nothing must wrap around.
     class Fixed:
+        def random(self, n: int) -> np.ndarray:
+            return np.full(n, 2.0)  # beyond any sum of probabilities: left to the multinomial
+
         def multinomial(self, _n: int, _chances: np.ndarray, **_: int) -> np.ndarray:
             return np.array([[300, 0], [0, 300]])
 
