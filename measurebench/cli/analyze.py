@@ -10,6 +10,7 @@ from measurebench.cli.analysis_words import tell, tell_audit, tell_claims
 from measurebench.cli.printing import say, say_table
 from measurebench.cli.table_options import Defense, Id, Measures, Settings, Target, chosen_columns, column_names
 from measurebench.core.errors import BadInputError
+from measurebench.core.scipy_import import import_scipy_stats
 
 if TYPE_CHECKING:
     from measurebench.stats import Analysis
@@ -85,6 +86,7 @@ def analyze(
     joined, as `export` joins them. For what cannot be computed the reason is given.
     """
     gc.set_threshold(_OBJECTS)
+    import_scipy_stats()
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
     from measurebench.store.joining import infos_of_sources, read_sources
