@@ -96,10 +96,23 @@ def conditional_information(sample: Sample, cells: Cells, below: Singles | None 
 
 def _smaller(y: Ints, indicator: Singles) -> Singles:
     """Count for each model, cell by cell, the models of smaller y [n]: [n, cells]."""
-    counts, y = np.empty(indicator.shape, np.float32), y.astype(np.int32)
+    return _counted(np.zeros(len(y), np.int64), y, indicator)
+
+
+def _counted(x: Ints, y: Ints, indicator: Singles) -> Singles:
+    """Count for each model, cell by cell, the models of smaller y whose x is smaller too, or 0: [n, cells].
+
+    The models are taken by their y, so that only those before one are compared with it. Whole numbers, and exact.
+    """
+    order = np.argsort(y, kind="stable")
+    x, y, indicator = x[order].astype(np.int32), y[order].astype(np.int32), indicator[order]
+    counts = np.empty(indicator.shape, np.float32)
     for start in range(0, len(y), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        counts[part] = (y[part, None] > y).astype(np.float32) @ indicator
+        stop = min(start + _AT_A_TIME, len(y))
+        smaller = y[start:stop, None] > y[:stop]
+        if x.any():
+            smaller &= x[start:stop, None] > x[:stop]
+        counts[order[start:stop]] = smaller.astype(np.float32) @ indicator[:stop]
     return counts
 
 
@@ -108,11 +121,9 @@ def _above(x: Ints, y: Ints, indicator: Singles, below: Singles) -> tuple[Single
 
     ``below`` [n, cells] counts those of smaller y, x and y [n] are ranks. The counts are whole numbers and exact.
     """
-    agree, x, y = np.empty(indicator.shape, np.float32), x.astype(np.int32), y.astype(np.int32)
-    for start in range(0, len(x), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        agree[part] = ((x[part, None] > x) & (y[part, None] > y)).astype(np.float32) @ indicator
+    agree = _counted(x, y, indicator)
     disagree = below - agree
+    x, y = x.astype(np.int32), y.astype(np.int32)
     shared = np.flatnonzero(np.bincount(x)[x] > 1)
     beside = indicator[shared]
     for start in range(0, len(shared), _AT_A_TIME):
