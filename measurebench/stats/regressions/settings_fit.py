@@ -144,7 +144,7 @@ class Beside:
         train, test = split
         basis = design.basis(y, train)
         both = np.column_stack([y, x])
-        center = both[train].mean(axis=0)
+        center = basis.here @ both / len(train)
         truth = both[test] - center
         ridge = _Ridge.of(basis, (both - center) * basis.here[:, None])
         best = ridge.best(len(train) - 1 - basis.span.rank)
@@ -301,8 +301,8 @@ class _Basis:
         if not scale > 0:
             return None
         first = np.clip(first / scale, -1, 1)
-        bent = np.stack([first**2, first**3], axis=1)
-        return np.asarray(bent - bent[train].mean(axis=0))
+        bent = np.stack([first * first, first * first * first], axis=1)
+        return np.asarray(bent - self.here @ bent / len(train))
 
     def at(self, models: Ints) -> Floats:
         """Return the columns of models, less their means over those fitted on: [models, mains + pairs + bent]."""
