@@ -122,9 +122,10 @@ def analyze(
 def _import_statistics() -> None:
     """Import what an analysis needs without a search for unreachable objects among all that is made meanwhile."""
     gc.disable()
-    from measurebench.core.scipy_import import import_scipy_stats
+    from measurebench.core.quick_imports import import_scipy_stats, import_statsmodels
 
     import_scipy_stats()
+    import_statsmodels()
     import measurebench.stats  # noqa: F401 - for what it imports
 
     if "torch" not in sys.modules:  # of a plugin; __main__ says why

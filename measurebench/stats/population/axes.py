@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from measurebench.stats.population.population import UNSTATED, Population
 
 __all__ = ["usable_settings"]
@@ -40,9 +38,7 @@ def _unusable(names: list[str], kept: dict[str, list[str]]) -> str:
         return f"every model has {names[0]!r}"
     if n_levels > len(names) / 2:
         return f"{n_levels} levels for {len(names)} models"
-    own = np.unique(names, return_inverse=True)[1]
     for other, levels in kept.items():
-        pairs = np.unique(np.stack([own, np.unique(levels, return_inverse=True)[1]]), axis=1).shape[1]
-        if pairs == n_levels == len(set(levels)):
+        if n_levels == len(set(levels)) == len(set(zip(names, levels, strict=True))):
             return f"it divides the models exactly as {other} does"
     return ""

@@ -108,10 +108,20 @@ def _of_cohort(
 
 
 def _mid_ranks(x: Floats) -> Floats:
+    ranks = _ranks(x)
+    return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
+
+
+def _ranks(x: Floats) -> Floats:
+    """Return the ranks of x [n] from 1 on, ties sharing their mean rank."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(x)
-    return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
+    with np.errstate(invalid="ignore"):  # of values beyond all whole numbers
+        places = x.astype(np.int64)
+    if not (places == x).all() or places.min(initial=0) < 0 or places.max(initial=0) > len(x):
+        return np.asarray(rankdata(x))
+    counts = np.bincount(places)  # the places of levels, of which there are few, are counted instead of sorted
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
 
 
 def _splits(population: Population, rows: Ints, axis: str, draws: Draws) -> list[list[Split]]:

@@ -319,7 +319,8 @@ def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Floats:
 
 def _signs(match: Matching, rank: Ints, moved: Ints) -> Floats:
     signs = np.empty((len(moved), len(match.i)))
-    moved_signs(rank, moved, match.i, match.j, signs)
+    short = np.uint16 if len(rank) <= 2**16 else np.uint32  # as few bytes as the number of models allows, to be read
+    moved_signs(rank.astype(np.int32), moved, match.i.astype(short), match.j.astype(short), signs)
     return signs
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions import settings_fit
-from measurebench.stats.regressions.added import _division_errors, _interval
+from measurebench.stats.regressions.added import _division_errors, _interval, _ranks
 from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, folds
 from tests.stats.tables import grid
 
@@ -183,3 +183,9 @@ def test_the_error_of_the_divisions_has_students_t_for_their_number() -> None:
     from measurebench.stats.regressions.added import _REPEATS, DIVISION_T
 
     assert pytest.approx(stats.t.ppf(0.975, _REPEATS - 1), abs=1e-9) == DIVISION_T
+
+
+def test_ranks_that_are_counted_are_those_that_are_sorted() -> None:
+    rng = np.random.default_rng(0)
+    for x in (rng.integers(0, 7, 50).astype(float), rng.normal(size=50), rng.integers(-3, 3, 50) * 1e300, np.zeros(5)):
+        np.testing.assert_array_equal(_ranks(x), stats.rankdata(x))
