@@ -38,7 +38,7 @@ def jackknife_covariance(
         if np.linalg.eigvalsh(left).min() < _DECIDES:
             return None
         missed = np.linalg.solve(left, residuals[rows][..., None])[..., 0]
-        shifts.append(np.einsum("gi,gik->gk", missed, solved[rows]))
+        shifts.append(np.einsum("gi,gik->gk", missed, design[rows]) @ inverse)
     moved = np.concatenate(shifts)
     return np.asarray((len(moved) - 1) / len(moved) * (moved.T @ moved))
 
