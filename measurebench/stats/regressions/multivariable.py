@@ -85,7 +85,7 @@ def _lasso_cv(x: Floats, y: Floats, units: Ints, seed: int) -> Any:
         # At every penalty scikit-learn would look again at inner products that it has made itself.
         path = staticmethod(partial(LassoCV.path, check_input=False))
 
-    # With "auto" the last fit would do without inner products, in ten times as long.
+    # With "auto" the last fit would do without inner products, which takes longer.
     return Unchecked(cv=_folds(units, seed), alphas=30, max_iter=5000, precompute=True).fit(x, y)
 
 

@@ -270,11 +270,11 @@ class _Basis:
         columns = design.apart
         mean, inner = columns.among(train, here)
         n_mains = columns.n_mains
-        if np.linalg.matrix_rank(inner[:n_mains, :n_mains], _NOTHING, hermitian=True) < n_mains:
-            columns = design.whole
-            mean, inner = columns.among(train, here)
         mains = (columns.mains - mean[:n_mains]) * here[:, None]
         span = _Span.of_inner(mains, inner[:n_mains, :n_mains])
+        if span.rank < n_mains:
+            columns = design.whole
+            mean, inner = columns.among(train, here)
         along, pairs = span.solve.T @ inner[:n_mains, n_mains:], inner[n_mains:, n_mains:]
         none = np.empty((len(y), 0))
         first = cls(columns, here, mean, span, none, along, _spectrum(pairs - along.T @ along))
