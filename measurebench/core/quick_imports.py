@@ -1,8 +1,9 @@
 """Imports libraries for a command, without parts of them that no command uses."""
 
 import sys
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["import_scipy_stats", "import_statsmodels"]
 
@@ -15,8 +16,7 @@ def import_scipy_stats() -> None:
     it is.
     """
     try:
-        from scipy._lib import _array_api as array_api
-
+        array_api: Any = import_module("scipy._lib._array_api")
         parser = array_api.FunctionDoc
     except (ImportError, AttributeError):
         return
@@ -47,7 +47,7 @@ def import_statsmodels() -> None:
     """
     skipped = "formulaic" not in sys.modules and find_spec("patsy") is not None
     if skipped:
-        sys.modules["formulaic"] = None  # type: ignore[assignment] - as Python itself marks what is not to be found
+        cast("dict[str, Any]", sys.modules)["formulaic"] = None  # Python then says that there is no such module
     try:
         import statsmodels.regression.linear_model  # noqa: F401 - for what it imports
     finally:
