@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,18 +101,28 @@ def _of_cohort(
             x[:, k] = _mid_ranks(refit(design, rows, split))
         return x
 
-    for variant, axis in variants:
-        rounds = _splits(population, rows, axis, draws)
-        for name, row in zip(usable, _gains(design, y, columns, units, rounds, draws), strict=True):
+    missed = [_missed(design, y, columns, _splits(population, rows, axis, draws)) for _, axis in variants]
+    for (variant, axis), found, sums in zip(variants, missed, _drawn(missed, units, draws), strict=True):
+        for name, row in zip(usable, _gains(found, sums, n_units), strict=True):
             result[name].append(_row(name, variant, axis, len(rows), n_units) | row)
     return result
 
 
 def _mid_ranks(x: Floats) -> Floats:
+    ranks = _ranks(x)
+    return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
+
+
+def _ranks(x: Floats) -> Floats:
+    """Return the ranks of x [n] from 1 on, ties sharing their mean rank."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(x)
-    return np.asarray((ranks - ranks.mean()) / max(1e-300, float(ranks.std())))
+    with np.errstate(invalid="ignore"):  # of values beyond all whole numbers
+        places = x.astype(np.int64)
+    if not (places == x).all() or places.min(initial=0) < 0 or places.max(initial=0) > len(x):
+        return np.asarray(rankdata(x))
+    counts = np.bincount(places)  # the places of levels, of which there are few, are counted instead of sorted
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
 
 
 def _splits(population: Population, rows: Ints, axis: str, draws: Draws) -> list[list[Split]]:
@@ -132,45 +143,64 @@ def _splits(population: Population, rows: Ints, axis: str, draws: Draws) -> list
     return [[(train, test) for train, test in splits if len(test)]]
 
 
-def _gains(
-    design: Design,
-    y: Floats,
-    columns: Callable[[Split], Floats],
-    units: Ints,
-    rounds: list[list[Split]],
-    draws: Draws,
-) -> list[dict[str, Any]]:
-    """Return the mean squared errors and the gain of every measure, whose values for a split ``columns`` gives."""
+@dataclass(frozen=True)
+class _Missed:
+    """Squared errors of the models that were predicted, the mean over the divisions into folds.
+
+    ``each`` [n, 1 + measures] is that of the settings alone, then that beside each measure, 0 where ``known`` [n] says
+    that a model was never predicted. ``by_round`` [rounds, 1 + measures] sums them division by division. ``reason``
+    says why there are none.
+    """
+
+    each: Floats
+    known: Any
+    by_round: Floats
+    reason: str = ""
+
+
+def _missed(design: Design, y: Floats, columns: Callable[[Split], Floats], rounds: list[list[Split]]) -> _Missed:
+    """Predict the models that each split holds out, by the settings and by them and each measure, [n, measures].
+
+    ``columns`` gives the values of the measures for a split.
+    """
     n, m = columns(rounds[0][0]).shape
-    alone, beside, counted = np.zeros(n), np.zeros((n, m)), np.zeros(n)
-    by_round = np.zeros((len(rounds), 1 + m))
+    each, counted, by_round = np.zeros((n, 1 + m)), np.zeros(n), np.zeros((len(rounds), 1 + m))
     for k, splits in enumerate(rounds):
         for split in splits:
             if len(split[0]) < FEW_UNITS or np.ptp(y[split[0]]) == 0:
                 continue
             found = Beside.predicted(design, y, columns(split), split)
-            alone[split[1]] += found.alone
-            beside[split[1]] += found.beside
+            errors = np.column_stack([found.alone, found.beside])
+            each[split[1]] += errors
             counted[split[1]] += 1
-            by_round[k] += [found.alone.sum(), *found.beside.sum(axis=0)]
-    if not counted.any() or not alone.sum() > 0:
-        reason = "too few models are left to fit on" if not counted.any() else "the settings determine the target"
-        return [{"reason": reason}] * m
+            by_round[k] += errors.sum(axis=0)
     known = counted > 0
-    each = np.where(known, 1 / np.maximum(counted, 1), 0.0)
-    alone, beside = alone * each, beside * each[:, None]
+    reason = "" if each[:, 0].sum() > 0 else "the settings determine the target"
+    reason = reason if known.any() else "too few models are left to fit on"
+    return _Missed(each * np.where(known, 1 / np.maximum(counted, 1), 0.0)[:, None], known, by_round, reason)
+
+
+def _drawn(missed: list[_Missed], units: Ints, draws: Draws) -> list[Floats]:
+    """Return the sums of squared errors in every draw of units, [draws, 1 + measures] each; ``units`` [n]."""
     n_all = draws.weights.shape[1]
-    by_unit = np.stack([np.bincount(units, column, minlength=n_all) for column in [alone, *beside.T]], axis=1)
-    sums = draws.weights_double @ by_unit
+    columns = np.concatenate([found.each for found in missed], axis=1).T
+    by_unit = np.stack([np.bincount(units, column, minlength=n_all) for column in columns], axis=1)
+    return np.split(draws.weights_double @ by_unit, len(missed), axis=1)  # all at once: the weights are read once
+
+
+def _gains(missed: _Missed, sums: Floats, n_units: int) -> list[dict[str, Any]]:
+    """Return the mean squared errors and the gain of every measure; ``sums`` are those of ``_drawn``."""
+    if missed.reason:
+        return [{"reason": missed.reason}] * (sums.shape[1] - 1)
     shares = 1 - sums[:, 1:] / np.where(sums[:, :1] > 0, sums[:, :1], np.nan)
-    mse, with_measure = alone.sum() / known.sum(), beside.sum(axis=0) / known.sum()
-    errors = _division_errors(by_round)
+    means = missed.each.sum(axis=0) / missed.known.sum()
+    errors = _division_errors(missed.by_round)
     rows = []
-    for k in range(m):
-        gain, error = float(1 - with_measure[k] / mse), float(errors[k])
-        low, high, reason = _interval(gain, shares[:, k], len(np.unique(units)), error)
+    for k, with_measure in enumerate(means[1:].tolist()):
+        gain, error = 1 - with_measure / float(means[0]), float(errors[k])
+        low, high, reason = _interval(gain, shares[:, k], n_units, error)
         gain = 0.0 if low == high == 0 else gain  # apart from rounding
-        values = {"mse_settings": float(mse), "mse_with": float(with_measure[k]), "division_error": error}
+        values = {"mse_settings": float(means[0]), "mse_with": with_measure, "division_error": error}
         rows.append(values | {"gain": gain, "ci_low": low, "ci_high": high, "reason": reason})
     return rows
 

@@ -76,7 +76,7 @@ def fit(y: Floats, design: Floats, units: Ints) -> Fit:
 
 def _clustered(plain: Any, units: Ints, n_units: int) -> Any:
     """Return a fit with the jackknife's errors, or CV1 where a coefficient rests on one unit alone."""
-    covariance = jackknife_covariance(plain.model.exog, plain.resid, units)
+    covariance = jackknife_covariance(plain.model.exog, plain.resid, units, plain.normalized_cov_params)
     if covariance is None:
         return plain.get_robustcov_results("cluster", groups=units, use_t=True)
     # What statsmodels' clusters lack: its CV1 holds the truth in four of five intervals with a dozen units.
@@ -129,7 +129,7 @@ class Regressions:
 
     def __init__(self, population: Population) -> None:
         self.population = population
-        self._settings: dict[bytes, tuple[Floats, float]] = {}
+        self._settings: dict[bytes, tuple[Floats, Floats, float]] = {}
         self.undefined: list[dict[str, Any]] = []
 
     def settings_only(self) -> list[dict[str, Any]]:
@@ -172,19 +172,20 @@ class Regressions:
         y = self.population.y[rows]
         if reason := _unusable(x[rows], y):
             return self._missing(measure, model, "", len(rows), reason)
-        base, base_r2 = self._base(axes, rows, y)
+        base, spanned, base_r2 = self._base(axes, rows, y)
         z = standardised(x[rows])
         design = np.column_stack([base, z])
-        if reason := _unfit(y, design) or _explained(z, base):
+        if reason := _unfit(y, design) or _explained(z, spanned):
             return self._missing(measure, model, "", len(rows), reason)
         found = fit(y, design, self.population.units[rows])
         return self._row(measure, model, "", found, found.r2 - base_r2, found.slope(design.shape[1] - 1))
 
-    def _base(self, axes: list[str], rows: Ints, y: Floats) -> tuple[Floats, float]:
+    def _base(self, axes: list[str], rows: Ints, y: Floats) -> tuple[Floats, Floats, float]:
+        """Return the dummies of settings, orthonormal columns that span them, and their R2."""
         key = rows.tobytes() + "|".join(axes).encode()
         if key not in self._settings:
             design = dummies(self.population, axes, rows)
-            self._settings[key] = (design, r_squared(y, design))
+            self._settings[key] = (design, np.linalg.qr(design)[0], r_squared(y, design))
         return self._settings[key]
 
     def _interaction(self, measure: str, x: Floats, rows: Ints, names: Any) -> dict[str, Any]:
@@ -281,11 +282,16 @@ def _unusable(x: Floats, y: Floats) -> str:
 def _unfit(y: Floats, design: Floats) -> str:
     if np.ptp(y) == 0:
         return "the target is constant"
+    if len(y) >= design.shape[1] + 2:
+        return ""
     rank = int(np.linalg.matrix_rank(design))
     return f"{rank} coefficients for {len(y)} models" if len(y) < rank + 2 else ""
 
 
-def _explained(z: Floats, base: Floats) -> str:
-    """Say whether the settings determine the measure, so that its slope beside them has no meaning."""
-    left = z - base @ np.linalg.lstsq(base, z, rcond=None)[0]
+def _explained(z: Floats, axes: Floats) -> str:
+    """Say whether the settings determine the measure, so that its slope beside them has no meaning.
+
+    ``axes`` [n, columns] are orthonormal and span the settings.
+    """
+    left = z - axes @ (axes.T @ z)
     return "the settings determine the measure" if float((left**2).mean()) < 1e-10 else ""

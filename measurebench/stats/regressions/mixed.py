@@ -1,7 +1,7 @@
 """A mixed-effects model: one slope, an intercept and a slope of its own for each defense."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,9 @@ def _factor(params: Any) -> Floats | None:
     return factor if np.linalg.svd(factor, compute_uv=False)[-1] ** 2 > 1e-8 else None
 
 
+_Solved = tuple[Floats, Floats, Floats, float, Floats]
+
+
 @dataclass(frozen=True)
 class _Sums:
     """The sums over each group g of a model with the same fixed and random effects X [n, 2].
@@ -113,13 +116,22 @@ class _Sums:
     xy: Floats
     yy: float
     n: int
+    _last: dict[bytes, _Solved] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, y: Floats, design: Floats, names: Any) -> "_Sums":
         parts = [(design[names == g], y[names == g]) for g in np.unique(names)]
         return cls(np.stack([x.T @ x for x, _ in parts]), np.stack([x.T @ v for x, v in parts]), float(y @ y), len(y))
 
-    def _solved(self, factor: Floats) -> tuple[Floats, Floats, Floats, float, Floats]:
+    def _solved(self, factor: Floats) -> _Solved:
+        """Return what ``_solve`` does, once for the likelihood and the score, which the optimiser asks for in turn."""
+        key = factor.tobytes()
+        if key not in self._last:
+            self._last.clear()
+            self._last[key] = self._solve(factor)
+        return self._last[key]
+
+    def _solve(self, factor: Floats) -> _Solved:
         """Return det V, X'V^-1 X and X'V^-1 (y - X b) by group, the sum of r'V^-1 r, and the second summed."""
         cov = factor @ factor.T
         left = np.eye(2) + self.xx @ cov

@@ -20,6 +20,9 @@ _PENALTIES = np.geomspace(1e-6, 1e3, 28)
 # So many models for each column of the settings allow the square and the cube of a first fit besides.
 _ENOUGH = 3
 
+# Rounding makes about 1e-16 of an eigenvalue 0, or 1e-16 of a column that depends on others; true ones are far larger.
+_NOTHING, _NEARLY = 1e-10, 1e-6
+
 # Bytes of fits that are kept for the controls, of which the same models are held out as of the measures.
 _KEPT = 2**27
 
@@ -55,6 +58,25 @@ class Design:
         mains = np.concatenate(single, axis=1) if single else np.empty((len(rows), 0))
         return cls(mains, _rotated(np.concatenate(pairs, axis=1)))
 
+    @cached_property
+    def _mains(self) -> Floats:
+        return _rotated(self.mains - self.mains.mean(axis=0))
+
+    @cached_property
+    def whole(self) -> "_Columns":
+        """The settings in as few columns as they have rank."""
+        return _Columns.of(self._mains, self.pairs - self.pairs.mean(axis=0))
+
+    @cached_property
+    def apart(self) -> "_Columns":
+        """The same without what the mains of all models explain of the pairs: fewer columns yet.
+
+        Where the mains of the models fitted on have full rank, every fit and prediction is the same.
+        """
+        pairs = self.whole.pairs
+        explained = self._mains @ np.linalg.lstsq(self._mains, pairs, rcond=None)[0]
+        return _Columns.of(self._mains, _rotated(pairs - explained))
+
     def basis(self, y: Floats, train: Ints) -> "_Basis":
         """Return what all fits of y [n] on the models ``train`` share, found once while memory is left for it."""
         key = train.tobytes() + y.tobytes()
@@ -81,14 +103,15 @@ class Designs:
         return self._of_all if len(rows) == len(self._population.y) else Design.of(self._population, rows)
 
 
-def _rotated(pairs: Floats) -> Floats:
-    """Return as many columns as the pairs have rank, with the same inner products of all models: [n, rank].
+def _rotated(columns: Floats) -> Floats:
+    """Return as many columns as these have rank, with the same inner products of all models: [n, rank].
 
-    The indicators of pairs of levels overlap: a third to two thirds of the columns are sums of others. Ridge regression
-    depends on the inner products alone, so that nothing changes but the time.
+    The indicators of levels and of their pairs overlap: a third to two thirds of the columns are sums of others. Ridge
+    regression, and least squares of least norm, depend on the inner products alone, so that nothing changes but the
+    time.
     """
-    values, vectors = np.linalg.eigh(pairs.T @ pairs)
-    return np.asarray(pairs @ vectors[:, values > 1e-11 * max(1e-300, float(values.max(initial=0.0)))])
+    values, vectors = np.linalg.eigh(columns.T @ columns)
+    return np.asarray(columns @ vectors[:, values > 1e-11 * max(1e-300, float(values.max(initial=0.0)))])
 
 
 def _one_hot(levels: Ints) -> Floats:
@@ -119,151 +142,225 @@ class Beside:
         since a gap that levels off is no sum of effects: a monotone function of that sum would seem to add to it.
         """
         train, test = split
-        both = np.column_stack([y, x])
-        center = both[train].mean(axis=0)
         basis = design.basis(y, train)
-        mains_test, pairs_test = basis.at(design, test)
-        effects = basis.inverse @ (both[train] - center)
-        ridge = _Ridge.of(basis.pairs, basis.spectrum, both[train] - center - basis.mains @ effects)
-        best = ridge.best(len(train) - 1 - basis.n_mains)
-        fitted = mains_test @ effects
-        alone = fitted[:, 0] + pairs_test @ ridge.coefficients(int(best[0]))[:, 0]
-        beside = np.empty((len(test), x.shape[1]))
+        both = np.column_stack([y, x])
+        center = basis.here @ both / len(train)
         truth = both[test] - center
-        for k in np.unique(np.minimum(best[1:], best[0])):
-            mine = np.flatnonzero(np.minimum(best[1:], best[0]) == k)
-            smooth = fitted + pairs_test @ ridge.coefficients(int(k))
-            slope = ridge.slopes(int(k), mine + 1)
-            missed = truth[:, 1:][:, mine] - smooth[:, 1:][:, mine]
-            beside[:, mine] = (truth[:, :1] - smooth[:, :1] - slope * missed) ** 2
+        ridge = _Ridge.of(basis, (both - center) * basis.here[:, None])
+        best = ridge.best(len(train) - 1 - basis.span.rank)
+        settings = basis.at(test)
+        alone = settings @ ridge.coefficients(int(best[0]), np.array([0]))[:, 0]
+        beside = np.empty((len(test), x.shape[1]))
+        weaker = np.minimum(best[1:], best[0])
+        for k in np.unique(weaker):
+            mine = np.flatnonzero(weaker == k)
+            columns = np.r_[0, mine + 1]
+            missed = truth[:, columns] - settings @ ridge.coefficients(int(k), columns)
+            beside[:, mine] = (missed[:, :1] - ridge.slopes(int(k), mine + 1) * missed[:, 1:]) ** 2
         return cls((truth[:, 0] - alone) ** 2, beside, alone)
 
 
 @dataclass(frozen=True)
-class _First:
-    """A first fit on the settings, whose square and cube stand beside their effects.
+class _Columns:
+    """The settings of all models, less their means: ``both`` [n, mains + pairs], and their inner products ``inner``."""
 
-    ``onto`` [p, q] takes the effects of the settings out of the pairs; ``mains`` [p] and ``pairs`` [q] are the
-    coefficients, ``scale`` the largest fitted value and ``middle`` [2] the mean square and cube of the rest.
+    n_mains: int
+    both: Floats
+    inner: Floats
+
+    @classmethod
+    def of(cls, mains: Floats, pairs: Floats) -> "_Columns":
+        both = np.column_stack([mains, pairs])
+        return cls(mains.shape[1], both, both.T @ both)
+
+    @property
+    def mains(self) -> Floats:
+        """The effects of single settings: [n, mains]."""
+        return self.both[:, : self.n_mains]
+
+    @property
+    def pairs(self) -> Floats:
+        """Those of pairs of settings: [n, pairs]."""
+        return self.both[:, self.n_mains :]
+
+    def among(self, train: Ints, here: Floats) -> tuple[Floats, Floats]:
+        """Return the means of the columns over the models ``train``, and the inner products about these means.
+
+        ``here`` [n] is 1 for these models, else 0. Of many models the others are summed, and taken from the whole.
+        """
+        many = 2 * len(train) > len(here)
+        part = self.both[here == 0] if many else self.both[train]
+        inner, total = part.T @ part, part.sum(axis=0)
+        if many:
+            inner, total = self.inner - inner, -total
+        mean = total / len(train)
+        return mean, inner - len(train) * np.outer(mean, mean)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """What columns span on the models fitted on: ``axes`` [n, rank] orthonormal there, 0 for all other models.
+
+    ``solve`` [columns, rank] makes the coefficients of least squares, those of least norm, of inner products with the
+    axes.
     """
 
-    onto: Floats
-    mains: Floats
-    pairs: Floats
-    scale: float
-    middle: Floats
+    axes: Floats
+    solve: Floats
 
-    def bent(self, mains: Floats, pairs: Floats) -> Floats:
-        """Return the square and the cube for other models, no further out than those fitted on: [models, 2]."""
-        first = mains @ self.mains + (pairs - mains @ self.onto) @ self.pairs
-        first = np.clip(first / self.scale, -1, 1)
-        return np.asarray(np.stack([first**2, first**3], axis=1) - self.middle)
+    @property
+    def rank(self) -> int:
+        """How many of the columns are independent."""
+        return int(self.axes.shape[1])
+
+    @classmethod
+    def of(cls, columns: Floats) -> "_Span":
+        """Take columns [n, p] that are 0 outside of the models fitted on."""
+        axes, sizes, right = np.linalg.svd(columns, full_matrices=False)
+        kept = sizes > 1e-9 * sizes.max(initial=0.0)
+        return cls(axes[:, kept], right[kept].T / sizes[kept])
+
+    @classmethod
+    def of_inner(cls, columns: Floats, inner: Floats) -> "_Span":
+        """Take columns of which the inner products are known, all of them far above rounding or 0."""
+        values, vectors = np.linalg.eigh(inner)
+        kept = values > _NOTHING * values.max(initial=0.0)
+        solve = vectors[:, kept] / np.sqrt(values[kept])
+        return cls(columns @ solve, solve)
+
+    def beside(self, columns: Floats, more: Floats) -> "_Span":
+        """Return the span of these columns and of more [n, few] beside them."""
+        along = self.axes.T @ more
+        rest = more - self.axes @ along
+        again = self.axes.T @ rest  # since once leaves the rounding of what was taken away
+        axes, upper = np.linalg.qr(rest - self.axes @ again)
+        if not np.linalg.svd(upper, compute_uv=False)[-1] > _NEARLY * float(np.linalg.norm(columns)):
+            return _Span.of(np.column_stack([columns, more]))
+        own = np.linalg.inv(upper)
+        solve = np.zeros((len(self.solve) + len(own), self.rank + len(own)))
+        solve[: len(self.solve), : self.rank] = self.solve
+        solve[: len(self.solve), self.rank :] = -self.solve @ ((along + again) @ own)
+        solve[len(self.solve) :, self.rank :] = own
+        return _Span(np.concatenate([self.axes, axes], axis=1), solve)
 
 
 @dataclass(frozen=True)
 class _Basis:
     """All of a fit that depends on the settings, the target and the models fitted on: the same beside every measure.
 
-    ``mains`` [train, p] are the effects of the settings and, with enough models, the square and cube of a first fit;
-    ``inverse`` [p, train] is their generalised inverse and ``n_mains`` their rank. ``pairs`` [train, q] are the pairs
-    of settings without what a constant and the mains explain of them (``onto`` [p, q]), ``spectrum`` the eigenvalues
-    and eigenvectors of their inner products. ``middles`` are the means of settings and of pairs over these models.
+    ``here`` [n] is 1 for the models fitted on, else 0. ``span`` is that of the effects of the settings and, with enough
+    models, of ``bent`` [n, 2], the square and cube of a first fit. ``along`` [rank, q] are the inner products of its
+    axes with the pairs of settings, ``spectrum`` the eigenvalues and eigenvectors of the inner products of what is left
+    of the pairs. ``mean`` is that of the columns over these models.
     """
 
-    middles: tuple[Floats, Floats]
-    first: _First | None
-    mains: Floats
-    inverse: Floats
-    n_mains: int
-    onto: Floats
-    pairs: Floats
+    columns: _Columns
+    here: Floats
+    mean: Floats
+    span: _Span
+    bent: Floats
+    along: Floats
     spectrum: tuple[Floats, Floats]
 
     @classmethod
     def of(cls, design: Design, y: Floats, train: Ints) -> "_Basis":
         """Fit the settings on the models ``train``; y: [n]."""
-        mains, pairs = design.mains[train], design.pairs[train]
-        middles = mains.mean(axis=0), pairs.mean(axis=0)
-        mains, pairs = mains - middles[0], pairs - middles[1]
-        first, bent = _first_fit(mains, pairs, y[train] - float(y[train].mean()))
-        if first is not None:
-            mains = np.column_stack([mains, bent])
-        inverse = np.asarray(np.linalg.pinv(mains, rcond=1e-9), dtype=np.float64)
-        onto = inverse @ pairs
-        left = pairs - mains @ onto
-        rank = round(float(np.trace(inverse @ mains)))
-        return cls(middles, first, mains, inverse, rank, onto, left, _spectrum(left))
+        here = np.zeros(len(y))
+        here[train] = 1.0
+        columns = design.apart
+        mean, inner = columns.among(train, here)
+        n_mains = columns.n_mains
+        mains = (columns.mains - mean[:n_mains]) * here[:, None]
+        span = _Span.of_inner(mains, inner[:n_mains, :n_mains])
+        if span.rank < n_mains:
+            columns = design.whole
+            mean, inner = columns.among(train, here)
+        along, pairs = span.solve.T @ inner[:n_mains, n_mains:], inner[n_mains:, n_mains:]
+        none = np.empty((len(y), 0))
+        first = cls(columns, here, mean, span, none, along, _spectrum(pairs - along.T @ along))
+        bent = first._bent(y, train, design.mains.shape[1])
+        if bent is None:
+            return first
+        span = span.beside(mains, bent * here[:, None])
+        along = span.axes.T @ columns.pairs
+        return cls(columns, here, mean, span, bent, along, _spectrum(pairs - along.T @ along))
 
-    def at(self, design: Design, test: Ints) -> tuple[Floats, Floats]:
-        """Return ``mains`` and ``pairs`` of other models: [test, p], [test, q]."""
-        mains, pairs = design.mains[test] - self.middles[0], design.pairs[test] - self.middles[1]
-        if self.first is not None:
-            mains = np.column_stack([mains, self.first.bent(mains, pairs)])
-        return mains, pairs - mains @ self.onto
+    def _bent(self, y: Floats, train: Ints, n_levels: int) -> Floats | None:
+        """Return the square and the cube of a fit of y on settings and pairs, less their means: [n, 2].
+
+        Other models lie no further out than those fitted on. None where the models are too few for two more columns,
+        or the settings say nothing.
+        """
+        if len(train) < _ENOUGH * n_levels:
+            return None
+        ridge = _Ridge.of(self, ((y - y[train].mean()) * self.here)[:, None])
+        best = ridge.best(len(train) - 1 - n_levels)
+        coefficients = ridge.coefficients(int(best[0]), np.array([0]))[:, 0]
+        first = self.columns.both @ coefficients - self.mean @ coefficients
+        scale = float(np.abs(first[train]).max())
+        if not scale > 0:
+            return None
+        first = np.clip(first / scale, -1, 1)
+        bent = np.stack([first * first, first * first * first], axis=1)
+        return np.asarray(bent - self.here @ bent / len(train))
+
+    def at(self, models: Ints) -> Floats:
+        """Return the columns of models, less their means over those fitted on: [models, mains + pairs + bent]."""
+        return np.column_stack([self.columns.both[models] - self.mean, self.bent[models]])
 
     @property
     def size(self) -> int:
         """How many bytes it takes."""
-        return self.mains.nbytes + self.inverse.nbytes + self.pairs.nbytes
+        return self.span.axes.nbytes + self.bent.nbytes + self.along.nbytes + self.spectrum[1].nbytes
 
 
-def _first_fit(mains: Floats, pairs: Floats, left: Floats) -> tuple[_First | None, Floats]:
-    """Fit the target, less its mean, on settings and pairs; return the fit, and its square and cube [train, 2].
-
-    None, and no columns, where the models are too few for two more, or the settings say nothing.
-    """
-    inverse = np.linalg.pinv(mains, rcond=1e-9)
-    effects, onto = inverse @ left, inverse @ pairs
-    beside = pairs - mains @ onto
-    ridge = _Ridge.of(beside, _spectrum(beside), (left - mains @ effects)[:, None])
-    of_pairs = ridge.coefficients(int(ridge.best(len(left) - 1 - mains.shape[1])[0]))[:, 0]
-    first = mains @ effects + beside @ of_pairs
-    scale = float(np.abs(first).max())
-    if len(left) < _ENOUGH * mains.shape[1] or not scale > 0:
-        return None, np.empty((len(left), 0))
-    first = first / scale
-    bent = np.stack([first**2, first**3], axis=1)
-    middle = bent.mean(axis=0)
-    return _First(onto, effects, of_pairs, scale, middle), bent - middle
-
-
-def _spectrum(pairs: Floats) -> tuple[Floats, Floats]:
-    """Return the eigenvalues above rounding, and the eigenvectors, of the inner products of pairs [train, q]."""
-    values, vectors = np.linalg.eigh(pairs.T @ pairs)
+def _spectrum(inner: Floats) -> tuple[Floats, Floats]:
+    """Return the eigenvalues above rounding, and the eigenvectors, of inner products [q, q]."""
+    values, vectors = np.linalg.eigh(inner)
     kept = values > 1e-9 * max(1e-300, float(values.max(initial=0.0)))
     return values[kept], vectors[:, kept]
 
 
 @dataclass(frozen=True)
 class _Ridge:
-    """Ridge regressions of every column of ``left`` [train, 1 + measures] on the pairs, for every penalty at once."""
+    """Ridge regressions on the pairs, for every penalty at once, of what the span of a basis leaves of columns.
 
+    ``left`` [n, columns] is that, ``effects`` the coefficients of what is gone, ``onto`` [eigenvalues, columns] the
+    inner products of what is left with the pairs, in the directions of their eigenvectors.
+    """
+
+    basis: _Basis
     left: Floats
-    vectors: Floats
-    values: Floats
+    effects: Floats
     onto: Floats
 
     @classmethod
-    def of(cls, pairs: Floats, spectrum: tuple[Floats, Floats], left: Floats) -> "_Ridge":
-        """Take the pairs [train, q] with the ``_spectrum`` of their inner products."""
-        values, vectors = spectrum
-        return cls(left, vectors, values, vectors.T @ (pairs.T @ left))
+    def of(cls, basis: _Basis, both: Floats) -> "_Ridge":
+        """Take columns [n, columns] that are 0 outside of the models fitted on, less their means there."""
+        along = basis.span.axes.T @ both
+        left = both - basis.span.axes @ along
+        return cls(basis, left, basis.span.solve @ along, basis.spectrum[1].T @ (basis.columns.pairs.T @ left))
 
-    @property
+    @cached_property
     def _penalties(self) -> Floats:
-        return np.asarray(_PENALTIES * self.values.max(initial=1.0))
+        return np.asarray(_PENALTIES * self.basis.spectrum[0].max(initial=1.0))
 
-    def _penalty(self, k: int) -> float:
-        return float(self._penalties[k])
+    def _shrunk(self, k: int) -> Floats:
+        """Return the eigenvalues under penalty k, [eigenvalues, 1]."""
+        return np.asarray((self.basis.spectrum[0] + self._penalties[k])[:, None])
 
-    def coefficients(self, k: int) -> Floats:
-        """Return the coefficients of the pairs under penalty k: [pairs, 1 + measures]."""
-        return np.asarray(self.vectors @ (self.onto / (self.values + self._penalty(k))[:, None]))
+    def coefficients(self, k: int, columns: Ints) -> Floats:
+        """Return the coefficients of mains, pairs and bent under penalty k: [mains + pairs + bent, columns]."""
+        basis, n_mains = self.basis, self.basis.columns.n_mains
+        pairs = basis.spectrum[1] @ (self.onto[:, columns] / self._shrunk(k))
+        free = self.effects[:, columns] - basis.span.solve @ (basis.along @ pairs)
+        return np.concatenate([free[:n_mains], pairs, free[n_mains:]])
 
     def best(self, freedom: int) -> Ints:
-        """Return the number of the penalty with the least generalised cross-validation error: [1 + measures]."""
-        shrunk = self.values + self._penalties[:, None]
-        share = self.values / shrunk
+        """Return the number of the penalty with the least generalised cross-validation error: [columns]."""
+        values = self.basis.spectrum[0]
+        shrunk = values + self._penalties[:, None]
+        share = values / shrunk
         # |(I - H) v|^2 with H = U d U', d = s / (s + penalty): |v|^2 - sum (2 d - d^2) (u'v)^2.
         rest = (self.left**2).sum(axis=0) - ((2 - share) / shrunk) @ self.onto**2
         spent = freedom - share.sum(axis=1)[:, None]
@@ -276,12 +373,13 @@ class _Ridge:
         The same as one ridge regression on the pairs and the measure, the measure not penalised (Frisch, Waugh and
         Lovell).
         """
-        weight = 1 / (self.values + self._penalty(k))
+        weight = 1 / self._shrunk(k)
         own, of_y = self.onto[:, columns], self.onto[:, :1]
         x, y = self.left[:, columns], self.left[:, :1]
-        above = (x * y).sum(axis=0) - (own * of_y * weight[:, None]).sum(axis=0)
-        below = (x * x).sum(axis=0) - (own * own * weight[:, None]).sum(axis=0)
-        there = below > 1e-9 * len(x)  # measures have unit variance: the settings determine what is left below this
+        above = (x * y).sum(axis=0) - (own * of_y * weight).sum(axis=0)
+        below = (x * x).sum(axis=0) - (own * own * weight).sum(axis=0)
+        # Measures have unit variance: the settings determine what is left below this.
+        there = below > 1e-9 * float(self.basis.here.sum())
         return np.where(there, above / np.where(there, below, 1.0), 0.0)
 
 

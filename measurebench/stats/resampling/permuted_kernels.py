@@ -70,11 +70,14 @@ def moved_signs(rank: A, moved: A, i: A, j: A, signs: A) -> None:
 
     ``rank`` [n] is that of x, ``moved`` [permutations, n] says whose x each model takes, ``i`` and ``j`` [pairs].
     """
+    own = np.empty_like(rank)
     for draw in range(len(moved)):
-        whose = moved[draw]
+        whose, found = moved[draw], signs[draw]
+        for k in range(len(own)):
+            own[k] = rank[whose[k]]
         for k in range(len(i)):
-            left, right = rank[whose[i[k]]], rank[whose[j[k]]]
-            signs[draw, k] = (left > right) - (left < right)
+            left, right = own[i[k]], own[j[k]]
+            found[k] = (left > right) * 1.0 - (left < right) * 1.0
 
 
 @compiled

@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+_MOST = 2**62  # more combinations could not be numbered by one 64-bit number
+
+
 @dataclass(frozen=True)
 class Matching:
     """All pairs (i, j) of models that agree in every setting but ``axis``: arrays [pairs].
@@ -79,28 +82,42 @@ def matching(axis: str, levels: Mapping[str, list[str]], units: Ints) -> Matchin
 
     ``units`` [n] numbers the training runs. Two levels that are both not stated count as equal.
     """
-    others = [np.unique(names, return_inverse=True)[1] for name, names in levels.items() if name != axis]
-    n = len(units)
-    key = np.stack(others, axis=1) if others else np.zeros((n, 1), np.int64)
-    group = np.unique(key, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-    names, level = np.unique(levels[axis], return_inverse=True)
+    return _matched(axis, {name: np.unique(names, return_inverse=True) for name, names in levels.items()}, units)
+
+
+def _matched(axis: str, levels: Mapping[str, tuple[Any, Ints]], units: Ints) -> Matching:
+    """Return a matching from the levels of every setting and the number of each model's level among them."""
+    group = _combinations([level for name, (_, level) in levels.items() if name != axis], len(units))
+    names, level = levels[axis]
     i, j = _pairs(group, level)
     component = _components(group, units)
-    matched = np.zeros(n, bool)
+    matched = np.zeros(len(units), bool)
     matched[i] = matched[j] = True
     strata = np.where(matched, group, -1)
-    cells = np.stack([component, units, level], axis=1)
-    blocks = np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    blocks = _combinations([component, units, level], len(units))
     return Matching(
         axis, tuple(map(str, names)), i, j, group[i], component[i], level[i], level[j], strata, blocks, units
     )
+
+
+def _combinations(columns: list[Ints], n: int) -> Ints:
+    """Number the combinations of whole numbers from 0 on, [n] each, in the order of the first, then the second: [n]."""
+    found, size = np.zeros(n, np.int64), 1
+    for column in columns:
+        levels = int(column.max(initial=0)) + 1
+        if size * levels > _MOST:
+            found = np.unique(found, return_inverse=True)[1]
+            size = n
+        found, size = found * levels + column, size * levels
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def matchings(asked: Asked) -> list[Matching]:
     """Return the matching of every setting, for the models of a cohort."""
     cohort = asked.cohort
     own = {axis: np.array(names, dtype=object)[cohort.rows].tolist() for axis, names in asked.population.levels.items()}
-    return [matching(axis, own, cohort.units) for axis in own]
+    levels = {axis: np.unique(names, return_inverse=True) for axis, names in own.items()}
+    return [_matched(axis, levels, cohort.units) for axis in levels]
 
 
 def exchanged(asked: Asked) -> list[Ints]:
@@ -302,7 +319,8 @@ def permuted_signs(match: Matching, x: Floats, moved: Ints) -> Floats:
 
 def _signs(match: Matching, rank: Ints, moved: Ints) -> Floats:
     signs = np.empty((len(moved), len(match.i)))
-    moved_signs(rank, moved, match.i, match.j, signs)
+    short = np.uint16 if len(rank) <= 2**16 else np.uint32  # as few bytes as the number of models allows, to be read
+    moved_signs(rank.astype(np.int32), moved, match.i.astype(short), match.j.astype(short), signs)
     return signs
 
 

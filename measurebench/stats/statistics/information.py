@@ -2,35 +2,39 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from measurebench.stats.resampling.cell_kernels import pairs_by_cell
 from measurebench.stats.resampling.concordance import ranks_of
-from measurebench.stats.resampling.draws import Floats, Ints, Singles
+from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.pair_counts import tie_sizes
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample
 from measurebench.stats.statistics.registry import Asked, statistic
 
-__all__ = ["MAX_CELLS", "Cells", "conditional_information", "information"]
+__all__ = ["MAX_CELLS", "Cells", "Lower", "conditional_information", "information"]
 
-_AT_A_TIME = 256  # models, each beside all others, so that the comparisons stay in the cache
 MAX_CELLS = 128  # a set with more cells leaves too few pairs in each for a plug-in estimate
 
 
 @dataclass(frozen=True)
 class Cells:
-    """For every set of at most two settings the cell of each model, as columns [start:stop] of one indicator."""
+    """For every set of at most two settings, ``names``, the cell of each model: ``own`` [sets, n], of ``sizes`` [sets].
+
+    Pairs are counted in one table for each set, [cells, cells], of which ``starts`` [sets + 1] are the places.
+    """
 
     names: list[str]
-    bounds: list[tuple[int, int]]
-    indicator: Singles
+    own: Ints
+    sizes: Ints
+    starts: Ints
 
     @classmethod
     def of(cls, settings: Mapping[str, Ints], n: int) -> "Cells":
         """Number the combinations of ``settings`` (each model's level, [n]); a set of over 128 cells is left out."""
-        names, bounds, blocks, width = [], [], [], 0
+        names, own, sizes = [], [], []
         for axes in [(), *((a,) for a in settings), *itertools.combinations(settings, 2)]:
             key = np.zeros(n, np.int64)
             for axis in axes:
@@ -38,10 +42,51 @@ class Cells:
             found, cell = np.unique(key, return_inverse=True)
             if len(found) <= MAX_CELLS:
                 names.append(" + ".join(axes))
-                bounds.append((width, width + len(found)))
-                blocks.append((cell[:, None] == np.arange(len(found))).astype(np.float32))
-                width += len(found)
-        return cls(names, bounds, np.concatenate(blocks, axis=1))
+                own.append(cell)
+                sizes.append(len(found))
+        counts = np.array(sizes)
+        return cls(names, np.stack(own), counts, np.r_[0, np.cumsum(counts**2)])
+
+    def tables(self, counts: Ints) -> list[Ints]:
+        """Return the table of each set."""
+        parts = np.split(counts, self.starts[1:-1])
+        return [part.reshape(k, k) for part, k in zip(parts, self.sizes.tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Lower:
+    """The models by their target y: what no measure changes as pairs are counted.
+
+    ``order`` [n] lists them, ``before`` [n] says of each in that order how many have a smaller y. ``masks`` [cells,
+    words] has the models of each cell as bits in that order, and ``counts`` holds the pairs of different y by cell.
+    """
+
+    order: Ints
+    before: Ints
+    own: Ints
+    masks: Any
+    counts: Ints
+
+    @classmethod
+    def of(cls, y: Ints, cells: Cells) -> "Lower":
+        """Take the ranks y [n]."""
+        order = np.argsort(y, kind="stable")
+        before, own = np.searchsorted(y[order], y[order]), np.ascontiguousarray(cells.own[:, order])
+        bits = np.concatenate([each == np.arange(k)[:, None] for each, k in zip(own, cells.sizes, strict=True)])
+        padded = np.zeros((len(bits), 64 * (len(y) // 64 + 1)), bool)
+        padded[:, : len(y)] = bits
+        masks = np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+        lower = cls(order, before, own, masks, np.zeros(cells.starts[-1], np.int64))
+        return replace(lower, counts=lower.counted(np.zeros(len(y), np.int64), cells)[1])
+
+    def counted(self, x: Ints, cells: Cells) -> tuple[Ints, Ints]:
+        """Count the pairs (i, j) of y_j < y_i, cell by cell: those of x_j < x_i, and of x_j = x_i; x [n] are ranks."""
+        mine = x[self.order]
+        by_x = np.argsort(mine, kind="stable")
+        ends = np.r_[mine[by_x][1:] != mine[by_x][:-1], True]
+        smaller, tied = np.zeros((2, cells.starts[-1]), np.int64)
+        pairs_by_cell(by_x, ends, self.before, self.own, self.masks, cells.sizes, cells.starts, smaller, tied)
+        return smaller, tied
 
 
 @statistic(
@@ -55,7 +100,7 @@ class Cells:
 )
 def information(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return the conditional mutual information of measure and target."""
-    return [conditional_information(sample, asked.shared(_cells), asked.shared(_below))]
+    return [conditional_information(sample, asked.shared(_cells), asked.shared(_lower))]
 
 
 def _cells(asked: Asked) -> Cells:
@@ -64,17 +109,17 @@ def _cells(asked: Asked) -> Cells:
     return Cells.of(settings, len(rows))
 
 
-def _below(asked: Asked) -> Singles:
-    return _smaller(asked.cohort.rank_y, asked.shared(_cells).indicator)
+def _lower(asked: Asked) -> Lower:
+    return Lower.of(asked.cohort.rank_y, asked.shared(_cells))
 
 
-def conditional_information(sample: Sample, cells: Cells, below: Singles | None = None) -> Estimate:
+def conditional_information(sample: Sample, cells: Cells, lower: Lower | None = None) -> Estimate:
     """Return K = min over sets S of at most two settings of I(V_x; V_y | U_S) / H(V_y | U_S) (Jiang et al. 2020).
 
     V is the sign of the difference over pairs of models, U_S the settings in S of both models; plug-in
     estimates over ordered pairs that differ in both, in [0, 1]. The axis of the result names the minimising set. A
-    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings. ``below`` [n,
-    cells] counts the models of smaller y, cell by cell, where the caller has it.
+    plug-in estimate has no interval here: it is biased upwards where few pairs share their settings. ``lower`` is what
+    no measure changes, where the caller has it.
     """
     point, rank, rank_y = sample.point, ranks_of(sample.x), sample.cohort.rank_y
     both = rank * sample.n + rank_y
@@ -83,43 +128,13 @@ def conditional_information(sample: Sample, cells: Cells, below: Singles | None 
     if sample.flaw or not pairs:
         reason = sample.flaw or "no pair differs in both"
         return Estimate("cmi", "", "", sample.n, pairs, NAN, reason=reason)
-    below = _smaller(rank_y, cells.indicator) if below is None else below
-    agree, disagree = _above(rank, rank_y, cells.indicator, below)
-    values = []
-    for start, stop in cells.bounds:
-        inside = cells.indicator[:, start:stop].T
-        values.append(_normalised(inside @ agree[:, start:stop], inside @ disagree[:, start:stop]))
+    lower = Lower.of(rank_y, cells) if lower is None else lower
+    smaller, tied = lower.counted(rank, cells)
+    tables = zip(cells.tables(smaller), cells.tables(lower.counts - smaller - tied), strict=True)
+    values = [_normalised(agree, disagree) for agree, disagree in tables]
     best = int(np.argmin(values))
     reason = "a plug-in estimate; no interval and no test"
     return Estimate("cmi", cells.names[best], "", sample.n, pairs, float(values[best]), reason=reason)
-
-
-def _smaller(y: Ints, indicator: Singles) -> Singles:
-    """Count for each model, cell by cell, the models of smaller y [n]: [n, cells]."""
-    counts, y = np.empty(indicator.shape, np.float32), y.astype(np.int32)
-    for start in range(0, len(y), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        counts[part] = (y[part, None] > y).astype(np.float32) @ indicator
-    return counts
-
-
-def _above(x: Ints, y: Ints, indicator: Singles, below: Singles) -> tuple[Singles, Singles]:
-    """Count for each model, cell by cell, the models of smaller y with smaller x, and with larger x: [n, cells].
-
-    ``below`` [n, cells] counts those of smaller y, x and y [n] are ranks. The counts are whole numbers and exact.
-    """
-    agree, x, y = np.empty(indicator.shape, np.float32), x.astype(np.int32), y.astype(np.int32)
-    for start in range(0, len(x), _AT_A_TIME):
-        part = slice(start, start + _AT_A_TIME)
-        agree[part] = ((x[part, None] > x) & (y[part, None] > y)).astype(np.float32) @ indicator
-    disagree = below - agree
-    shared = np.flatnonzero(np.bincount(x)[x] > 1)
-    beside = indicator[shared]
-    for start in range(0, len(shared), _AT_A_TIME):
-        own = shared[start : start + _AT_A_TIME]
-        equal = (x[own, None] == x[shared]) & (y[own, None] > y[shared])
-        disagree[own] -= equal.astype(np.float32) @ beside
-    return agree, disagree
 
 
 def _normalised(agree: Any, disagree: Any) -> float:

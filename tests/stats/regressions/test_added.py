@@ -10,7 +10,7 @@ from scipy import stats
 from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions import settings_fit
-from measurebench.stats.regressions.added import _division_errors, _interval
+from measurebench.stats.regressions.added import _division_errors, _interval, _ranks
 from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, folds
 from tests.stats.tables import grid
 
@@ -183,3 +183,62 @@ def test_the_error_of_the_divisions_has_students_t_for_their_number() -> None:
     from measurebench.stats.regressions.added import _REPEATS, DIVISION_T
 
     assert pytest.approx(stats.t.ppf(0.975, _REPEATS - 1), abs=1e-9) == DIVISION_T
+
+
+def test_ranks_that_are_counted_are_those_that_are_sorted() -> None:
+    rng = np.random.default_rng(0)
+    for x in (rng.integers(0, 7, 50).astype(float), rng.normal(size=50), rng.integers(-3, 3, 50) * 1e300, np.zeros(5)):
+        np.testing.assert_array_equal(_ranks(x), stats.rankdata(x))
+
+
+def ridge(pairs: np.ndarray, left: np.ndarray, freedom: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return smoothers of the pairs by penalty, and the best one's number for each column of ``left``, densely."""
+    inner = pairs.T @ pairs
+    values = np.linalg.eigvalsh(inner)
+    maps = [
+        np.linalg.solve(inner + penalty * np.eye(len(inner)), pairs.T)
+        for penalty in settings_fit._PENALTIES * values.max(initial=1e-300)
+    ]
+    spent = np.array([freedom - np.trace(pairs @ each) for each in maps])
+    rest = np.array([((left - pairs @ (each @ left)) ** 2).sum(axis=0) for each in maps])
+    return maps, np.argmin(np.where(spent > 1, 1.0, np.inf)[:, None] * rest / spent[:, None] ** 2, axis=0)
+
+
+def beside_settings(mains, pairs, y, x, train, test):
+    """Return the squared errors without and with x by generalised inverses of all models fitted on."""
+    mains, pairs = mains - mains[train].mean(axis=0), pairs - pairs[train].mean(axis=0)
+    both = np.column_stack([y, x]) - np.column_stack([y, x])[train].mean(axis=0)
+    if len(train) >= 3 * mains.shape[1]:
+        inverse = np.linalg.pinv(mains[train], rcond=1e-9)
+        left = pairs - mains @ (inverse @ pairs[train])
+        rest = both[train, :1] - mains[train] @ (inverse @ both[train, :1])
+        maps, best = ridge(left[train], rest, len(train) - 1 - mains.shape[1])
+        first = mains @ (inverse @ both[train, 0]) + left @ (maps[best[0]] @ rest[:, 0])
+        first = np.clip(first / np.abs(first[train]).max(), -1, 1)
+        bent = np.stack([first**2, first**3], axis=1)
+        mains = np.column_stack([mains, bent - bent[train].mean(axis=0)])
+    inverse = np.linalg.pinv(mains[train], rcond=1e-9)
+    left, rest = pairs - mains @ (inverse @ pairs[train]), both - mains @ (inverse @ both[train])
+    maps, best = ridge(left[train], rest[train], len(train) - 1 - np.linalg.matrix_rank(mains[train], 1e-8))
+    missed = [rest - left @ (maps[k] @ rest[train]) for k in (best[0], min(best))]
+    own = missed[1][train, 1] @ rest[train, 1]
+    slope = missed[1][train, 1] @ rest[train, 0] / own if own > 1e-9 * len(train) else 0.0
+    return missed[0][test, 0] ** 2, (missed[1][test, 0] - slope * missed[1][test, 1]) ** 2
+
+
+@pytest.mark.parametrize("kept", ["most", "few", "without a level", "one setting"])
+def test_fits_from_inner_products_are_those_of_generalised_inverses(kept: str) -> None:
+    rng = np.random.default_rng(7)
+    levels = [rng.integers(0, k, 240) for k in ((2,) if kept == "one setting" else (4, 3, 2))]
+    one = [(codes[:, None] == np.arange(codes.max() + 1)).astype(float) for codes in levels]
+    pairs = [(u[:, :, None] * v[:, None, :]).reshape(240, -1) for u, v in itertools.combinations(one, 2)]
+    mains, pairs = np.column_stack(one), np.column_stack([np.empty((240, 0)), *pairs])
+    y = np.tanh(sum(levels) - 2.0) + (levels[0] == levels[-1]) + 0.2 * rng.normal(size=240)
+    x = stats.zscore(y + levels[0] + rng.normal(size=240))
+    held_out = {"most": np.arange(30), "few": np.arange(160), "without a level": np.flatnonzero(levels[0] == 1)}
+    test = held_out.get(kept, np.arange(30))
+    train = np.setdiff1d(np.arange(240), test)
+    found = Beside.predicted(Design(mains, pairs), y, x[:, None], (train, test))
+    alone, beside = beside_settings(mains, pairs, y, x, train, test)
+    np.testing.assert_allclose(found.alone, alone, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(found.beside[:, 0], beside, rtol=1e-7, atol=1e-12)

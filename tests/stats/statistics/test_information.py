@@ -5,7 +5,7 @@ import pytest
 
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.statistics.estimates import Cohort, Draws, Sample
-from measurebench.stats.statistics.information import Cells, conditional_information
+from measurebench.stats.statistics.information import Cells, Lower, conditional_information
 
 
 def _sample(x: np.ndarray, y: np.ndarray) -> Sample:
@@ -53,3 +53,22 @@ def test_conditional_information_is_the_minimum_over_sets_of_settings() -> None:
 def test_the_target_itself_carries_all_information() -> None:
     y = np.random.default_rng(1).normal(size=20)
     assert conditional_information(_sample(y, y), Cells.of({}, 20)).estimate == pytest.approx(1.0)
+
+
+def test_pairs_are_counted_cell_by_cell_as_in_a_slow_loop() -> None:
+    rng = np.random.default_rng(3)
+    n = 150
+    settings = {"u": rng.integers(0, 3, n), "v": rng.integers(0, 2, n)}
+    x, y = rng.integers(0, 12, n), rng.integers(0, 30, n)
+    cells = Cells.of(settings, n)
+    lower = Lower.of(y, cells)
+    smaller, tied = lower.counted(x, cells)
+    for place, name in enumerate(cells.names):
+        k, own = cells.sizes[place], cells.own[place]
+        expected = np.zeros((3, k, k), int)
+        for i in range(n):
+            for j in range(n):
+                if y[j] < y[i]:
+                    expected[:, own[i], own[j]] += [x[j] < x[i], x[j] == x[i], True]
+        for found, wanted in zip((smaller, tied, lower.counts), expected, strict=True):
+            np.testing.assert_array_equal(cells.tables(found)[place], wanted, err_msg=name)
