@@ -1,7 +1,6 @@
 """``measurebench analyze``: tests how well each measure predicts robust generalization."""
 
 import gc
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,7 +84,7 @@ def analyze(
     Any table with one row per model will do, if it has a target and at least one measure. Several results folders are
     joined, as `export` joins them. For what cannot be computed the reason is given.
     """
-    _import_statistics()
+    gc.set_threshold(_OBJECTS)
     from measurebench.stats import analyze as judge
     from measurebench.stats import write_analysis
     from measurebench.store.joining import infos_of_sources, read_sources
@@ -117,21 +116,6 @@ def analyze(
             tell_claims(judged)
         say(f"Written: {', '.join(str(path) for path in written)}")
     return 0
-
-
-def _import_statistics() -> None:
-    """Import what an analysis needs without a search for unreachable objects among all that is made meanwhile."""
-    gc.disable()
-    from measurebench.core.quick_imports import import_scipy_stats, import_statsmodels
-
-    import_scipy_stats()
-    import_statsmodels()
-    import measurebench.stats  # noqa: F401 - for what it imports
-
-    if "torch" not in sys.modules:  # of a plugin; __main__ says why
-        gc.freeze()
-    gc.set_threshold(_OBJECTS)
-    gc.enable()
 
 
 def _given(out: Path | None) -> Path:

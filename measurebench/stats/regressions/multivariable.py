@@ -1,7 +1,6 @@
 """All measures together: cross-validated R2 of a lasso and how often each measure is selected. Exploratory."""
 
 import warnings
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,12 +80,7 @@ def _folds(units: Ints, seed: int) -> list[tuple[Ints, Ints]]:
 def _lasso_cv(x: Floats, y: Floats, units: Ints, seed: int) -> Any:
     from sklearn.linear_model import LassoCV
 
-    class Unchecked(LassoCV):  # type: ignore[misc]
-        # At every penalty scikit-learn would look again at inner products that it has made itself.
-        path = staticmethod(partial(LassoCV.path, check_input=False))
-
-    # With "auto" the last fit would do without inner products, which takes longer.
-    return Unchecked(cv=_folds(units, seed), alphas=30, max_iter=5000, precompute=True).fit(x, y)
+    return LassoCV(cv=_folds(units, seed), alphas=30, max_iter=5000).fit(x, y)
 
 
 def _cross_validated(x: Floats, y: Floats, units: Ints, seed: int) -> float:
