@@ -156,13 +156,6 @@ def timed(function: Callable[[Case], object], case: Case) -> float:
     return time.process_time() - start
 
 
-def together(costs: list[Cost]) -> Cost:
-    """Return the cost of one thing after another that share nothing."""
-    sums = (sum(getattr(c, name) for c in costs) for name in ("seconds", "forward", "backward"))
-    seconds, forward, backward = sums
-    return Cost(seconds, max(c.memory for c in costs), forward, backward)
-
-
 def passes_alone(case: Case, sizes: Counter[tuple[int, bool]]) -> float:
     """Return the processor seconds of passes of these sizes and nothing else, each timed by itself."""
     total = 0.0
@@ -231,9 +224,8 @@ def compare(case: Case) -> list[str]:
         here, there = pairs[name] = both(ours([name]), theirs([name]), case, passes)
         rows.append(row(name, here, there))
         print(rows[-1], file=sys.stderr, flush=True)
-    here, there = cost(ours(list(REFERENCES)), case, passes), together([there for _, there in pairs.values()])
-    rounds = next((n for seconds, n in ROUNDS if here.seconds < seconds), 1)
-    here.seconds = min([here.seconds, *(timed(ours(list(REFERENCES)), case) for _ in range(rounds - 1))])
+    # In turns as well: a sum of rows that ran minutes before would compare two states of the machine.
+    here, there = both(ours(list(REFERENCES)), theirs(list(REFERENCES)), case, passes)
     passes.taken()
     alone = passes_alone(case, here.sizes)
     rows.append(row(f"**all {len(REFERENCES)}**", here, there))
