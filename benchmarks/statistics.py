@@ -27,7 +27,7 @@ from benchmarks.machine import processor
 from measurebench.stats import analyze
 from measurebench.stats.resampling.draws import bootstrap_weights, exchanges, percentile_interval, permutation_p
 from measurebench.stats.resampling.pair_counts import Drawn, pair_counts, point_counts
-from measurebench.stats.statistics.granulated import matching
+from measurebench.stats.statistics.matching import matching
 
 RESULT = Path(__file__).parent / "results" / "statistics.md"
 REPETITIONS = 400

@@ -37,7 +37,7 @@ from measurebench.stats.regressions.settings_fit import Designs
 from measurebench.stats.resampling.draws import NORMAL_FROM, Floats, n_permutations
 from measurebench.stats.statistics.cohorts import Findings, find
 from measurebench.stats.statistics.estimates import Draws, Estimate
-from measurebench.stats.statistics.granulated import matching_rows
+from measurebench.stats.statistics.matching import matching_rows
 from measurebench.stats.statistics.registry import Question
 from measurebench.stats.statistics.standing import standing
 

@@ -9,7 +9,7 @@ from measurebench.stats.judging.shifts import Shift, surest_shift
 from measurebench.stats.population.population import Population
 from measurebench.stats.population.target_error import TargetError
 from measurebench.stats.resampling.draws import Bools, Floats, Ints
-from measurebench.stats.statistics.granulated import Matching
+from measurebench.stats.statistics.matching import Matching
 
 __all__ = ["PART", "SAME_SETTINGS", "fragility"]
 

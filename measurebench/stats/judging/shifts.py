@@ -8,7 +8,7 @@ from measurebench.core.intervals import ALPHA
 from measurebench.stats.resampling.draws import Bools, Floats, Ints
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN
-from measurebench.stats.statistics.granulated import Matching
+from measurebench.stats.statistics.matching import Matching
 
 __all__ = ["Shift", "surest_shift"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.estimates import NAN, Cohort, Draws, Estimate, Sample
-from measurebench.stats.statistics.granulated import Matching, matchings
+from measurebench.stats.statistics.matching import Matching, matchings
 from measurebench.stats.statistics.overall import kendall_of
 from measurebench.stats.statistics.registry import Asked, Question, Statistic, all_statistics
 from measurebench.stats.statistics.sign_error import environment_rows

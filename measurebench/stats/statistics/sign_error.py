@@ -15,7 +15,8 @@ from measurebench.stats.resampling.draws import (
 )
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, Estimate, Sample
-from measurebench.stats.statistics.granulated import Matching, matchings, permuted_pairs
+from measurebench.stats.statistics.granulated import permuted_pairs
+from measurebench.stats.statistics.matching import Matching, matchings
 from measurebench.stats.statistics.registry import Asked, statistic
 
 __all__ = [

@@ -8,7 +8,7 @@ from scipy.stats import t
 
 from measurebench.stats import analyze
 from measurebench.stats.judging.shifts import surest_shift
-from measurebench.stats.statistics.granulated import matching
+from measurebench.stats.statistics.matching import matching
 from tests.stats.tables import grid
 
 # 20 combinations of the other settings, each a comparison of its own, at levels a, b and c.

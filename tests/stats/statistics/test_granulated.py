@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from measurebench.stats import analyze
-from measurebench.stats.statistics.granulated import matching
+from measurebench.stats.statistics.matching import matching
 from tests.stats.tables import brute_psi, grid, pair_tau
 
 AXES = ["defense", "architecture", "setting_augmentation", "setting_batch_size", "setting_stop"]

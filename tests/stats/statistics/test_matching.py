@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 
 from measurebench.stats.resampling.draws import bootstrap_weights
 from measurebench.stats.statistics.estimates import Draws
-from measurebench.stats.statistics.granulated import granulated, matching, moves, permuted_signs, psi_mean
+from measurebench.stats.statistics.granulated import granulated, moves, permuted_signs, psi_mean
+from measurebench.stats.statistics.matching import matching
 from measurebench.stats.statistics.sign_error import Changes, environments, pair_weights, sign_errors
 
 DRAWS = Draws(bootstrap_weights(8, 30, 0), 39, 0)
