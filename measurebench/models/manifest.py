@@ -33,7 +33,8 @@ _WORDS = {
     "a valid boolean": "true or false",
 }
 
-Plain = Annotated[Any, AfterValidator(plain_value)]
+# Not the function itself: older pydantic would give a second argument to whatever takes one.
+Plain = Annotated[Any, AfterValidator(lambda value: plain_value(value))]
 
 
 class _Strict(BaseModel):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "query_results"]
 
+_DRAWING = re.compile(r"\n+LINE \d+:")  # what follows draws the place in the query, over several lines
+
 TABLES = {
     "records": "one row per value or reason why there is none: the fields of a record",
     "models": "one row per model and configuration: the table that `export` writes",
@@ -52,7 +54,7 @@ def query_results(folder: str | Path, sql: str) -> pd.DataFrame:
         except duckdb.Error as error:
             tables = f"the tables are {', '.join(TABLES)}"
             raise BadInputError(
-                "query", "SQL that DuckDB accepts", " ".join(str(error).partition("\n\nLINE")[0].split()), tables
+                "query", "SQL that DuckDB accepts", " ".join(_DRAWING.split(str(error))[0].split()), tables
             ) from None
     return found
 

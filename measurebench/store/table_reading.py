@@ -61,6 +61,16 @@ _POINT_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3}){2,}|[+-]?[1-9]\d{0,2}
 _PERCENT = re.compile(r"(?P<number>.*\d)\s*%")
 
 
+def _exactly(pandas_version: str) -> dict[str, str]:
+    """Return the option by which pandas reads a number as Python does; before 3.1 it may miss the last digit.
+
+    >>> _exactly("2.2.2"), _exactly("3.1.1")
+    ({'float_precision': 'round_trip'}, {})
+    """
+    older = tuple(int(part) for part in pandas_version.split(".")[:2]) < (3, 1)
+    return {"float_precision": "round_trip"} if older else {}
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """Return a table of text: comma, semicolon, tab or bar between cells; UTF-8, UTF-16 or Latin-1; gzip or not.
 
@@ -74,7 +84,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     mark = separator(text)
     _check_names(_header(text, mark), path)
     texts = dict.fromkeys(_TEXTS, str)
-    options: dict[str, Any] = {"sep": mark, "dtype": texts}
+    options: dict[str, Any] = {"sep": mark, "dtype": texts, **_exactly(pd.__version__)}
     table = pd.read_csv(io.StringIO(text, newline=""), keep_default_na=False, na_values=["", "nan", "NaN"], **options)
     usual = pd.read_csv(io.StringIO(text, newline=""), **options)  # NA and None are missing: right among numbers alone
     values = [name for name in map(str, usual.columns) if name not in _NAMES and _holds_values(usual[name])]

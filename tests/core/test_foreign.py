@@ -10,6 +10,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -91,7 +92,7 @@ def test_no_cell_of_a_table_is_a_formula_and_the_table_is_read_back_as_it_was(tm
     table = pd.DataFrame(
         {
             "model_id": FORMULAS[:4],
-            "defense": ["=1", None, "'=2", "AT"],
+            "defense": ["=1", np.nan, "'=2", "AT"],
             "@measure": [-0.5, 1.0, None, -1e-300],
             "count": [-1, 2, 3, 4],
             "flag": [True, False, True, True],

@@ -101,6 +101,8 @@ def _factor(params: Any) -> Floats | None:
     return factor if np.linalg.svd(factor, compute_uv=False)[-1] ** 2 > 1e-8 else None
 
 
+_ROUNDING = float(np.finfo(np.float64).eps)
+
 _Solved = tuple[Floats, Floats, Floats, float, Floats]
 
 
@@ -140,6 +142,7 @@ class _Sums:
         total = xvx.sum(axis=0)
         b = np.linalg.solve(total, xvy.sum(axis=0))
         squares = self.yy - float((self.xy * (xvy @ cov)).sum()) - float(xvy.sum(axis=0) @ b)
+        squares = max(squares, _ROUNDING * self.yy)  # a perfect fit leaves nothing but rounding, of either sign
         det: Floats = np.linalg.det(left)
         return det, np.asarray(xvx, np.float64), xvy - xvx @ b, squares, np.asarray(total, np.float64)
 

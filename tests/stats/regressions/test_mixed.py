@@ -10,7 +10,7 @@ from scipy.optimize import approx_fprime
 from statsmodels.regression.mixed_linear_model import MixedLM
 
 from measurebench.stats import analyze
-from measurebench.stats.regressions.mixed import _model
+from measurebench.stats.regressions.mixed import _model, _Sums
 from tests.stats.tables import grid
 
 QUICK: dict[str, Any] = {"bootstrap": 20, "permutations": 19}
@@ -116,3 +116,11 @@ def test_the_likelihood_from_sums_is_that_of_statsmodels_and_the_score_its_slope
         assert fast.score(at) == pytest.approx(approx_fprime(at, fast.loglike, 1e-7), abs=1e-4)
     tiny = np.array([0.5, 0.1, 1e-6])  # nearly singular: statsmodels' own
     assert fast.loglike(tiny) == plain.loglike(tiny)
+
+
+def test_a_perfect_fit_has_a_finite_likelihood_and_score() -> None:
+    design = np.column_stack([np.ones(12), np.arange(12.0)])
+    sums = _Sums.of(design @ [0.5, 0.25], design, np.repeat([0, 1, 2], 4))  # what is left is rounding, or exactly 0
+    for factor in (np.eye(2), np.array([[0.1, 0.0], [0.0, 30.0]])):
+        assert np.isfinite(sums.likelihood(factor))
+        assert np.isfinite(sums.score(factor)).all()

@@ -131,7 +131,7 @@ def test_one_model_without_error_leaves_the_noise_of_all_unknown_with_the_reason
         found.supplement["statistic"].str.startswith("tau_b_gap") & (found.supplement["axis"] == "")
     ]
     assert rows["estimate"].isna().all()
-    reasons = found.undefined.set_index(["measure", "statistic"])["reason"]
+    reasons = found.undefined.set_index(["measure", "statistic"])["reason"].groupby(level=[0, 1]).first()
     assert reasons["signal", "tau_b_gap_noise"] == "some models lack accuracies or numbers of images"
     assert reasons["flat", "tau_b_total_error"] == "the measure is constant"
 
