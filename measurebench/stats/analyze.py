@@ -101,8 +101,7 @@ def analyze(
             id=id,
         )
     )
-    finer = enough_inside(len(population.measures)) if permutations is None else 0
-    permutations = _wanted(population) if permutations is None else permutations
+    permutations, finer = _permutations(population, permutations)
     _check_counts(bootstrap, permutations, seed)
     _check_margin(margin)
     check_memory(population, bootstrap, permutations)
@@ -227,8 +226,12 @@ def enough_inside(n_measures: int) -> int:
     return min(_MOST_INSIDE, _INSIDE_FOR_EACH * n_measures)
 
 
-def _wanted(population: Population) -> int:
-    return enough_permutations(len(population.measures), len(population.y))
+def _permutations(population: Population, asked: int | None) -> tuple[int, int]:
+    """Return how many permutations are drawn, and how many for a coarse p-value inside a defense (0: no others)."""
+    if asked is not None:
+        return asked, 0
+    m = len(population.measures)
+    return enough_permutations(m, len(population.y)), enough_inside(m)
 
 
 def _drawn(population: Population, draws: Mapping[str, int]) -> dict[str, Any]:
