@@ -15,6 +15,7 @@ from measurebench.stats.statistics.estimates import Draws
 
 __all__ = [
     "POWER",
+    "TOO_COARSE",
     "TOO_FEW_TO_SAY",
     "can_show",
     "chance_to_show",
@@ -30,6 +31,9 @@ _SPREAD, _LOST = 0.437, 4
 
 TOO_FEW_TO_SAY = "too few runs to say what would be shown"
 """What is said in place of a detectable tau that ``detectable_tau`` does not give."""
+
+TOO_COARSE = "the permutations are too few to show anything"
+"""What is said where the least p-value that they can give is above the level of the test."""
 
 
 def null_deviation(n: int) -> float:
@@ -151,7 +155,8 @@ def _note(population: Population, level: str, rows: Ints, levels: Levels, least_
     alpha, alone = levels.overall, levels.overall
     if level:
         alpha, alone = levels.inside.get(level, ALPHA), levels.alone.get(level, ALONE)
-    tau, possible = detectable_tau(units, alpha), can_show(units, alpha)
+    coarse, possible = least_p > alpha, can_show(units, alpha)
+    tau = float("nan") if coarse else detectable_tau(units, alpha)
     where = f"Within {level}" if level else "Over all models"
     return {
         "scope": "defense" if level else "all",
@@ -164,13 +169,15 @@ def _note(population: Population, level: str, rows: Ints, levels: Levels, least_
         "too_few": not possible,
         "alpha_alone": alone,
         "least_p": least_p,
-        "sentence": f"{where}, {_sentence(units, alpha, tau, possible)}",
+        "sentence": f"{where}, {_sentence(units, alpha, tau, possible, coarse)}",
     }
 
 
-def _sentence(units: int, alpha: float, tau: float, possible: bool) -> str:
+def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool) -> str:
     if not possible:
         return f"{units} independent units are too few to show any tau at all."
+    if coarse:
+        return f"{TOO_COARSE}, at a level of {alpha:.2g}."
     if np.isnan(tau):
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (

@@ -6,7 +6,7 @@ import numpy as np
 
 from measurebench.core.intervals import ALPHA, p_value_text
 from measurebench.stats.judging.numerals import percent, signed
-from measurebench.stats.judging.power import TOO_FEW_TO_SAY
+from measurebench.stats.judging.power import TOO_COARSE, TOO_FEW_TO_SAY
 from measurebench.stats.judging.significance import Row, excludes_zero, significant
 from measurebench.stats.judging.verdict import GAIN, VERDICTS, Evidence, opposite_inside, sign, verdict_words
 
@@ -77,6 +77,8 @@ def _power_words(of: Evidence, total: Row, code: str) -> str:
         return f" The pointwise interval lies within -{of.margin:g} and {of.margin:g}."
     if code not in {"unknown", "underpowered"} or of.n_units(total) is None:
         return ""
+    if of.too_coarse():
+        return f" {TOO_COARSE.capitalize()}."
     tau = of.detectable(total)
     if np.isfinite(tau):
         return f" An association of {tau:.2f} would be shown in about four of five such tables."
@@ -160,7 +162,7 @@ def _inside_power_words(of: Evidence) -> str:
     few = [level for level, tau in taus.items() if np.isnan(tau) and level not in coarse]
     words = f" An association {_listed(told)} would be shown in about four of five such tables." if told else ""
     words += f" Inside {_listed(few)} there are {TOO_FEW_TO_SAY}." if few else ""
-    return words + (f" Inside {_listed(coarse)} the permutations are too few to show anything." if coarse else "")
+    return words + (f" Inside {_listed(coarse)} {TOO_COARSE}." if coarse else "")
 
 
 def _reversal_words(opposite: list[str]) -> str:

@@ -174,7 +174,7 @@ class Evidence:
     def underpowered(self, row: Row) -> bool:
         """Say whether a tau of 0.5 over all models would have been shown less than half of the time."""
         n = self.n_units(row)
-        return n is not None and (self.too_coarse() or chance_to_show(EFFECT, n, self.alpha) < HALF)
+        return n is not None and chance_to_show(EFFECT, n, self.alpha) < HALF
 
 
 def verdict(of: Evidence) -> tuple[str, bool]:

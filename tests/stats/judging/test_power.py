@@ -93,6 +93,9 @@ def test_the_least_p_value_is_that_of_the_permutations_or_of_a_normal_tail() -> 
     assert own["AT"] == 1 / 10_001  # five thousand for each
     told = "cannot show, inside AT, MART, TRADES, what is not shown over all models, among 2 measures"
     assert any(told in note for note in analysis.notes)
+    few = analyze(table, measures=["signal", "noise"], bootstrap=20, permutations=19).power.set_index("level")
+    assert np.isnan(few.loc["AT", "detectable_tau"])
+    assert "Within AT, the permutations are too few to show anything" in few.loc["AT", "sentence"]
     runs = table.assign(run=table["model_id"], model_id=table["model_id"] + "-again", noise=table["noise"] + 1)
     large = pd.concat([table.assign(run=table["model_id"]), runs.assign(run=runs["model_id"])])
     few = analyze(large, measures=["signal", "noise"], bootstrap=20, permutations=199)

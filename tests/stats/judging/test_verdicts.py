@@ -436,6 +436,14 @@ def test_where_the_permutations_cannot_reach_the_level_nothing_is_said_to_be_sho
         assert judged(*strong, power=power, tests=many, draws=(2000, 1000))["edge"] == edge
 
 
+def test_permutations_that_are_too_few_over_all_models_are_told_and_not_laid_on_the_models() -> None:
+    power = [{"level": "", "n_units": 96, "alpha": 0.0001, "least_p": 1 / 1001}]
+    found = judged(total("m", 0.2, **UNSURE) | {"n_models": 96}, power=power)
+    assert found["verdict"] == "unknown"
+    assert "The permutations are too few to show anything." in found["sentence"]
+    assert found["detectable_tau"] != found["detectable_tau"]
+
+
 def test_a_partial_tau_whose_interval_ends_near_zero_is_on_the_edge() -> None:
     rows = [total("m", 0.5), held("m", 0.1, half=0.098)]
     assert judged(*rows, draws=(2000, 1000))["edge"] == "tau with train robust accuracy held fixed"
