@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.core.intervals import ALPHA
-from measurebench.stats.regressions.added import DIVISION_T
+from measurebench.stats.regressions.added import division_t
 from measurebench.stats.resampling.draws import NORMAL_FROM, n_permutations
 from measurebench.stats.resampling.intervals import is_perfect
 
@@ -174,7 +174,7 @@ def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
 
     The lower end counts, which must lie above 0, unless the upper one says already that the gain is too small.
 
-    >>> gain = {"ci_low": -0.004, "ci_high": 0.18, "division_error": 0.003}
+    >>> gain = {"ci_low": -0.004, "ci_high": 0.18, "division_error": 0.003, "n_units": 643}
     >>> gain_on_the_edge(gain, 0.1, 2000), gain_on_the_edge(gain | {"ci_low": -0.03}, 0.1, 2000)
     (True, False)
     """
@@ -182,5 +182,5 @@ def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
     if not np.isfinite([low, high]).all() or low == high:
         return False
     of_draws = end_error(bootstrap) * (high - low)
-    slack = float(np.hypot(2 * of_draws, DIVISION_T * added.get("division_error", 0.0)))
+    slack = float(np.hypot(2 * of_draws, division_t(int(added["n_units"])) * added["division_error"]))
     return bool(abs(high - least) <= slack or (high >= least and abs(low) <= slack))

@@ -13,7 +13,16 @@ from measurebench.stats.resampling.draws import Floats, Ints, percentile_interva
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, flaw
 
-__all__ = ["DIVISION_T", "FOLDS", "MIN_UNITS", "added", "added_rows", "proxy_refits", "settings_proxies"]
+__all__ = [
+    "FOLDS",
+    "MIN_UNITS",
+    "added",
+    "added_rows",
+    "division_t",
+    "n_divisions",
+    "proxy_refits",
+    "settings_proxies",
+]
 
 FOLDS = 10
 MIN_UNITS = 20
@@ -22,9 +31,9 @@ MIN_UNITS = 20
 # With few runs the plain interval held the expected gain too seldom (benchmarks/results/coverage.md: as widened).
 _WIDER = 12
 
-_REPEATS = 5  # one division into folds is a matter of luck: on 643 runs a gain of 6 % moved by 0.8 points
-DIVISION_T = 2.776445105
-"""The 97.5 % point of Student's t for the error of a gain that five divisions tell."""
+# One division into folds is a matter of luck. On 643 runs a gain of 6 % moved by 0.8 points from one to the next, on 22
+# runs one of 7 % by 20 points; there so many more divisions cost next to nothing.
+_LEAST, _MOST, _PREDICTED = 5, 25, 1200
 
 _SPLIT_FOLDS = 5  # folds of runs where a level divides runs, each met with each level
 
@@ -62,6 +71,26 @@ def added(
         rows = np.flatnonzero(np.isfinite(population.measures[names[0]]))
         found |= _of_cohort(population, rows, names, draws, refits or {}, designs, levels=levels)
     return [row for name in population.measures for row in found[name]]
+
+
+def n_divisions(n_units: int) -> int:
+    """Return how many divisions of so many runs into folds are averaged: five from 240 runs on, up to 25 of fewer.
+
+    >>> n_divisions(22), n_divisions(96), n_divisions(643)
+    (25, 12, 5)
+    """
+    return int(np.clip(_PREDICTED // max(1, n_units), _LEAST, _MOST))
+
+
+def division_t(n_units: int) -> float:
+    """Return the 97.5 % point of Student's t for the error of a gain that this many divisions tell.
+
+    >>> round(division_t(643), 3)
+    2.776
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n_divisions(n_units) - 1, 0.975))
 
 
 def added_rows(rows: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -129,7 +158,8 @@ def _splits(population: Population, rows: Ints, axis: str, draws: Draws) -> list
     """Return divisions into models to fit on and to predict; the models of one unit never part."""
     units = population.units[rows]
     if not axis:
-        return [folds(units, FOLDS, draws.stream("added", "runs", str(k))) for k in range(_REPEATS)]
+        divisions = range(n_divisions(len(np.unique(units))))
+        return [folds(units, FOLDS, draws.stream("added", "runs", str(k))) for k in divisions]
     names = np.array(population.levels[axis], dtype=object)[rows]
     levels = sorted(set(names.tolist()) - {UNSTATED})
     wanted: list[Ints] = [np.flatnonzero(names == level) for level in levels]
@@ -220,12 +250,12 @@ def _interval(gain: float, shares: Floats, n_units: int, error: float) -> tuple[
     """Return the percentile interval, widened, and a reason; [0, 0] where the settings determine the measure.
 
     Its ends lie 1 + 12 / units times as far from the gain, since the resamples do not repeat the fits, and further by
-    what the division into folds adds: a standard ``error`` of its own, known from five of them (``DIVISION_T``).
+    what the division into folds adds: a standard ``error`` of its own (``division_t``).
     """
     if float(np.nanmax(np.abs(shares))) < 1e-9:
         return 0.0, 0.0, "the settings determine the measure, so that it can add nothing"
     low, high = percentile_interval(shares)
-    wider, of_division = 1 + _WIDER / n_units, DIVISION_T * error
+    wider, of_division = 1 + _WIDER / n_units, division_t(n_units) * error
     below, above = (float(np.hypot(wider * side, of_division)) for side in (gain - low, high - gain))
     return gain - below, gain + above, "" if np.isfinite(low) else "all resamples agree"
 

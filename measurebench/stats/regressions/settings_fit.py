@@ -148,14 +148,16 @@ class Beside:
         truth = both[test] - center
         ridge = _Ridge.of(basis, (both - center) * basis.here[:, None])
         best = ridge.best(len(train) - 1 - basis.span.rank)
-        settings = basis.at(test)
-        alone = settings @ ridge.coefficients(int(best[0]), np.array([0]))[:, 0]
+        settings, known = basis.at(test), both[train] - center
+        low, high = known.min(axis=0), known.max(axis=0)
+        alone = np.clip(settings @ ridge.coefficients(int(best[0]), np.array([0]))[:, 0], low[0], high[0])
         beside = np.empty((len(test), x.shape[1]))
         weaker = np.minimum(best[1:], best[0])
         for k in np.unique(weaker):
             mine = np.flatnonzero(weaker == k)
             columns = np.r_[0, mine + 1]
-            missed = truth[:, columns] - settings @ ridge.coefficients(int(k), columns)
+            by_settings = settings @ ridge.coefficients(int(k), columns)
+            missed = truth[:, columns] - np.clip(by_settings, low[columns], high[columns])
             beside[:, mine] = (missed[:, :1] - ridge.slopes(int(k), mine + 1) * missed[:, 1:]) ** 2
         return cls((truth[:, 0] - alone) ** 2, beside, alone)
 

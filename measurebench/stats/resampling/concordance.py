@@ -5,6 +5,7 @@ import numpy as np
 from measurebench.stats.resampling.compiled import LANES
 from measurebench.stats.resampling.draws import Floats, Ints
 from measurebench.stats.resampling.permuted_kernels import models_below, permuted_bits, permuted_concordance, sort_ranks
+from measurebench.stats.resampling.vectors import aligned
 
 __all__ = ["concordance_of", "concordance_sums", "concordances", "ranks_of"]
 
@@ -53,7 +54,7 @@ def concordance_sums(xs: Floats, targets: Ints) -> Floats:
         return signs
     for start in range(0, len(xs), LANES):
         part = slice(start, start + LANES)
-        below = np.zeros((xs.shape[1], xs.shape[1] // 64 + 1, LANES), np.uint64)
+        below = aligned((xs.shape[1], xs.shape[1] // 64 + 1, LANES), np.uint64)
         models_below(orders[part], ends[part], below)
         permuted_bits(below, targets, by_target, signs[part])
     return signs

@@ -151,10 +151,10 @@ def test_a_p_value_far_below_its_bound_is_not_on_the_edge_whatever_the_adjustmen
 
 
 def test_a_gain_near_a_bound_is_on_the_edge() -> None:
-    gain = {"ci_low": -0.006, "ci_high": 0.174, "division_error": 0.004}
+    gain = {"ci_low": -0.006, "ci_high": 0.174, "division_error": 0.004, "n_units": 643}
     assert gain_on_the_edge(gain, 0.1, 2000)
     assert not gain_on_the_edge(gain | {"division_error": 0.0}, 0.1, 2000)
     assert gain_on_the_edge(gain | {"ci_low": -0.1, "ci_high": 0.095}, 0.1, 2000)
-    assert not gain_on_the_edge({"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, 0.1, 2000)
+    assert not gain_on_the_edge(gain | {"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, 0.1, 2000)
     # Surely less than the margin: then it does not matter on which side of 0 the lower end lies.
     assert not gain_on_the_edge(gain | {"ci_low": 0.001, "ci_high": 0.05}, 0.1, 2000)

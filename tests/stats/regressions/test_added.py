@@ -10,7 +10,7 @@ from scipy import stats
 from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions import settings_fit
-from measurebench.stats.regressions.added import _division_errors, _interval, _ranks
+from measurebench.stats.regressions.added import _division_errors, _interval, _ranks, division_t, n_divisions
 from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, folds
 from tests.stats.tables import grid
 
@@ -180,9 +180,9 @@ def test_another_seed_moves_a_gain_by_no_more_than_its_division_error_says() -> 
 
 
 def test_the_error_of_the_divisions_has_students_t_for_their_number() -> None:
-    from measurebench.stats.regressions.added import _REPEATS, DIVISION_T
-
-    assert pytest.approx(stats.t.ppf(0.975, _REPEATS - 1), abs=1e-9) == DIVISION_T
+    for units, divisions in ((20, 25), (48, 25), (100, 12), (240, 5), (10**6, 5)):
+        assert n_divisions(units) == divisions
+        assert division_t(units) == pytest.approx(stats.t.ppf(0.975, divisions - 1), abs=1e-9)
 
 
 def test_ranks_that_are_counted_are_those_that_are_sorted() -> None:
