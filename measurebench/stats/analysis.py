@@ -84,6 +84,9 @@ JUDGEMENTS = (
     "detectable_tau",
     "edge",
     "opposite",
+    "residual_tau",
+    "residual_ci_low",
+    "residual_ci_high",
 )
 MATCHING = ("axis", "n_levels", "n_models", "n_groups", "n_pairs", "computable", "reason")
 ENVIRONMENTS = (
@@ -165,6 +168,8 @@ ADDED = (
     "ci_high",
     "division_error",
     "reason",
+    "p_value",
+    "p_adjusted",
 )
 STABILITY = (
     "measure",
@@ -190,7 +195,17 @@ FRAGILITY = (
     "shift_high",
 )
 LEVELS = ("axis", "level", "n_models", "n_units", "target_variance", "error_variance", "reliability")
-TESTS = ("measure", "statistic", "axis", "level", "n_units", "n_permutations")
+TESTS = (
+    "measure",
+    "statistic",
+    "axis",
+    "level",
+    "n_units",
+    "n_permutations",
+    "tau_stratified",
+    "stratified_low",
+    "stratified_high",
+)
 UNDEFINED = ("measure", "statistic", "axis", "level", "reason")
 
 TABLES: dict[str, tuple[str, ...]] = {
@@ -243,16 +258,18 @@ class Analysis:
 
     ``correlations`` (design of the contract): statistic is tau_b, tau_a, spearman (axis and level empty: all
     models), tau_within (tau_b inside ``level`` of ``axis``; the defense is one of the axes), psi and pi (one row
-    per axis), psi_mean, pi_mean (axis empty), partial_tau (axis names what is held fixed), sign_error_mean and
-    sign_error_max (per axis, and with an empty axis over all). ``tau_a`` also has rows with axis and level.
+    per axis), psi_mean, pi_mean (axis empty), partial_tau and residual_tau (axis names what is held fixed),
+    sign_error_mean and sign_error_max (per axis, and with an empty axis over all). ``tau_a`` also has rows with axis
+    and level.
     ``regressions``: model is simple, settings_only, settings_plus_measure, within_defense (level empty: common slope
     with an intercept per defense; otherwise inside that defense) or slope_interaction (p_value tests equal slopes).
     Slopes are in target units per standard deviation of the measure over the models used.
     ``judgements``: one row per measure; ``verdict`` is a code of ``measurebench.stats.judging.verdict.VERDICTS``,
     ``sentence`` the same in words, ``hypothesis`` and ``found`` are "+", "-" or "", ``agrees`` is True, False or None.
     ``opposite`` names the defenses that show the sign opposite to that over all models, where none shows that sign.
-    ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error, and tau_b
-    for other populations (axis "without", level "Standard") and for test robust accuracy as the target.
+    ``supplement`` has the columns of correlations: weighted_tau, cmi, r2, tau_b_gap_noise, tau_b_total_error,
+    tau_stratified (axis and level name the defense), and tau_b for other populations (axis "without", level "Standard")
+    and for test robust accuracy as the target.
     ``matching``: what psi rests on per axis. ``environments``: the sign error for each change of one setting.
     ``residuals``: of the best measure's regressions, per model. ``fits``: raw lines per measure, over all models
     (level empty) and per defense; the band at x is
@@ -262,12 +279,12 @@ class Analysis:
     ``stability``: how often each measure is first, whether it may be the best, and intervals that hold for all measures
     at once. ``fragility``: how often a measure moves between models that differ in one setting, and whose gaps
     one pair cannot tell apart; and whether the gaps of these pairs shift systematically.
-    ``controls`` are tau_b, tau_within and partial_tau of the negative controls (random numbers, and what the settings
-    alone predict), ``control_judgements`` what the rules of the measures say of them.
+    ``controls`` are tau_b, tau_within, partial_tau and residual_tau of the negative controls (random numbers, and what
+    the settings alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``levels``: the models, independent units and reliability of the target (the share of its variance that is no
     sampling error) over all models (axis and level empty) and inside each level of each setting.
     ``tests``: the independent units that tau_b and tau_within of measures and controls rest on, and the permutations
-    that their p-values count among (0 for a normal tail).
+    that their p-values count among (0 for a normal tail); inside a defense also its stratified tau.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.
     """
 

@@ -15,7 +15,7 @@ from measurebench.core.info import MeasureInfo
 from measurebench.core.intervals import ALPHA
 from measurebench.core.packages import installed_version
 from measurebench.stats.analysis import TABLES, Analysis, tidy
-from measurebench.stats.judging.adjustment import adjusted, benjamini_hochberg, realised_levels
+from measurebench.stats.judging.adjustment import adjusted, adjusted_gains, benjamini_hochberg, realised_levels
 from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
@@ -142,7 +142,8 @@ def _found(
     designs = Designs(population)
     gains = added(population, all_draws, designs=designs)
     beside = controls(population, all_draws, question, correlations, designs)
-    found_added = added_rows([*gains, *beside.added]) if gains else None
+    gains, of_controls = adjusted_gains(gains, beside.added)
+    found_added = added_rows([*gains, *of_controls]) if gains else None
     counts = draws["bootstrap"], draws["permutations"]
     power = power_notes(population, realised_levels(correlations, population.defense), all_draws)
     tests = tidy([*findings.tests(), *beside.tests], TABLES["tests"])
@@ -151,7 +152,7 @@ def _found(
         "correlations": correlations,
         "tests": tests,
         "judgements": judged(correlations, tuple(population.measures)),
-        "added": tidy([*gains, *beside.added], TABLES["added"]),
+        "added": tidy([*gains, *of_controls], TABLES["added"]),
         "stability": tidy(_stability(population, findings), TABLES["stability"]),
         "fragility": tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
         "controls": beside.correlations,

@@ -1,4 +1,4 @@
-"""Draws the control: tau with the target, and the partial tau with train robust accuracy held fixed."""
+"""Draws the control: tau with the target, and the tau of residuals, with train robust accuracy held fixed."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ _COLUMNS = (
     Column("tau", "τ", "tau"),
     Column("tau_low", "τ, low", "tau"),
     Column("tau_high", "τ, high", "tau"),
-    Column("partial", "partial τ", "tau"),
-    Column("partial_low", "partial, low", "tau"),
-    Column("partial_high", "partial, high", "tau"),
+    Column("held", "τ of residuals", "tau"),
+    Column("held_low", "residuals, low", "tau"),
+    Column("held_high", "residuals, high", "tau"),
     Column("n_models", "n models", "integer"),
 )
-_SERIES = (("tau", "tau_low", "tau_high"), ("partial", "partial_low", "partial_high"))
+_SERIES = (("tau", "tau_low", "tau_high"), ("held", "held_low", "held_high"))
 
 _WHY = "The gap is train minus test robust accuracy, so what follows train robust accuracy follows the gap too. "
 
@@ -34,8 +34,8 @@ def figure(study: Study) -> Figure | None:
     if not rows:
         return None
     shown = [row for row in rows if row["tau_sure"]]
-    left = [row for row in shown if row["partial_sure"] and (row["partial"] > 0) == (row["tau"] > 0)]
-    turned = [row for row in shown if row["partial_sure"] and (row["partial"] > 0) != (row["tau"] > 0)]
+    left = [row for row in shown if row["held_sure"] and (row["held"] > 0) == (row["tau"] > 0)]
+    turned = [row for row in shown if row["held_sure"] and (row["held"] > 0) != (row["tau"] > 0)]
     return Figure(
         "control",
         f"{len(left)} of {count(len(shown), 'association')} {'stands' if len(left) == 1 else 'stand'} when "
@@ -52,15 +52,15 @@ def figure(study: Study) -> Figure | None:
         "control",
         _COLUMNS,
         f"{_WHY if study.target.is_gap else ''}Circle: τ; diamond: "
-        "partial τ with train robust accuracy held fixed; lines are 95 % intervals.",
+        "τ of what train robust accuracy leaves of both; lines are 95 % intervals.",
         picks=True,
         rows=len(rows),
     )
 
 
 def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
-    tau, partial = study.estimate(name), study.estimate(name, "partial_tau", axis=held)
-    if not (tau and partial):
+    tau, left = study.estimate(name), study.estimate(name, "residual_tau", axis=held)
+    if not (tau and left):
         return None
     return {
         "measure": name,
@@ -70,9 +70,9 @@ def _row(study: Study, name: str, held: str) -> dict[str, Any] | None:
         "tau_low": tau["ci_low"],
         "tau_high": tau["ci_high"],
         "tau_sure": is_sure(tau),
-        "partial": partial["estimate"],
-        "partial_low": partial["ci_low"],
-        "partial_high": partial["ci_high"],
-        "partial_sure": is_sure(partial),
-        "n_models": partial["n_models"],
+        "held": left["estimate"],
+        "held_low": left["ci_low"],
+        "held_high": left["ci_high"],
+        "held_sure": is_sure(left),
+        "n_models": left["n_models"],
     }

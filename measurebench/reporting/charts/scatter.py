@@ -36,8 +36,8 @@ STEPS = POINTS - 1
 _NEITHER_WAY = frozenset({"turns_with_defense", "within_defenses_only", "too_few"})
 # What is added to the direction over all models where the measure does not hold.
 _BEYOND = {
-    "tells_settings": "; beside the settings, one slope for all models does not lower the squared error by as much as "
-    f"{100 * GAIN:.0f} %",
+    "tells_settings": "; beside the settings, one curve for all models lowers the squared error by less than "
+    f"{100 * GAIN:.0f} %, if at all",
     "untested_beside_settings": ", perhaps no more than the settings predict",
     "explained_by_train_accuracy": ", of which less than half is left with train robust accuracy held fixed",
     "turns_with_train_accuracy": ", and the other way with train robust accuracy held fixed",

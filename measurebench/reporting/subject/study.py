@@ -23,6 +23,7 @@ from measurebench.reporting.subject.warned import warned_by
 from measurebench.stats import Analysis, analyze, read_analysis
 from measurebench.stats.judging.best import best_first
 from measurebench.stats.judging.significance import significant as is_sure
+from measurebench.stats.judging.significance import with_tests
 from measurebench.stats.judging.verdict import row_words
 from measurebench.stats.population.population import identified, is_standard, level_names
 from measurebench.stats.population.threats import EARLIER, RADIUS, radii_in, rows_shown, superseded
@@ -164,7 +165,7 @@ class Study:
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-        tables = [self.analysis.correlations, self.analysis.controls]
+        tables = [with_tests(t, self.analysis.tests) for t in (self.analysis.correlations, self.analysis.controls)]
         rows = [row for table in tables for row in table.fillna({"axis": "", "level": ""}).to_dict("records")]
         return {(r["measure"], r["statistic"], r["axis"], str(r["level"])): r for r in rows if defined(r["estimate"])}  # type: ignore[misc]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,16 @@ from measurebench.stats.judging.significance import ALONE
 from measurebench.stats.resampling.draws import Floats
 from measurebench.stats.statistics.registry import all_statistics
 
-__all__ = ["PRIMARY", "Levels", "adjusted", "benjamini_hochberg", "families", "holm", "realised_levels"]
+__all__ = [
+    "PRIMARY",
+    "Levels",
+    "adjusted",
+    "adjusted_gains",
+    "benjamini_hochberg",
+    "families",
+    "holm",
+    "realised_levels",
+]
 
 PRIMARY = "tau_b"
 _WHOLE = (PRIMARY, "tau_a", "spearman")
@@ -73,6 +83,24 @@ def _fill(table: pd.DataFrame, chosen: "pd.Series[bool]", adjust: Callable[[Floa
     rows = np.flatnonzero(chosen.to_numpy(dtype=bool) & table["p_value"].notna().to_numpy())
     if len(rows):
         table.loc[table.index[rows], "p_adjusted"] = adjust(table["p_value"].to_numpy(dtype=float)[rows])
+
+
+def adjusted_gains(
+    measures: list[dict[str, Any]], controls: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of what is added with ``p_adjusted`` where whole runs are held out: Holm over the measures.
+
+    A control's is adjusted as that of one more measure would be; those of the measures do not change.
+    """
+    tested = [k for k, row in enumerate(measures) if row["variant"] == "runs" and np.isfinite(row["p_value"])]
+    own = np.array([measures[k]["p_value"] for k in tested])
+    by_place = dict(zip(tested, holm(own).tolist(), strict=True))
+    found = [row | {"p_adjusted": by_place.get(k, np.nan)} for k, row in enumerate(measures)]
+    return found, [row | {"p_adjusted": _as_one_more(own, row["p_value"])} for row in controls]
+
+
+def _as_one_more(others: Floats, p: float) -> float:
+    return float(holm(np.r_[others, p])[-1]) if np.isfinite(p) else float("nan")
 
 
 def holm(p: Floats) -> Floats:

@@ -94,8 +94,8 @@ def _shown_everywhere(analysis: Analysis, measure: str) -> bool:
     total, within = row_of(analysis, measure, "tau_b"), _counted(analysis, measure)
     if total is None or len(within) < len(_reliable(analysis)) or not _has_one_sign(analysis, measure):
         return False
-    rows = [total, *within]
-    return all(significant(row) for row in rows) and len({float(np.sign(row["estimate"])) for row in rows}) == 1
+    rows, all_shown = [total, *within], all(shown_inside(row, total) for row in within)
+    return significant(total) and all_shown and len({float(np.sign(row["estimate"])) for row in rows}) == 1
 
 
 def _fails_somewhere(analysis: Analysis, measure: str) -> bool:
@@ -207,9 +207,9 @@ def _about_defenses(analysis: Analysis, claim: str, measure: str, verdict: str) 
 def _beyond_cross_entropy(analysis: Analysis) -> Verdict:
     """Hold where tau is shown with average cross-entropy held fixed, with the sign that it has over all models."""
     claim = "it says more than average cross-entropy does"
-    held, total = row_of(analysis, _GRADIENT, "partial_tau", "average_ce_pgd"), row_of(analysis, _GRADIENT, "tau_b")
+    held, total = row_of(analysis, _GRADIENT, "residual_tau", "average_ce_pgd"), row_of(analysis, _GRADIENT, "tau_b")
     if held is None:
-        return absent(claim, _GRADIENT, "partial_tau")
+        return absent(claim, _GRADIENT, "residual_tau")
     said = of_row(analysis, held, claim, HOLDS if significant(held) else OPEN)
     if total is None or not significant(held) or held["estimate"] * total["estimate"] >= 0:
         return said

@@ -19,7 +19,7 @@ from measurebench.stats.statistics.registry import Question
 __all__ = ["RANDOM", "Controls", "control_columns", "controls"]
 
 RANDOM = "control: random numbers"
-_STATISTICS = ("overall", "conditional", "partial_tau")
+_STATISTICS = ("overall", "conditional", "partial_tau", "residual_tau", "tau_stratified")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def controls(
         found = found.without_inference(population.too_few)
     rows = [row.row(name, population.target) for name in columns for row in found.rows[name]]
     refits = {_name(name): refit for name, refit in proxy_refits(population).items()}
-    kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau"}]
+    kept = [row for row in rows if row["statistic"] in {"tau_b", "tau_within", "partial_tau", "residual_tau"}]
     table = tidy(kept, TABLES["correlations"])
     # With the folds of the measures, so that the settings alone have the same error in both.
     adds = added(alone, draws, refits, designs, levels=False)

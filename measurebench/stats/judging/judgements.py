@@ -21,7 +21,7 @@ from measurebench.stats.judging.verdict import MARGIN, VERDICTS, Evidence, oppos
 __all__ = ["VERDICTS", "judgements"]
 
 _NAN = float("nan")
-_STATISTICS = ("tau_b", "tau_within", "partial_tau")
+_STATISTICS = ("tau_b", "tau_within", "partial_tau", "residual_tau")
 
 
 def judgements(
@@ -53,9 +53,10 @@ def judgements(
     for name in measures:
         own = by_measure[name]
         inside = [row for row in own if row["statistic"] == "tau_within" and row["axis"] == (defense or "?")]
-        total, held = _one(own, "tau_b", ""), _one(own, "partial_tau", control or "?")
+        total, held = _one(own, "tau_b", ""), _one(own, "residual_tau", control or "?")
+        partial = _one(own, "partial_tau", control or "?")
         found = Evidence(total, inside, held, None if added is None else added[name], units, margin=margin, **alphas)
-        rows.append(_judge(name, found, defense, control, infos.get(name), of_gap, draws))
+        rows.append(_judge(name, found, defense, control, infos.get(name), of_gap, draws) | _partial(partial or {}))
     return rows
 
 
@@ -100,15 +101,24 @@ def _judge(
         "ci_high": total.get("ci_high"),
         "p_value": total.get("p_value"),
         "p_adjusted": total.get("p_adjusted"),
-        "partial_tau": held.get("estimate"),
-        "partial_ci_low": held.get("ci_low"),
-        "partial_ci_high": held.get("ci_high"),
+        "residual_tau": held.get("estimate"),
+        "residual_ci_low": held.get("ci_low"),
+        "residual_ci_high": held.get("ci_high"),
         "added": more.get("gain", _NAN),
         "added_ci_low": more.get("ci_low", _NAN),
         "added_ci_high": more.get("ci_high", _NAN),
         "detectable_tau": of.detectable(of.total) if of.total else _NAN,
         "edge": edge,
         "opposite": ", ".join(opposite_inside(of)),
+    }
+
+
+def _partial(row: Row) -> dict[str, Any]:
+    """Return Kendall's partial tau as columns of a judgement."""
+    return {
+        "partial_tau": row.get("estimate"),
+        "partial_ci_low": row.get("ci_low"),
+        "partial_ci_high": row.get("ci_high"),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from measurebench.core.intervals import ALPHA, p_value_text
 from measurebench.stats.judging.numerals import percent, signed
 from measurebench.stats.judging.power import TOO_COARSE, TOO_FEW_TO_SAY
-from measurebench.stats.judging.significance import Row, excludes_zero, significant
+from measurebench.stats.judging.significance import Row, excludes_zero, significant, stands_in_strata
 from measurebench.stats.judging.verdict import GAIN, VERDICTS, Evidence, opposite_inside, sign, verdict_words
 
 __all__ = ["sentence"]
@@ -96,10 +96,10 @@ def _settings_words(of: Evidence, code: str) -> str:
         return f"What it adds to the settings is unknown: {reason}." if reason else ""
     gain, low, high = (float(of.added[key]) for key in ("gain", "ci_low", "ci_high"))
     verb, (told, first, last) = ("raises", (-gain, -high, -low)) if gain < 0 else ("lowers", (gain, low, high))
-    # This verdict has told the slope and the margin.
-    slope = "" if code == "tells_settings" else ", with one slope for all models,"
+    # This verdict has told the curve and the margin.
+    curve = "" if code == "tells_settings" else ", with one curve for all models,"
     return (
-        f"Beside the settings{slope} it {verb} the squared error on held-out runs by "
+        f"Beside the settings{curve} it {verb} the squared error on held-out runs by "
         f"{percent(told)} [{percent(first)}, {percent(last)}]{_gain_words(of, low, high, code)}."
     )
 
@@ -107,13 +107,14 @@ def _settings_words(of: Evidence, code: str) -> str:
 def _gain_words(of: Evidence, low: float, high: float, code: str) -> str:
     """Say what the interval of the gain leaves open; ``GAIN`` is the margin below which a gain counts as little."""
     if high < 0:
-        return ": such a slope adds nothing to them"
-    if low > 0:
-        return f", which is less than the margin of {_MARGIN}" if of.adds_too_little else ""
+        return ": such a curve adds nothing to them"
+    if of.adds:
+        return f", which is less than the margin of {_MARGIN}" if high < GAIN else ""
+    told = ", which is not shown among so many measures" if low > 0 else ", which cannot be told from nothing"
     if code == "tells_settings":
-        return ", which cannot be told from nothing"
+        return told
     least = f"a gain of {_MARGIN}, the margin, is ruled out" if of.adds_too_little else _least_words(of)
-    return f", which cannot be told from nothing; {least}"
+    return f"{told}; {least}"
 
 
 def _least_words(of: Evidence) -> str:
@@ -122,7 +123,7 @@ def _least_words(of: Evidence) -> str:
     if not n:
         return f"nor is a gain of {_MARGIN}, the margin, ruled out"
     return (
-        f"nor is a gain of {percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less the cost of a slope "
+        f"nor is a gain of {percent(of.least_gain)} ruled out (the margin of {_MARGIN}, less the cost of a curve "
         f"from {n:,} units)"
     )
 
@@ -145,6 +146,8 @@ def _inside(of: Evidence, row: dict[str, Any]) -> str:
     told = f"{level} {signed(row['estimate'])}"
     if of.shown(row):
         return told
+    if significant(row) and not stands_in_strata(row):
+        return f"{told} (not shown with the settings that divide runs held fixed)"
     if significant(row):
         return f"{told} (shown by itself, but not surely enough where nothing is over all models)"
     if of.too_few(row, level):

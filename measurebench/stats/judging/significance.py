@@ -23,6 +23,7 @@ __all__ = [
     "on_the_edge",
     "shown_inside",
     "significant",
+    "stands_in_strata",
     "with_tests",
 ]
 
@@ -61,18 +62,41 @@ def significant(row: Row) -> bool:
 def shown_inside(row: Row, total: Row | None) -> bool:
     """Say whether the association inside one defense counts, ``total`` being tau over all models.
 
-    A stricter test is asked for (``ALONE``) where none is shown over all models. The rule of judgements, pages and
-    claims alike.
+    A stricter test is asked for (``ALONE``) where none is shown over all models, and that the association stands among
+    models of one kind (``stands_in_strata``). The rule of judgements, pages and claims alike.
 
     >>> inside = {"p_adjusted": 0.03, "ci_low": 0.1, "ci_high": 0.4}
     >>> shown_inside(inside, {"p_adjusted": 0.04, "ci_low": 0.1, "ci_high": 0.2}), shown_inside(inside, None)
     (True, False)
     """
-    return significant(row) and (row["p_adjusted"] <= ALONE or (total is not None and significant(total)))
+    surely = significant(row) and (row["p_adjusted"] <= ALONE or (total is not None and significant(total)))
+    return surely and stands_in_strata(row)
+
+
+def stands_in_strata(row: Row) -> bool:
+    """Say whether tau inside a defense keeps its sign with the settings that divide runs held fixed.
+
+    Its interval must leave out 0; where there is none, the sign decides. True where no such tau is known.
+
+    >>> row = {"estimate": -0.13, "tau_stratified": -0.04, "stratified_low": -0.12, "stratified_high": 0.05}
+    >>> stands_in_strata(row), stands_in_strata(row | {"stratified_high": -0.01}), stands_in_strata({"estimate": 0.1})
+    (False, True, True)
+    """
+    tau = row.get("tau_stratified")
+    if tau is None or not np.isfinite(tau):
+        return True
+    ends = _strata(row)
+    return bool(tau * row["estimate"] > 0 and (not np.isfinite(list(ends.values())).all() or excludes_zero(ends)))
+
+
+def _strata(row: Row) -> dict[str, float]:
+    """Return the interval of the stratified tau as that of a row."""
+    ends = (("ci_low", "stratified_low"), ("ci_high", "stratified_high"))
+    return {name: float(row.get(own, float("nan"))) for name, own in ends}
 
 
 def with_tests(rows: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of the correlations with ``n_units`` and ``n_permutations`` of ``tests``, NaN where it has none."""
+    """Return rows of the correlations with what ``tests`` says of them, such as ``n_units``; NaN where it has none."""
     return rows.merge(tests, how="left", on=["measure", "statistic", "axis", "level"], validate="many_to_one")
 
 
@@ -125,7 +149,8 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0, 
     """Say whether another seed might decide otherwise what is shown: an end of the interval, or p, is too near.
 
     ``alpha`` is the adjusted p-value that must be reached (``level_of``).
-    Two standard errors of an end (``end_error``) are near. For p see ``_p_near``.
+    Two standard errors of an end (``end_error``) are near. For p see ``_p_near``. Inside a defense an end of the
+    stratified tau counts as well, and where that surely says no, nothing else can.
 
     >>> on_the_edge({"estimate": 0.2, "ci_low": 0.002, "ci_high": 0.4, "p_adjusted": 0.01}, 2000, 1000)
     True
@@ -134,6 +159,12 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0, 
     """
     p, low, high = row.get("p_adjusted"), row.get("ci_low"), row.get("ci_high")
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
+        return False
+    strata = _strata(row)
+    has_strata = np.isfinite(list(strata.values())).all()
+    if has_strata and significant(row) and end_near_zero(strata, bootstrap):
+        return True
+    if has_strata and not stands_in_strata(row):
         return False
     near_end = end_near_zero(row, bootstrap)
     near_p = _p_near(row, permutations, n_models, alpha)
@@ -170,11 +201,12 @@ def _p_near(row: Row, permutations: int, n_models: int, alpha: float) -> bool:
 
 
 def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
-    """Say whether other divisions into folds, or resamples, may move the gain's upper end over ``least``, or its lower.
+    """Say whether other divisions into folds, or resamples, may move an end of the gain over what decides.
 
-    The lower end counts, which must lie above 0, unless the upper one says already that the gain is too small.
+    The lower end must lie above 0, at the level to which the number of measures brings it. Where it does not, the upper
+    end counts, which must lie below ``least``.
 
-    >>> gain = {"ci_low": -0.004, "ci_high": 0.18, "division_error": 0.003, "n_units": 643}
+    >>> gain = {"gain": 0.08, "ci_low": -0.004, "ci_high": 0.18, "division_error": 0.003, "n_units": 643}
     >>> gain_on_the_edge(gain, 0.1, 2000), gain_on_the_edge(gain | {"ci_low": -0.03}, 0.1, 2000)
     (True, False)
     """
@@ -183,4 +215,16 @@ def gain_on_the_edge(added: Row, least: float, bootstrap: int) -> bool:
         return False
     of_draws = end_error(bootstrap) * (high - low)
     slack = float(np.hypot(2 * of_draws, division_t(int(added["n_units"])) * added["division_error"]))
-    return bool(abs(high - least) <= slack or (high >= least and abs(low) <= slack))
+    wider = _adjusted_width(added)
+    low = added["gain"] - wider * (added["gain"] - low)
+    return bool(abs(low) <= wider * slack or (low <= 0 and abs(high - least) <= slack))
+
+
+def _adjusted_width(added: Row) -> float:
+    """Return how many times as wide the interval of a gain is at the level of its adjusted test."""
+    p, adjusted = added.get("p_value", 1.0), added.get("p_adjusted", 1.0)
+    if not np.isfinite([p, adjusted]).all() or not p > 0:
+        return 1.0
+    from scipy.special import ndtri
+
+    return float(ndtri(ALPHA / 2 / max(1.0, adjusted / p)) / ndtri(ALPHA / 2))

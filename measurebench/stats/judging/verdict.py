@@ -41,7 +41,7 @@ GAIN = 0.1
 SLOPE_COST = 2.0
 """Divided by the units, what is added to the upper end of a gain before it is called too small to matter.
 
-The slope of the measure is estimated from so many units, which costs about 1 / units of the error; without the
+What the measure enters by is estimated from so many units: a line costs about 1 / units of the error. Without the
 allowance, a measure with a tau of 0.3 was said to tell what the settings tell in 14 % of tables of 24 runs.
 """
 
@@ -60,8 +60,8 @@ VERDICTS = {
     "fixed",
     "explained_by_train_accuracy": "keeps less than half of tau with train robust accuracy, which is a part of the "
     "gap, held fixed",
-    "tells_settings": "does not lower the squared error beside the settings by as much as "
-    f"{100 * GAIN:.0f} %, with one slope for all models",
+    "tells_settings": "lowers the squared error beside the settings by less than "
+    f"{100 * GAIN:.0f} %, if at all, with one curve for all models",
     "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
     "unknown": "shows no association beyond chance, and does not rule one out",
@@ -75,9 +75,10 @@ VERDICTS = {
 class Evidence:
     """All that a judgement rests on.
 
-    ``total`` is tau_b over all models, ``inside`` tau in each defense, ``held`` the partial tau given train robust
-    accuracy, ``added`` what the measure adds to the settings on held-out runs (None without settings). ``units`` says
-    how many independent units there are over all models ("") and in each defense, empty where that is unknown;
+    ``total`` is tau_b over all models, ``inside`` tau in each defense, ``held`` the tau of residuals given train
+    robust accuracy, ``added`` what the measure adds to the settings on held-out runs (None without settings).
+    ``units`` says how many independent units there are over all models ("") and in each defense, empty where that is
+    unknown;
     ``alpha``, ``alpha_inside`` and ``alpha_alone`` are the p-values, before adjustment, at which one more association
     would be shown: over all models, inside each defense, and there where nothing is shown over all models.
     ``least_p`` are the smallest that the permutations can give, over all models ("") and in each defense.
@@ -159,9 +160,19 @@ class Evidence:
         return ends == (0, 0) or (not np.isfinite(ends).any() and abs(self.added["gain"]) < _NO_GAIN)
 
     @property
+    def adds(self) -> bool:
+        """Whether the measure is shown to lower the error beside the settings, by however little.
+
+        As an association is shown: by an interval, and by a p-value adjusted for the number of measures.
+        """
+        if self.added is None or not self.added["ci_low"] > 0:
+            return False
+        return not self.added.get("p_adjusted", 0.0) > ALPHA
+
+    @property
     def adds_too_little(self) -> bool:
-        """Whether the measure surely lowers the error beside the settings by less than ``GAIN``."""
-        if self.added is None:
+        """Whether the measure lowers the error beside the settings by less than ``GAIN``, if at all."""
+        if self.added is None or self.adds:
             return False
         return self.determined or bool(self.added["ci_high"] < self.least_gain)
 
@@ -226,7 +237,7 @@ def is_small(row: Row, margin: float = MARGIN) -> bool:
 def _shown(of: Evidence, total: Row, shown: list[dict[str, Any]]) -> str:
     if of.adds_too_little:
         return "tells_settings"
-    if of.added is not None and not of.added["ci_low"] > 0:
+    if of.added is not None and not of.adds:
         return "untested_beside_settings"
     if fixed := _with_train_accuracy(total, of.held):
         return fixed

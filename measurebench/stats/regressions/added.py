@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from measurebench.stats.population.population import UNSTATED, Population
-from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, Split, folds
+from measurebench.stats.regressions.settings_fit import TERMS, Beside, Design, Designs, Split, curves, folds
 from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
 from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.statistics.estimates import NAN, Draws, flaw
@@ -54,7 +54,7 @@ def added(
 
     ``variant`` "runs": whole training runs are held out, ten folds. ``variant`` "levels": each level of the setting in
     ``axis`` is held out whole, so that it must be predicted from the others. ``gain`` is 1 - mse_with / mse_settings;
-    its interval resamples runs. The measure enters by its mid-rank. Nothing without settings.
+    its interval resamples runs. The measure enters by its mid-rank, as a line or a curve. Nothing without settings.
 
     Without ``levels`` only the first. ``refits`` make the columns of measures that were fitted to the target: they are
     fitted again on the models of each split. Values from another division into folds would leak: what a model's value
@@ -122,15 +122,17 @@ def _of_cohort(
     if few or not usable:
         return result
     design = designs.of(rows)
-    x = np.stack([_mid_ranks(population.measures[name][rows]) for name in usable], axis=1)
+    x = curves(np.stack([_mid_ranks(population.measures[name][rows]) for name in usable], axis=1))
     fitted = [(k, refits[name]) for k, name in enumerate(usable) if name in refits]
 
     def columns(split: Split) -> Floats:
-        for k, refit in fitted:
-            x[:, k] = _mid_ranks(refit(design, rows, split))
+        if fitted:
+            found = [_mid_ranks(refit(design, rows, split)) for _, refit in fitted]
+            x[:, :, [k for k, _ in fitted]] = curves(np.stack(found, axis=1))
         return x
 
-    missed = [_missed(design, y, columns, _splits(population, rows, axis, draws)) for _, axis in variants]
+    repeats = len(rows) / n_units
+    missed = [_missed(design, y, columns, _splits(population, rows, axis, draws), repeats) for _, axis in variants]
     for (variant, axis), found, sums in zip(variants, missed, _drawn(missed, units, draws), strict=True):
         for name, row in zip(usable, _gains(found, sums, n_units), strict=True):
             result[name].append(_row(name, variant, axis, len(rows), n_units) | row)
@@ -188,18 +190,20 @@ class _Missed:
     reason: str = ""
 
 
-def _missed(design: Design, y: Floats, columns: Callable[[Split], Floats], rounds: list[list[Split]]) -> _Missed:
+def _missed(
+    design: Design, y: Floats, columns: Callable[[Split], Floats], rounds: list[list[Split]], repeats: float
+) -> _Missed:
     """Predict the models that each split holds out, by the settings and by them and each measure, [n, measures].
 
-    ``columns`` gives the values of the measures for a split.
+    ``columns`` gives the terms of the measures for a split, ``repeats`` are the models of a unit.
     """
-    n, m = columns(rounds[0][0]).shape
+    n, _, m = columns(rounds[0][0]).shape
     each, counted, by_round = np.zeros((n, 1 + m)), np.zeros(n), np.zeros((len(rounds), 1 + m))
     for k, splits in enumerate(rounds):
         for split in splits:
             if len(split[0]) < FEW_UNITS or np.ptp(y[split[0]]) == 0:
                 continue
-            found = Beside.predicted(design, y, columns(split), split)
+            found = Beside.predicted(design, y, columns(split), split, repeats)
             errors = np.column_stack([found.alone, found.beside])
             each[split[1]] += errors
             counted[split[1]] += 1
@@ -231,7 +235,8 @@ def _gains(missed: _Missed, sums: Floats, n_units: int) -> list[dict[str, Any]]:
         low, high, reason = _interval(gain, shares[:, k], n_units, error)
         gain = 0.0 if low == high == 0 else gain  # apart from rounding
         values = {"mse_settings": float(means[0]), "mse_with": with_measure, "division_error": error}
-        rows.append(values | {"gain": gain, "ci_low": low, "ci_high": high, "reason": reason})
+        p = _p_value(gain, low, high)
+        rows.append(values | {"gain": gain, "ci_low": low, "ci_high": high, "reason": reason, "p_value": p})
     return rows
 
 
@@ -260,10 +265,18 @@ def _interval(gain: float, shares: Floats, n_units: int, error: float) -> tuple[
     return gain - below, gain + above, "" if np.isfinite(low) else "all resamples agree"
 
 
+def _p_value(gain: float, low: float, high: float) -> float:
+    """Return the two-sided p-value of no gain, of a normal estimate with the half of the interval towards 0."""
+    from scipy.special import ndtr
+
+    half = gain - low if gain > 0 else high - gain
+    return float(2 * ndtr(-1.96 * abs(gain) / half)) if half > 0 else NAN
+
+
 def _row(measure: str, variant: str, axis: str, n_models: int, n_units: int, reason: str = "") -> dict[str, Any]:
-    numbers = dict.fromkeys(("mse_settings", "mse_with", "gain", "ci_low", "ci_high", "division_error"), NAN)
+    numbers = dict.fromkeys(("mse_settings", "mse_with", "gain", "ci_low", "ci_high", "division_error", "p_value"), NAN)
     told = {"measure": measure, "variant": variant, "axis": axis, "n_models": n_models, "n_units": n_units}
-    return told | numbers | {"reason": reason}
+    return told | numbers | {"reason": reason, "p_adjusted": NAN}
 
 
 def proxy_refits(population: Population) -> dict[str, Refit]:
@@ -279,7 +292,7 @@ def proxy_refits(population: Population) -> dict[str, Refit]:
 
     def of_all(design: Design, rows: Ints, split: Split) -> Floats:
         n = len(rows)
-        return Beside.predicted(design, population.y[rows], np.empty((n, 0)), (split[0], np.arange(n))).fitted
+        return Beside.predicted(design, population.y[rows], np.empty((n, TERMS, 0)), (split[0], np.arange(n))).fitted
 
     one = {axis: of_one(names) for axis, names in population.levels.items()}
     return one | ({"all settings": of_all} if len(one) > 1 else {})

@@ -9,13 +9,16 @@ import numpy as np
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import Floats, Ints
 
-__all__ = ["MAX_PAIRS", "Beside", "Design", "Designs", "Split", "folds"]
+__all__ = ["MAX_PAIRS", "TERMS", "Beside", "Design", "Designs", "Split", "curves", "folds"]
 
 MAX_PAIRS = 400
 """Columns for pairs of settings; those with the fewest levels come first, and what exceeds this is left out."""
 
 # From nearly none to as good as no pair of settings at all, in units of the largest eigenvalue.
 _PENALTIES = np.geomspace(1e-6, 1e3, 28)
+
+TERMS = 3
+"""A measure enters as a line, or with its square and cube besides: a curve."""
 
 # So many models for each column of the settings allow the square and the cube of a first fit besides.
 _ENOUGH = 3
@@ -131,8 +134,11 @@ class Beside:
     fitted: Floats
 
     @classmethod
-    def predicted(cls, design: Design, y: Floats, x: Floats, split: Split) -> "Beside":
-        """Fit y [n] on the settings, and on the settings and each column of x [n, measures]; predict the test models.
+    def predicted(cls, design: Design, y: Floats, x: Floats, split: Split, repeats: float = 1.0) -> "Beside":
+        """Fit y [n] on the settings, and on the settings and each measure; predict the test models.
+
+        ``x`` [n, TERMS, measures] are the terms of ``curves``, ``repeats`` the models of a unit, which tell little more
+        than one.
 
         The effects of single settings are not penalised, so that a measure that only restates them adds nothing.
         Their pairs are shrunk by generalised cross-validation (Golub, Heath and Wahba 1979): for the settings alone as
@@ -140,26 +146,62 @@ class Beside:
         less. A measure that restates pairs of settings is then removed as well (double selection, Belloni,
         Chernozhukov and Hansen 2014). The square and the cube of a first fit stand beside the effects of the settings,
         since a gap that levels off is no sum of effects: a monotone function of that sum would seem to add to it.
+
+        For the same reason a measure may enter as a curve: the association that is judged is one of ranks, which no
+        monotone function of the measure changes. It does where the models fitted on say so, again by generalised
+        cross-validation.
+
+        What the settings predict, of the target and of the measure, lies no further out than the models fitted on: a
+        combination of levels that these lack would otherwise be predicted from next to nothing.
         """
         train, test = split
-        basis = design.basis(y, train)
-        both = np.column_stack([y, x])
+        basis, n_measures = design.basis(y, train), x.shape[2]
+        both = np.column_stack([y, x.reshape(len(y), -1)])
         center = basis.here @ both / len(train)
-        truth = both[test] - center
         ridge = _Ridge.of(basis, (both - center) * basis.here[:, None])
-        best = ridge.best(len(train) - 1 - basis.span.rank)
-        settings, known = basis.at(test), both[train] - center
+        freedom = len(train) - 1 - basis.span.rank
+        best = ridge.best(freedom)
+        settings, known, truth = basis.at(test), both[train] - center, both[test] - center
         low, high = known.min(axis=0), known.max(axis=0)
-        alone = np.clip(settings @ ridge.coefficients(int(best[0]), np.array([0]))[:, 0], low[0], high[0])
-        beside = np.empty((len(test), x.shape[1]))
-        weaker = np.minimum(best[1:], best[0])
-        for k in np.unique(weaker):
-            mine = np.flatnonzero(weaker == k)
-            columns = np.r_[0, mine + 1]
-            by_settings = settings @ ridge.coefficients(int(k), columns)
-            missed = truth[:, columns] - np.clip(by_settings, low[columns], high[columns])
-            beside[:, mine] = (missed[:, :1] - ridge.slopes(int(k), mine + 1) * missed[:, 1:]) ** 2
-        return cls((truth[:, 0] - alone) ** 2, beside, alone)
+
+        def missed(k: int, columns: Ints) -> Floats:
+            predictions = settings @ ridge.coefficients(k, columns)
+            return np.asarray(truth[:, columns] - np.clip(predictions, low[columns], high[columns]))
+
+        alone = missed(int(best[0]), np.array([0]))[:, 0]
+        errors, of_terms = np.empty((2, n_measures)), np.empty((2, len(test), n_measures))
+        for which, n_terms in enumerate((1, TERMS)):
+            columns = 1 + np.arange(n_terms * n_measures).reshape(n_terms, n_measures)
+            weaker = np.minimum(best[columns].min(axis=0), best[0])
+            for k in np.unique(weaker):
+                mine = columns[:, weaker == k]
+                slopes = ridge.slopes(int(k), mine)
+                left = missed(int(k), np.r_[0, mine.ravel()])
+                by_measure = (left[:, 1:].reshape(len(test), *mine.shape) * slopes).sum(axis=1)
+                of_terms[which][:, weaker == k] = (left[:, :1] - by_measure) ** 2
+                errors[which][weaker == k] = ridge.errors_beside(int(k), mine, slopes, freedom, repeats)
+        beside = np.where(errors[1] < errors[0], of_terms[1], of_terms[0])
+        return cls(alone**2, beside, truth[:, 0] - alone)
+
+
+def curves(x: Floats) -> Floats:
+    """Return columns x [n, measures], their squares and their cubes: [n, TERMS, measures].
+
+    Each has mean 0 and variance 1 and is orthogonal to those before it; zero where these leave nothing of it, as of the
+    square of a column with two values.
+    """
+    terms = np.empty((len(x), TERMS, x.shape[1]))
+    for k in range(TERMS):
+        column = x ** (k + 1)
+        column = column - column.mean(axis=0)
+        size = np.sqrt((column**2).mean(axis=0))
+        for _ in range(2):  # once leaves the rounding of what was taken away
+            for before in range(k):
+                column = column - terms[:, before] * (terms[:, before] * column).mean(axis=0)
+        rest = np.sqrt((column**2).mean(axis=0))
+        there = rest > _NEARLY * size
+        terms[:, k] = np.where(there, column / np.where(there, rest, 1.0), 0.0)
+    return terms
 
 
 @dataclass(frozen=True)
@@ -369,20 +411,50 @@ class _Ridge:
         errors = np.where(spent > 1, rest / np.where(spent > 1, spent, 1.0) ** 2, np.inf)
         return np.asarray(np.argmin(errors, axis=0), dtype=np.int64)
 
-    def slopes(self, k: int, columns: Ints) -> Floats:
-        """Return the slope of the target on each measure beside the settings: x'(I-H)y / x'(I-H)x; 0 where x is gone.
+    @cached_property
+    def _inner(self) -> Floats:
+        """The inner products of what is left of all columns: [columns, columns]."""
+        return self.left.T @ self.left
 
-        The same as one ridge regression on the pairs and the measure, the measure not penalised (Frisch, Waugh and
-        Lovell).
+    def _products(self, weight: Floats, columns: Ints) -> tuple[Floats, Floats, float]:
+        """Return inner products less ``weight`` [eigenvalues] times those with the pairs.
+
+        Of the terms of each measure with each other, [measures, terms, terms], and with the target, [measures, terms],
+        and of the target with itself; ``columns`` [terms, measures] are the places of the terms.
         """
-        weight = 1 / self._shrunk(k)
-        own, of_y = self.onto[:, columns], self.onto[:, :1]
-        x, y = self.left[:, columns], self.left[:, :1]
-        above = (x * y).sum(axis=0) - (own * of_y * weight).sum(axis=0)
-        below = (x * x).sum(axis=0) - (own * own * weight).sum(axis=0)
-        # Measures have unit variance: the settings determine what is left below this.
-        there = below > 1e-9 * float(self.basis.here.sum())
-        return np.where(there, above / np.where(there, below, 1.0), 0.0)
+        n_terms, n_measures = columns.shape
+        flat = np.r_[0, columns.T.ravel()]
+        onto = self.onto[:, flat]
+        inner = self._inner[np.ix_(flat, flat)] - onto.T @ (weight[:, None] * onto)
+        places = 1 + np.arange(n_measures * n_terms).reshape(n_measures, n_terms)
+        return inner[places[:, :, None], places[:, None, :]], inner[places, 0], float(inner[0, 0])
+
+    def slopes(self, k: int, columns: Ints) -> Floats:
+        """Return the slopes of the target on the terms of each measure beside the settings: [terms, measures].
+
+        ``columns`` [terms, measures] are their places. The slopes are (X'(I-H)X)^-1 X'(I-H)y, the same as of one ridge
+        regression on the pairs and the terms, which are not penalised (Frisch, Waugh and Lovell); 0 along what the
+        settings determine.
+        """
+        inner, above, _ = self._products(1 / self._shrunk(k)[:, 0], columns)
+        values, vectors = np.linalg.eigh(inner)
+        # Terms have unit variance: the settings determine what is left below this.
+        there = values > 1e-9 * float(self.basis.here.sum())
+        along = (above[:, None, :] @ vectors)[:, 0] * there / np.where(there, values, 1.0)
+        return np.asarray((vectors @ along[:, :, None])[:, :, 0].T)
+
+    def errors_beside(self, k: int, columns: Ints, slopes: Floats, freedom: int, repeats: float) -> Floats:
+        """Return the generalised cross-validation error of the target beside each measure: [measures].
+
+        A term costs as many degrees of freedom as a unit has models (``repeats``).
+        """
+        values, shrunk = self.basis.spectrum[0], self._shrunk(k)[:, 0]
+        share = values / shrunk
+        inner, of_y, y = self._products((2 - share) / shrunk, columns)
+        by_measure = (slopes.T[:, None, :] @ (inner @ slopes.T[:, :, None]))[:, 0, 0]
+        rest = y - 2 * (of_y * slopes.T).sum(axis=1) + by_measure
+        spent = freedom - share.sum() - repeats * len(columns)
+        return np.asarray(rest / spent**2 if spent > 1 else np.full(len(rest), np.inf))
 
 
 def folds(units: Ints, n_folds: int, seed: int) -> list[Split]:

@@ -35,13 +35,22 @@ class Findings:
     tau_draws: dict[str, Floats] = field(default_factory=dict)
 
     def tests(self) -> list[dict[str, Any]]:
-        """Return what each tau over all models and inside a level rests on, as rows of ``TESTS``."""
+        """Return what each tau over all models and inside a level rests on, as rows of ``TESTS``.
+
+        Inside a defense also its stratified tau, without which it is not shown.
+        """
         return [
-            {"measure": name, **{key: getattr(row, key) for key in _TESTED}}
+            {"measure": name, **{key: getattr(row, key) for key in _TESTED}, **self._stratified(name, row)}
             for name, rows in self.rows.items()
             for row in rows
             if row.statistic in ("tau_b", "tau_within") and row.n_units
         ]
+
+    def _stratified(self, measure: str, of: Estimate) -> dict[str, float]:
+        found = (row for row in self.supplement[measure] if row.statistic == "tau_stratified")
+        row = next((row for row in found if (row.axis, row.level) == (of.axis, of.level)), None)
+        values = (NAN, NAN, NAN) if row is None else (row.estimate, row.low, row.high)
+        return dict(zip(("tau_stratified", "stratified_low", "stratified_high"), values, strict=True))
 
     def without_inference(self, reason: str) -> "Findings":
         """Return the estimates without intervals and p-values, and with the reason why."""

@@ -97,8 +97,8 @@ def test_an_association_that_is_not_shown_is_not_claimed(wide: Study) -> None:
     [
         (
             {"verdict": "tells_settings"},
-            "larger values go with larger gaps; beside the settings, one slope for all models does not lower the "
-            "squared error by as much as 10 % (τ = ",
+            "larger values go with larger gaps; beside the settings, one curve for all models lowers the "
+            "squared error by less than 10 %, if at all (τ = ",
         ),
         (
             {"verdict": "explained_by_train_accuracy"},

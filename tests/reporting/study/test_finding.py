@@ -50,7 +50,7 @@ def test_a_best_measure_that_could_be_chance_is_named_with_that_doubt() -> None:
         ("untested_beside_settings", "may only reflect the training settings"),
         (
             "tells_settings",
-            "does not lower the squared error beside the settings by as much as 10 %, with one slope for all models",
+            "lowers the squared error beside the settings by less than 10 %, if at all, with one curve for all models",
         ),
         (
             "explained_by_train_accuracy",

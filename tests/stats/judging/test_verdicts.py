@@ -108,11 +108,11 @@ def test_what_a_slope_costs_is_allowed_for_before_a_measure_is_said_to_tell_what
         ((2e-15, NAN, NAN), "The settings determine it, so that it adds nothing to them."),
         (
             (-0.004, -0.006, -0.0004),
-            "it raises the squared error on held-out runs by 0.4 % [0.04 %, 0.6 %]: such a slope",
+            "it raises the squared error on held-out runs by 0.4 % [0.04 %, 0.6 %]: such a curve",
         ),
         (
             (-0.0001, -0.03, 0.02),
-            "Beside the settings, with one slope for all models, it raises the squared error on held-out runs by 0.01 "
+            "Beside the settings, with one curve for all models, it raises the squared error on held-out runs by 0.01 "
             "% [-2.0 %, 3.0 %], which cannot be told from nothing; a gain of 10 %, the margin, is ruled out.",
         ),
         (
@@ -148,7 +148,7 @@ def test_a_gain_that_is_not_ruled_out_is_that_which_was_compared() -> None:
     added = {"m": {"gain": -0.083, "ci_low": -0.178, "ci_high": 0.021}}
     power = [{"level": "", "n_units": 24, "alpha": 0.05}]
     found = judged(total("m", 0.5), inside("m", "AT", -0.5), added=added, power=power)["sentence"]
-    told = "nor is a gain of 1.7 % ruled out (the margin of 10 %, less the cost of a slope from 24 units)"
+    told = "nor is a gain of 1.7 % ruled out (the margin of 10 %, less the cost of a curve from 24 units)"
     assert told in found
 
 
@@ -184,7 +184,7 @@ def test_what_train_accuracy_leaves_is_not_told_as_a_cause() -> None:
 
 def test_a_measure_that_tells_what_the_settings_tell_is_said_to_be_so_with_one_slope_and_a_margin() -> None:
     sentence = judged(total("m", 0.5), added={"m": NONE})["sentence"]
-    words = "does not lower the squared error beside the settings by as much as 10 %, with one slope for all models"
+    words = "lowers the squared error beside the settings by less than 10 %, if at all, with one curve for all models"
     assert sentence.startswith(f"m {words}: tau_b = +0.50")
 
 
