@@ -24,6 +24,7 @@ import pandas as pd
 from benchmarks.machine import processor
 from measurebench.stats.analysis import TABLES, tidy
 from measurebench.stats.judging.adjustment import adjusted
+from measurebench.stats.judging.significance import with_tests
 from measurebench.stats.judging.verdict import Evidence, verdict
 from measurebench.stats.population.axes import usable_settings
 from measurebench.stats.population.population import read_population
@@ -38,6 +39,7 @@ BOOTSTRAP, PERMUTATIONS = 500, 1000
 GAIN = ("gain", "ci_low", "ci_high")
 COMBINATIONS = list(itertools.product(range(3), range(2), range(2)))  # of defense, architecture and batch size
 EVIDENCE = ["level", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted"]
+EVIDENCE += ["tau_stratified", "stratified_low", "stratified_high"]
 DEFENSES, ARCHITECTURES, BATCHES = ("AT", "MART", "TRADES"), ("plain", "wide"), (64, 128)
 WITHIN = 0.1  # share of the variance that lies between the two checkpoints of a run
 
@@ -106,17 +108,19 @@ def standard(values: np.ndarray) -> np.ndarray:
 def evidence_of(table: pd.DataFrame, seed: int) -> list[list[Any]]:
     """Return what the verdict of the one measure rests on, by the parts of ``analyze``.
 
-    tau over all models and inside each defense (level, estimate, interval, p, adjusted p), then the gain and its
-    interval.
+    tau over all models and inside each defense (level, estimate, interval, p, adjusted p, stratified tau and its
+    interval), then the gain and its interval.
     """
     names: dict[str, Any] = {"defense": "defense", "run": "run", "cluster": "cluster"}
     population = usable_settings(read_population(table, target="gap", measures=["m"], settings=None, **names))
     draws = Draws.of(population, BOOTSTRAP, PERMUTATIONS, seed)
-    found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional"))
+    found = find(population, draws, Question({}, None, {}, {}), only=("overall", "conditional", "tau_stratified"))
     rows = adjusted(tidy([row.row("m", "gap") for row in found.rows["m"]], TABLES["correlations"]), "defense")
+    rows = with_tests(rows, tidy(found.tests(), TABLES["tests"]))
     gains = added_rows(added(population, draws, levels=False))
     inside = (rows["statistic"] == "tau_within") & (rows["axis"] == "defense")
-    kept = rows.loc[inside | (rows["statistic"] == "tau_b"), EVIDENCE].round(5)
+    kept = rows.loc[inside | (rows["statistic"] == "tau_b"), EVIDENCE].round(5).astype(object)
+    kept = kept.where(kept.notna(), None)
     gain = [round(float(gains["m"][name]), 5) for name in GAIN]
     return [*kept.to_numpy(dtype=object).tolist(), gain]
 
@@ -128,8 +132,12 @@ def judged(n_models: int, evidence: list[list[Any]]) -> str:
     for k in range(n_models // 2):
         defense = DEFENSES[COMBINATIONS[k % len(COMBINATIONS)][0]]
         units[defense] = units.get(defense, 0) + 1
-    rows = [dict(zip(EVIDENCE, row, strict=True)) | {"n_models": 2 * units[row[0]]} for row in found]
+    rows = [dict(zip(EVIDENCE, map(_number, row), strict=True)) | {"n_models": 2 * units[row[0]]} for row in found]
     return verdict(Evidence(rows[0], rows[1:], None, dict(zip(GAIN, gain, strict=True)), units))[0]
+
+
+def _number(value: Any) -> Any:
+    return float("nan") if value is None else value
 
 
 def keep(path: Path, tables: Mapping[int, int]) -> None:

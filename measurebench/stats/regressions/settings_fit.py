@@ -164,11 +164,10 @@ class Beside:
         settings, known, truth = basis.at(test), both[train] - center, both[test] - center
         low, high = known.min(axis=0), known.max(axis=0)
 
-        def missed(k: int, columns: Ints) -> Floats:
-            predictions = settings @ ridge.coefficients(k, columns)
-            return np.asarray(truth[:, columns] - np.clip(predictions, low[columns], high[columns]))
+        def by_settings(k: int, columns: Ints) -> Floats:
+            return np.clip(settings @ ridge.coefficients(k, columns), low[columns], high[columns])
 
-        alone = missed(int(best[0]), np.array([0]))[:, 0]
+        fitted = by_settings(int(best[0]), np.array([0]))[:, 0]
         errors, of_terms = np.empty((2, n_measures)), np.empty((2, len(test), n_measures))
         for which, n_terms in enumerate((1, TERMS)):
             columns = 1 + np.arange(n_terms * n_measures).reshape(n_terms, n_measures)
@@ -176,12 +175,13 @@ class Beside:
             for k in np.unique(weaker):
                 mine = columns[:, weaker == k]
                 slopes = ridge.slopes(int(k), mine)
-                left = missed(int(k), np.r_[0, mine.ravel()])
-                by_measure = (left[:, 1:].reshape(len(test), *mine.shape) * slopes).sum(axis=1)
-                of_terms[which][:, weaker == k] = (left[:, :1] - by_measure) ** 2
+                places = np.r_[0, mine.ravel()]
+                missed = truth[:, places] - by_settings(int(k), places)
+                by_measure = (missed[:, 1:].reshape(len(test), *mine.shape) * slopes).sum(axis=1)
+                of_terms[which][:, weaker == k] = (missed[:, :1] - by_measure) ** 2
                 errors[which][weaker == k] = ridge.errors_beside(int(k), mine, slopes, freedom, repeats)
         beside = np.where(errors[1] < errors[0], of_terms[1], of_terms[0])
-        return cls(alone**2, beside, truth[:, 0] - alone)
+        return cls((truth[:, 0] - fitted) ** 2, beside, fitted)
 
 
 def curves(x: Floats) -> Floats:

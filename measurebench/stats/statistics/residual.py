@@ -19,9 +19,6 @@ _NOTHING = 1e-6  # what a regression leaves of scores of variance 1, apart from 
     title="Tau of residuals",
     explanation="tau_b of what is left of measure and target when both are regressed on another column; axis names it.",
     axes="control",
-    apart=("residual_tau",),
-    family="secondary",
-    place=21,
 )
 def residual(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return tau_b of the residuals of measure and target for each control held fixed.

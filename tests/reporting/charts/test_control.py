@@ -33,7 +33,7 @@ def partial(study: Study, measure: str) -> float:
 
 
 @pytest.mark.parametrize("measure", KEPT)
-def test_circles_lie_at_tau_and_diamonds_at_partial_tau(scene: Scene, wide: Study, measure: str) -> None:
+def test_circles_lie_at_tau_and_diamonds_at_tau_of_residuals(scene: Scene, wide: Study, measure: str) -> None:
     circles, diamonds = scene.of("symbol")
     title = wide.infos[measure].title
     assert scene.x.at(circles.by("title")[title]["x"]) == pytest.approx(tau(wide, measure), abs=1e-6)
@@ -42,7 +42,7 @@ def test_circles_lie_at_tau_and_diamonds_at_partial_tau(scene: Scene, wide: Stud
     assert {item["shape"] for item in diamonds.items} == {"diamond"}
 
 
-@pytest.mark.parametrize(("layer", "statistic", "axis"), [(1, "tau_b", None), (2, "partial_tau", HELD)])
+@pytest.mark.parametrize(("layer", "statistic", "axis"), [(1, "tau_b", None), (2, "residual_tau", HELD)])
 def test_lines_are_the_intervals_of_the_analysis(
     scene: Scene, wide: Study, layer: int, statistic: str, axis: str | None
 ) -> None:
@@ -72,7 +72,7 @@ def test_rows_run_from_the_strongest_association_to_the_weakest(scene: Scene, wi
 
 
 def test_the_title_counts_the_associations_that_are_left(wide: Study) -> None:
-    rows = [(wide.estimate(name), wide.estimate(name, "partial_tau", axis=HELD)) for name in KEPT]
+    rows = [(wide.estimate(name), wide.estimate(name, "residual_tau", axis=HELD)) for name in KEPT]
     shown = [(whole, held) for whole, held in rows if is_sure(whole)]
     left = sum(is_sure(held) and whole["estimate"] * held["estimate"] > 0 for whole, held in shown)
     figure = control.figure(wide)

@@ -51,7 +51,7 @@ def inside(measure: str, level: str, estimate: float, **parts: Any) -> dict[str,
 
 def held(measure: str, estimate: float, axis: str = "z", **parts: Any) -> dict[str, Any]:
     """Return a partial tau."""
-    return row(measure, "partial_tau", estimate, axis=axis, **parts)
+    return row(measure, "residual_tau", estimate, axis=axis, **parts)
 
 
 def level(name: str, reliability: float = 0.8, *, axis: str = "defense", units: int = 20) -> dict[str, Any]:

@@ -234,7 +234,9 @@ def test_the_gradient_keeps_its_sign(first: dict[str, Any], second: dict[str, An
     ("partial", "p", "expected"),
     [(0.3, 0.05, "holds"), (-0.3, 0.01, "holds"), (0.05, 0.01, "not decided"), (0.3, 0.06, "not decided")],
 )
-def test_more_than_cross_entropy_needs_a_partial_tau_that_is_shown(partial: float, p: float, expected: str) -> None:
+def test_more_than_cross_entropy_needs_a_tau_of_residuals_that_is_shown(
+    partial: float, p: float, expected: str
+) -> None:
     rows = [inside(GRADIENT, "AT", 0.5), held(GRADIENT, partial, "average_ce_pgd", p=p)]
     assert claimed(*rows, claim=MORE, measure=GRADIENT) == expected
     assert claimed(rows[0], claim=MORE, measure=GRADIENT) == "cannot be tested"
@@ -294,7 +296,7 @@ def test_a_defense_without_a_reliable_target_does_not_break_the_gradient_s_sign(
     assert found[STEADY].startswith("place 1 of 1 by the weakest tau inside a defense, 0.50 [0.40, 0.60]; not counted")
 
 
-def test_a_partial_tau_that_turns_is_told_beside_tau() -> None:
+def test_a_tau_of_residuals_that_turns_is_told_beside_tau() -> None:
     rows = [inside(GRADIENT, "AT", 0.5), held(GRADIENT, -0.08, "average_ce_pgd", half=0.03)]
     found = judged_claims(analysis(total(GRADIENT, 0.1, half=0.05), *rows)).set_index("claim").loc[MORE]
     assert found["verdict"] == "not decided"

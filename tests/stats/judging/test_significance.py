@@ -106,7 +106,7 @@ def test_page_analysis_and_claims_cannot_contradict_each_other(p: float, shown: 
     assert [one_sign, more] == (["holds"] * 2 if shown else ["not decided"] * 2)
 
 
-def test_a_partial_tau_without_a_significant_p_is_explained_away_on_page_and_in_words_alike() -> None:
+def test_a_tau_of_residuals_without_a_significant_p_is_explained_away_on_page_and_in_words_alike() -> None:
     def row(statistic: str, axis: str, estimate: float, p: float) -> dict[str, Any]:
         shared = {"measure": "m", "axis": axis, "level": "", "n_models": 50, "p_value": p}
         return shared | {
@@ -118,7 +118,7 @@ def test_a_partial_tau_without_a_significant_p_is_explained_away_on_page_and_in_
         }
 
     for p, verdict in ((0.05, "holds_undivided"), (0.06, "explained_by_train_accuracy")):
-        rows = pd.DataFrame([row("tau_b", "", 0.6, 0.001), row("partial_tau", "z", 0.2, p)])
+        rows = pd.DataFrame([row("tau_b", "", 0.6, 0.001), row("residual_tau", "z", 0.2, p)])
         found = judgements(rows, ("m",), None, "z", {})[0]
         assert found["verdict"] == verdict
         assert is_sure(rows.iloc[1].to_dict()) is (verdict == "holds_undivided")
@@ -151,10 +151,14 @@ def test_a_p_value_far_below_its_bound_is_not_on_the_edge_whatever_the_adjustmen
 
 
 def test_a_gain_near_a_bound_is_on_the_edge() -> None:
-    gain = {"ci_low": -0.006, "ci_high": 0.174, "division_error": 0.004, "n_units": 643}
+    gain = {"gain": 0.084, "ci_low": -0.006, "ci_high": 0.174, "division_error": 0.004, "n_units": 643}
     assert gain_on_the_edge(gain, 0.1, 2000)
     assert not gain_on_the_edge(gain | {"division_error": 0.0}, 0.1, 2000)
     assert gain_on_the_edge(gain | {"ci_low": -0.1, "ci_high": 0.095}, 0.1, 2000)
     assert not gain_on_the_edge(gain | {"ci_low": 0.0, "ci_high": 0.0, "division_error": 0.0}, 0.1, 2000)
-    # Surely less than the margin: then it does not matter on which side of 0 the lower end lies.
-    assert not gain_on_the_edge(gain | {"ci_low": 0.001, "ci_high": 0.05}, 0.1, 2000)
+    # However little it adds, the lower end decides; where that is surely below 0, the upper one.
+    little = gain | {"gain": 0.026, "ci_low": 0.001, "ci_high": 0.05}
+    assert gain_on_the_edge(little, 0.1, 2000)
+    assert not gain_on_the_edge(little | {"ci_low": -0.03}, 0.1, 2000)
+    # Among twenty measures an interval has to be half as wide again, and this one is far from leaving out 0.
+    assert not gain_on_the_edge(little | {"division_error": 0.001, "p_value": 0.04, "p_adjusted": 0.8}, 0.1, 2000)

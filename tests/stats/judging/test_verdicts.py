@@ -152,14 +152,41 @@ def test_a_gain_that_is_not_ruled_out_is_that_which_was_compared() -> None:
     assert told in found
 
 
-def test_a_measure_that_surely_adds_little_does_not_hold_wherever_its_gain_begins() -> None:
-    for low in (-0.003, 0.002):
-        added = {"m": {"gain": 0.04, "ci_low": low, "ci_high": 0.078}}
-        assert judged(total("m", 0.5), inside("m", "AT", 0.5), added=added)["verdict"] == "tells_settings"
-    added = {"m": {"gain": 0.06, "ci_low": 0.002, "ci_high": 0.12}}
-    assert judged(total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.5), added=added)["verdict"] == (
-        "holds_everywhere"
-    )
+def test_a_measure_holds_if_it_is_shown_to_add_something_however_surely_little() -> None:
+    # A narrower interval about the same gain must not take back what a wider one showed.
+    for high in (0.12, 0.078):
+        added = {"m": {"gain": 0.04, "ci_low": 0.002, "ci_high": high}}
+        found = judged(total("m", 0.5), inside("m", "AT", 0.5), inside("m", "X", 0.5), added=added)
+        assert found["verdict"] == "holds_everywhere"
+        assert ("which is less than the margin of 10 %" in found["sentence"]) == (high < 0.1)
+    added = {"m": {"gain": 0.04, "ci_low": -0.003, "ci_high": 0.078}}
+    assert judged(total("m", 0.5), inside("m", "AT", 0.5), added=added)["verdict"] == "tells_settings"
+
+
+def test_what_a_measure_adds_is_shown_only_among_so_many_measures() -> None:
+    gain = {"gain": 0.05, "ci_low": 0.002, "ci_high": 0.098, "p_value": 0.04}
+    for p, high, verdict in (
+        (0.05, 0.098, "holds_undivided"),
+        (0.2, 0.098, "tells_settings"),
+        (0.2, 0.12, "untested_beside_settings"),
+    ):
+        found = judged(total("m", 0.5), added={"m": gain | {"ci_high": high, "p_adjusted": p}})
+        assert found["verdict"] == verdict
+        assert ("which is not shown among so many measures" in found["sentence"]) == (p > 0.05)
+
+
+def test_a_sign_inside_a_defense_must_stand_with_the_settings_that_divide_runs_held_fixed() -> None:
+    strata = {"tau_stratified": -0.04, "stratified_low": -0.15, "stratified_high": 0.07}
+    rows, other = (total("m", 0.5), inside("m", "AT", 0.5)), inside("m", "X", -0.2, half=0.05)
+    found = judged(*rows, other | strata)
+    assert found["verdict"] == "holds_overall"
+    assert "X -0.20 (not shown with the settings that divide runs held fixed)" in found["sentence"]
+    surely = strata | {"tau_stratified": -0.14, "stratified_low": -0.24, "stratified_high": -0.04}
+    assert judged(*rows, other | surely)["verdict"] == "turns_with_defense"
+    # Without an interval, of few runs, the sign decides.
+    few = {"tau_stratified": 0.1, "stratified_low": NAN, "stratified_high": NAN}
+    assert judged(*rows, other | few)["verdict"] == "holds_overall"
+    assert judged(*rows, other | few | {"tau_stratified": -0.1})["verdict"] == "turns_with_defense"
 
 
 def test_a_judgement_of_an_earlier_version_keeps_its_words() -> None:
@@ -202,7 +229,7 @@ def test_the_verdicts_are_tried_in_the_order_that_is_documented() -> None:
 def test_every_verdict_has_words_that_are_no_riddle() -> None:
     assert len(set(VERDICTS.values())) == len(VERDICTS) == 16
     assert all(
-        text.split()[0] in {"holds", "changes", "has", "keeps", "does", "is", "shows", "cannot"}
+        text.split()[0] in {"holds", "changes", "has", "keeps", "lowers", "is", "shows", "cannot"}
         for text in VERDICTS.values()
     )
 
@@ -357,7 +384,7 @@ def test_the_control_is_told_with_its_interval_or_its_absence() -> None:
     assert "Train robust accuracy is not in the table" in judged(total("m", 0.5), control=None)["sentence"]
     found = judged(total("m", 0.5), held("m", 0.4))
     assert "With train robust accuracy held fixed, tau is +0.40 [+0.30, +0.50]." in found["sentence"]
-    assert found["partial_tau"] == 0.4
+    assert found["residual_tau"] == 0.4
     assert "held fixed" not in judged(total("m", 0.5))["sentence"]
 
 
@@ -444,7 +471,7 @@ def test_permutations_that_are_too_few_over_all_models_are_told_and_not_laid_on_
     assert found["detectable_tau"] != found["detectable_tau"]
 
 
-def test_a_partial_tau_whose_interval_ends_near_zero_is_on_the_edge() -> None:
+def test_a_tau_of_residuals_whose_interval_ends_near_zero_is_on_the_edge() -> None:
     rows = [total("m", 0.5), held("m", 0.1, half=0.098)]
     assert judged(*rows, draws=(2000, 1000))["edge"] == "tau with train robust accuracy held fixed"
     assert judged(rows[0], held("m", 0.2, half=0.1), draws=(2000, 1000))["edge"] == ""

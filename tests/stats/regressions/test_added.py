@@ -11,7 +11,7 @@ from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
 from measurebench.stats.regressions import settings_fit
 from measurebench.stats.regressions.added import _division_errors, _interval, _ranks, division_t, n_divisions
-from measurebench.stats.regressions.settings_fit import Beside, Design, Designs, folds
+from measurebench.stats.regressions.settings_fit import TERMS, Beside, Design, Designs, curves, folds
 from tests.stats.tables import grid
 
 QUICK = {"bootstrap": 200, "permutations": 99}
@@ -26,9 +26,8 @@ def hats(mains: np.ndarray, pairs: np.ndarray, penalty: float) -> np.ndarray:
 
 
 def solved(mains, pairs, y, x, train, test, penalty):
-    """Predict by one penalised least squares problem: effects free, pairs penalised, the measure x (or none) free."""
-    free = [np.ones(len(y))[:, None], mains] + ([] if x is None else [x[:, None]])
-    free = np.column_stack(free)
+    """Predict by one penalised least squares problem: effects free, pairs penalised, the terms x [n, terms] free."""
+    free = np.column_stack([np.ones(len(y))[:, None], mains, x])
     n_free, everything = free.shape[1], np.column_stack([free, pairs])
     a = everything[train]
     penalties = np.diag(np.r_[np.zeros(n_free), np.full(pairs.shape[1], penalty)])
@@ -48,7 +47,8 @@ def test_both_predictions_equal_one_penalised_least_squares_problem(monkeypatch:
     x = 0.5 * y + rng.normal(size=90)
     x = (x - x.mean()) / x.std()
     train, test = np.arange(70), np.arange(70, 90)
-    found = Beside.predicted(Design(mains, pairs), y, x[:, None], (train, test))
+    terms = curves(x[:, None])
+    found = Beside.predicted(Design(mains, pairs), y, terms, (train, test), repeats=2.0)
     base = np.column_stack([np.ones(70), mains[train]])
     z = pairs[train] - base @ np.linalg.pinv(base) @ pairs[train]
     penalties = settings_fit._PENALTIES * np.linalg.eigvalsh(z.T @ z).max()
@@ -60,18 +60,25 @@ def test_both_predictions_equal_one_penalised_least_squares_problem(monkeypatch:
             errors.append((((np.eye(70) - h) @ v) ** 2).sum() / (70 - np.trace(h)) ** 2)
         return int(np.argmin(errors))
 
-    of_y, of_x = best(y[train]), best(x[train])
-    alone = solved(mains, pairs, y, None, train, test, penalties[of_y])
-    beside = solved(mains, pairs, y, x, train, test, penalties[min(of_y, of_x)])
+    of_y = best(y[train])
+    alone = solved(mains, pairs, y, np.empty((90, 0)), train, test, penalties[of_y])
+    beside = {}
+    for n_terms in (1, TERMS):
+        own = terms[:, :n_terms, 0]
+        k = min(of_y, *(best(column[train]) for column in own.T))
+        left = y[train] - solved(mains, pairs, y, own, train, train, penalties[k])
+        spent = 70 - np.trace(hats(mains[train], pairs[train], penalties[k])) - 2.0 * n_terms
+        beside[(left**2).sum() / spent**2] = solved(mains, pairs, y, own, train, test, penalties[k])
+    assert len(beside) == 2
     np.testing.assert_allclose(found.alone, (y[test] - alone) ** 2, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found.beside[:, 0], (y[test] - beside) ** 2, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found.beside[:, 0], (y[test] - beside[min(beside)]) ** 2, rtol=1e-6, atol=1e-9)
 
 
 def test_a_level_that_the_fit_has_not_seen_is_predicted_by_the_other_settings() -> None:
     a, b = np.repeat([0, 1, 2], 20), np.tile([0, 1], 30)
     design = Design(np.column_stack([np.eye(3)[a], np.eye(2)[b]]), np.empty((60, 0)))
     y = 10.0 * b
-    found = Beside.predicted(design, y, np.empty((60, 0)), (np.flatnonzero(a < 2), np.flatnonzero(a == 2)))
+    found = Beside.predicted(design, y, np.empty((60, TERMS, 0)), (np.flatnonzero(a < 2), np.flatnonzero(a == 2)))
     np.testing.assert_allclose(found.alone, 0, atol=1e-18)
 
 
@@ -80,12 +87,12 @@ def test_controls_that_are_held_out_beside_the_measures_find_the_fits_on_the_set
     population = read_population(grid(), target="robust_gap_pgd", measures=["signal"], settings=None, **roles)
     shared, rows = Designs(population), np.arange(48)
     train, test = np.arange(40), np.arange(40, 48)
-    y, x = population.y, population.measures["signal"][:, None]
-    alone = Beside.predicted(Design.of(population, rows), y, np.empty((48, 0)), (train, test))
+    y, x = population.y, curves(population.measures["signal"][:, None])
+    alone = Beside.predicted(Design.of(population, rows), y, np.empty((48, TERMS, 0)), (train, test))
     beside = Beside.predicted(shared.of(rows), y, x, (train, test))
     assert shared.of(rows).basis(y, train) is shared.of(rows.copy()).basis(y, train)
     assert shared.of(rows).basis(y, train) is not shared.of(rows).basis(y + 1, train)
-    again = Beside.predicted(shared.of(rows), y, np.empty((48, 0)), (train, test))
+    again = Beside.predicted(shared.of(rows), y, np.empty((48, TERMS, 0)), (train, test))
     np.testing.assert_array_equal(again.alone, alone.alone)
     np.testing.assert_allclose(beside.alone, alone.alone, rtol=1e-9)
     assert shared.of(rows[:40]).mains.shape[0] == 40
@@ -204,10 +211,10 @@ def ridge(pairs: np.ndarray, left: np.ndarray, freedom: int) -> tuple[list[np.nd
     return maps, np.argmin(np.where(spent > 1, 1.0, np.inf)[:, None] * rest / spent[:, None] ** 2, axis=0)
 
 
-def beside_settings(mains, pairs, y, x, train, test):
-    """Return the squared errors without and with x by generalised inverses of all models fitted on."""
+def beside_settings(mains, pairs, y, terms, train, test):
+    """Return the squared errors without and with terms [n, TERMS] by generalised inverses of all models fitted on."""
     mains, pairs = mains - mains[train].mean(axis=0), pairs - pairs[train].mean(axis=0)
-    both = np.column_stack([y, x]) - np.column_stack([y, x])[train].mean(axis=0)
+    both = np.column_stack([y, terms]) - np.column_stack([y, terms])[train].mean(axis=0)
     if len(train) >= 3 * mains.shape[1]:
         inverse = np.linalg.pinv(mains[train], rcond=1e-9)
         left = pairs - mains @ (inverse @ pairs[train])
@@ -219,11 +226,23 @@ def beside_settings(mains, pairs, y, x, train, test):
         mains = np.column_stack([mains, bent - bent[train].mean(axis=0)])
     inverse = np.linalg.pinv(mains[train], rcond=1e-9)
     left, rest = pairs - mains @ (inverse @ pairs[train]), both - mains @ (inverse @ both[train])
-    maps, best = ridge(left[train], rest[train], len(train) - 1 - np.linalg.matrix_rank(mains[train], 1e-8))
-    missed = [rest - left @ (maps[k] @ rest[train]) for k in (best[0], min(best))]
-    own = missed[1][train, 1] @ rest[train, 1]
-    slope = missed[1][train, 1] @ rest[train, 0] / own if own > 1e-9 * len(train) else 0.0
-    return missed[0][test, 0] ** 2, (missed[1][test, 0] - slope * missed[1][test, 1]) ** 2
+    freedom = len(train) - 1 - np.linalg.matrix_rank(mains[train], 1e-8)
+    maps, best = ridge(left[train], rest[train], freedom)
+
+    def missed(k):
+        fitted = np.clip(both - rest + left @ (maps[k] @ rest[train]), both[train].min(axis=0), both[train].max(axis=0))
+        return (both - fitted)[test]
+
+    errors = {}
+    for n_terms in (1, TERMS):
+        k = min(best[: 1 + n_terms])
+        smoothed = rest[train] - left[train] @ (maps[k] @ rest[train])
+        own = slice(1, 1 + n_terms)
+        slopes = np.linalg.solve(smoothed[:, own].T @ rest[train, own], smoothed[:, own].T @ rest[train, 0])
+        residual = smoothed[:, 0] - smoothed[:, own] @ slopes
+        spent = freedom - np.trace(left[train] @ maps[k]) - n_terms
+        errors[(residual**2).sum() / spent**2] = (missed(k)[:, 0] - missed(k)[:, own] @ slopes) ** 2
+    return missed(best[0])[:, 0] ** 2, errors[min(errors)]
 
 
 @pytest.mark.parametrize("kept", ["most", "few", "without a level", "one setting"])
@@ -234,11 +253,65 @@ def test_fits_from_inner_products_are_those_of_generalised_inverses(kept: str) -
     pairs = [(u[:, :, None] * v[:, None, :]).reshape(240, -1) for u, v in itertools.combinations(one, 2)]
     mains, pairs = np.column_stack(one), np.column_stack([np.empty((240, 0)), *pairs])
     y = np.tanh(sum(levels) - 2.0) + (levels[0] == levels[-1]) + 0.2 * rng.normal(size=240)
-    x = stats.zscore(y + levels[0] + rng.normal(size=240))
+    x = stats.zscore(y + levels[0] + (2.0 if kept == "few" else 0.3) * rng.normal(size=240))
     held_out = {"most": np.arange(30), "few": np.arange(160), "without a level": np.flatnonzero(levels[0] == 1)}
     test = held_out.get(kept, np.arange(30))
     train = np.setdiff1d(np.arange(240), test)
-    found = Beside.predicted(Design(mains, pairs), y, x[:, None], (train, test))
-    alone, beside = beside_settings(mains, pairs, y, x, train, test)
+    terms = curves(stats.rankdata(x)[:, None])
+    found = Beside.predicted(Design(mains, pairs), y, terms, (train, test))
+    alone, beside = beside_settings(mains, pairs, y, terms[:, :, 0], train, test)
     np.testing.assert_allclose(found.alone, alone, rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(found.beside[:, 0], beside, rtol=1e-7, atol=1e-12)
+
+
+def test_the_terms_of_a_curve_are_orthonormal_and_span_the_powers() -> None:
+    rng = np.random.default_rng(0)
+    x = np.stack([stats.rankdata(rng.normal(size=80)), rng.integers(0, 2, 80), rng.integers(0, 3, 80)], axis=1)
+    x = stats.zscore(x)
+    terms = curves(x)
+    for measure, rank in ((0, 3), (1, 1), (2, 2)):
+        own = terms[:, :, measure]
+        np.testing.assert_allclose(own.T @ own / 80, np.diag(np.arange(3) < rank).astype(float), atol=1e-12)
+        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-12)
+        powers = np.column_stack([x[:, measure] ** k for k in (1, 2, 3)])
+        centred = powers - powers.mean(axis=0)
+        np.testing.assert_allclose(own @ (own.T @ centred) / 80, centred, atol=1e-10)
+
+
+def test_a_gain_does_not_rest_on_the_scale_of_a_measure() -> None:
+    # A gap that levels off along a measure: a line in its rank sees little of it.
+    table = made(168, 3)
+    table["gap"] = np.exp(2 * table["carrier"]) + 0.1 * table["gap"]
+    for name, values in (("exp", np.exp(table["carrier"])), ("cube", table["carrier"] ** 3)):
+        table[name] = values
+    names = ["carrier", "exp", "cube"]
+    rows = analyze(table, target="gap", measures=names, **QUICK).added.query("variant == 'runs'").set_index("measure")
+    assert rows.loc["carrier", "gain"] > 0.2
+    assert rows.loc[names, "gain"].to_numpy() == pytest.approx([rows.loc["carrier", "gain"]] * 3, abs=1e-9)
+
+
+def test_what_settings_predict_lies_no_further_out_than_the_models_they_were_fitted_on() -> None:
+    # The eleventh combination of levels lies beyond all others: a pair fitted with next to no penalty runs away.
+    a, b = np.repeat(np.arange(4), 12), np.tile(np.repeat(np.arange(3), 4), 4)
+    one = [np.eye(4)[a], np.eye(3)[b]]
+    pairs = (one[0][:, :, None] * one[1][:, None, :]).reshape(48, -1)
+    rng = np.random.default_rng(1)
+    y = a * b + 0.01 * rng.normal(size=48)
+    test = np.flatnonzero((a == 3) & (b == 2))
+    train = np.setdiff1d(np.arange(48), test)
+    found = Beside.predicted(Design(np.column_stack(one), pairs), y, np.empty((48, TERMS, 0)), (train, test))
+    fitted = found.fitted + y[train].mean()
+    assert (fitted >= y[train].min() - 1e-12).all()
+    assert (fitted <= y[train].max() + 1e-12).all()
+
+
+def test_what_a_measure_adds_is_adjusted_by_holm_over_the_measures() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    found = analyze(made(60, 2), target="gap", measures=["carrier", "oracle", "proxy"], **QUICK).added
+    rows = found[(found["variant"] == "runs") & ~found["measure"].str.startswith("control")]
+    half = np.where(rows["gain"] > 0, rows["gain"] - rows["ci_low"], rows["ci_high"] - rows["gain"])
+    p = 2 * stats.norm.sf(1.96 * np.abs(rows["gain"]) / half)
+    np.testing.assert_allclose(rows["p_value"], p, rtol=1e-9)
+    np.testing.assert_allclose(rows["p_adjusted"], multipletests(p, method="holm")[1], rtol=1e-9)
+    assert found.loc[found["variant"] == "levels", "p_adjusted"].isna().all()

@@ -105,7 +105,7 @@ def test_the_correlations_come_in_the_order_of_the_contract(found: Analysis) -> 
     rows = found.correlations.query("measure == 'signal'")
     whole = rows.loc[rows["axis"].isin(["", "pgd_accuracy_train"]), "statistic"].tolist()
     overall = ["tau_b", "tau_a", "spearman", "partial_tau", "pi_mean", "psi_mean"]
-    assert whole == [*overall, "sign_error_mean", "sign_error_max"]
+    assert whole == [*overall, "sign_error_mean", "sign_error_max", "residual_tau"]
     inside = rows[rows["axis"] == "defense"]["statistic"].tolist()
     assert inside == ["tau_within", "tau_a"] * 3 + ["pi", "psi", "sign_error_mean", "sign_error_max"]
 

@@ -114,6 +114,6 @@ def test_p_values_of_the_worst_error_are_adjusted_by_themselves() -> None:
     np.testing.assert_allclose(own["p_adjusted"], benjamini_hochberg(own["p_value"].to_numpy()))
     whole = (found["axis"] == "") & found["statistic"].isin(["tau_b", "tau_a", "spearman"])
     inside = (found["statistic"] == "tau_within") & (found["axis"] == "defense")
-    apart = found["statistic"].isin(["sign_error_max", "tau_a"])
+    apart = found["statistic"].isin(["sign_error_max", "tau_a", "residual_tau"])
     rest = found[~whole & ~inside & ~apart & found["p_value"].notna()]
     np.testing.assert_allclose(rest["p_adjusted"], benjamini_hochberg(rest["p_value"].to_numpy()))
