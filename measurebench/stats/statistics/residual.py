@@ -1,5 +1,7 @@
 """Tau of residuals: the association between what another column leaves of the measure and of the target."""
 
+import math
+
 import numpy as np
 
 from measurebench.stats.resampling.draws import Floats, bootstrap_p, percentile_interval
@@ -25,8 +27,8 @@ def residual(sample: Sample, asked: Asked) -> list[Estimate]:
 
     Measure, target and control enter by their normal scores; the regression is a cubic one. It is 0 where measure and
     target are independent given the control and their errors are symmetric, which Kendall's partial tau is not. The
-    interval resamples units, the regressions as they are; the p-value inverts it. With fewer than 12 units both are
-    withheld. Models without a control are left out.
+    interval resamples units, the regressions as they are, and lies further out for their coefficients; the p-value
+    inverts it. With fewer than 12 units both are withheld. Models without a control are left out.
     """
     controls = asked.shared(_controls)
     return [_residual(sample, name, held) for name, held in controls.items() if name != sample.name]
@@ -63,6 +65,8 @@ def _residual(sample: Sample, name: str, held: _Held) -> Estimate:
         reason = f"{n_units} units are too few for an interval or a test of a tau of residuals"
         return Estimate("residual_tau", name, "", n, n_pairs(n), point, reason=reason)
     draws = pair_counts(left, held.target, cohort.drawn, ties_y=held.ties).tau_b
+    # Of u units the regressions use up as many as they have coefficients: what is left varies so much more.
+    draws = np.clip(point + math.sqrt(n_units / (n_units - _TERMS - 1)) * (draws - point), -1.0, 1.0)
     low, high = percentile_interval(draws)
     reason = why_no_interval(point, n_units) if np.isnan(low) else ""
     return Estimate("residual_tau", name, "", n, n_pairs(n), point, low, high, bootstrap_p(draws), reason)
