@@ -16,7 +16,7 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
-from measurebench.stats.resampling.intervals import FEW_UNITS, rank_interval, tested_interval, why_no_interval
+from measurebench.stats.resampling.intervals import FEW_UNITS, checked_interval, rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -249,7 +249,7 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
     draws = mean_defined(np.stack([level.draws for level in defined]))
     permuted = np.mean([level.permuted for level in defined], axis=0)
     p = permutation_p(estimate, permuted, sample.n)
-    low, high, reason = tested_interval(*percentile_interval(draws), estimate, sample.cohort.drawn.n_units, p)
+    low, high, reason = checked_interval(*percentile_interval(draws), estimate, sample.cohort.drawn.n_units, p)
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate("pi", axis, "", n_models, pairs, estimate, low, high, p, reason), draws
 

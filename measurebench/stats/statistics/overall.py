@@ -6,7 +6,7 @@ import numpy as np
 
 from measurebench.stats.resampling.concordance import concordance_sums
 from measurebench.stats.resampling.draws import NORMAL_FROM, Floats, percentile_interval, permutation_p
-from measurebench.stats.resampling.intervals import rank_interval, tested_interval, why_no_interval
+from measurebench.stats.resampling.intervals import checked_interval, rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, pair_counts, spearman, weighted_spearman
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -63,7 +63,7 @@ def bootstrapped(
 ) -> Estimate:
     """Return an estimate over a whole sample with the percentile interval of its draws [draws] and the p-value p.
 
-    tau takes ``rank_interval``; Spearman's rho is checked by its p-value too (``tested_interval``). Where the sample
+    tau takes ``rank_interval``; Spearman's rho is checked by its p-value too (``checked_interval``). Where the sample
     has a flaw, or the draws give no interval, the row says why.
     """
     flaw = sample.flaw
@@ -73,7 +73,7 @@ def bootstrapped(
     if statistic in _TAUS:
         low, high, reason = rank_interval(estimate, draws, n_units, p)
     elif statistic == "spearman":
-        low, high, reason = tested_interval(*percentile_interval(draws), estimate, n_units, p)
+        low, high, reason = checked_interval(*percentile_interval(draws), estimate, n_units, p)
     else:
         low, high = percentile_interval(draws)
         reason = why_no_interval(estimate, n_units) if np.isnan(low) else ""

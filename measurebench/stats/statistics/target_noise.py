@@ -7,7 +7,7 @@ import numpy as np
 from measurebench.stats.population.target_error import Proportion, TargetError
 from measurebench.stats.resampling.concordance import concordances, ranks_of
 from measurebench.stats.resampling.draws import Floats, percentile_interval
-from measurebench.stats.resampling.intervals import tested_interval
+from measurebench.stats.resampling.intervals import checked_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, ratio
 from measurebench.stats.statistics.estimates import Estimate, Sample, n_pairs
 from measurebench.stats.statistics.overall import kendall_of
@@ -53,7 +53,7 @@ def noise(
 
     tau_b_gap_noise: mean and 95 % range of tau_b over binomial redraws, the models fixed. tau_b_total_error: the
     estimate with an interval from both sources, each bootstrap draw moved by the deviation of one redraw. With few
-    units it is checked by the p-value of tau_b, from ``p_values`` (``tested_interval``).
+    units it is checked by the p-value of tau_b, from ``p_values`` (``checked_interval``).
     """
     cohort = samples[0].cohort
     own = TargetError(tuple(Proportion(p.accuracy[cohort.rows], p.n[cohort.rows], p.sign) for p in error.parts))
@@ -81,7 +81,7 @@ def _both(sample: Sample, estimate: float, taus: Floats, draws: Floats, p: float
     pairs = n_pairs(sample.n)
     alone = Estimate(_NAMES[0], "", "", sample.n, pairs, float(np.nanmean(taus)), low, high, reason=reason)
     moved = draws + np.resize(taus - np.nanmean(taus), len(draws))
-    low, high, why_none = tested_interval(*percentile_interval(moved), estimate, sample.cohort.drawn.n_units, p)
+    low, high, why_none = checked_interval(*percentile_interval(moved), estimate, sample.cohort.drawn.n_units, p)
     return [
         alone,
         replace(
