@@ -104,15 +104,30 @@ def _unless_holding(judged: Any) -> str:
 def _reliability(analysis: "Analysis") -> list[str]:
     """Return one line on how much of the target's variance is no sampling error, over all models and by defense.
 
-    Models share images, so that more of it may be none: what falls below 0 says as little as 0.
+    Both bounds are lower ones, and the larger is told: models share images, so that more of it may be none, and what
+    falls below 0 says as little as 0.
     """
-    known = analysis.levels[analysis.levels["reliability"].notna() & analysis.levels["axis"].isin(_axes(analysis))]
-    told = [f"{row['level'] or 'all models'} {max(0.0, row['reliability']):.2f}" for row in known.to_dict("records")]
+    rows = analysis.levels[analysis.levels["axis"].isin(_axes(analysis))].to_dict("records")
+    told = [word for row in rows if (word := _bound(row["level"], row["reliability"], row["reliability_held_out"]))]
     return (
         [f"Share of the target's variance that is no sampling error (an estimated lower bound): {', '.join(told)}"]
         if told
         else []
     )
+
+
+def _bound(level: str, reliability: float, held_out: float) -> str:
+    """Return a level with the larger of its two lower bounds, and which one it is; nothing where both are missing.
+
+    >>> _bound("", 0.668, 0.884), _bound("AT", -0.1, float("nan"))
+    ('all models 0.88 (by what the settings predict of held-out runs)', 'AT 0.00')
+    """
+    if reliability != reliability and held_out != held_out:
+        return ""
+    where, least = level or "all models", max(0.0, reliability) if reliability == reliability else 0.0
+    if held_out > least:
+        return f"{where} {held_out:.2f} (by what the settings predict of held-out runs)"
+    return f"{where} {least:.2f}"
 
 
 def _axes(analysis: "Analysis") -> tuple[str, ...]:

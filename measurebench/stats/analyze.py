@@ -19,7 +19,7 @@ from measurebench.stats.judging.adjustment import adjusted, adjusted_gains, benj
 from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
-from measurebench.stats.judging.power import coarse_notes, power_notes
+from measurebench.stats.judging.power import all_shown_in, coarse_notes, power_notes
 from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
@@ -117,7 +117,6 @@ def analyze(
         target=target,
         standing=tidy(stands, TABLES["standing"]),
         gap_error=gap_error(question.error, population.y),
-        levels=tidy(level_reliability(population, question.error), TABLES["levels"]),
         notes=_notes(population, question, permutations, finer),
         provenance=_drawn(population, draws) | kept | {"run": run, "cluster": cluster} | _provenance(table),
         **_described(population),
@@ -143,16 +142,20 @@ def _found(
     gains = added(population, all_draws, designs=designs)
     beside = controls(population, all_draws, question, correlations, designs)
     gains, of_controls = adjusted_gains(gains, beside.added)
-    found_added = added_rows([*gains, *of_controls]) if gains else None
+    every_gain = [*gains, *of_controls]
+    found_added = added_rows(every_gain) if gains else None
+    levels = level_reliability(population, question.error, _held_out_error(population, every_gain))
     counts = draws["bootstrap"], draws["permutations"]
-    power = power_notes(population, realised_levels(correlations, population.defense), all_draws)
+    complete = all_shown_in(correlations, population.defense)
+    power = power_notes(population, realised_levels(correlations, population.defense), all_draws, complete)
     tests = tidy([*findings.tests(), *beside.tests], TABLES["tests"])
     judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts, tests)
     return {
         "correlations": correlations,
         "tests": tests,
         "judgements": judged(correlations, tuple(population.measures)),
-        "added": tidy([*gains, *of_controls], TABLES["added"]),
+        "added": tidy(every_gain, TABLES["added"]),
+        "levels": tidy(levels, TABLES["levels"]),
         "stability": tidy(_stability(population, findings), TABLES["stability"]),
         "fragility": tidy(fragility(population, findings.matchings, question.error), TABLES["fragility"]),
         "controls": beside.correlations,
@@ -160,6 +163,19 @@ def _found(
         "power": tidy(power, TABLES["power"]),
         **_tables(population, findings, draws["seed"]),
     }
+
+
+def _held_out_error(population: Population, gains: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean squared error of the settings alone on held-out runs, NaN where not all models were predicted.
+
+    Measures and controls that have values on all models meet the same folds, so that any of them tells it.
+    """
+    errors = [
+        float(row["mse_settings"])
+        for row in gains
+        if row["variant"] == "runs" and row["n_models"] == len(population.y) and np.isfinite(row["mse_settings"])
+    ]
+    return errors[0] if errors else float("nan")
 
 
 def _judged(

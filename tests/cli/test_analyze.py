@@ -40,6 +40,19 @@ def test_analyze_writes_the_three_files_and_says_what_was_found(table: Path, tmp
     assert len(written["standing"]) == 2
 
 
+def test_the_larger_lower_bound_of_the_reliability_is_told_and_which_one_it_is(tmp_path: Path, capsys) -> None:
+    table = grid()
+    table["pgd_accuracy_train"] = 0.6 + 0.05 * table["setting_augmentation"] + 0.001 * (np.arange(48) % 5)
+    table["robust_gap_pgd"] = table["pgd_accuracy_train"] - table["pgd_accuracy_test"].mean()
+    table.to_csv(tmp_path / "table.csv", index=False)
+    arguments = ["analyze", str(tmp_path / "table.csv"), "--out", str(tmp_path / "out"), "--measures", "signal", *QUICK]
+    assert run_command_line(arguments) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "no sampling error" in line]
+    whole = json.loads((tmp_path / "out" / "analysis.json").read_text())["levels"][0]
+    assert whole["reliability"] < whole["reliability_held_out"] < 1
+    assert f"all models {whole['reliability_held_out']:.2f} (by what the settings predict of held-out runs), AT" in line
+
+
 def test_analyze_imports_what_it_computes_with_and_nothing_else(table: Path, tmp_path: Path) -> None:
     arguments = ["analyze", str(table), "--out", str(tmp_path / "out"), "--measures", "signal,noise", *QUICK]
     code = (

@@ -1,12 +1,15 @@
 """How strong an association must be for so many models to show it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from measurebench.core.intervals import ALPHA
 from measurebench.stats.judging.adjustment import Levels
-from measurebench.stats.judging.significance import ALONE
+from measurebench.stats.judging.claim_rows import records
+from measurebench.stats.judging.significance import ALONE, shown_inside, significant
 from measurebench.stats.population.population import Population
 from measurebench.stats.resampling.draws import NORMAL_FROM, Ints
 from measurebench.stats.resampling.intervals import FEW_UNITS
@@ -17,6 +20,7 @@ __all__ = [
     "POWER",
     "TOO_COARSE",
     "TOO_FEW_TO_SAY",
+    "all_shown_in",
     "can_show",
     "chance_to_show",
     "coarse_notes",
@@ -104,16 +108,32 @@ def _deviation(n: int) -> float:
     return float(np.sqrt(_SPREAD / (n - _LOST)))
 
 
-def power_notes(population: Population, levels: Levels, draws: Draws) -> list[dict[str, Any]]:
+def all_shown_in(correlations: pd.DataFrame, defense: str | None) -> frozenset[str]:
+    """Return the defenses inside which every measure is shown, and "" where every one is over all models."""
+    totals = {row["measure"]: row for row in records(correlations[correlations["statistic"] == "tau_b"])}
+    complete = {""} if totals and all(significant(row) for row in totals.values()) else set()
+    inside = correlations[(correlations["statistic"] == "tau_within") & (correlations["axis"] == defense)]
+    for level, rows in inside.groupby("level"):
+        shown = {row["measure"] for row in records(rows) if shown_inside(row, totals.get(row["measure"]))}
+        complete |= {str(level)} if shown == set(totals) else set()
+    return frozenset(complete)
+
+
+def power_notes(
+    population: Population, levels: Levels, draws: Draws, complete: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Return the tau that would be shown in about four of five such tables, over all models and inside each defense.
 
     n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
     would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models. ``least_p``
-    is the smallest p-value that the permutations of ``draws`` can give, 0 where it comes from a normal tail.
+    is the smallest p-value that the permutations of ``draws`` can give, 0 where it comes from a normal tail. Where
+    every measure is shown (``complete``, from ``all_shown_in``), the sentence does not say that some may be missed.
     """
     counts = draws.permutations, draws.permutations_inside
     return [
-        _note(population, level, rows, levels, _least_p(population, level, rows, *counts))
+        _note(
+            population, level, rows, levels, _least_p(population, level, rows, *counts), is_complete=level in complete
+        )
         for level, rows in _scopes(population)
     ]
 
@@ -150,7 +170,9 @@ def _least_p(population: Population, level: str, rows: Ints, permutations: int, 
     return 1 / (1 + (max(permutations, inside) if level else permutations))
 
 
-def _note(population: Population, level: str, rows: Ints, levels: Levels, least_p: float) -> dict[str, Any]:
+def _note(
+    population: Population, level: str, rows: Ints, levels: Levels, least_p: float, *, is_complete: bool
+) -> dict[str, Any]:
     units = _n_units(population, rows)
     alpha, alone = levels.overall, levels.overall
     if level:
@@ -169,11 +191,11 @@ def _note(population: Population, level: str, rows: Ints, levels: Levels, least_
         "too_few": not possible,
         "alpha_alone": alone,
         "least_p": least_p,
-        "sentence": f"{where}, {_sentence(units, alpha, tau, possible, coarse)}",
+        "sentence": f"{where}, {_sentence(units, alpha, tau, possible, coarse, is_complete)}",
     }
 
 
-def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool) -> str:
+def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool, is_complete: bool) -> str:
     if not possible:
         return f"{units} independent units are too few to show any tau at all."
     if coarse:
@@ -182,5 +204,5 @@ def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (
         f"with {units} independent units, an association of {tau:.2f} would be shown in about four of five such "
-        f"tables, at a level of {alpha:.2g}; weaker ones may have been missed."
+        f"tables, at a level of {alpha:.2g}{'' if is_complete else '; weaker ones may have been missed'}."
     )

@@ -97,20 +97,28 @@ def gap_error(error: TargetError | None, y: Floats) -> dict[str, Any]:
     }
 
 
-def level_reliability(population: Population, error: TargetError | None) -> list[dict[str, Any]]:
+def level_reliability(
+    population: Population, error: TargetError | None, held_out_error: float = NAN
+) -> list[dict[str, Any]]:
     """Return how reliable the target is over all models and inside each level of each setting.
 
     ``reliability`` is 1 - error_variance / target_variance: the mean binomial variance of the target, and its variance
     between the models. It is an estimate and may fall below 0, where the target varies less than its error alone would
     let it. Models that are measured on the same images share a part of that error, so that it is a lower bound. All
     three are NaN where the error is unknown, for fewer than two models, and where the target does not vary.
+
+    ``reliability_held_out`` is a second lower bound, over all models alone: 1 - ``held_out_error`` / variance, with the
+    mean squared error of a prediction of models that it has not seen. Such a prediction knows nothing of the error of
+    their targets that is independent of other runs, so that this error is no larger than its own.
     """
+    total = float(population.y.var(ddof=1)) if len(population.y) > 1 and np.ptp(population.y) > 0 else NAN
     scopes: list[tuple[str, str, Floats]] = [("", "", np.ones(len(population.y), dtype=bool))]
     for axis, names in population.levels.items():
         own = np.array(names, dtype=object)
         scopes += [(axis, str(level), own == level) for level in sorted(set(names))]
     variance = np.full(len(population.y), NAN) if error is None else error.standard_error**2
-    return [_reliability(population, axis, level, inside, variance) for axis, level, inside in scopes]
+    found = [_reliability(population, axis, level, inside, variance) for axis, level, inside in scopes]
+    return [row | {"reliability_held_out": NAN if row["axis"] else 1 - held_out_error / total} for row in found]
 
 
 def _reliability(population: Population, axis: str, level: str, inside: Floats, variance: Floats) -> dict[str, Any]:

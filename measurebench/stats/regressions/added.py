@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from measurebench.core.intervals import Z
 from measurebench.stats.population.population import UNSTATED, Population
 from measurebench.stats.regressions.settings_fit import TERMS, Beside, Design, Designs, Split, curves, folds
 from measurebench.stats.resampling.draws import Floats, Ints, percentile_interval, stream
@@ -270,7 +271,7 @@ def _p_value(gain: float, low: float, high: float) -> float:
     from scipy.special import ndtr
 
     half = gain - low if gain > 0 else high - gain
-    return float(2 * ndtr(-1.96 * abs(gain) / half)) if half > 0 else NAN
+    return float(2 * ndtr(-Z * abs(gain) / half)) if half > 0 else NAN
 
 
 def _row(measure: str, variant: str, axis: str, n_models: int, n_units: int, reason: str = "") -> dict[str, Any]:

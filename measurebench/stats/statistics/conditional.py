@@ -16,7 +16,7 @@ from measurebench.stats.resampling.draws import (
     percentile_interval,
     permutation_p,
 )
-from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
+from measurebench.stats.resampling.intervals import FEW_UNITS, checked_interval, rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import pair_counts, point_counts
 from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, flaw, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -222,8 +222,7 @@ def _inside(
     estimates = []
     for name, value, drawn in (("tau_within", point.tau_b, draws.tau_b), ("tau_a", point.tau_a, draws.tau_a)):
         n_units = cohort.drawn.n_units
-        low, high = rank_interval(float(value[0]), drawn, n_units)
-        reason = why_no_interval(float(value[0]), n_units) if np.isnan(low) else ""
+        low, high, reason = rank_interval(float(value[0]), drawn, n_units, p)
         reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
         row = Estimate(name, axis, level, n, n_pairs(n), float(value[0]), low, high, p, reason)
         estimates.append(replace(row, n_units=n_units, n_permutations=n_permutations))
@@ -249,9 +248,8 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
     estimate = float(np.mean([level.tau for level in defined]))
     draws = mean_defined(np.stack([level.draws for level in defined]))
     permuted = np.mean([level.permuted for level in defined], axis=0)
-    low, high = percentile_interval(draws)
-    reason = why_no_interval(estimate, sample.cohort.drawn.n_units) if np.isnan(low) else ""
     p = permutation_p(estimate, permuted, sample.n)
+    low, high, reason = checked_interval(*percentile_interval(draws), estimate, sample.cohort.drawn.n_units, p)
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate("pi", axis, "", n_models, pairs, estimate, low, high, p, reason), draws
 
@@ -259,17 +257,20 @@ def _pi(axis: str, inside: list[LevelResult], sample: Sample) -> tuple[Estimate,
 def pi_mean(pis: list[tuple[Estimate, Floats]], sample: Sample) -> Estimate:
     """Return the mean of pi over the settings that have one, from each pi and its draws [draws].
 
-    The p-value inverts the bootstrap interval.
+    The p-value inverts the bootstrap interval. With fewer than 12 units both are withheld: no permutations check them.
     """
     defined = [(row, draws) for row, draws in pis if np.isfinite(row.estimate)]
     if not defined:
         reason = sample.flaw or "no setting has a pi"
         return Estimate("pi_mean", "", "", sample.n, 0, NAN, reason=reason)
     estimate = float(np.mean([row.estimate for row, _ in defined]))
+    pairs = sum(row.n_pairs for row, _ in defined)
+    if (n_units := sample.cohort.drawn.n_units) < FEW_UNITS:
+        reason = f"{n_units} units are too few for an interval or a test of a mean pi"
+        return Estimate("pi_mean", "", "", sample.n, pairs, estimate, reason=reason)
     draws = mean_defined(np.stack([drawn for _, drawn in defined]))
     low, high = percentile_interval(draws)
-    reason = why_no_interval(estimate, sample.cohort.drawn.n_units) if np.isnan(low) else ""
-    pairs = sum(row.n_pairs for row, _ in defined)
+    reason = why_no_interval(estimate, n_units) if np.isnan(low) else ""
     return Estimate("pi_mean", "", "", sample.n, pairs, estimate, low, high, bootstrap_p(draws), reason)
 
 

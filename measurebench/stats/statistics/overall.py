@@ -6,7 +6,7 @@ import numpy as np
 
 from measurebench.stats.resampling.concordance import concordance_sums
 from measurebench.stats.resampling.draws import NORMAL_FROM, Floats, percentile_interval, permutation_p
-from measurebench.stats.resampling.intervals import rank_interval, why_no_interval
+from measurebench.stats.resampling.intervals import checked_interval, rank_interval, why_no_interval
 from measurebench.stats.resampling.pair_counts import PairCounts, pair_counts, spearman, weighted_spearman
 from measurebench.stats.statistics.estimates import NAN, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.registry import Asked, statistic
@@ -63,14 +63,20 @@ def bootstrapped(
 ) -> Estimate:
     """Return an estimate over a whole sample with the percentile interval of its draws [draws] and the p-value p.
 
-    tau takes ``rank_interval``. Where the sample has a flaw, or the draws give no interval, the row says why.
+    tau takes ``rank_interval``; Spearman's rho is checked by its p-value too (``checked_interval``). Where the sample
+    has a flaw, or the draws give no interval, the row says why.
     """
     flaw = sample.flaw
     if flaw:
         return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), NAN, reason=flaw)
     n_units = sample.cohort.drawn.n_units
-    low, high = rank_interval(estimate, draws, n_units) if statistic in _TAUS else percentile_interval(draws)
-    reason = why_no_interval(estimate, n_units) if np.isnan(low) else ""
+    if statistic in _TAUS:
+        low, high, reason = rank_interval(estimate, draws, n_units, p)
+    elif statistic == "spearman":
+        low, high, reason = checked_interval(*percentile_interval(draws), estimate, n_units, p)
+    else:
+        low, high = percentile_interval(draws)
+        reason = why_no_interval(estimate, n_units) if np.isnan(low) else ""
     reason = reason or ("" if np.isfinite(p) else "no unit can be exchanged")
     return Estimate(statistic, axis, level, sample.n, n_pairs(sample.n), float(estimate), low, high, p, reason)
 

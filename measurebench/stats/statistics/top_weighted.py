@@ -7,8 +7,9 @@ import numpy as np
 
 from measurebench.core.columns import is_gap
 from measurebench.stats.resampling.draws import Floats, bootstrap_p
+from measurebench.stats.resampling.intervals import FEW_UNITS
 from measurebench.stats.resampling.pair_counts import concordance_by_model, drawn_concordance, ratio, tie_sizes, ties
-from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample
+from measurebench.stats.statistics.estimates import NAN, Cohort, Estimate, Sample, n_pairs
 from measurebench.stats.statistics.overall import bootstrapped
 from measurebench.stats.statistics.registry import Asked, statistic
 
@@ -78,12 +79,16 @@ def top_weighted(sample: Sample, asked: Asked) -> list[Estimate]:
     """Return Kendall's tau with additive hyperbolic weights 1/(1+rank) on the target's best models (Vigna 2015).
 
     A pair counts h_i + h_j. The best model has the smallest gap, or the largest value of any other target. In the
-    bootstrap a model keeps the rank that it has in the table.
+    bootstrap a model keeps the rank that it has in the table. The p-value inverts the bootstrap interval; with fewer
+    than 12 units both are withheld, since no permutations check them.
     """
     top = asked.shared(_top)
     untied = top.point_untied(sample.x) * top.point_untied_y
     agreement = float(top.h @ concordance_by_model(sample.x, sample.cohort.y))
     point = agreement / np.sqrt(untied) if untied > 0 else NAN
+    if not sample.flaw and (n_units := sample.cohort.drawn.n_units) < FEW_UNITS:
+        reason = f"{n_units} units are too few for an interval or a test of a top-weighted tau"
+        return [Estimate("weighted_tau", "", "", sample.n, n_pairs(sample.n), float(point), reason=reason)]
     draws = _tau(sample, top)
     return [bootstrapped("weighted_tau", "", "", sample, point, draws, bootstrap_p(draws))]
 

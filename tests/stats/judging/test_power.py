@@ -7,6 +7,7 @@ from measurebench.stats import analyze
 from measurebench.stats.judging.adjustment import realised_levels
 from measurebench.stats.judging.power import (
     POWER,
+    all_shown_in,
     can_show,
     chance_to_show,
     detectable_tau,
@@ -55,6 +56,28 @@ def test_below_twelve_models_no_detectable_tau_is_given_though_a_perfect_order_m
     assert 0.5 < detectable_tau(12, 0.05) < 0.7
     assert np.isnan(detectable_tau(12, 1e-6))  # a critical tau of 1.08
     assert 0.3 < chance_to_show(0.5, 10, 0.05) < chance_to_show(0.5, 24, 0.05) < 1
+
+
+def test_nothing_is_missed_where_every_measure_is_shown() -> None:
+    table, missed = grid(), "; weaker ones may have been missed"
+    table["same"] = table["signal"] ** 3
+    both = analyze(table, measures=["signal", "same"], bootstrap=200, permutations=999)
+    rows = both.power.set_index("level")
+    assert "" in all_shown_in(both.correlations, "defense")
+    assert rows.loc["", "sentence"].endswith("four of five such tables, at a level of 0.05.")
+    one = analyze(table, measures=["signal", "tied"], bootstrap=200, permutations=999)
+    assert all_shown_in(one.correlations, "defense") == set()
+    assert one.power["sentence"].iloc[0].endswith(f"at a level of 0.05{missed}.")
+
+
+def test_a_defense_in_which_every_measure_is_shown_counts_by_the_rule_of_the_judgement() -> None:
+    ends = {"ci_low": 0.1, "ci_high": 0.5, "estimate": 0.3, "measure": "m"}
+    total = ends | {"statistic": "tau_b", "axis": "", "level": "", "p_adjusted": 0.2}
+    inside = ends | {"statistic": "tau_within", "axis": "defense", "level": "AT"}
+    alone = [pd.DataFrame([total, inside | {"p_adjusted": p}]) for p in (0.001, 0.01)]
+    assert [all_shown_in(rows, "defense") for rows in alone] == [{"AT"}, set()]
+    assert all_shown_in(alone[0], None) == set()
+    assert all_shown_in(alone[0].iloc[:0], "defense") == set()
 
 
 def test_more_models_and_a_laxer_level_detect_smaller_taus() -> None:

@@ -64,3 +64,30 @@ def test_an_analysis_carries_the_levels() -> None:
     levels = analyze(grid(), measures=["signal"], bootstrap=20, permutations=19).levels
     assert set(levels["axis"]) >= {"", "defense", "architecture", "setting_stop"}
     assert levels["reliability"].between(0, 1).all()
+
+
+def test_what_the_settings_predict_of_held_out_runs_bounds_the_reliability_over_all_models() -> None:
+    """A prediction that has not seen a run cannot have an error below the independent noise of its target."""
+    table = grid().assign(n_train=100, n_test=100)  # all models see the same few images
+    rng, noise = np.random.default_rng(1), 0.02
+    table["robust_gap_pgd"] = 0.2 * table["setting_augmentation"] + noise * rng.normal(size=len(table))
+    analysis = analyze(table, measures=["signal"], bootstrap=20, permutations=19)
+    levels = analysis.levels.set_index(["axis", "level"])
+    row = analysis.added.query("measure == 'signal' and variant == 'runs'").iloc[0]
+    found = levels.loc[("", ""), "reliability_held_out"]
+    assert found == pytest.approx(1 - row["mse_settings"] / table["robust_gap_pgd"].var())
+    truth = 1 - noise**2 / table["robust_gap_pgd"].var()
+    assert levels.loc[("", ""), "reliability"] < found < truth + 0.02
+    assert levels.drop(("", ""))["reliability_held_out"].isna().all()
+
+
+def test_the_bound_by_held_out_runs_needs_a_prediction_of_all_models() -> None:
+    few = grid().query("defense != 'AT'")  # 16 runs are too few to hold some out
+    assert analyze(few, measures=["signal"], bootstrap=20, permutations=19).levels["reliability_held_out"].isna().all()
+    table = grid().drop(columns=["n_train", "n_test"])  # no sampling error is known, but predictions tell a bound
+    table.loc[0, "signal"] = np.nan
+    levels = analyze(table, measures=["signal"], bootstrap=20, permutations=19).levels
+    assert levels["reliability"].isna().all()
+    assert np.isfinite(levels["reliability_held_out"].iloc[0])  # of the controls, which have values on all models
+    constant = replace(population(grid()), y=np.full(48, 0.1))
+    assert np.isnan(level_reliability(constant, None, 0.1)[0]["reliability_held_out"])

@@ -86,6 +86,16 @@ def test_a_two_level_axis_makes_psi_one_minus_two_sign_errors() -> None:
     assert psi == pytest.approx(1 - 2 * error)
 
 
+def test_a_pair_that_is_one_network_twice_is_a_tie_so_that_psi_cannot_be_perfect() -> None:
+    table = grid()
+    table["perfect"] = table["robust_gap_pgd"] = np.arange(48.0) / 100
+    last = table["setting_stop"] == "last"
+    same = table.index[last][:3]  # the last checkpoint of three runs is their best one
+    table.loc[same, ["perfect", "robust_gap_pgd"]] = table.loc[same - 1, ["perfect", "robust_gap_pgd"]].to_numpy()
+    psi = analyze(table, measures=["perfect"], bootstrap=20, permutations=19).select("psi", "setting_stop").iloc[0]
+    assert psi["estimate"] == pytest.approx(1 - 3 / 24)
+
+
 def test_components_join_the_groups_that_share_a_run() -> None:
     table = grid()
     levels = {axis: table[axis].astype(str).tolist() for axis in AXES}

@@ -25,11 +25,12 @@ def test_the_sign_error_equals_a_loop_over_pairs() -> None:
     table = grid()
     analysis = analyze(table, measures=["signal"], bootstrap=50, permutations=19)
     axes = ["defense", "architecture", "setting_augmentation", "setting_batch_size"]
-    wrong = weight = 0.0
+    wrong = weight = squares = 0.0
     for _, pair in table.groupby(axes):
         dg, dx = pair["robust_gap_pgd"].diff().iloc[1], pair["signal"].diff().iloc[1]
         w = max(0.0, max(0.0, 1 - 2 * np.exp(-2 * (abs(dg) / 2) ** 2 / (2 / 1000))) ** 2 - 0.5)
         weight += w
+        squares += w**2
         wrong += w * (1 - np.sign(dx) * np.sign(dg)) / 2
     env = analysis.environments.query("axis == 'setting_stop'").iloc[0]
     assert (env["level_from"], env["level_to"], env["n_pairs"]) == ("best", "last", 24)
@@ -37,6 +38,7 @@ def test_the_sign_error_equals_a_loop_over_pairs() -> None:
         assert np.isnan(env["sign_error"])
     else:
         assert env["sign_error"] == pytest.approx(wrong / weight)
+        assert env["effective_n"] == pytest.approx(weight**2 / squares)
 
 
 def test_a_perfect_measure_makes_no_error_and_its_negative_only_errors() -> None:
