@@ -311,7 +311,7 @@ def test_what_a_measure_adds_is_adjusted_by_holm_over_the_measures() -> None:
     found = analyze(made(60, 2), target="gap", measures=["carrier", "oracle", "proxy"], **QUICK).added
     rows = found[(found["variant"] == "runs") & ~found["measure"].str.startswith("control")]
     half = np.where(rows["gain"] > 0, rows["gain"] - rows["ci_low"], rows["ci_high"] - rows["gain"])
-    p = 2 * stats.norm.sf(1.96 * np.abs(rows["gain"]) / half)
+    p = 2 * stats.norm.sf(stats.norm.ppf(0.975) * np.abs(rows["gain"]) / half)
     np.testing.assert_allclose(rows["p_value"], p, rtol=1e-9)
     np.testing.assert_allclose(rows["p_adjusted"], multipletests(p, method="holm")[1], rtol=1e-9)
     assert found.loc[found["variant"] == "levels", "p_adjusted"].isna().all()
