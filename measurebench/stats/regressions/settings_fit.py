@@ -29,6 +29,8 @@ _NOTHING, _NEARLY = 1e-10, 1e-6
 # Bytes of fits that are kept for the controls, of which the same models are held out as of the measures.
 _KEPT = 2**27
 
+_TARGET = np.array([0])  # its place among the columns
+
 Split = tuple[Ints, Ints]
 """The models to fit on and the models to predict: row numbers [train], [test]."""
 
@@ -167,7 +169,7 @@ class Beside:
         def by_settings(k: int, columns: Ints) -> Floats:
             return np.clip(settings @ ridge.coefficients(k, columns), low[columns], high[columns])
 
-        fitted = by_settings(int(best[0]), np.array([0]))[:, 0]
+        fitted = by_settings(int(best[0]), _TARGET)[:, 0]
         errors, of_terms = np.empty((2, n_measures)), np.empty((2, len(test), n_measures))
         for which, n_terms in enumerate((1, TERMS)):
             columns = 1 + np.arange(n_terms * n_measures).reshape(n_terms, n_measures)
@@ -175,7 +177,7 @@ class Beside:
             for k in np.unique(weaker):
                 mine = columns[:, weaker == k]
                 slopes = ridge.slopes(int(k), mine)
-                places = np.r_[0, mine.ravel()]
+                places = np.concatenate([_TARGET, mine.ravel()])
                 missed = truth[:, places] - by_settings(int(k), places)
                 by_measure = (missed[:, 1:].reshape(len(test), *mine.shape) * slopes).sum(axis=1)
                 of_terms[which][:, weaker == k] = (missed[:, :1] - by_measure) ** 2
@@ -190,10 +192,10 @@ def curves(x: Floats) -> Floats:
     Each has mean 0 and variance 1 and is orthogonal to those before it; zero where these leave nothing of it, as of the
     square of a column with two values.
     """
-    terms = np.empty((len(x), TERMS, x.shape[1]))
+    terms, power = np.empty((len(x), TERMS, x.shape[1])), np.ones_like(x)
     for k in range(TERMS):
-        column = x ** (k + 1)
-        column = column - column.mean(axis=0)
+        power = power * x
+        column = power - power.mean(axis=0)
         size = np.sqrt((column**2).mean(axis=0))
         for _ in range(2):  # once leaves the rounding of what was taken away
             for before in range(k):
@@ -339,7 +341,7 @@ class _Basis:
             return None
         ridge = _Ridge.of(self, ((y - y[train].mean()) * self.here)[:, None])
         best = ridge.best(len(train) - 1 - n_levels)
-        coefficients = ridge.coefficients(int(best[0]), np.array([0]))[:, 0]
+        coefficients = ridge.coefficients(int(best[0]), _TARGET)[:, 0]
         first = self.columns.both @ coefficients - self.mean @ coefficients
         scale = float(np.abs(first[train]).max())
         if not scale > 0:
@@ -423,9 +425,10 @@ class _Ridge:
         and of the target with itself; ``columns`` [terms, measures] are the places of the terms.
         """
         n_terms, n_measures = columns.shape
-        flat = np.r_[0, columns.T.ravel()]
+        flat = np.zeros(1 + columns.size, np.int64)
+        flat[1:] = columns.T.ravel()
         onto = self.onto[:, flat]
-        inner = self._inner[np.ix_(flat, flat)] - onto.T @ (weight[:, None] * onto)
+        inner = self._inner[flat[:, None], flat] - onto.T @ (weight[:, None] * onto)
         places = 1 + np.arange(n_measures * n_terms).reshape(n_measures, n_terms)
         return inner[places[:, :, None], places[:, None, :]], inner[places, 0], float(inner[0, 0])
 

@@ -48,8 +48,7 @@ class Ordered:
     def of(cls, values: Floats) -> "Ordered":
         """Order values [n], none missing."""
         order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        return cls(order, np.r_[ordered[1:] != ordered[:-1], True])
+        return cls(order, _ends(values[order]))
 
     @cached_property
     def shared(self) -> Bools:
@@ -244,11 +243,12 @@ def _concordant(x: Floats, by_x: Ordered, rank: Ints, drawn: Drawn) -> tuple[Flo
     if not by_x.ends.all():  # of equal x the largest y comes first
         inside, group = order[by_x.shared], np.cumsum(by_x.ends[by_x.shared])
         n_ranks = int(rank.max()) + 1
-        both = np.r_[0, group[:-1]] * n_ranks + (n_ranks - 1 - rank[inside])
+        both = n_ranks - 1 - rank[inside]
+        both[1:] += group[:-1] * n_ranks
         by_both = np.argsort(both)
         order = order.copy()
         order[by_x.shared] = inside[by_both]
-        ties_both = drawn.tied(inside[by_both], np.r_[np.diff(both[by_both]) != 0, True])
+        ties_both = drawn.tied(inside[by_both], _ends(both[by_both]))
     counts = drawn_concordant(rank[order], drawn.local[order], own, drawn.blocks, drawn.most)
     return drawn.kept(counts).astype(np.float64), ties_both
 
@@ -292,8 +292,17 @@ def tie_sizes(values: Floats) -> Ints:
     >>> tie_sizes(np.array([2.0, 1.0, 2.0])).tolist()
     [1, 2]
     """
-    ordered = np.sort(values)
-    return np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True]))
+    last = np.flatnonzero(_ends(np.sort(values)))
+    last[1:] -= last[:-1].copy()
+    last[:1] += 1
+    return last
+
+
+def _ends(ordered: np.ndarray[Any, Any]) -> Bools:
+    """Mark the last of equal values, which lie in order: [n]. (``np.r_`` takes as long as all of this.)"""
+    ends = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=ends[:-1])
+    return ends
 
 
 def partial_tau(tau_xy: Floats, tau_xz: Floats, tau_yz: Floats) -> Floats:
