@@ -104,8 +104,8 @@ def _unless_holding(judged: Any) -> str:
 def _reliability(analysis: "Analysis") -> list[str]:
     """Return one line on how much of the target's variance is no sampling error, over all models and by defense.
 
-    Both bounds are lower ones, and the larger is told: models share images, so that more of it may be none, and what
-    falls below 0 says as little as 0.
+    Models share images, so that more of it may be none, and what falls below 0 says as little as 0. What is no error of
+    a model's own is told besides: what models share may also be sampling error, and be predicted for all that.
     """
     rows = analysis.levels[analysis.levels["axis"].isin(_axes(analysis))].to_dict("records")
     told = [word for row in rows if (word := _bound(row["level"], row["reliability"], row["reliability_held_out"]))]
@@ -117,17 +117,16 @@ def _reliability(analysis: "Analysis") -> list[str]:
 
 
 def _bound(level: str, reliability: float, held_out: float) -> str:
-    """Return a level with the larger of its two lower bounds, and which one it is; nothing where both are missing.
+    """Return a level with its lower bound, and that of what is no error of a model's own where it is larger.
 
     >>> _bound("", 0.668, 0.884), _bound("AT", -0.1, float("nan"))
-    ('all models 0.88 (by what the settings predict of held-out runs)', 'AT 0.00')
+    ("all models 0.67 (0.88 is no error of a model's own)", 'AT 0.00')
     """
     if reliability != reliability and held_out != held_out:
         return ""
     where, least = level or "all models", max(0.0, reliability) if reliability == reliability else 0.0
-    if held_out > least:
-        return f"{where} {held_out:.2f} (by what the settings predict of held-out runs)"
-    return f"{where} {least:.2f}"
+    own = f" ({held_out:.2f} is no error of a model's own)" if held_out > least else ""
+    return f"{where} {least:.2f}{own}"
 
 
 def _axes(analysis: "Analysis") -> tuple[str, ...]:

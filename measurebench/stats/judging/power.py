@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from measurebench.core.intervals import ALPHA
+from measurebench.core.intervals import ALPHA, Z
 from measurebench.stats.judging.adjustment import Levels
 from measurebench.stats.judging.claim_rows import records
 from measurebench.stats.judging.significance import ALONE, shown_inside, significant
@@ -64,22 +64,23 @@ def can_show(n: int, alpha: float) -> bool:
     return n > _LOST and bool(np.log(2) - gammaln(n + 1) <= np.log(alpha))
 
 
-def detectable_tau(n: int, alpha: float, power: float = POWER) -> float:
+def detectable_tau(n: int, alpha: float, power: float = POWER, error: float = 0.0) -> float:
     """Return the |tau| found significant at ``alpha`` (two-sided) with probability ``power`` in n models.
 
     The test compares tau with its deviation under independence; arctanh(tau) spreads around the truth with variance
-    0.437 / (n - 4) (Fieller, Hartley and Pearson 1957). NaN below 12 models, where both are too rough, and where the
-    test asks for more than a tau of 1.
+    0.437 / (n - 4) (Fieller, Hartley and Pearson 1957), or with the standard ``error`` of the measure at hand where
+    that is larger, which its interval must leave out as well. NaN below 12 models, where both are too rough, and where
+    the test asks for more than a tau of 1.
 
-    >>> round(detectable_tau(48, 0.05), 2)
-    0.27
+    >>> round(detectable_tau(48, 0.05), 2), round(detectable_tau(48, 0.05, error=0.12), 2)
+    (0.27, 0.33)
     """
     from scipy.special import ndtri
 
-    critical = _critical(n, alpha)
+    critical = max(_critical(n, alpha), Z * error)
     if n < FEW_UNITS or not critical < 1:
         return float("nan")
-    return float(np.tanh(np.arctanh(critical) + ndtri(power) * _deviation(n)))
+    return float(np.tanh(np.arctanh(critical) + ndtri(power) * max(_deviation(n), error)))
 
 
 def chance_to_show(tau: float, n: int, alpha: float) -> float:
@@ -122,7 +123,7 @@ def all_shown_in(correlations: pd.DataFrame, defense: str | None) -> frozenset[s
 def power_notes(
     population: Population, levels: Levels, draws: Draws, complete: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return the tau that would be shown in about four of five such tables, over all models and inside each defense.
+    """Return the tau that would be shown in two of three to four of five such tables, over all models and in defenses.
 
     n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
     would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models. ``least_p``
@@ -203,6 +204,6 @@ def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool
     if np.isnan(tau):
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (
-        f"with {units} independent units, an association of {tau:.2f} would be shown in about four of five such "
-        f"tables, at a level of {alpha:.2g}{'' if is_complete else '; weaker ones may have been missed'}."
+        f"with {units} independent units, an association of {tau:.2f} would be shown in two of three to four of five "
+        f"such tables, at a level of {alpha:.2g}{'' if is_complete else '; weaker ones may have been missed'}."
     )

@@ -106,11 +106,10 @@ def _settings_words(of: Evidence, code: str) -> str:
 
 def _gain_words(of: Evidence, low: float, high: float, code: str) -> str:
     """Say what the interval of the gain leaves open; ``GAIN`` is the margin below which a gain counts as little."""
-    if high < 0:
-        return ": such a curve adds nothing to them"
     if of.adds:
         return f", which is less than the margin of {_MARGIN}" if high < GAIN else ""
     told = ", which is not shown among so many measures" if low > 0 else ", which cannot be told from nothing"
+    told = ", which is no gain" if high < 0 else told
     if code == "tells_settings":
         return told
     least = f"a gain of {_MARGIN}, the margin, is ruled out" if of.adds_too_little else _least_words(of)

@@ -161,11 +161,12 @@ def on_the_edge(row: Row, bootstrap: int, permutations: int, n_models: int = 0, 
     if p is None or low is None or high is None or not np.isfinite([p, low, high]).all():
         return False
     strata = _strata(row)
-    has_strata = np.isfinite(list(strata.values())).all()
-    if has_strata and significant(row) and end_near_zero(strata, bootstrap):
-        return True
-    if has_strata and not stands_in_strata(row):
-        return False
+    if np.isfinite(list(strata.values())).all():
+        near_strata = end_near_zero(strata, bootstrap)
+        if significant(row) and near_strata:
+            return True
+        if not stands_in_strata(row) and not near_strata:
+            return False
     near_end = end_near_zero(row, bootstrap)
     near_p = _p_near(row, permutations, n_models, alpha)
     return bool((near_end and p <= alpha) or (near_p and (excludes_zero(row) or near_end)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from measurebench.core.intervals import ALPHA
+from measurebench.core.intervals import ALPHA, Z
 from measurebench.stats.judging.power import can_show, chance_to_show, detectable_tau
 from measurebench.stats.judging.significance import ALONE, Row, shown_inside, significant
 
@@ -44,6 +44,8 @@ SLOPE_COST = 2.0
 What the measure enters by is estimated from so many units: a line costs about 1 / units of the error. Without the
 allowance, a measure with a tau of 0.3 was said to tell what the settings tell in 14 % of tables of 24 runs.
 """
+
+_PERFECT = 0.9  # a tau^2 beyond which the interval says little of other values of tau
 
 # Below this a gain is that of rounding alone.
 _NO_GAIN = 1e-9
@@ -128,7 +130,9 @@ class Evidence:
     def detectable(self, row: Row, level: str = "") -> float:
         """Return the tau that would be shown four times in five; NaN where that cannot be said (``detectable_tau``)."""
         n = self.n_units(row, level)
-        return float("nan") if n is None or self.too_coarse(level) else detectable_tau(n, self.level_of_test(level))
+        if n is None or self.too_coarse(level):
+            return float("nan")
+        return detectable_tau(n, self.level_of_test(level), error=_error(row))
 
     def too_coarse(self, level: str = "") -> bool:
         """Say whether so few permutations cannot give the p-value that an association would have to reach."""
@@ -186,6 +190,14 @@ class Evidence:
         """Say whether a tau of 0.5 over all models would have been shown less than half of the time."""
         n = self.n_units(row)
         return n is not None and chance_to_show(EFFECT, n, self.alpha) < HALF
+
+
+def _error(row: Row) -> float:
+    """Return the standard error of arctanh(tau) that its interval tells; 0 without one, or near a perfect order."""
+    low, high, tau = (float(row.get(key, float("nan"))) for key in ("ci_low", "ci_high", "estimate"))
+    if not np.isfinite([low, high, tau]).all() or tau * tau > _PERFECT:
+        return 0.0
+    return (high - low) / (2 * Z * (1 - tau * tau))
 
 
 def verdict(of: Evidence) -> tuple[str, bool]:

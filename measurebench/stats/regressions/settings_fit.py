@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.resampling.draws import Floats, Ints
+from measurebench.stats.resampling.draws import Bools, Floats, Ints
 
 __all__ = ["MAX_PAIRS", "TERMS", "Beside", "Design", "Designs", "Split", "curves", "folds"]
 
@@ -28,6 +28,8 @@ _NOTHING, _NEARLY = 1e-10, 1e-6
 
 # Bytes of fits that are kept for the controls, of which the same models are held out as of the measures.
 _KEPT = 2**27
+
+_GONE = 1e-9  # of the variance of a measure: the settings determine what is left below this
 
 _TARGET = np.array([0])  # its place among the columns
 
@@ -163,6 +165,7 @@ class Beside:
         ridge = _Ridge.of(basis, (both - center) * basis.here[:, None])
         freedom = len(train) - 1 - basis.span.rank
         best = ridge.best(freedom)
+        best[~ridge.is_left] = best[0]  # what is gone has no say in how the pairs are shrunk
         settings, known, truth = basis.at(test), both[train] - center, both[test] - center
         low, high = known.min(axis=0), known.max(axis=0)
 
@@ -180,7 +183,9 @@ class Beside:
                 places = np.concatenate([_TARGET, mine.ravel()])
                 missed = truth[:, places] - by_settings(int(k), places)
                 by_measure = (missed[:, 1:].reshape(len(test), *mine.shape) * slopes).sum(axis=1)
-                of_terms[which][:, weaker == k] = (missed[:, :1] - by_measure) ** 2
+                # Where the settings determine a measure, the prediction is that of the settings alone.
+                alone = np.where(slopes.any(axis=0), missed[:, :1], (truth[:, 0] - fitted)[:, None])
+                of_terms[which][:, weaker == k] = (alone - by_measure) ** 2
                 errors[which][weaker == k] = ridge.errors_beside(int(k), mine, slopes, freedom, repeats)
         beside = np.where(errors[1] < errors[0], of_terms[1], of_terms[0])
         return cls((truth[:, 0] - fitted) ** 2, beside, fitted)
@@ -388,6 +393,13 @@ class _Ridge:
         return cls(basis, left, basis.span.solve @ along, basis.spectrum[1].T @ (basis.columns.pairs.T @ left))
 
     @cached_property
+    def is_left(self) -> Bools:
+        """Whether the span leaves anything of each column, which have unit variance: [columns]; always of the first."""
+        left = (self.left**2).sum(axis=0) > _GONE * float(self.basis.here.sum())
+        left[0] = True
+        return np.asarray(left)
+
+    @cached_property
     def _penalties(self) -> Floats:
         return np.asarray(_PENALTIES * self.basis.spectrum[0].max(initial=1.0))
 
@@ -441,8 +453,7 @@ class _Ridge:
         """
         inner, above, _ = self._products(1 / self._shrunk(k)[:, 0], columns)
         values, vectors = np.linalg.eigh(inner)
-        # Terms have unit variance: the settings determine what is left below this.
-        there = values > 1e-9 * float(self.basis.here.sum())
+        there = values > _GONE * float(self.basis.here.sum())
         along = (above[:, None, :] @ vectors)[:, 0] * there / np.where(there, values, 1.0)
         return np.asarray((vectors @ along[:, :, None])[:, :, 0].T)
 

@@ -64,7 +64,7 @@ def test_nothing_is_missed_where_every_measure_is_shown() -> None:
     both = analyze(table, measures=["signal", "same"], bootstrap=200, permutations=999)
     rows = both.power.set_index("level")
     assert "" in all_shown_in(both.correlations, "defense")
-    assert rows.loc["", "sentence"].endswith("four of five such tables, at a level of 0.05.")
+    assert rows.loc["", "sentence"].endswith("in two of three to four of five such tables, at a level of 0.05.")
     one = analyze(table, measures=["signal", "tied"], bootstrap=200, permutations=999)
     assert all_shown_in(one.correlations, "defense") == set()
     assert one.power["sentence"].iloc[0].endswith(f"at a level of 0.05{missed}.")
@@ -99,7 +99,7 @@ def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     assert rows["alpha"].tolist() == [0.05, *(levels.inside[d] for d in ("AT", "MART", "TRADES"))]
     assert rows["alpha_alone"].tolist() == [0.05, *(levels.alone[d] for d in ("AT", "MART", "TRADES"))]
     assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.05))
-    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in about four of five"
+    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in two of three"
     assert told in rows.loc["", "sentence"]
     assert "AT, there are 8 independent units: too few runs to say what would be shown." in rows.loc["AT", "sentence"]
     assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")
@@ -145,3 +145,14 @@ def test_what_turns_with_the_defense_is_shown_in_tables_of_any_size_among_many_m
         judged = analyze(pd.concat([table, noise], axis=1), bootstrap=100).judgements.set_index("measure")
         assert judged.loc["turning", "verdict"] == "turns_with_defense"
         assert "TRADES" not in judged.loc["turning", "edge"]
+
+
+def test_a_measure_that_varies_more_than_the_formula_says_is_shown_from_a_larger_tau_on() -> None:
+    plain = detectable_tau(190, 0.05)
+    assert detectable_tau(190, 0.05, error=0.01) == plain
+    wide = detectable_tau(190, 0.05, error=0.056)
+    assert wide > plain + 0.015
+    # Shown four times in five: the interval must leave out 0, and tau spreads by its own error.
+    rng = np.random.default_rng(0)
+    drawn = np.tanh(np.arctanh(wide) + 0.056 * rng.normal(size=100_000))
+    assert np.mean(np.arctanh(drawn) > 1.959964 * 0.056) == pytest.approx(0.8, abs=0.01)

@@ -162,3 +162,13 @@ def test_a_gain_near_a_bound_is_on_the_edge() -> None:
     assert not gain_on_the_edge(little | {"ci_low": -0.03}, 0.1, 2000)
     # Among twenty measures an interval has to be half as wide again, and this one is far from leaving out 0.
     assert not gain_on_the_edge(little | {"division_error": 0.001, "p_value": 0.04, "p_adjusted": 0.8}, 0.1, 2000)
+
+
+def test_an_end_near_zero_is_on_the_edge_although_the_strata_say_no_by_a_hair() -> None:
+    row = {"estimate": 0.1, "ci_low": -0.003, "ci_high": 0.202, "p_value": 0.03, "p_adjusted": 0.034}
+    near = {"tau_stratified": 0.102, "stratified_low": -0.001, "stratified_high": 0.205}
+    assert on_the_edge(row, 2000, 1800, 1344)
+    assert on_the_edge(row | near, 2000, 1800, 1344)
+    assert not on_the_edge(row | near | {"stratified_low": -0.1, "stratified_high": 0.1}, 2000, 1800, 1344)
+    shown = row | {"ci_low": 0.05}
+    assert on_the_edge(shown | near | {"stratified_low": 0.002}, 2000, 1800, 1344)

@@ -315,3 +315,13 @@ def test_what_a_measure_adds_is_adjusted_by_holm_over_the_measures() -> None:
     np.testing.assert_allclose(rows["p_value"], p, rtol=1e-9)
     np.testing.assert_allclose(rows["p_adjusted"], multipletests(p, method="holm")[1], rtol=1e-9)
     assert found.loc[found["variant"] == "levels", "p_adjusted"].isna().all()
+
+
+def test_what_the_settings_determine_adds_exactly_nothing_in_a_small_table_as_well() -> None:
+    table = made(22, 5).assign(copy=lambda t: 3.0 * t["setting_c"], pair=lambda t: 1.0 * (t["setting_a"] == 2))
+    table["both"] = table["copy"] * table["pair"]
+    found = analyze(table, target="gap", measures=["copy", "pair", "both", "carrier"], **QUICK).added
+    rows = found[found["variant"] == "runs"].set_index("measure")
+    for name in ("copy", "pair", "control: setting_a", "control: setting_c"):
+        assert rows.loc[name, ["gain", "ci_low", "ci_high"]].tolist() == [0.0, 0.0, 0.0]
+    assert rows.loc["carrier", "gain"] > 0.1
