@@ -198,7 +198,7 @@ def slow(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure speed and memory beside straightforward code; writes benchmarks/results/."""
     install(session, "tests")
-    for script in session.posargs or ("measures", "statistics", "stacked_training"):
+    for script in session.posargs or ("measures", "statistics", "stacked_training", "together"):
         session.run("python", "-m", f"benchmarks.{script}", env=ONE_THREAD)
 
 

@@ -186,7 +186,8 @@ def _control_words(of: Evidence, control: str | None) -> str:
     turned = of.overall and sign(held["estimate"]) != sign(of.total["estimate"])
     if turned and significant(held):
         return f"{fixed}, tau turns from {signed(of.total['estimate'])} to {tau}."
-    return f"{fixed}, tau is {tau}{', whose change of sign is not shown' if turned else ''}."
+    unsure = ", whose change of sign is not shown" if turned else " (not shown)" if not significant(held) else ""
+    return f"{fixed}, tau is {tau}{unsure}."
 
 
 def _direction_words(hypothesis: str, found: str) -> str:

@@ -136,7 +136,9 @@ def _of_cohort(
     missed = [_missed(design, y, columns, _splits(population, rows, axis, draws), repeats) for _, axis in variants]
     for (variant, axis), found, sums in zip(variants, missed, _drawn(missed, units, draws), strict=True):
         for name, row in zip(usable, _gains(found, sums, n_units), strict=True):
-            result[name].append(_row(name, variant, axis, len(rows), n_units) | row)
+            # Two to four fits are no sample of fits: a level is held out once.
+            untested = {"p_value": NAN} if axis else {}
+            result[name].append(_row(name, variant, axis, len(rows), n_units) | row | untested)
     return result
 
 

@@ -61,6 +61,29 @@ def test_simultaneous_intervals_hold_all_values_at_once() -> None:
     assert np.mean(alone) < 0.75  # pointwise intervals hold all ten in 0.95^10 = 60 % of tables
 
 
+def test_simultaneous_intervals_are_even_on_the_scale_of_arctanh() -> None:
+    rng = np.random.default_rng(4)
+    truth = np.array([0.0, 0.5, 0.95])
+    drawn = np.tanh(np.arctanh(truth)[:, None] + 0.2 * rng.normal(size=(3, 500)))
+    low, high = simultaneous(truth, drawn)
+    z = np.arctanh(drawn) - np.arctanh(truth)[:, None]
+    spread = z.std(axis=1, ddof=1)
+    c = np.quantile(np.abs(z / spread[:, None]).max(axis=0), 0.95)
+    np.testing.assert_allclose(low, np.tanh(np.arctanh(truth) - c * spread), rtol=1e-12)
+    np.testing.assert_allclose(high, np.tanh(np.arctanh(truth) + c * spread), rtol=1e-12)
+    perfect = simultaneous(np.array([1.0, 0.2]), np.stack([np.ones(500), drawn[0]]))
+    assert perfect[0][0] == perfect[1][0] == 1.0
+
+
+def test_a_weak_rival_is_not_larger_for_the_draws_in_which_it_turns() -> None:
+    rng = np.random.default_rng(5)
+    draws = {"a": 0.3 + 0.1 * rng.normal(size=2000), "b": 0.02 + 0.3 * rng.normal(size=2000)}
+    row = {r["measure"]: r for r in stability({"a": 0.3, "b": 0.02}, draws)}["b"]
+    z = {name: np.arctanh(np.clip(values, -0.9999, 0.9999)) for name, values in draws.items()}
+    lead, moved = np.arctanh(0.3) - np.arctanh(0.02), z["a"] - z["b"]
+    assert row["p_best"] == pytest.approx((1 + np.sum(moved - lead >= lead)) / 2001)
+
+
 def test_an_analysis_says_which_measure_may_be_best() -> None:
     rows = analyze(grid(), bootstrap=200, permutations=99).stability.set_index("measure")
     assert rows["share_first"].sum() == pytest.approx(1)
