@@ -130,7 +130,7 @@ def _edge(of: Evidence, draws: tuple[int, int] | None) -> str:
     named += [(str(row["level"]), row) for row in of.inside]
     n_models = int(of.total["n_models"]) if of.total else 0
     names = [name for name, row in named if on_the_edge(row, *draws, n_models, level_of(row, of.total))]
-    if of.added is not None and of.overall and gain_on_the_edge(of.added, of.least_gain, draws[0]):
+    if of.added is not None and gain_on_the_edge(of.added, of.least_gain, draws[0]):
         names.append("what it adds to the settings")
     if of.held is not None and of.overall and end_near_zero(of.held, draws[0]):
         names.append("tau with train robust accuracy held fixed")

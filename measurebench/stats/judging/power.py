@@ -33,6 +33,8 @@ POWER = 0.8  # the usual convention (Cohen 1988): found four times in five
 # The variance of arctanh(tau) is about 0.437 / (n - 4) for normal variables (Fieller, Hartley and Pearson 1957).
 _SPREAD, _LOST = 0.437, 4
 
+_MANY = 50  # units; in simulated tables of 12 and 24 runs more show an association than the formula says
+
 TOO_FEW_TO_SAY = "too few runs to say what would be shown"
 """What is said in place of a detectable tau that ``detectable_tau`` does not give."""
 
@@ -123,7 +125,7 @@ def all_shown_in(correlations: pd.DataFrame, defense: str | None) -> frozenset[s
 def power_notes(
     population: Population, levels: Levels, draws: Draws, complete: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return the tau that would be shown in two of three to four of five such tables, over all models and in defenses.
+    """Return the tau that would be shown in about four of five such tables, over all models and in each defense.
 
     n is the number of independent units (training runs or papers). ``alpha`` is the level at which one more measure
     would be shown; inside a defense ``alpha_alone`` is that of a measure that is not shown over all models. ``least_p``
@@ -196,6 +198,11 @@ def _note(
     }
 
 
+def _how_often(units: int) -> str:
+    """Say in how many tables the detectable tau is shown: few units show more than the formula says, many less."""
+    return "four of five or more" if units < _MANY else "two of three to four of five"
+
+
 def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool, is_complete: bool) -> str:
     if not possible:
         return f"{units} independent units are too few to show any tau at all."
@@ -204,6 +211,6 @@ def _sentence(units: int, alpha: float, tau: float, possible: bool, coarse: bool
     if np.isnan(tau):
         return f"there are {units} independent units: {TOO_FEW_TO_SAY}."
     return (
-        f"with {units} independent units, an association of {tau:.2f} would be shown in two of three to four of five "
-        f"such tables, at a level of {alpha:.2g}{'' if is_complete else '; weaker ones may have been missed'}."
+        f"with {units} independent units, an association of {tau:.2f} would be shown in {_how_often(units)} such "
+        f"tables, at a level of {alpha:.2g}{'' if is_complete else '; weaker ones may have been missed'}."
     )

@@ -67,7 +67,8 @@ VERDICTS = {
     "untested_beside_settings": "is associated with the target, but may only reflect the training settings",
     "small": "shows that any association is small",
     "unknown": "shows no association beyond chance, and does not rule one out",
-    "underpowered": "shows nothing, but on too few models to show even a strong association",
+    "underpowered": f"shows nothing, but on too few models to show a tau of {EFFECT:g} in more than about half of such "
+    "tables",
     "too_few": "cannot be judged on so few models",
     "undetermined": "cannot be judged",
 }

@@ -64,7 +64,7 @@ def test_nothing_is_missed_where_every_measure_is_shown() -> None:
     both = analyze(table, measures=["signal", "same"], bootstrap=200, permutations=999)
     rows = both.power.set_index("level")
     assert "" in all_shown_in(both.correlations, "defense")
-    assert rows.loc["", "sentence"].endswith("in two of three to four of five such tables, at a level of 0.05.")
+    assert rows.loc["", "sentence"].endswith("in four of five or more such tables, at a level of 0.05.")
     one = analyze(table, measures=["signal", "tied"], bootstrap=200, permutations=999)
     assert all_shown_in(one.correlations, "defense") == set()
     assert one.power["sentence"].iloc[0].endswith(f"at a level of 0.05{missed}.")
@@ -99,7 +99,7 @@ def test_power_is_told_over_all_models_and_inside_each_defense() -> None:
     assert rows["alpha"].tolist() == [0.05, *(levels.inside[d] for d in ("AT", "MART", "TRADES"))]
     assert rows["alpha_alone"].tolist() == [0.05, *(levels.alone[d] for d in ("AT", "MART", "TRADES"))]
     assert rows.loc["", "detectable_tau"] == pytest.approx(detectable_tau(20, 0.05))
-    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in two of three"
+    told = "Over all models, with 20 independent units, an association of 0.44 would be shown in four of five"
     assert told in rows.loc["", "sentence"]
     assert "AT, there are 8 independent units: too few runs to say what would be shown." in rows.loc["AT", "sentence"]
     assert rows.loc["MART", "sentence"].startswith("Within MART, 4 independent units are too few to show any tau")
