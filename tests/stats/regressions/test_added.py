@@ -9,7 +9,7 @@ from scipy import stats
 
 from measurebench.stats import analyze
 from measurebench.stats.population.population import read_population
-from measurebench.stats.regressions import settings_fit
+from measurebench.stats.regressions import ridge as ridge_fit
 from measurebench.stats.regressions.added import _division_errors, _interval, _ranks, division_t, n_divisions
 from measurebench.stats.regressions.settings_fit import TERMS, Beside, Design, Designs, curves, folds
 from tests.stats.tables import grid
@@ -35,7 +35,7 @@ def solved(mains, pairs, y, x, train, test, penalty):
 
 
 def test_both_predictions_equal_one_penalised_least_squares_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings_fit, "_ENOUGH", 10**6)  # without the square and cube of a first fit
+    monkeypatch.setattr(ridge_fit, "_ENOUGH", 10**6)  # without the square and cube of a first fit
     rng = np.random.default_rng(0)
     a, b, c = (rng.integers(0, k, 90) for k in (3, 2, 4))
     one = [np.eye(k)[v] for v, k in ((a, 3), (b, 2), (c, 4))]
@@ -51,7 +51,7 @@ def test_both_predictions_equal_one_penalised_least_squares_problem(monkeypatch:
     found = Beside.predicted(Design(mains, pairs), y, terms, (train, test), repeats=2.0)
     base = np.column_stack([np.ones(70), mains[train]])
     z = pairs[train] - base @ np.linalg.pinv(base) @ pairs[train]
-    penalties = settings_fit._PENALTIES * np.linalg.eigvalsh(z.T @ z).max()
+    penalties = ridge_fit._PENALTIES * np.linalg.eigvalsh(z.T @ z).max()
 
     def best(v: np.ndarray) -> int:
         errors = []
@@ -204,7 +204,7 @@ def ridge(pairs: np.ndarray, left: np.ndarray, freedom: int) -> tuple[list[np.nd
     values = np.linalg.eigvalsh(inner)
     maps = [
         np.linalg.solve(inner + penalty * np.eye(len(inner)), pairs.T)
-        for penalty in settings_fit._PENALTIES * values.max(initial=1e-300)
+        for penalty in ridge_fit._PENALTIES * values.max(initial=1e-300)
     ]
     spent = np.array([freedom - np.trace(pairs @ each) for each in maps])
     rest = np.array([((left - pairs @ (each @ left)) ** 2).sum(axis=0) for each in maps])
