@@ -119,14 +119,16 @@ def _reliability(analysis: "Analysis") -> list[str]:
 def _bound(level: str, reliability: float, held_out: float) -> str:
     """Return a level with its lower bound, and that of what is no error of a model's own where it is larger.
 
-    >>> _bound("", 0.668, 0.884), _bound("AT", -0.1, float("nan"))
-    ("all models 0.67 (0.88 is no error of a model's own)", 'AT 0.00')
+    Nothing where the sampling error is unknown.
+
+    >>> _bound("", 0.668, 0.884), _bound("AT", -0.1, float("nan")), _bound("", float("nan"), 0.884)
+    ("all models 0.67 (0.88 is no error of a model's own)", 'AT 0.00', '')
     """
-    if reliability != reliability and held_out != held_out:
+    if reliability != reliability:
         return ""
-    where, least = level or "all models", max(0.0, reliability) if reliability == reliability else 0.0
+    least = max(0.0, reliability)
     own = f" ({held_out:.2f} is no error of a model's own)" if held_out > least else ""
-    return f"{where} {least:.2f}{own}"
+    return f"{level or 'all models'} {least:.2f}{own}"
 
 
 def _axes(analysis: "Analysis") -> tuple[str, ...]:

@@ -292,8 +292,8 @@ class Analysis:
     the settings alone predict), ``control_judgements`` what the rules of the measures say of them.
     ``levels``: the models, independent units and reliability of the target (the share of its variance that is no
     sampling error) over all models (axis and level empty) and inside each level of each setting;
-    ``reliability_held_out``, over all models alone, is what the settings predict of held-out runs: both are estimated
-    lower bounds.
+    ``reliability_held_out``, over all models alone, is what the settings predict of held-out runs: so much is no error
+    of a model's own.
     ``tests``: the independent units that tau_b and tau_within of measures and controls rest on, and the permutations
     that their p-values count among (0 for a normal tail); inside a defense also its stratified tau.
     ``gap_error``: how well the target itself is known; ``multivariable_fit``: cross-validated R2 of all measures.

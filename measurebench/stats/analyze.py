@@ -20,6 +20,7 @@ from measurebench.stats.judging.controls import controls
 from measurebench.stats.judging.fragility import fragility
 from measurebench.stats.judging.judgements import judgements
 from measurebench.stats.judging.power import all_shown_in, coarse_notes, power_notes
+from measurebench.stats.judging.significance import with_tests
 from measurebench.stats.judging.stability import stability
 from measurebench.stats.judging.verdict import MARGIN
 from measurebench.stats.population.axes import usable_settings
@@ -146,9 +147,9 @@ def _found(
     found_added = added_rows(every_gain) if gains else None
     levels = level_reliability(population, question.error, _held_out_error(population, every_gain))
     counts = draws["bootstrap"], draws["permutations"]
-    complete = all_shown_in(correlations, population.defense)
-    power = power_notes(population, realised_levels(correlations, population.defense), all_draws, complete)
     tests = tidy([*findings.tests(), *beside.tests], TABLES["tests"])
+    complete = all_shown_in(with_tests(correlations, tests), population.defense)
+    power = power_notes(population, realised_levels(correlations, population.defense), all_draws, complete)
     judged = partial_of(_judged, population, control, infos, found_added, power, margin, counts, tests)
     return {
         "correlations": correlations,

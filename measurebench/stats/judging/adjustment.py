@@ -17,6 +17,7 @@ __all__ = [
     "Levels",
     "adjusted",
     "adjusted_gains",
+    "as_one_more",
     "benjamini_hochberg",
     "families",
     "holm",
@@ -96,11 +97,16 @@ def adjusted_gains(
     own = np.array([measures[k]["p_value"] for k in tested])
     by_place = dict(zip(tested, holm(own).tolist(), strict=True))
     found = [row | {"p_adjusted": by_place.get(k, np.nan)} for k, row in enumerate(measures)]
-    return found, [row | {"p_adjusted": _as_one_more(own, row["p_value"])} for row in controls]
+    return found, [row | {"p_adjusted": as_one_more(row["p_value"], own, holm)} for row in controls]
 
 
-def _as_one_more(others: Floats, p: float) -> float:
-    return float(holm(np.r_[others, p])[-1]) if np.isfinite(p) else float("nan")
+def as_one_more(p: float, others: Floats, adjust: Callable[[Floats], Floats]) -> float:
+    """Return p adjusted as one more among the others [n]; NaN stays NaN.
+
+    >>> as_one_more(0.01, np.array([0.02, 0.03]), holm)
+    0.03
+    """
+    return float(adjust(np.r_[others, p])[-1]) if np.isfinite(p) else float("nan")
 
 
 def holm(p: Floats) -> Floats:

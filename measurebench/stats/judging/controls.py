@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from measurebench.stats.analysis import TABLES, tidy
-from measurebench.stats.judging.adjustment import PRIMARY, benjamini_hochberg, families, holm
+from measurebench.stats.judging.adjustment import PRIMARY, as_one_more, benjamini_hochberg, families, holm
 from measurebench.stats.population.population import Population
 from measurebench.stats.regressions.added import added, proxy_refits, settings_proxies
 from measurebench.stats.regressions.settings_fit import Designs
@@ -85,6 +85,5 @@ def _adjusted(table: pd.DataFrame, correlations: pd.DataFrame, defense: str | No
     values = []
     for family, own in zip(families(table, defense), table["p_value"].to_numpy(dtype=float), strict=True):
         adjust = holm if family == f"overall {PRIMARY}" else benjamini_hochberg
-        p = np.r_[by_family.get(family, np.empty(0)), own]
-        values.append(float(adjust(p)[-1]) if np.isfinite(own) else np.nan)
+        values.append(as_one_more(own, by_family.get(family, np.empty(0)), adjust))
     return table.assign(p_adjusted=values)

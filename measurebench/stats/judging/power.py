@@ -112,7 +112,10 @@ def _deviation(n: int) -> float:
 
 
 def all_shown_in(correlations: pd.DataFrame, defense: str | None) -> frozenset[str]:
-    """Return the defenses inside which every measure is shown, and "" where every one is over all models."""
+    """Return the defenses inside which every measure is shown, and "" where every one is over all models.
+
+    ``correlations`` are joined with ``tests``, as the rule for a defense needs (``shown_inside``).
+    """
     totals = {row["measure"]: row for row in records(correlations[correlations["statistic"] == "tau_b"])}
     complete = {""} if totals and all(significant(row) for row in totals.values()) else set()
     inside = correlations[(correlations["statistic"] == "tau_within") & (correlations["axis"] == defense)]

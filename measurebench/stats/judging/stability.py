@@ -13,8 +13,7 @@ __all__ = ["MOST", "best_set", "simultaneous", "stability"]
 MOST = 500
 """Measures that compete: every pair of them is compared in every draw, so that their number counts twice."""
 
-
-_LARGEST = 0.9999
+_LARGEST = 0.9999  # a perfect tau, whose arctanh is not finite, counts as this
 
 
 def stability(taus: Mapping[str, float], draws: Mapping[str, Floats]) -> list[dict[str, Any]]:
@@ -80,9 +79,9 @@ def simultaneous(values: Floats, drawn: Floats) -> tuple[Floats, Floats]:
     """Return intervals that hold all tau [measures] at once in 95 % of tables; drawn [measures, draws].
 
     Of arctanh(tau), each is its value and c standard errors, c the 95 % quantile of the largest studentised deviation
-    over measures (max-T, as in the tests of Westfall and Young 1993). tau itself varies less the larger it is, and
-    intervals on its own scale held 18 measures of 12 runs in 80 of 100 tables (benchmarks/results/together.md). No
-    width where a measure does not vary.
+    over measures (max-T, as in the tests of Westfall and Young 1993). tau itself varies less the larger it is, so that
+    intervals on its own scale hold all at once too seldom (benchmarks/results/together.md). No width where a measure
+    does not vary.
     """
     centre, moved = _spread_out(values), _spread_out(drawn)
     spread = moved.std(axis=1, ddof=1)

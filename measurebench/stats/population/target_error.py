@@ -107,9 +107,10 @@ def level_reliability(
     let it. Models that are measured on the same images share a part of that error, so that it is a lower bound. All
     three are NaN where the error is unknown, for fewer than two models, and where the target does not vary.
 
-    ``reliability_held_out`` is a second lower bound, over all models alone: 1 - ``held_out_error`` / variance, with the
-    mean squared error of a prediction of models that it has not seen. Such a prediction knows nothing of the error of
-    their targets that is independent of other runs, so that this error is no larger than its own.
+    ``reliability_held_out``, over all models alone, is a lower bound of the share that is no error of a model's own:
+    1 - ``held_out_error`` / variance, with the mean squared error of a prediction of models that it has not seen. Such
+    a prediction knows nothing of the error of their targets that is independent of other runs, so that this error is no
+    larger than its own. An error that models share may be predicted: it bounds no ``reliability``.
     """
     total = float(population.y.var(ddof=1)) if len(population.y) > 1 and np.ptp(population.y) > 0 else NAN
     scopes: list[tuple[str, str, Floats]] = [("", "", np.ones(len(population.y), dtype=bool))]

@@ -8,7 +8,7 @@ import numpy as np
 
 from measurebench.stats.resampling.draws import Bools, Floats, Ints
 
-__all__ = ["TARGET", "Basis", "Columns", "Ridge", "Settings"]
+__all__ = ["NEARLY", "TARGET", "Basis", "Columns", "Ridge", "Settings"]
 
 # From nearly none to as good as no pair of settings at all, in units of the largest eigenvalue.
 _PENALTIES = np.geomspace(1e-6, 1e3, 28)
@@ -16,8 +16,10 @@ _PENALTIES = np.geomspace(1e-6, 1e3, 28)
 # So many models for each column of the settings allow the square and the cube of a first fit besides.
 _ENOUGH = 3
 
-# Rounding makes about 1e-16 of an eigenvalue 0, or 1e-16 of a column that depends on others; true ones are far larger.
-_NOTHING, _NEARLY = 1e-10, 1e-6
+_NOTHING = 1e-10  # of the largest eigenvalue: rounding makes about 1e-16 of one that is 0, and true ones are far larger
+
+NEARLY = 1e-6
+"""Of the size of a column: rounding leaves about 1e-16 of one that depends on others, and of true ones far more."""
 
 _GONE = 1e-9  # of the variance of a measure: the settings determine what is left below this
 
@@ -119,7 +121,7 @@ class _Span:
         rest = more - self.axes @ along
         again = self.axes.T @ rest  # since once leaves the rounding of what was taken away
         axes, upper = np.linalg.qr(rest - self.axes @ again)
-        if not np.linalg.svd(upper, compute_uv=False)[-1] > _NEARLY * float(np.linalg.norm(columns)):
+        if not np.linalg.svd(upper, compute_uv=False)[-1] > NEARLY * float(np.linalg.norm(columns)):
             return _Span.of(np.column_stack([columns, more]))
         own = np.linalg.inv(upper)
         solve = np.zeros((len(self.solve) + len(own), self.rank + len(own)))

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from measurebench.stats.population.population import Population
-from measurebench.stats.regressions.ridge import TARGET, Basis, Columns, Ridge
+from measurebench.stats.regressions.ridge import NEARLY, TARGET, Basis, Columns, Ridge
 from measurebench.stats.resampling.draws import Floats, Ints
 
 __all__ = ["MAX_PAIRS", "TERMS", "Beside", "Design", "Designs", "Split", "curves", "folds"]
@@ -17,8 +17,6 @@ MAX_PAIRS = 400
 
 TERMS = 3
 """A measure enters as a line, or with its square and cube besides: a curve."""
-
-_NEARLY = 1e-6  # of a column that depends on others rounding leaves 1e-16; true ones are far larger
 
 # Bytes of fits that are kept for the controls, of which the same models are held out as of the measures.
 _KEPT = 2**27
@@ -196,7 +194,7 @@ def curves(x: Floats) -> Floats:
             for before in range(k):
                 column = column - terms[:, before] * (terms[:, before] * column).mean(axis=0)
         rest = np.sqrt((column**2).mean(axis=0))
-        there = rest > _NEARLY * size
+        there = rest > NEARLY * size
         terms[:, k] = np.where(there, column / np.where(there, rest, 1.0), 0.0)
     return terms
 

@@ -27,7 +27,6 @@ __all__ = [
     "spearman",
     "tie_sizes",
     "ties",
-    "weighted_r2",
     "weighted_spearman",
     "weights_in_blocks",
 ]
@@ -344,25 +343,6 @@ def spearman(x: Floats, y: Floats, moved: Ints) -> tuple[float, Floats]:
     scale = np.sqrt((rank_x**2).sum() * (rank_y**2).sum())
     values = ratio(np.r_[rank_x @ rank_y, rank_y[moved] @ rank_x], scale)
     return float(values[0]), values[1:]
-
-
-def weighted_r2(x: Floats, y: Floats, units: Ints, weights: Singles | Floats) -> Floats:
-    """Return the squared Pearson correlation of x and y in every draw, from weighted moments: [draws]."""
-    dx, dy = _unit_scale(x), _unit_scale(y)
-    moments = np.stack([np.ones(len(x)), dx, dy, dx * dx, dy * dy, dx * dy])
-    by_unit = np.stack([np.bincount(units, m, minlength=weights.shape[1]) for m in moments], axis=1)
-    n, sx, sy, sxx, syy, sxy = (weights.astype(np.float64, copy=False) @ by_unit).T
-    vx, vy = np.maximum(n * sxx - sx**2, 0.0), np.maximum(n * syy - sy**2, 0.0)
-    floor = 1e-12 * n**2
-    return ratio((n * sxy - sx * sy) ** 2, np.where((vx > floor) & (vy > floor), vx * vy, 0.0))
-
-
-def _unit_scale(values: Floats) -> Floats:
-    """Return values with mean 0 and deviation 1; a constant becomes 0."""
-    centred = moderate(values)
-    centred = centred - centred.mean()
-    size = float(np.sqrt((centred**2).mean()))
-    return np.asarray(centred / size if size > 0 else centred)
 
 
 def moderate(values: Floats) -> Floats:

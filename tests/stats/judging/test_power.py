@@ -76,6 +76,8 @@ def test_a_defense_in_which_every_measure_is_shown_counts_by_the_rule_of_the_jud
     inside = ends | {"statistic": "tau_within", "axis": "defense", "level": "AT"}
     alone = [pd.DataFrame([total, inside | {"p_adjusted": p}]) for p in (0.001, 0.01)]
     assert [all_shown_in(rows, "defense") for rows in alone] == [{"AT"}, set()]
+    strata = {"tau_stratified": 0.1, "stratified_low": -0.1, "stratified_high": 0.3}
+    assert all_shown_in(pd.DataFrame([total, inside | {"p_adjusted": 0.001} | strata]), "defense") == set()
     assert all_shown_in(alone[0], None) == set()
     assert all_shown_in(alone[0].iloc[:0], "defense") == set()
 

@@ -11,9 +11,9 @@ from measurebench.stats.resampling.pair_counts import (
     pair_counts,
     partial_tau,
     point_counts,
-    weighted_r2,
     weighted_spearman,
 )
+from measurebench.stats.statistics.r2 import weighted_r2
 from tests.stats.tables import pair_tau
 
 TIED = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=14)

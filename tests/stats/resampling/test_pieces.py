@@ -16,10 +16,10 @@ from measurebench.stats.resampling.pair_counts import (
     spearman,
     tie_sizes,
     ties,
-    weighted_r2,
     weighted_spearman,
     weights_in_blocks,
 )
+from measurebench.stats.statistics.r2 import weighted_r2
 
 TIED = st.lists(st.integers(0, 5), min_size=2, max_size=20).map(lambda v: np.array(v, dtype=float))
 
