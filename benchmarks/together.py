@@ -63,6 +63,7 @@ def main() -> None:
         f"{DRAWS} draws of runs. *Noise* is the correlation of what the measures have beyond the target. *All held* is",
         "the share of tables in which every simultaneous interval holds its true tau, *best kept* that in which the",
         "best measure is marked as one that may be the best. A share p is known to within 2 sqrt(p (1 - p) / tables).",
+        "*On the scale of tau* are the same intervals without arctanh.",
         "",
         "| measures | noise | runs | tables | all held | on the scale of tau | best kept |",
         "|---|---|---|---|---|---|---|",
